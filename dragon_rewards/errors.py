@@ -1,0 +1,40 @@
+"""Every refusal this project raises on purpose: what was wrong, with which value, and the remedy."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class DragonError(Exception):
+    """Base of all refusals; the command line prints its message and exits with 2."""
+
+
+class UnknownNameError(DragonError):
+    """A name that nothing has registered."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], failures: Iterable[str] = ()) -> None:
+        names = sorted(known)
+        nearest = get_close_matches(name, names, n=3, cutoff=0.4) or names
+        lines = [f"unknown {what} '{name}'; did you mean {' or '.join(nearest[:8])}?"]
+        lines += [f"a plugin that failed to load may have held it: {failure}" for failure in failures]
+        super().__init__("\n".join(lines))
+
+
+class ComposeError(DragonError):
+    """A reward name whose parts do not fit together."""
+
+
+class AudioError(DragonError):
+    """A clip that no reward can judge: silent, not finite, empty, not audio."""
+
+
+class TooFewClipsError(DragonError):
+    """Fewer clips than a distribution reward needs."""
+
+
+class ConfigError(DragonError):
+    """A configuration with an unknown key, an ill-typed value, or a value out of range."""

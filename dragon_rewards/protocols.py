@@ -1,0 +1,156 @@
+"""What plugins register (light descriptors) and what those build (encoders, reductions).
+
+Descriptors hold names and facts only, so listing them imports neither torch nor any model; the model is built by
+calling `factory` on first use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from dragon_rewards.metrics import Gaussian
+
+
+class Modality(StrEnum):
+    """What an example is made of."""
+
+    AUDIO = "audio"
+    TEXT = "text"
+
+
+class RewardKind(StrEnum):
+    """What a reward judges (DRAGON, arXiv 2504.15217)."""
+
+    INSTANCE = "instance"
+    INSTANCE_TO_DISTRIBUTION = "instance-to-distribution"
+    DISTRIBUTION_TO_DISTRIBUTION = "distribution-to-distribution"
+
+    @property
+    def per_clip(self) -> bool:
+        """Whether every clip gets a value of its own; otherwise the whole set gets one."""
+        return self is not RewardKind.DISTRIBUTION_TO_DISTRIBUTION
+
+
+class Direction(StrEnum):
+    """Whether a larger or a smaller metric is better; a reward is always maximised."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+    @property
+    def sign(self) -> int:
+        """+1 or -1: reward = sign * metric."""
+        return 1 if self is Direction.HIGHER else -1
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns audio into embeddings.
+
+    `identity` fingerprints weights and preprocessing: statistics that were computed under another one are refused.
+    """
+
+    identity: str
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        """Mono audio (clips, samples) at the descriptor's sample rate -> float32 frames (clips, frames, dim)."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Encoder, Protocol):
+    """An encoder whose second tower embeds text in the same space."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> float32 embeddings (texts, dim)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a reduction sees of a set of clips.
+
+    Attributes:
+        frames: per clip a float32 matrix (frames, dim); clips may differ in their number of frames.
+        prompts: the prompts in the same space, (clips, dim), for reductions that declare `needs_prompts`.
+    """
+
+    frames: Sequence[Tensor]
+    prompts: Tensor | None = None
+
+
+class Reduction(Protocol):
+    """Turns embeddings, and the reference's Gaussian where the descriptor wants one, into raw metric values.
+
+    Kinds that judge clips return (clips,); distribution kinds return a scalar. A distribution reduction may also have
+    `subsets(clips, reference) -> Callable[[Tensor], Tensor]`: the metric of many subsets of these clips at once, from
+    index rows (subsets, size) to (subsets,). Selection and evaluation use it; without it the reduction is called once
+    per subset.
+    """
+
+    def __call__(self, clips: Embeddings, reference: Gaussian | None) -> Tensor:
+        """The raw metric of `clips`."""
+        ...
+
+
+class SubsetReduction(Reduction, Protocol):
+    """A distribution reduction that prepares once and then values many subsets."""
+
+    def subsets(self, clips: Embeddings, reference: Gaussian | None) -> Callable[[Tensor], Tensor]:
+        """Prepare for `clips`; the result maps index rows (subsets, size) to raw metrics (subsets,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz."""
+
+    name: str
+    modalities: frozenset[Modality]
+    dim: int
+    sample_rate: int
+    licence: str
+    summary: str
+    factory: Callable[[], Encoder]
+
+
+@dataclass(frozen=True)
+class ExemplarSetInfo:
+    """A registered exemplar set: `path` is a folder with manifest.json, captions and reference statistics."""
+
+    name: str
+    modality: Modality
+    count: int
+    licence: str
+    summary: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class ReductionInfo:
+    """A registered reduction.
+
+    Attributes:
+        needs_reference: whether a reward of it names an exemplar set.
+        needs_prompts: whether it compares clips with their prompts, through the encoder's text tower.
+        minimum_clips: the fewest clips it can judge.
+        encoders: the encoders it is tied to (a head fitted in one space); empty for any.
+    """
+
+    name: str
+    kind: RewardKind
+    direction: Direction
+    summary: str
+    factory: Callable[[], Reduction]
+    needs_reference: bool = False
+    needs_prompts: bool = False
+    minimum_clips: int = 1
+    encoders: frozenset[str] = frozenset()

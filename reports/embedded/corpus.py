@@ -1,0 +1,182 @@
+"""Parse public-domain scores and render them to captioned clips of 5.12 s at 16 kHz.
+
+    python corpus.py WORK_DIR SOUNDFONT.sf2
+
+Scores: the corpus that music21 carries. Sound font: FluidR3 GM (MIT licence). Neither the scores nor the
+clips are shipped; the README beside this file records their licences.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from captions import FORMS, INSTRUMENTS, TEMPOS, describe
+
+SAMPLE_RATE, RENDER_RATE, SAMPLES = 16_000, 32_000, 81_920  # 81,920 = 160 latents of 512 samples
+SPLITS = {"train": 9216, "tunebook": 1024, "airs": 1024}  # clips; tunebook: held-out pieces, airs: held-out collection
+SEED = 2504
+# Krumhansl and Kessler (1982), probe-tone profiles of a major and of a minor key.
+MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+
+
+def mode_of(notes: list[list[float]]) -> str:
+    """Major or minor, by the better correlation of pitch-class durations with a rotated key profile."""
+    weight = np.zeros(12)
+    for _, duration, pitch in notes:
+        weight[int(pitch) % 12] += duration
+    fit = {
+        name: max(np.corrcoef(weight, np.roll(profile, k))[0, 1] for k in range(12))
+        for name, profile in (("major", MAJOR), ("minor", MINOR))
+    }
+    return max(fit, key=lambda name: fit[name])
+
+
+def notes_of(score: Any) -> list[list[float]]:
+    """[onset, duration, MIDI pitch] of every sounding note; onset and duration in quarter notes."""
+    rows = []
+    for element in score.flatten().notes:
+        if "ChordSymbol" in element.classes or element.duration.quarterLength == 0:
+            continue
+        rows += [
+            [float(element.offset), float(element.duration.quarterLength), float(pitch.midi)]
+            for pitch in element.pitches
+        ]
+    return rows
+
+
+def pieces_of(path: Path, collection: str) -> list[dict[str, Any]]:
+    """Every piece of one score file that has a supported metre and enough notes; a broken score is left out."""
+    from music21 import converter, stream  # slow to import: only the worker processes need it
+
+    try:
+        parsed = converter.parse(path)
+    except Exception as error:  # music21 raises many types on malformed ABC
+        print(f"{path.name}: not parsed ({error})", file=sys.stderr)
+        return []
+    scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
+    pieces = []
+    for number, score in enumerate(scores):
+        metres = list(score.flatten().getElementsByClass("TimeSignature"))
+        metre = metres[0].ratioString if metres else ""
+        notes = notes_of(score)
+        form = "chorale" if collection == "chorales" else FORMS.get(metre)
+        if form is None or len(notes) < 24:
+            continue
+        pieces.append(
+            {"id": f"{collection}/{path.stem}/{number}", "form": form, "mode": mode_of(notes), "notes": notes}
+        )
+    return pieces
+
+
+def parse_all(out: Path) -> list[dict[str, Any]]:
+    """Parse the four collections on all cores; the result is kept as JSON lines."""
+    kept = out / "pieces.jsonl"
+    if not kept.exists():
+        from music21 import corpus
+
+        folders = {"bach": "chorales", "ryansMammoth": "ryan", "oneills1850": "oneill", "airdsAirs": "aird"}
+        files = [p for p in map(Path, corpus.getCorePaths()) if p.parent.name in folders and p.suffix != ".krn"]
+        files = sorted(p for p in files if p.parent.name != "bach" or p.stem.startswith("bwv"))
+        with ProcessPoolExecutor(2) as pool:
+            lists = pool.map(pieces_of, files, [folders[p.parent.name] for p in files], chunksize=4)
+            lines = [json.dumps(piece) for pieces in lists for piece in pieces]
+        kept.write_text("\n".join(lines))
+    return [json.loads(line) for line in kept.read_text().splitlines()]
+
+
+def clip_plan(piece: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    """Choose instrument, tempo, transposition and excerpt of one clip, and derive its attributes."""
+    tempo = rng.choice(sorted(TEMPOS))
+    instrument = rng.choice(sorted(INSTRUMENTS))
+    seconds_per_quarter = 60 / rng.randint(*TEMPOS[tempo])
+    quarters = SAMPLES / SAMPLE_RATE / seconds_per_quarter
+    notes = sorted(piece["notes"])
+    last = max(onset + duration for onset, duration, _ in notes)
+    start = rng.choice([onset for onset, _, _ in notes if onset <= max(0.0, last - quarters)])
+    shift = rng.randint(-5, 6)
+    inside = [
+        [(onset - start) * seconds_per_quarter, duration * seconds_per_quarter, pitch + shift]
+        for onset, duration, pitch in notes
+        if start <= onset < start + quarters
+    ]
+    onsets = len({onset for onset, _, _ in inside}) / (SAMPLES / SAMPLE_RATE)
+    pitch = float(np.mean([pitch for _, _, pitch in inside]))
+    attributes = {
+        "instrument": instrument,
+        "tempo": tempo,
+        "form": piece["form"],
+        "mode": piece["mode"],
+        "density": "sparse" if onsets < 2.5 else "even" if onsets < 5 else "busy",
+        "register": "low" if pitch < 63 else "middle" if pitch < 73 else "high",
+    }
+    return {"piece": piece["id"], "attributes": attributes, "caption": describe(attributes, rng), "notes": inside}
+
+
+def render(plan: dict[str, Any], soundfont: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Play one plan: mono float32 at 16 kHz, peak 0.7."""
+    import tinysoundfont
+
+    synth = render.__dict__.get("synth")
+    if synth is None:  # loading the sound font takes longer than a clip: once per process
+        synth = render.__dict__["synth"] = tinysoundfont.Synth(samplerate=RENDER_RATE)
+        render.__dict__["font"] = synth.sfload(soundfont)
+    synth.sounds_off(0)  # no tail of the clip before
+    synth.program_select(0, render.__dict__["font"], 0, INSTRUMENTS[plan["attributes"]["instrument"]])
+    events = [(on, True, p) for on, d, p in plan["notes"]]
+    events += [(on + 0.95 * d, False, p) for on, d, p in plan["notes"]]
+    parts, now, total = [], 0, SAMPLES * RENDER_RATE // SAMPLE_RATE
+    for time, is_on, pitch in sorted(events):
+        then = min(int(time * RENDER_RATE), total)
+        if then > now:
+            parts.append(np.frombuffer(bytes(synth.generate(then - now)), np.float32))
+            now = then
+        if is_on:
+            synth.noteon(0, int(pitch), 100)
+        else:
+            synth.noteoff(0, int(pitch))
+    parts.append(np.frombuffer(bytes(synth.generate(total - now)), np.float32))
+    mono = np.concatenate(parts).reshape(-1, 2).mean(axis=1)
+    audio = soxr.resample(mono, RENDER_RATE, SAMPLE_RATE)[:SAMPLES]
+    return (0.7 * audio / max(1e-6, float(np.abs(audio).max()))).astype(np.float32)
+
+
+def render_many(plans: list[dict[str, Any]], soundfont: str) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """A chunk of clips as int16, the form in which the corpus is kept on disk."""
+    return np.stack([(render(plan, soundfont) * 32767).astype(np.int16) for plan in plans])
+
+
+def main(out: Path, soundfont: str) -> None:
+    """Write pieces.jsonl, and for each split SPLIT.npy (clips, samples) and SPLIT.jsonl."""
+    out.mkdir(parents=True, exist_ok=True)
+    pieces = parse_all(out)
+    rng = random.Random(SEED)
+    rng.shuffle(pieces)
+    airs = [p for p in pieces if p["id"].startswith("aird/")]
+    known = [p for p in pieces if not p["id"].startswith("aird/")]
+    held_out = known[: len(known) // 8]
+    sources = {"train": known[len(held_out) :], "tunebook": held_out, "airs": airs}
+    for split, count in SPLITS.items():
+        by_form: dict[str, list[dict[str, Any]]] = {}
+        for piece in sources[split]:
+            by_form.setdefault(piece["form"], []).append(piece)
+        forms = sorted(form for form in by_form if len(by_form[form]) >= 10)
+        plans = [clip_plan(rng.choice(by_form[rng.choice(forms)]), rng) for _ in range(count)]
+        chunks = [plans[i : i + 64] for i in range(0, count, 64)]
+        with ProcessPoolExecutor(2) as pool:
+            clips = list(pool.map(render_many, chunks, [soundfont] * len(chunks)))
+        np.save(out / f"{split}.npy", np.concatenate(clips))
+        rows = [{k: plan[k] for k in ("piece", "attributes", "caption")} for plan in plans]
+        (out / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        print(split, count, "clips of", len(sources[split]), "pieces;", {f: len(by_form[f]) for f in forms})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
