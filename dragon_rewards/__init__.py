@@ -1,0 +1,102 @@
+"""Rewards that judge one clip, one clip against a distribution, or a whole set of clips (DRAGON, arXiv 2504.15217).
+
+The names below are the public ones. They are imported on first use, so `import dragon_rewards` imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dragon_rewards.clips import Clips
+    from dragon_rewards.errors import (
+        AudioError,
+        ComposeError,
+        ConfigError,
+        DragonError,
+        TooFewClipsError,
+        UnknownNameError,
+    )
+    from dragon_rewards.exemplars import load_exemplar_set
+    from dragon_rewards.hookspecs import hookimpl
+    from dragon_rewards.protocols import (
+        Direction,
+        Embeddings,
+        Encoder,
+        EncoderInfo,
+        ExemplarSetInfo,
+        Modality,
+        Reduction,
+        ReductionInfo,
+        RewardKind,
+        SubsetReduction,
+        TextEncoder,
+    )
+    from dragon_rewards.registry import Registry, load_registry
+    from dragon_rewards.rewards import Reward, compose
+    from dragon_rewards.suites import Suite, load_suite
+
+__all__ = [
+    "AudioError",
+    "Clips",
+    "ComposeError",
+    "ConfigError",
+    "Direction",
+    "DragonError",
+    "Embeddings",
+    "Encoder",
+    "EncoderInfo",
+    "ExemplarSetInfo",
+    "Modality",
+    "Reduction",
+    "ReductionInfo",
+    "Registry",
+    "Reward",
+    "RewardKind",
+    "SubsetReduction",
+    "Suite",
+    "TextEncoder",
+    "TooFewClipsError",
+    "UnknownNameError",
+    "compose",
+    "hookimpl",
+    "load_exemplar_set",
+    "load_registry",
+    "load_suite",
+]
+
+_MODULES = {
+    "clips": ("Clips",),
+    "errors": ("AudioError", "ComposeError", "ConfigError", "DragonError", "TooFewClipsError", "UnknownNameError"),
+    "exemplars": ("load_exemplar_set",),
+    "hookspecs": ("hookimpl",),
+    "protocols": (
+        "Direction",
+        "Embeddings",
+        "Encoder",
+        "EncoderInfo",
+        "ExemplarSetInfo",
+        "Modality",
+        "Reduction",
+        "ReductionInfo",
+        "RewardKind",
+        "SubsetReduction",
+        "TextEncoder",
+    ),
+    "registry": ("Registry", "load_registry"),
+    "rewards": ("Reward", "compose"),
+    "suites": ("Suite", "load_suite"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,111 @@
+"""The built-in parts, registered through the same hooks as anyone's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.exemplars import MANIFEST, load_exemplar_set
+from dragon_rewards.hookspecs import hookimpl
+from dragon_rewards.protocols import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+AUDIO = frozenset({Modality.AUDIO})
+AUDIO_AND_TEXT = frozenset({Modality.AUDIO, Modality.TEXT})
+LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A factory `module:attribute` that is imported when it is called, so that listing imports no torch."""
+
+    target: str
+
+    def __call__(self) -> Any:
+        """Import the target and call it."""
+        module, attribute = self.target.split(":")
+        return getattr(import_module(module), attribute)()
+
+
+def _encoder(name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str) -> EncoderInfo:
+    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, Deferred(f"dragon_rewards.{factory}"))
+
+
+ENCODERS = (
+    _encoder("vae", 64, AUDIO, "latents of the embedded model's own autoencoder", "embedded.autoencoder:load_encoder"),
+    _encoder("clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder"),
+    _encoder("logmel", 64, AUDIO, "log-mel spectra: timbre; needs no weights", "encoders.spectral:LogMel"),
+    _encoder("chroma", 12, AUDIO, "pitch classes: harmony; needs no weights", "encoders.spectral:Chroma"),
+)
+
+REDUCTIONS = (
+    ReductionInfo(
+        name="per-song-fad",
+        kind=RewardKind.INSTANCE_TO_DISTRIBUTION,
+        direction=Direction.LOWER,
+        summary="Fréchet audio distance of each clip's frames from the exemplars",
+        factory=Deferred("dragon_rewards.reductions:PerSongFad"),
+        needs_reference=True,
+    ),
+    ReductionInfo(
+        name="dataset-fad",
+        kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
+        direction=Direction.LOWER,
+        summary="Fréchet audio distance of the whole set from the exemplars",
+        factory=Deferred("dragon_rewards.reductions:DatasetFad"),
+        needs_reference=True,
+        minimum_clips=2,
+    ),
+    ReductionInfo(
+        name="vendi",
+        kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
+        direction=Direction.HIGHER,
+        summary="Vendi score: the effective number of distinct clips",
+        factory=Deferred("dragon_rewards.reductions:Vendi"),
+        minimum_clips=2,
+    ),
+    ReductionInfo(
+        name="clap-score",
+        kind=RewardKind.INSTANCE,
+        direction=Direction.HIGHER,
+        summary="cosine of a clip with its prompt",
+        factory=Deferred("dragon_rewards.reductions:ClapScore"),
+        needs_prompts=True,
+    ),
+    ReductionInfo(
+        name="aesthetics-degradation",
+        kind=RewardKind.INSTANCE,
+        direction=Direction.HIGHER,
+        summary="predicted freedom from noise, detuning, clipping, dropouts and jitter (fitted on degradations)",
+        factory=Deferred("dragon_rewards.aesthetics:load_reduction"),
+        encoders=frozenset({"clap"}),
+    ),
+)
+
+
+@hookimpl
+def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
+    """The encoders that need no download."""
+    for encoder in ENCODERS:
+        register(encoder)
+
+
+@hookimpl
+def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
+    """Every folder with a manifest under `exemplar_sets/`."""
+    for manifest in sorted(Path(str(files("dragon_rewards.exemplar_sets"))).glob(f"*/{MANIFEST}")):
+        register(load_exemplar_set(manifest.parent))
+
+
+@hookimpl
+def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
+    """The reductions of DRAGON's twenty rewards."""
+    for reduction in REDUCTIONS:
+        register(reduction)

@@ -1,0 +1,110 @@
+"""`dragon list`: what is installed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.registry import Registry, load_registry
+from dragon_rewards.rewards import compose, valid_names
+from dragon_rewards.suites import builtin_suites
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Row = dict[str, Any]
+
+listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
+app.add_typer(listing, name="list")
+
+
+def catalogue(name: str, rows: Callable[[], Sequence[Row]]) -> None:
+    """Add `dragon list NAME`; the first line of the docstring of `rows` is its help."""
+
+    def command(*, as_json: Json = False) -> None:
+        print_rows(rows(), as_json=as_json)
+        warn_of_failures(load_registry())
+
+    listing.command(name, help=rows.__doc__)(command)
+
+
+def warn_of_failures(registry: Registry) -> None:
+    """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
+    if registry.failures:
+        print(f"{len(registry.failures)} plugin(s) failed to load: see `dragon plugins`", file=sys.stderr)
+
+
+def encoders() -> list[Row]:
+    """What turns audio (or text) into embeddings."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "modalities": sorted(info.modalities),
+            "dim": info.dim,
+            "sample_rate": info.sample_rate,
+            "licence": info.licence,
+            "package": registry.owners["register_encoders", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.encoders.values()
+    ]
+
+
+def exemplar_sets() -> list[Row]:
+    """Named sets of reference examples."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "modality": info.modality,
+            "count": info.count,
+            "licence": info.licence,
+            "package": registry.owners["register_exemplar_sets", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.exemplar_sets.values()
+    ]
+
+
+def reductions() -> list[Row]:
+    """What turns embeddings into numbers."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "kind": info.kind,
+            "direction": info.direction,
+            "needs": ["exemplar set"] * info.needs_reference + ["prompts"] * info.needs_prompts,
+            "minimum_clips": info.minimum_clips,
+            "encoders": sorted(info.encoders),
+            "package": registry.owners["register_reductions", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.reductions.values()
+    ]
+
+
+def rewards() -> list[Row]:
+    """Every reward that composes from what is installed."""
+    registry = load_registry()
+    composed = [compose(str(name), registry) for name in valid_names(registry)]
+    return [{"name": reward.name, "kind": reward.kind, "metric": reward.direction} for reward in composed]
+
+
+def suites() -> list[Row]:
+    """Named lists of rewards to benchmark."""
+    return [
+        {"name": suite.name, "rewards": [slot.reward for slot in suite.slots], "summary": suite.summary}
+        for suite in builtin_suites().values()
+    ]
+
+
+catalogue("encoders", encoders)
+catalogue("exemplar-sets", exemplar_sets)
+catalogue("reductions", reductions)
+catalogue("rewards", rewards)
+catalogue("suites", suites)

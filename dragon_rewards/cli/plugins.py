@@ -1,0 +1,59 @@
+"""`dragon plugins`: what loaded, what failed and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.plugins import PluginFailure, PluginRecord
+
+
+class Source(Protocol):
+    """Anything that loaded plugins, such as a registry."""
+
+    @property
+    def plugins(self) -> tuple[PluginRecord, ...]:
+        """Those that loaded."""
+        ...
+
+    @property
+    def failures(self) -> tuple[PluginFailure, ...]:
+        """Those that did not."""
+        ...
+
+
+SOURCES: list[Callable[[], Source]] = [load_registry]
+
+
+@app.command("plugins")
+def show_plugins(
+    *,
+    as_json: Json = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
+) -> None:
+    """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
+    sources = [source() for source in SOURCES]
+    plugins = [plugin for source in sources for plugin in source.plugins]
+    failures = [failure for source in sources for failure in source.failures]
+    if as_json:
+        print(json.dumps({"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures))}, indent=2))
+    else:
+        print_rows([asdict(plugin) for plugin in plugins], as_json=False)
+        _print_failures(failures, traceback=traceback)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
+    for failure in failures:
+        print(f"FAILED {failure}")
+        if traceback:
+            print(failure.traceback)

@@ -1,0 +1,194 @@
+"""An exemplar set on disk: a folder of `manifest.json`, `captions.txt` and `<encoder>.safetensors` statistics."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.names import check_name
+from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.protocols import Encoder, EncoderInfo
+
+MANIFEST = "manifest.json"
+CAPTIONS = "captions.txt"
+TEXT_BATCH = 256  # captions per pass of a text tower: bounds the memory of a long list
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` records; `sha256` is the `content_hash` of the folder."""
+
+    name: str
+    modality: Modality
+    count: int
+    licence: str
+    summary: str
+    provenance: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A set's Gaussian in an encoder's space, and the identity of the encoder that embedded it."""
+
+    gaussian: Gaussian
+    identity: str
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `<folder>/manifest.json`.
+
+    Raises:
+        DragonError: it is missing, no JSON object, or lacks a key.
+    """
+    path = folder / MANIFEST
+    try:
+        return _manifest(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
+
+
+def _manifest(values: dict[str, Any]) -> Manifest:
+    expected = {entry.name for entry in fields(Manifest)}
+    if not isinstance(values, dict) or set(values) != expected:
+        raise TypeError(f"it must be an object with exactly the keys {', '.join(sorted(expected))}")
+    if not isinstance(values["count"], int):
+        raise TypeError(f"count must be an integer, not {values['count']!r}")
+    return Manifest(**{**values, "modality": Modality(values["modality"])})
+
+
+def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
+    """Describe the exemplar set in `folder`, from its manifest alone.
+
+    Raises:
+        DragonError: the manifest is missing or wrong.
+    """
+    manifest = read_manifest(folder)
+    return ExemplarSetInfo(
+        name=manifest.name,
+        modality=manifest.modality,
+        count=manifest.count,
+        licence=manifest.licence,
+        summary=manifest.summary,
+        path=folder,
+    )
+
+
+def captions(info: ExemplarSetInfo) -> list[str]:
+    """The captions of a set, in order."""
+    return (info.path / CAPTIONS).read_text(encoding="utf-8").splitlines()
+
+
+def encoders_of(info: ExemplarSetInfo) -> list[str]:
+    """The encoders that the set has statistics for."""
+    return sorted(path.stem for path in info.path.glob("*.safetensors"))
+
+
+def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
+    """Whether `reference` can give the set's Gaussian in this encoder's space."""
+    return encoder.name in encoders_of(info) or (info.modality is Modality.TEXT and Modality.TEXT in encoder.modalities)
+
+
+def reference(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder) -> Gaussian:
+    """The Gaussian of a set in an encoder's space: as stored, or, for a text set, of its captions encoded now.
+
+    Raises:
+        DragonError: the set has no statistics for this encoder, or they were made with another identity of it.
+    """
+    if encoder_info.name in encoders_of(info):
+        return _stored(info, encoder_info.name, encoder.identity)
+    if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
+        return _encoded(captions(info), encoder)
+    known = ", ".join(encoders_of(info)) or "no encoder"
+    raise DragonError(
+        f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
+    )
+
+
+def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
+    from safetensors import safe_open
+
+    from dragon_rewards.metrics import Gaussian
+
+    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
+        recorded = (file.metadata() or {}).get("identity")
+        if recorded != identity:
+            raise DragonError(
+                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
+                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
+            )
+        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+
+
+def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
+    import torch
+
+    from dragon_rewards.metrics import Gaussian
+
+    with torch.no_grad():
+        batches = [encoder.encode_text(texts[at : at + TEXT_BATCH]) for at in range(0, len(texts), TEXT_BATCH)]
+    return Gaussian.fit(torch.cat(batches))
+
+
+def write_exemplar_set(
+    info: ExemplarSetInfo, provenance: str, captions: Sequence[str], statistics: Mapping[str, Statistics]
+) -> Manifest:
+    """Write the folder `info.path`: captions, statistics by encoder name, and the manifest last.
+
+    Raises:
+        DragonError: the name is malformed, a caption spans lines, or a text set's count is not that of its captions.
+    """
+    check_name(info.name)
+    _check_captions(info, captions)
+    info.path.mkdir(parents=True, exist_ok=True)
+    (info.path / CAPTIONS).write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+    _write_statistics(info.path, statistics)
+    manifest = Manifest(
+        name=info.name,
+        modality=info.modality,
+        count=info.count,
+        licence=info.licence,
+        summary=info.summary,
+        provenance=provenance,
+        sha256=content_hash(info.path),
+    )
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
+    (info.path / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+    return manifest
+
+
+def _check_captions(info: ExemplarSetInfo, captions: Sequence[str]) -> None:
+    for caption in captions:
+        if caption.splitlines() != [caption]:
+            raise DragonError(f"exemplar set '{info.name}': a caption is one line of text, not {caption!r}")
+    if info.modality is Modality.TEXT and info.count != len(captions):
+        raise DragonError(f"text set '{info.name}' counts {info.count} examples but has {len(captions)} captions")
+
+
+def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> None:
+    from safetensors.torch import save_file
+
+    for stale in folder.glob("*.safetensors"):
+        stale.unlink()
+    for encoder, made in statistics.items():
+        path = folder / f"{check_name(encoder)}.safetensors"
+        save_file(made.gaussian.to_tensors(), path, metadata={"identity": made.identity})
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over names, lengths and bytes of the captions and of all statistics."""
+    digest = sha256()
+    for path in sorted([folder / CAPTIONS, *folder.glob("*.safetensors")]):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()

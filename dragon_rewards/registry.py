@@ -1,0 +1,148 @@
+"""What is installed: encoders, exemplar sets and reductions by name, built on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dragon_rewards import exemplars, hookspecs
+from dragon_rewards.errors import DragonError, UnknownNameError
+from dragon_rewards.plugins import PluginGroup, load_plugins
+from dragon_rewards.protocols import (
+    Encoder,
+    EncoderInfo,
+    ExemplarSetInfo,
+    Modality,
+    ReductionInfo,
+    TextEncoder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.plugins import PluginFailure, PluginRecord
+    from dragon_rewards.protocols import Reduction
+
+T = TypeVar("T")
+
+GROUP = PluginGroup(
+    project=hookspecs.PROJECT,
+    hookspecs=hookspecs,
+    descriptors={
+        "register_encoders": EncoderInfo,
+        "register_exemplar_sets": ExemplarSetInfo,
+        "register_reductions": ReductionInfo,
+    },
+    builtins=("dragon_rewards.builtin",),
+    restrict="DRAGON_REWARDS_PLUGINS",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Registry:
+    """Everything that plugins registered; models and reference statistics are built once, when first asked for.
+
+    Attributes:
+        owners: (hook name, name) -> the plugin that registered it.
+        plugins: the plugins that loaded, kept with every result.
+        failures: the plugins that did not.
+    """
+
+    encoders: Mapping[str, EncoderInfo]
+    exemplar_sets: Mapping[str, ExemplarSetInfo]
+    reductions: Mapping[str, ReductionInfo]
+    owners: Mapping[tuple[str, str], PluginRecord]
+    plugins: tuple[PluginRecord, ...]
+    failures: tuple[PluginFailure, ...]
+    _built: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False)
+    _lock: RLock = field(default_factory=RLock, repr=False)
+
+    def encoder(self, name: str) -> EncoderInfo:
+        """Raises UnknownNameError."""
+        return self._find("encoder", name, self.encoders)
+
+    def exemplar_set(self, name: str) -> ExemplarSetInfo:
+        """Raises UnknownNameError."""
+        return self._find("exemplar set", name, self.exemplar_sets)
+
+    def reduction(self, name: str) -> ReductionInfo:
+        """Raises UnknownNameError."""
+        return self._find("reduction", name, self.reductions)
+
+    def build_encoder(self, name: str) -> Encoder:
+        """The encoder itself.
+
+        Raises:
+            DragonError: its factory raised, or returned something else.
+        """
+        info = self.encoder(name)
+        built: Encoder = self._once(("register_encoders", name), lambda: _encoder(info))
+        return built
+
+    def build_reduction(self, name: str) -> Reduction:
+        """The reduction itself.
+
+        Raises:
+            DragonError: its factory raised.
+        """
+        built: Reduction = self._once(("register_reductions", name), self.reduction(name).factory)
+        return built
+
+    def reference(self, exemplar_set: str, encoder: str) -> Gaussian:
+        """The Gaussian of an exemplar set in an encoder's space.
+
+        Raises:
+            DragonError: the set has none for this encoder, or one that was made with other weights.
+        """
+        key = ("reference", exemplar_set, encoder)
+        with self._lock:
+            if key not in self._built:
+                infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
+                self._built[key] = exemplars.reference(*infos, self.build_encoder(encoder))
+        gaussian: Gaussian = self._built[key]
+        return gaussian
+
+    def _find(self, what: str, name: str, known: Mapping[str, T]) -> T:
+        if name not in known:
+            raise UnknownNameError(what, name, known, map(str, self.failures))
+        return known[name]
+
+    def _once(self, key: tuple[str, str], factory: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._guarded(key, factory)
+        return self._built[key]
+
+    def _guarded(self, key: tuple[str, str], factory: Callable[[], Any]) -> Any:
+        try:
+            return factory()
+        except Exception as error:
+            hook, name = key
+            what = hook.removeprefix("register_").removesuffix("s")
+            reason = f"{type(error).__name__}: {error}"
+            raise DragonError(f"{what} '{name}' of {self.owners[key]} could not be built: {reason}") from error
+
+
+def _encoder(info: EncoderInfo) -> Encoder:
+    encoder = info.factory()
+    expected = TextEncoder if Modality.TEXT in info.modalities else Encoder
+    if not isinstance(encoder, expected):
+        raise TypeError(f"its factory returned {type(encoder).__name__}, which is no {expected.__name__}")
+    return encoder
+
+
+@cache
+def load_registry() -> Registry:
+    """All built-in and installed parts; loaded once per process."""
+    loaded = load_plugins(GROUP)
+    return Registry(
+        encoders=loaded.descriptors["register_encoders"],
+        exemplar_sets=loaded.descriptors["register_exemplar_sets"],
+        reductions=loaded.descriptors["register_reductions"],
+        owners=loaded.owners,
+        plugins=loaded.plugins,
+        failures=loaded.failures,
+    )

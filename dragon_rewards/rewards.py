@@ -1,0 +1,205 @@
+"""A reward is a reduction x an encoder x an exemplar set; `compose` puts one together from its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from itertools import product
+from typing import TYPE_CHECKING
+
+from dragon_rewards import exemplars
+from dragon_rewards.errors import ComposeError, DragonError, TooFewClipsError
+from dragon_rewards.names import RewardName
+from dragon_rewards.protocols import Embeddings, Modality
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.clips import Clips
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.protocols import (
+        Direction,
+        EncoderInfo,
+        ExemplarSetInfo,
+        Reduction,
+        ReductionInfo,
+        RewardKind,
+    )
+    from dragon_rewards.registry import Registry
+
+NEAREST = 6  # as many names as a person reads in an error
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Judges clips; `value` and `score` are always better when higher, `metric` is the raw figure.
+
+    Example:
+        >>> reward = compose("vendi:clap")
+        >>> reward.name, str(reward.kind)
+        ('vendi:clap', 'distribution-to-distribution')
+    """
+
+    name: str
+    reduction: ReductionInfo
+    encoder: EncoderInfo
+    exemplar_set: ExemplarSetInfo | None
+    registry: Registry = field(repr=False, compare=False)
+
+    @property
+    def kind(self) -> RewardKind:
+        """What it judges: clips, clips against a distribution, or a whole set."""
+        return self.reduction.kind
+
+    @property
+    def direction(self) -> Direction:
+        """Whether a larger or a smaller `metric` is better."""
+        return self.reduction.direction
+
+    def metric(self, clips: Clips) -> Tensor:
+        """The raw metric: (clips,), or a scalar for kinds that judge a whole set.
+
+        Raises:
+            TooFewClipsError: fewer clips than the reduction needs.
+            DragonError: it needs prompts and the clips have none, or a part could not be built.
+        """
+        embeddings = self._embeddings(clips)
+        return self._built()(embeddings, self._reference(embeddings))
+
+    def value(self, clips: Clips) -> Tensor:
+        """`metric` with the sign that makes higher better; raises as `metric` does."""
+        return self.direction.sign * self.metric(clips)
+
+    def score(self, audio: Tensor | Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None = None) -> Tensor:
+        """`value` of audio (clips, samples) at `sample_rate` Hz; raises as `metric` does."""
+        from dragon_rewards.clips import Clips
+
+        return self.value(Clips(audio, sample_rate, prompts))
+
+    def subsets(self, clips: Clips) -> Callable[[Tensor], Tensor]:
+        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,).
+
+        Raises:
+            DragonError: this kind judges clip by clip; otherwise as `metric` does.
+        """
+        if self.kind.per_clip:
+            raise DragonError(f"'{self.name}' judges clip by clip; only rewards of whole sets value subsets")
+        embeddings = self._embeddings(clips)
+        reduction, reference = self._built(), self._reference(embeddings)
+        prepare = getattr(reduction, "subsets", None)
+        metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
+        return _SubsetValues(self, metric)
+
+    def _built(self) -> Reduction:
+        return self.registry.build_reduction(self.reduction.name)
+
+    def _embeddings(self, clips: Clips) -> Embeddings:
+        self.check_count(len(clips))
+        if self.reduction.needs_prompts and clips.prompts is None:
+            raise DragonError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
+        encoder = self.registry.build_encoder(self.encoder.name)
+        return clips.embeddings(self.encoder, encoder, with_prompts=self.reduction.needs_prompts)
+
+    def _reference(self, embeddings: Embeddings) -> Gaussian | None:
+        if self.exemplar_set is None:
+            return None
+        return self.registry.reference(self.exemplar_set.name, self.encoder.name).to(embeddings.frames[0].device)
+
+    def check_count(self, clips: int) -> None:
+        """Raises TooFewClipsError if the reduction needs more clips."""
+        if clips < self.reduction.minimum_clips:
+            raise TooFewClipsError(
+                f"'{self.name}' judges at least {self.reduction.minimum_clips} clips at once, and got {clips}"
+            )
+
+
+@dataclass(frozen=True)
+class _SubsetValues:
+    """Signed values of index rows."""
+
+    reward: Reward
+    metric: Callable[[Tensor], Tensor]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        self.reward.check_count(rows.shape[-1])
+        return self.reward.direction.sign * self.metric(rows)
+
+
+@dataclass(frozen=True)
+class _OneByOne:
+    """Raw metrics of index rows for a reduction without `subsets` of its own."""
+
+    reduction: Reduction
+    clips: Embeddings
+    reference: Gaussian | None
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        import torch
+
+        return torch.stack([self.reduction(self._chosen(row), self.reference) for row in rows])
+
+    def _chosen(self, row: Tensor) -> Embeddings:
+        frames = [self.clips.frames[index] for index in row.tolist()]
+        return Embeddings(frames, None if self.clips.prompts is None else self.clips.prompts[row])
+
+
+def compose(name: str, registry: Registry | None = None) -> Reward:
+    """Put together the reward of this name; `compose(name).name == name`.
+
+    Raises:
+        ComposeError: the name is malformed, or its parts do not fit; says why, and what is nearest.
+        UnknownNameError: no plugin registered one of its parts.
+    """
+    registry = registry or load_registry()
+    parts = RewardName.parse(name)
+    reduction, encoder = registry.reduction(parts.reduction), registry.encoder(parts.encoder)
+    exemplar_set = None if parts.exemplar_set is None else registry.exemplar_set(parts.exemplar_set)
+    reason = misfit(reduction, encoder, exemplar_set)
+    if reason:
+        raise ComposeError(f"'{name}' does not compose: {reason}{_suggestion(parts, registry)}")
+    return Reward(name, reduction, encoder, exemplar_set, registry)
+
+
+def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: ExemplarSetInfo | None) -> str | None:
+    """Why these parts make no reward; None if they do."""
+    if reduction.encoders and encoder.name not in reduction.encoders:
+        return f"'{reduction.name}' works only with encoder {' or '.join(sorted(reduction.encoders))}"
+    if reduction.needs_prompts and Modality.TEXT not in encoder.modalities:
+        return f"'{reduction.name}' compares clips with prompts, and encoder '{encoder.name}' embeds no text"
+    if exemplar_set is None:
+        return f"'{reduction.name}' compares with an exemplar set: add @<set>" if reduction.needs_reference else None
+    if not reduction.needs_reference:
+        return f"'{reduction.name}' compares with no exemplar set: leave '@{exemplar_set.name}' out"
+    return _unserved(encoder, exemplar_set)
+
+
+def _unserved(encoder: EncoderInfo, exemplar_set: ExemplarSetInfo) -> str | None:
+    if exemplars.serves(exemplar_set, encoder):
+        return None
+    if exemplar_set.modality is Modality.TEXT:
+        return f"exemplar set '{exemplar_set.name}' is text, and encoder '{encoder.name}' embeds audio only"
+    known = ", ".join(exemplars.encoders_of(exemplar_set)) or "no encoder"
+    return f"exemplar set '{exemplar_set.name}' has no statistics for encoder '{encoder.name}', only for {known}"
+
+
+def valid_names(registry: Registry) -> list[RewardName]:
+    """Every reward that composes, in the order of registration."""
+    parts = product(registry.reductions.values(), registry.encoders.values(), (None, *registry.exemplar_sets.values()))
+    return [
+        RewardName(reduction.name, encoder.name, chosen.name if chosen else None)
+        for reduction, encoder, chosen in parts
+        if misfit(reduction, encoder, chosen) is None
+    ]
+
+
+def _suggestion(name: RewardName, registry: Registry) -> str:
+    nearest = sorted(valid_names(registry), key=lambda other: _likeness(name, other), reverse=True)[:NEAREST]
+    return f"; nearest: {', '.join(map(str, nearest))}" if nearest else ""
+
+
+def _likeness(name: RewardName, other: RewardName) -> tuple[int, float]:
+    shared = (name.reduction == other.reduction, name.encoder == other.encoder, name.exemplar_set == other.exemplar_set)
+    return sum(shared), SequenceMatcher(None, str(name), str(other)).ratio()

@@ -1,0 +1,19 @@
+"""The `dragon` command with the trainer's verbs added: each verb is a module that adds itself to the app."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from dragon_rewards.cli import app
+
+VERBS = (
+    "dragon_rewards.cli.listing",
+    "dragon_rewards.cli.plugins",
+)
+
+
+def main() -> None:
+    """Run `dragon`."""
+    for verb in VERBS:
+        import_module(verb)
+    app()
