@@ -38,3 +38,11 @@ class TooFewClipsError(DragonError):
 
 class ConfigError(DragonError):
     """A configuration with an unknown key, an ill-typed value, or a value out of range."""
+
+
+class EncoderError(DragonError):
+    """An encoder that failed, or returned something other than its descriptor promises."""
+
+
+class MissingPromptsError(DragonError):
+    """A reward that compares clips with their prompts, and clips without prompts."""

@@ -1,0 +1,99 @@
+"""Real files in, real files out, and every clip that must be refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from dragon_rewards.audio import check_clip, find_audio, read_audio, resample, to_mono, write_audio
+from dragon_rewards.errors import AudioError
+
+
+def tone(frequency: float, rate: int, seconds: float = 0.5) -> torch.Tensor:
+    return 0.5 * torch.sin(2 * torch.pi * frequency * torch.arange(int(rate * seconds)) / rate)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_files_round_trip(tmp_path: Path, suffix: str, channels: int) -> None:
+    audio = torch.stack([tone(440.0, 44_100)] * channels)
+    write_audio(tmp_path / f"a{suffix}", audio, 44_100)
+    read, rate = read_audio(tmp_path / f"a{suffix}")
+    assert (rate, read.dtype, read.shape[0]) == (44_100, torch.float32, channels)
+    if suffix in {".wav", ".flac"}:
+        torch.testing.assert_close(read, audio, atol=2**-15, rtol=0)
+    assert abs(read.abs().max() - 0.5) < 0.05
+
+
+def test_one_dimension_is_one_channel(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", tone(440.0, 8_000), 8_000)
+    assert read_audio(tmp_path / "a.wav")[0].shape == (1, 4_000)
+
+
+def test_missing_foreign_and_empty_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.wav").write_text("not audio")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    for name, reason in {"gone": "not a file", "notes": "cannot be read", "empty": "no samples"}.items():
+        with pytest.raises(AudioError, match=rf"{name}\.wav.*{reason}"):
+            read_audio(tmp_path / f"{name}.wav")
+
+
+def test_folders_are_searched_recursively_and_in_order(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for name in ["deep/er/b.FLAC", "a.wav", "deep/c.ogg", "deep/notes.txt"]:
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in find_audio([tmp_path, tmp_path / "a.wav"])]
+    assert found == ["a.wav", "deep/c.ogg", "deep/er/b.FLAC", "a.wav"]
+
+
+def test_empty_folder_and_missing_path_are_named(tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(AudioError, match=r"nothing' holds no audio"):
+        find_audio([tmp_path / "nothing"])
+    with pytest.raises(AudioError, match="gone' does not exist"):
+        find_audio([tmp_path / "gone"])
+
+
+def test_mono_is_the_mean_of_the_channels() -> None:
+    assert to_mono(torch.tensor([[[1.0, 2.0], [3.0, 0.0]]])).tolist() == [[2.0, 1.0]]
+
+
+@pytest.mark.parametrize("source", [8_000, 22_050, 44_100, 48_000])
+def test_resampling_keeps_a_tone(source: int) -> None:
+    clips = torch.stack([tone(440.0, source), tone(1_000.0, source)])
+    resampled = resample(clips, source, 16_000)
+    expected = torch.stack([tone(440.0, 16_000), tone(1_000.0, 16_000)])
+    torch.testing.assert_close(resampled[:, 500:-500], expected[:, 500:-500], atol=2e-3, rtol=0)
+
+
+def test_resampling_treats_each_clip_alone_and_equal_rates_do_nothing() -> None:
+    clips = torch.randn(3, 2, 4_410)
+    together = resample(clips, 44_100, 16_000)
+    assert together.shape == (3, 2, 1_600)
+    assert torch.equal(together[1, 0], resample(clips[1, 0], 44_100, 16_000))
+    assert resample(clips, 16_000, 16_000) is clips
+
+
+def test_resampling_refuses_to_lose_gradients() -> None:
+    with pytest.raises(AudioError, match="16000 Hz"):
+        resample(torch.randn(441, requires_grad=True), 44_100, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("clip", "reason"),
+    [
+        (torch.zeros(0), "no samples"),
+        (torch.tensor([0.1, float("nan")]), "not finite"),
+        (torch.tensor([0.1, float("-inf")]), "not finite"),
+        (torch.full((2, 100), 9e-6), "silent"),
+    ],
+)
+def test_clips_that_cannot_be_judged_are_named(clip: torch.Tensor, reason: str) -> None:
+    with pytest.raises(AudioError, match=f"'song'.*{reason}"):
+        check_clip(clip, "song")
+
+
+def test_a_quiet_clip_is_taken() -> None:
+    check_clip(torch.tensor([0.0, 1.1e-5]), "quiet")
