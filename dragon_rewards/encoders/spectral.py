@@ -64,7 +64,7 @@ class LogMel(nn.Module):
     """
 
     N_FFT, HOP, BANDS, LOWEST, HIGHEST, FLOOR = 1024, 512, 64, 30.0, 7600.0, 1e-8
-    identity = fingerprint("log-mel", 1, SAMPLE_RATE, N_FFT, HOP, BANDS, LOWEST, HIGHEST, FLOOR)
+    identity = fingerprint("logmel", 1, SAMPLE_RATE, N_FFT, HOP, BANDS, LOWEST, HIGHEST, FLOOR)
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,62 @@
+"""Results on disk: tables as CSV and Markdown, frames as parquet, and what produced them. Files appear whole or not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_rewards.registry import Registry
+
+PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a long frame as parquet."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> None:
+    """Write `<stem>.csv` in full precision and `<stem>.md` in four digits; a named index becomes the first column."""
+    flat = table.reset_index() if table.index.name else table
+    with replacing(stem.with_name(f"{stem.name}.csv")) as temporary:
+        flat.to_csv(temporary, index=False)
+    with replacing(stem.with_name(f"{stem.name}.md")) as temporary:
+        temporary.write_text(f"{flat.to_markdown(index=False, floatfmt='.4g')}\n", encoding="utf-8")
+
+
+def provenance(registry: Registry) -> dict[str, Any]:
+    """What a result was made with: interpreter, platform, packages, plugins, processors. Fit for JSON."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "plugins": [asdict(plugin) for plugin in registry.plugins],
+        "failed_plugins": [str(failure) for failure in registry.failures],
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,163 @@
+"""The long frame of scores, and the tables that are derived from it: comparisons, win rates, cross-effects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.evaluation import distribution_wins, instance_wins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dragon_rewards.clips import Clips
+    from dragon_rewards.rewards import Reward
+
+COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
+PAIR = ["reward", "prompt_id", "seed"]
+UNTUNED, TUNED = "untuned", "tuned"
+WHOLE_SET = "all"
+
+
+def scores_frame(
+    run: str, model: str, clips: Clips, rewards: Sequence[Reward], *, subsets: NDArray[np.int64], seeds: Sequence[int]
+) -> pd.DataFrame:
+    """Every reward's raw metric of one model's clips: columns run, model, prompt_id, seed, reward, value.
+
+    Kinds that judge clips have one row per clip, prompt_id p0000 onwards; kinds that judge sets have one row per row
+    of `subsets`, s0000 onwards, with the seed of the subset's first clip, and one row `all` for the whole set.
+
+    Args:
+        run: which tuning the clips belong to.
+        model: UNTUNED or TUNED.
+        clips: one clip per held-out prompt, in the order of the prompts.
+        rewards: the rewards to score with.
+        subsets: index rows (subsets, size), the same for both models.
+        seeds: the seed of each clip.
+
+    Raises:
+        DragonError: another number of seeds than clips; otherwise as the rewards do.
+    """
+    if len(seeds) != len(clips):
+        raise DragonError(f"{len(seeds)} seeds for {len(clips)} clips; give one seed per clip")
+    with torch.no_grad():
+        rows = [
+            {"run": run, "model": model, **row, "reward": reward.name}
+            for reward in rewards
+            for row in _scores(reward, clips, subsets, seeds)
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _scores(reward: Reward, clips: Clips, subsets: NDArray[np.int64], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    values = reward.metric(clips).double().cpu()
+    if reward.kind.per_clip:
+        return _rows("p", seeds, values.tolist())
+    # `subsets` values are signed so that higher is better; the frame holds raw metrics.
+    metrics = reward.direction.sign * reward.subsets(clips)(torch.from_numpy(subsets)).double().cpu()
+    whole = {"prompt_id": WHOLE_SET, "seed": seeds[0], "value": float(values)}
+    return [*_rows("s", [seeds[first] for first in subsets[:, 0]], metrics.tolist()), whole]
+
+
+def _rows(letter: str, seeds: Sequence[int], values: Sequence[float]) -> list[dict[str, Any]]:
+    return [
+        {"prompt_id": f"{letter}{index:04d}", "seed": seed, "value": value}
+        for index, (seed, value) in enumerate(zip(seeds, values, strict=True))
+    ]
+
+
+def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> pd.DataFrame:
+    """Each tuned run against the untuned model under every reward, one row per run and reward.
+
+    Columns: run, reward, kind, direction, before, after (raw metric: mean over clips, or of the whole set), win_rate,
+    lower, p_value, posterior, wins, trials. Clips are paired by prompt and seed, subsets by their number and seed.
+    The untuned model's rows may belong to any run; they are shared by all.
+
+    Args:
+        frame: rows of `scores_frame` for UNTUNED and for every TUNED run.
+        rewards: the rewards to compare under.
+        trials: the independent trials of kinds that judge sets: prompts // subset size.
+
+    Raises:
+        DragonError: a tuned row without an untuned one of the same reward, prompt and seed, or with several.
+    """
+    pairs = _pairs(frame)
+    rows = [
+        {"run": run, **_comparison(reward, group[group["reward"] == reward.name], trials)}
+        for run, group in pairs.groupby("run", sort=False)
+        for reward in rewards
+    ]
+    return pd.DataFrame(rows)
+
+
+def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Tuned rows with the untuned value beside each: columns run, reward, prompt_id, seed, before, after."""
+    untuned = frame[frame["model"] == UNTUNED].rename(columns={"value": "before"})[[*PAIR, "before"]].drop_duplicates()
+    tuned = frame[frame["model"] == TUNED].rename(columns={"value": "after"})
+    _refuse(untuned[untuned.duplicated(PAIR)], "the untuned model has several values")
+    pairs = tuned.merge(untuned, on=PAIR, how="left")
+    _refuse(pairs[pairs["before"].isna()], "the untuned model has no value")
+    return pairs[["run", *PAIR, "before", "after"]]
+
+
+def _refuse(rows: pd.DataFrame, problem: str) -> None:
+    for row in rows[PAIR].to_dict("records"):
+        raise DragonError(
+            f"{problem} for reward '{row['reward']}', prompt {row['prompt_id']}, seed {row['seed']}; "
+            "score both models on the same prompts, seeds and subsets, the untuned one once"
+        )
+
+
+def _comparison(reward: Reward, pairs: pd.DataFrame, trials: int) -> dict[str, Any]:
+    if pairs.empty:
+        raise DragonError(f"the frame holds no tuned values of reward '{reward.name}'; score the run with it")
+    whole = pairs["prompt_id"] == WHOLE_SET
+    means = pairs[whole | reward.kind.per_clip][["before", "after"]].mean()
+    before, after = (reward.direction.sign * pairs.loc[~whole, side].to_numpy(float) for side in ("before", "after"))
+    wins = instance_wins(before, after) if reward.kind.per_clip else distribution_wins(before, after, trials)
+    return {
+        "reward": reward.name,
+        "kind": str(reward.kind),
+        "direction": str(reward.direction),
+        "before": float(means["before"]),
+        "after": float(means["after"]),
+        "win_rate": wins.rate,
+        "lower": wins.lower,
+        "p_value": wins.p_value,
+        "posterior": wins.posterior,
+        "wins": wins.wins,
+        "trials": wins.trials,
+    }
+
+
+def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
+    """The target rewards alone: one row per run, under the reward it was tuned on.
+
+    Args:
+        compared: rows of `comparisons`.
+        served: run -> the reward that served it, which differs from the run's name where a stand-in served.
+
+    Returns:
+        `compared` with the column `reward` renamed to `served`, in the order of `served`.
+
+    Raises:
+        DragonError: a run has no comparison under its reward.
+    """
+    table = compared.rename(columns={"reward": "served"}).set_index(["run", "served"], drop=False)
+    wanted = list(served.items())
+    missing = [pair for pair in wanted if pair not in table.index]
+    if missing:
+        raise DragonError(f"run '{missing[0][0]}' was not compared under its reward '{missing[0][1]}'; score it")
+    return table.loc[wanted].reset_index(drop=True)
+
+
+def cross_table(compared: pd.DataFrame) -> pd.DataFrame:
+    """Win rates of every run (rows) under every reward (columns), both in their order of appearance."""
+    rates = compared.pivot_table(index="run", columns="reward", values="win_rate", sort=False)
+    return rates.rename_axis(columns=None)

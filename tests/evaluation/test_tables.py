@@ -1,0 +1,153 @@
+"""From clips to the long frame, and from the frame to comparisons, win rates and cross-effects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from dragon_rewards.clips import Clips
+from dragon_rewards.errors import DragonError
+from dragon_rewards.evaluation import matched_subsets
+from dragon_rewards.protocols import Direction, RewardKind
+from dragon_rewards.tables import COLUMNS, TUNED, UNTUNED, comparisons, cross_table, scores_frame, win_table
+
+if TYPE_CHECKING:
+    from dragon_rewards.rewards import Reward
+
+PROMPTS, SIZE = 20, 4
+SUBSETS = matched_subsets(PROMPTS, SIZE, rounds=3, seed=0)
+SEEDS = list(range(100, 100 + PROMPTS))
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """Stands for a reward: the clips' levels, or their mean over a set."""
+
+    name: str
+    kind: RewardKind
+    direction: Direction
+
+    def metric(self, clips: Clips) -> Tensor:
+        levels = torch.stack([clip.abs().mean() for clip in clips.audio])
+        return levels if self.kind.per_clip else levels.mean()
+
+    def subsets(self, clips: Clips) -> Callable[[Tensor], Tensor]:
+        levels = torch.stack([clip.abs().mean() for clip in clips.audio])
+        return lambda rows: self.direction.sign * levels[rows].mean(1)
+
+
+LOUD = cast("Reward", Loudness("loud:x", RewardKind.INSTANCE, Direction.HIGHER))
+SOFT = cast("Reward", Loudness("soft:x", RewardKind.INSTANCE_TO_DISTRIBUTION, Direction.LOWER))
+SOFT_SET = cast("Reward", Loudness("soft-set:x", RewardKind.DISTRIBUTION_TO_DISTRIBUTION, Direction.LOWER))
+REWARDS = [LOUD, SOFT, SOFT_SET]
+
+
+def clips(level: float) -> Clips:
+    """Clip i has the level `level + i / 100`."""
+    return Clips(level + torch.arange(PROMPTS)[:, None] / 100 + torch.zeros(PROMPTS, 10), 16_000)
+
+
+def scored(run: str, model: str, level: float) -> pd.DataFrame:
+    return scores_frame(run, model, clips(level), REWARDS, subsets=SUBSETS, seeds=SEEDS)
+
+
+def only(frame: pd.DataFrame, **where: str) -> dict[str, Any]:
+    """The one row with these values."""
+    rows = [row for row in frame.to_dict("records") if where.items() <= row.items()]
+    assert len(rows) == 1
+    return cast("dict[str, Any]", rows[0])
+
+
+@pytest.fixture(name="frame")
+def two_runs() -> pd.DataFrame:
+    """The run soft:x got softer, the run loud:x louder."""
+    return pd.concat([scored("base", UNTUNED, 0.5), scored("soft:x", TUNED, 0.4), scored("loud:x", TUNED, 0.6)])
+
+
+def test_frame_has_a_row_per_clip_or_subset_and_one_for_the_whole_set() -> None:
+    frame = scored("run", TUNED, 0.5)
+    assert list(frame.columns) == COLUMNS
+    counts = frame.groupby("reward", sort=False).size().to_dict()
+    assert counts == {"loud:x": PROMPTS, "soft:x": PROMPTS, "soft-set:x": len(SUBSETS) + 1}
+    clip = only(frame, reward="soft:x", prompt_id="p0012")
+    assert (clip["run"], clip["model"], clip["seed"]) == ("run", TUNED, 112)
+    assert clip["value"] == pytest.approx(0.62, abs=1e-6)
+
+
+def test_subsets_hold_raw_metrics_and_the_first_clips_seed() -> None:
+    frame = scored("run", TUNED, 0.5)
+    row = only(frame, reward="soft-set:x", prompt_id="s0007")
+    assert row["value"] == pytest.approx(0.5 + SUBSETS[7].mean() / 100, abs=1e-6)
+    assert row["seed"] == SEEDS[SUBSETS[7][0]]
+    whole = only(frame, reward="soft-set:x", prompt_id="all")
+    assert whole["value"] == pytest.approx(0.5 + (PROMPTS - 1) / 200, abs=1e-6)
+
+
+def test_comparisons_know_kind_direction_and_trials(frame: pd.DataFrame) -> None:
+    compared = comparisons(frame, REWARDS, PROMPTS // SIZE)
+    assert len(compared) == 6
+    soft = only(compared, run="soft:x", reward="soft-set:x")
+    assert (soft["kind"], soft["direction"]) == ("distribution-to-distribution", "lower")
+    assert (soft["win_rate"], soft["wins"], soft["trials"]) == (1.0, 5.0, 5)
+    assert soft["lower"] == pytest.approx(0.05 ** (1 / 5))
+    assert soft["after"] - soft["before"] == pytest.approx(-0.1, abs=1e-6)
+    loud = only(compared, run="soft:x", reward="loud:x")
+    assert (loud["win_rate"], loud["trials"], loud["lower"], loud["p_value"]) == (0.0, PROMPTS, 0.0, 1.0)
+
+
+def test_an_unchanged_model_ties() -> None:
+    frame = pd.concat([scored("base", UNTUNED, 0.5), scored("same", TUNED, 0.5)])
+    assert (comparisons(frame, REWARDS, 5)["win_rate"] == 0.5).all()
+
+
+def test_the_order_of_rows_does_not_matter(frame: pd.DataFrame) -> None:
+    shuffled = frame.sample(frac=1, random_state=0)
+    expected = comparisons(frame, REWARDS, 5).sort_values(["run", "reward"], ignore_index=True)
+    got = comparisons(shuffled, REWARDS, 5).sort_values(["run", "reward"], ignore_index=True)
+    pd.testing.assert_frame_equal(got, expected)
+
+
+def test_win_table_has_the_targets_in_their_order_under_the_name_that_served(frame: pd.DataFrame) -> None:
+    table = win_table(comparisons(frame, REWARDS, 5), {"loud:x": "loud:x", "soft:x": "soft-set:x"})
+    assert table["run"].tolist() == ["loud:x", "soft:x"]
+    assert table["served"].tolist() == ["loud:x", "soft-set:x"]
+    assert table["win_rate"].tolist() == [1.0, 1.0]
+
+
+def test_cross_table_is_runs_by_rewards(frame: pd.DataFrame) -> None:
+    table = cross_table(comparisons(frame, REWARDS, 5))
+    assert table.index.tolist() == ["soft:x", "loud:x"]
+    assert table.columns.tolist() == ["loud:x", "soft:x", "soft-set:x"]
+    assert table.to_numpy().tolist() == [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]]
+
+
+def test_scores_that_do_not_pair_are_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(DragonError, match="no value for reward 'loud:x', prompt p0000, seed 100"):
+        comparisons(frame[frame["model"] == TUNED], REWARDS, 5)
+    twice = pd.concat([frame, scored("other", UNTUNED, 0.7)])
+    with pytest.raises(DragonError, match="several values for reward 'loud:x', prompt p0000"):
+        comparisons(twice, REWARDS, 5)
+    repeated = pd.concat([frame, scored("base again", UNTUNED, 0.5)])
+    pd.testing.assert_frame_equal(comparisons(repeated, REWARDS, 5), comparisons(frame, REWARDS, 5))
+
+
+def test_missing_scores_and_seeds_are_named(frame: pd.DataFrame) -> None:
+    other = cast("Reward", SimpleNamespace(name="other:x", kind=RewardKind.INSTANCE, direction=Direction.HIGHER))
+    with pytest.raises(DragonError, match="no tuned values of reward 'other:x'"):
+        comparisons(frame, [other], 5)
+    with pytest.raises(DragonError, match="'soft:x' was not compared under its reward 'gone:x'"):
+        win_table(comparisons(frame, REWARDS, 5), {"soft:x": "gone:x"})
+    with pytest.raises(DragonError, match="3 seeds for 20 clips"):
+        scores_frame("run", TUNED, clips(0.5), REWARDS, subsets=SUBSETS, seeds=[1, 2, 3])
+
+
+def test_no_gradient_is_kept() -> None:
+    audio = torch.full((PROMPTS, 10), 0.5, requires_grad=True)
+    frame = scores_frame("run", TUNED, Clips(audio, 16_000), REWARDS, subsets=SUBSETS, seeds=SEEDS)
+    assert np.isfinite(frame["value"]).all()
