@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         ComposeError,
         ConfigError,
         DragonError,
+        EncoderError,
+        MissingPromptsError,
         TooFewClipsError,
         UnknownNameError,
     )
@@ -46,8 +48,10 @@ __all__ = [
     "DragonError",
     "Embeddings",
     "Encoder",
+    "EncoderError",
     "EncoderInfo",
     "ExemplarSetInfo",
+    "MissingPromptsError",
     "Modality",
     "Reduction",
     "ReductionInfo",
@@ -68,7 +72,16 @@ __all__ = [
 
 _MODULES = {
     "clips": ("Clips",),
-    "errors": ("AudioError", "ComposeError", "ConfigError", "DragonError", "TooFewClipsError", "UnknownNameError"),
+    "errors": (
+        "AudioError",
+        "ComposeError",
+        "ConfigError",
+        "DragonError",
+        "EncoderError",
+        "MissingPromptsError",
+        "TooFewClipsError",
+        "UnknownNameError",
+    ),
     "exemplars": ("load_exemplar_set",),
     "hookspecs": ("hookimpl",),
     "protocols": (

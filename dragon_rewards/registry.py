@@ -22,6 +22,8 @@ from dragon_rewards.protocols import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import torch
+
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.plugins import PluginFailure, PluginRecord
     from dragon_rewards.protocols import Reduction
@@ -91,17 +93,17 @@ class Registry:
         built: Reduction = self._once(("register_reductions", name), self.reduction(name).factory)
         return built
 
-    def reference(self, exemplar_set: str, encoder: str) -> Gaussian:
-        """The Gaussian of an exemplar set in an encoder's space.
+    def reference(self, exemplar_set: str, encoder: str, device: torch.device) -> Gaussian:
+        """The Gaussian of an exemplar set in an encoder's space, on the device where the clips' embeddings are.
 
         Raises:
             DragonError: the set has none for this encoder, or one that was made with other weights.
         """
-        key = ("reference", exemplar_set, encoder)
+        key = ("reference", exemplar_set, encoder, str(device))
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                self._built[key] = exemplars.reference(*infos, self.build_encoder(encoder))
+                self._built[key] = _moved(exemplars.reference(*infos, self.build_encoder(encoder)), device)
         gaussian: Gaussian = self._built[key]
         return gaussian
 
@@ -132,6 +134,10 @@ def _encoder(info: EncoderInfo) -> Encoder:
     if not isinstance(encoder, expected):
         raise TypeError(f"its factory returned {type(encoder).__name__}, which is no {expected.__name__}")
     return encoder
+
+
+def _moved(gaussian: Gaussian, device: torch.device) -> Gaussian:
+    return type(gaussian).from_tensors({key: tensor.to(device) for key, tensor in gaussian.to_tensors().items()})
 
 
 @cache

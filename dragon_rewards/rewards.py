@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from dragon_rewards import exemplars
-from dragon_rewards.errors import ComposeError, DragonError, TooFewClipsError
+from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
 from dragon_rewards.names import RewardName
 from dragon_rewards.protocols import Embeddings, Modality
 from dragon_rewards.registry import load_registry
@@ -64,7 +64,8 @@ class Reward:
 
         Raises:
             TooFewClipsError: fewer clips than the reduction needs.
-            DragonError: it needs prompts and the clips have none, or a part could not be built.
+            MissingPromptsError: it compares clips with their prompts and they have none.
+            DragonError: a part could not be built, or an encoder failed.
         """
         embeddings = self._embeddings(clips)
         return self._built()(embeddings, self._reference(embeddings))
@@ -99,14 +100,14 @@ class Reward:
     def _embeddings(self, clips: Clips) -> Embeddings:
         self.check_count(len(clips))
         if self.reduction.needs_prompts and clips.prompts is None:
-            raise DragonError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
+            raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
         encoder = self.registry.build_encoder(self.encoder.name)
         return clips.embeddings(self.encoder, encoder, with_prompts=self.reduction.needs_prompts)
 
     def _reference(self, embeddings: Embeddings) -> Gaussian | None:
         if self.exemplar_set is None:
             return None
-        return self.registry.reference(self.exemplar_set.name, self.encoder.name).to(embeddings.frames[0].device)
+        return self.registry.reference(self.exemplar_set.name, self.encoder.name, embeddings.frames[0].device)
 
     def check_count(self, clips: int) -> None:
         """Raises TooFewClipsError if the reduction needs more clips."""

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ComposeError, ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import RewardName
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dragon_rewards.registry import Registry
 
 
@@ -103,19 +101,27 @@ def _parsed(text: str, source: str) -> dict[str, Suite]:
         raise ConfigError(f"{source}: {error}") from error
 
 
-def _suite(name: str, table: Mapping[str, Any]) -> Suite:
+def _suite(name: str, table: object) -> Suite:
     if not isinstance(table, dict) or set(table) != {"summary", "slots"}:
         raise TypeError(f"suite '{name}' must be a table of exactly 'summary' and 'slots'")
+    if not isinstance(table["summary"], str) or not isinstance(table["slots"], list):
+        raise TypeError(f"suite '{name}': 'summary' is a text and 'slots' is a list")
+    if not table["slots"]:
+        raise TypeError(f"suite '{name}' needs at least one slot")
     slots = tuple(_slot(entry) for entry in table["slots"])
-    if not slots:
-        raise TypeError(f"suite '{name}' has no slots")
+    for place, slot in enumerate(slots):
+        if slot.reward in [earlier.reward for earlier in slots[:place]]:
+            raise TypeError(f"suite '{name}': '{slot.reward}' is listed twice")
     return Suite(name, table["summary"], slots)
 
 
-def _slot(entry: str | Mapping[str, str]) -> Slot:
+def _slot(entry: object) -> Slot:
     """`"vendi:clap"`, or `{ reward = "aesthetics:clap", stand_in = "aesthetics-degradation:clap" }`."""
-    slot = Slot(entry) if isinstance(entry, str) else Slot(**entry)
-    for name in (slot.reward, slot.stand_in):
-        if name is not None:
-            RewardName.parse(name)
-    return slot
+    table = {"reward": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, dict) or not {"reward"} <= set(table) <= {"reward", "stand_in"}:
+        raise TypeError(f"a slot is a reward's name or a table of 'reward' and 'stand_in', not {entry!r}")
+    if not all(isinstance(name, str) for name in table.values()):
+        raise TypeError(f"a slot is a reward's name or a table of names, not {entry!r}")
+    for name in table.values():
+        RewardName.parse(name)
+    return Slot(**table)

@@ -1,0 +1,90 @@
+"""Suites are data; a slot whose parts are missing is served by its stand-in, and says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dragon_rewards.builtin import ENCODERS
+from dragon_rewards.errors import ComposeError, ConfigError, UnknownNameError
+from dragon_rewards.names import RewardName
+from dragon_rewards.suites import Slot, Suite, load_suite, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dragon_rewards.registry import Registry
+
+DRAGON20 = load_suite("dragon20")
+
+
+def test_dragon20_has_twenty_distinct_rewards_of_the_papers_families() -> None:
+    names = [RewardName.parse(slot.reward) for slot in DRAGON20.slots]
+    assert len(set(names)) == 20
+    reductions = [name.reduction for name in names]
+    assert (reductions.count("per-song-fad"), reductions.count("dataset-fad")) == (8, 9)
+    assert {"aesthetics", "clap-score", "vendi"} < set(reductions)
+
+
+def test_dragon20_stands_in_with_embedded_encoders_only() -> None:
+    embedded = {info.name for info in ENCODERS}
+    for slot in DRAGON20.slots:
+        assert RewardName.parse(slot.stand_in or slot.reward).encoder in embedded
+
+
+def test_dragon20_is_served_by_twenty_distinct_rewards() -> None:
+    assert len({slot.stand_in or slot.reward for slot in DRAGON20.slots}) == 20
+
+
+def test_a_slot_serves_itself_where_it_composes_and_its_stand_in_where_not(registry: Registry) -> None:
+    suite = Suite("s", "", (Slot("vendi:ear", "vendi:two"), Slot("vendi:vggish", "vendi:two")))
+    own, other = serve(suite, registry)
+    assert (own.served, own.note) == ("vendi:ear", "")
+    assert other.served == "vendi:two"
+    assert other.note.startswith("vendi:two stands in for vendi:vggish: unknown encoder 'vggish'")
+
+
+def test_a_slot_that_nothing_serves_is_refused(registry: Registry) -> None:
+    with pytest.raises(UnknownNameError, match="'vggish'"):
+        serve(Suite("s", "", (Slot("vendi:vggish"),)), registry)
+    with pytest.raises(ComposeError, match="'per-song-fad:ear' does not compose"):
+        serve(Suite("s", "", (Slot("vendi:vggish", "per-song-fad:ear"),)), registry)
+
+
+def test_a_persons_own_suite_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('[mine]\nsummary = "two"\nslots = ["vendi:ear", { reward = "a:b", stand_in = "c:d@e" }]\n')
+    assert load_suite(str(path)) == Suite("mine", "two", (Slot("vendi:ear"), Slot("a:b", "c:d@e")))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[mine", "Expected"),
+        ("", "holds 0 suites"),
+        ('[a]\nsummary=""\nslots=["a:b"]\n[b]\nsummary=""\nslots=["a:b"]', r"holds 2 suites \(a, b\)"),
+        ("mine = 3", "suite 'mine' must be a table"),
+        ('[mine]\nsummary=""\nslots=["a:b"]\ncolour="red"', "exactly 'summary' and 'slots'"),
+        ('[mine]\nsummary=""\nslots=[]', "needs at least one slot"),
+        ('[mine]\nsummary=""\nslots="a:b"', "'slots' is a list"),
+        ('[mine]\nsummary=3\nslots=["a:b"]', "'summary' is a text"),
+        ('[mine]\nsummary=""\nslots=["vendi"]', "'vendi' is no reward"),
+        ('[mine]\nsummary=""\nslots=[3]', "a slot is a reward's name or a table"),
+        ('[mine]\nsummary=""\nslots=[{ stand_in = "a:b" }]', "a slot is a reward's name or a table"),
+        ('[mine]\nsummary=""\nslots=[{ reward = 3 }]', "a slot is a reward's name or a table"),
+        ('[mine]\nsummary=""\nslots=["a:b", "a:b"]', "'a:b' is listed twice"),
+    ],
+)
+def test_a_wrong_suite_is_refused_with_its_path(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"mine.toml.*{reason}"):
+        load_suite(path)
+
+
+def test_a_missing_file_and_an_unknown_suite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_suite(tmp_path / "none.toml")
+    with pytest.raises(UnknownNameError, match="unknown suite 'dragon2'; did you mean dragon20"):
+        load_suite("dragon2")
