@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dragon_rewards.registry import load_registry
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pandas as pd
 
-    from dragon_rewards.registry import Registry
+    from dragon_rewards.plugins import PluginRecord
 
 PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
 
@@ -34,28 +36,37 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a long frame as parquet."""
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a long frame."""
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
-def write_table(table: pd.DataFrame, stem: Path) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(stem: Path, table: pd.DataFrame) -> None:
     """Write `<stem>.csv` in full precision and `<stem>.md` in four digits; a named index becomes the first column."""
     flat = table.reset_index() if table.index.name else table
-    with replacing(stem.with_name(f"{stem.name}.csv")) as temporary:
-        flat.to_csv(temporary, index=False)
-    with replacing(stem.with_name(f"{stem.name}.md")) as temporary:
-        temporary.write_text(f"{flat.to_markdown(index=False, floatfmt='.4g')}\n", encoding="utf-8")
+    write_text(stem.with_name(f"{stem.name}.csv"), flat.to_csv(index=False))
+    write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
 
 
-def provenance(registry: Registry) -> dict[str, Any]:
-    """What a result was made with: interpreter, platform, packages, plugins, processors. Fit for JSON."""
+def provenance(more_plugins: Iterable[PluginRecord] = ()) -> dict[str, Any]:
+    """What a result was made with: interpreter, platform, packages, plugins, processors. Fit for JSON.
+
+    Args:
+        more_plugins: those of other registries than the rewards' own.
+    """
+    registry = load_registry()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "plugins": [asdict(plugin) for plugin in registry.plugins],
+        "plugins": [asdict(plugin) for plugin in (*registry.plugins, *more_plugins)],
         "failed_plugins": [str(failure) for failure in registry.failures],
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
-PAIR = ["reward", "prompt_id", "seed"]
-UNTUNED, TUNED = "untuned", "tuned"
+PAIR = ["model", "reward", "prompt_id", "seed"]
+BASELINE = "baseline"
 WHOLE_SET = "all"
 
 
@@ -34,8 +34,8 @@ def scores_frame(
     of `subsets`, s0000 onwards, with the seed of the subset's first clip, and one row `all` for the whole set.
 
     Args:
-        run: which tuning the clips belong to.
-        model: UNTUNED or TUNED.
+        run: the tuning that the clips belong to; BASELINE for the untuned model.
+        model: the model that was tuned, such as the name of a pipeline.
         clips: one clip per held-out prompt, in the order of the prompts.
         rewards: the rewards to score with.
         subsets: index rows (subsets, size), the same for both models.
@@ -73,19 +73,18 @@ def _rows(letter: str, seeds: Sequence[int], values: Sequence[float]) -> list[di
 
 
 def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> pd.DataFrame:
-    """Each tuned run against the untuned model under every reward, one row per run and reward.
+    """Each run against the baseline of the same model under every reward, one row per run and reward.
 
     Columns: run, reward, kind, direction, before, after (raw metric: mean over clips, or of the whole set), win_rate,
     lower, p_value, posterior, wins, trials. Clips are paired by prompt and seed, subsets by their number and seed.
-    The untuned model's rows may belong to any run; they are shared by all.
 
     Args:
-        frame: rows of `scores_frame` for UNTUNED and for every TUNED run.
+        frame: rows of `scores_frame` for BASELINE and for every other run.
         rewards: the rewards to compare under.
         trials: the independent trials of kinds that judge sets: prompts // subset size.
 
     Raises:
-        DragonError: a tuned row without an untuned one of the same reward, prompt and seed, or with several.
+        DragonError: a row without exactly one of the baseline with the same model, reward, prompt and seed.
     """
     pairs = _pairs(frame)
     rows = [
@@ -97,26 +96,26 @@ def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> 
 
 
 def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Tuned rows with the untuned value beside each: columns run, reward, prompt_id, seed, before, after."""
-    untuned = frame[frame["model"] == UNTUNED].rename(columns={"value": "before"})[[*PAIR, "before"]].drop_duplicates()
-    tuned = frame[frame["model"] == TUNED].rename(columns={"value": "after"})
-    _refuse(untuned[untuned.duplicated(PAIR)], "the untuned model has several values")
-    pairs = tuned.merge(untuned, on=PAIR, how="left")
-    _refuse(pairs[pairs["before"].isna()], "the untuned model has no value")
-    return pairs[["run", *PAIR, "before", "after"]]
+    """Every run's rows with the baseline's value beside each: columns run, *PAIR, before, after."""
+    baseline = frame[frame["run"] == BASELINE].rename(columns={"value": "before"})[[*PAIR, "before"]]
+    runs = frame[frame["run"] != BASELINE].rename(columns={"value": "after"})
+    _refuse(baseline[baseline.duplicated(PAIR)], "several values")
+    pairs = runs.merge(baseline, on=PAIR, how="left")
+    _refuse(pairs[pairs["before"].isna()], "no value")
+    return pairs
 
 
 def _refuse(rows: pd.DataFrame, problem: str) -> None:
     for row in rows[PAIR].to_dict("records"):
         raise DragonError(
-            f"{problem} for reward '{row['reward']}', prompt {row['prompt_id']}, seed {row['seed']}; "
-            "score both models on the same prompts, seeds and subsets, the untuned one once"
+            f"the baseline of model '{row['model']}' has {problem} for reward '{row['reward']}', prompt "
+            f"{row['prompt_id']}, seed {row['seed']}; score it once, on the same prompts, seeds and subsets as the runs"
         )
 
 
 def _comparison(reward: Reward, pairs: pd.DataFrame, trials: int) -> dict[str, Any]:
     if pairs.empty:
-        raise DragonError(f"the frame holds no tuned values of reward '{reward.name}'; score the run with it")
+        raise DragonError(f"a run has no values of reward '{reward.name}'; score every run with it")
     whole = pairs["prompt_id"] == WHOLE_SET
     means = pairs[whole | reward.kind.per_clip][["before", "after"]].mean()
     before, after = (reward.direction.sign * pairs.loc[~whole, side].to_numpy(float) for side in ("before", "after"))

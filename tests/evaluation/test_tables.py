@@ -15,7 +15,7 @@ from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.protocols import Direction, RewardKind
-from dragon_rewards.tables import COLUMNS, TUNED, UNTUNED, comparisons, cross_table, scores_frame, win_table
+from dragon_rewards.tables import BASELINE, COLUMNS, comparisons, cross_table, scores_frame, win_table
 
 if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
@@ -53,7 +53,7 @@ def clips(level: float) -> Clips:
     return Clips(level + torch.arange(PROMPTS)[:, None] / 100 + torch.zeros(PROMPTS, 10), 16_000)
 
 
-def scored(run: str, model: str, level: float) -> pd.DataFrame:
+def scored(run: str, level: float, model: str = "small") -> pd.DataFrame:
     return scores_frame(run, model, clips(level), REWARDS, subsets=SUBSETS, seeds=SEEDS)
 
 
@@ -67,21 +67,21 @@ def only(frame: pd.DataFrame, **where: str) -> dict[str, Any]:
 @pytest.fixture(name="frame")
 def two_runs() -> pd.DataFrame:
     """The run soft:x got softer, the run loud:x louder."""
-    return pd.concat([scored("base", UNTUNED, 0.5), scored("soft:x", TUNED, 0.4), scored("loud:x", TUNED, 0.6)])
+    return pd.concat([scored(BASELINE, 0.5), scored("soft:x", 0.4), scored("loud:x", 0.6)])
 
 
 def test_frame_has_a_row_per_clip_or_subset_and_one_for_the_whole_set() -> None:
-    frame = scored("run", TUNED, 0.5)
+    frame = scored("run", 0.5)
     assert list(frame.columns) == COLUMNS
     counts = frame.groupby("reward", sort=False).size().to_dict()
     assert counts == {"loud:x": PROMPTS, "soft:x": PROMPTS, "soft-set:x": len(SUBSETS) + 1}
     clip = only(frame, reward="soft:x", prompt_id="p0012")
-    assert (clip["run"], clip["model"], clip["seed"]) == ("run", TUNED, 112)
+    assert (clip["run"], clip["model"], clip["seed"]) == ("run", "small", 112)
     assert clip["value"] == pytest.approx(0.62, abs=1e-6)
 
 
 def test_subsets_hold_raw_metrics_and_the_first_clips_seed() -> None:
-    frame = scored("run", TUNED, 0.5)
+    frame = scored("run", 0.5)
     row = only(frame, reward="soft-set:x", prompt_id="s0007")
     assert row["value"] == pytest.approx(0.5 + SUBSETS[7].mean() / 100, abs=1e-6)
     assert row["seed"] == SEEDS[SUBSETS[7][0]]
@@ -102,7 +102,7 @@ def test_comparisons_know_kind_direction_and_trials(frame: pd.DataFrame) -> None
 
 
 def test_an_unchanged_model_ties() -> None:
-    frame = pd.concat([scored("base", UNTUNED, 0.5), scored("same", TUNED, 0.5)])
+    frame = pd.concat([scored(BASELINE, 0.5), scored("same", 0.5)])
     assert (comparisons(frame, REWARDS, 5)["win_rate"] == 0.5).all()
 
 
@@ -129,25 +129,29 @@ def test_cross_table_is_runs_by_rewards(frame: pd.DataFrame) -> None:
 
 def test_scores_that_do_not_pair_are_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(DragonError, match="no value for reward 'loud:x', prompt p0000, seed 100"):
-        comparisons(frame[frame["model"] == TUNED], REWARDS, 5)
-    twice = pd.concat([frame, scored("other", UNTUNED, 0.7)])
+        comparisons(frame[frame["run"] != BASELINE], REWARDS, 5)
     with pytest.raises(DragonError, match="several values for reward 'loud:x', prompt p0000"):
-        comparisons(twice, REWARDS, 5)
-    repeated = pd.concat([frame, scored("base again", UNTUNED, 0.5)])
-    pd.testing.assert_frame_equal(comparisons(repeated, REWARDS, 5), comparisons(frame, REWARDS, 5))
+        comparisons(pd.concat([frame, scored(BASELINE, 0.7)]), REWARDS, 5)
+
+
+def test_each_model_is_compared_with_its_own_baseline(frame: pd.DataFrame) -> None:
+    more = pd.concat([frame, scored(BASELINE, 0.9, "large"), scored("large soft", 0.8, "large")])
+    assert only(comparisons(more, REWARDS, 5), run="large soft", reward="soft:x")["win_rate"] == 1.0
+    with pytest.raises(DragonError, match="baseline of model 'huge' has no value"):
+        comparisons(pd.concat([frame, scored("run", 0.5, "huge")]), REWARDS, 5)
 
 
 def test_missing_scores_and_seeds_are_named(frame: pd.DataFrame) -> None:
     other = cast("Reward", SimpleNamespace(name="other:x", kind=RewardKind.INSTANCE, direction=Direction.HIGHER))
-    with pytest.raises(DragonError, match="no tuned values of reward 'other:x'"):
+    with pytest.raises(DragonError, match="a run has no values of reward 'other:x'"):
         comparisons(frame, [other], 5)
     with pytest.raises(DragonError, match="'soft:x' was not compared under its reward 'gone:x'"):
         win_table(comparisons(frame, REWARDS, 5), {"soft:x": "gone:x"})
     with pytest.raises(DragonError, match="3 seeds for 20 clips"):
-        scores_frame("run", TUNED, clips(0.5), REWARDS, subsets=SUBSETS, seeds=[1, 2, 3])
+        scores_frame("run", "small", clips(0.5), REWARDS, subsets=SUBSETS, seeds=[1, 2, 3])
 
 
 def test_no_gradient_is_kept() -> None:
     audio = torch.full((PROMPTS, 10), 0.5, requires_grad=True)
-    frame = scores_frame("run", TUNED, Clips(audio, 16_000), REWARDS, subsets=SUBSETS, seeds=SEEDS)
+    frame = scores_frame("run", "small", Clips(audio, 16_000), REWARDS, subsets=SUBSETS, seeds=SEEDS)
     assert np.isfinite(frame["value"]).all()
