@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DISTRIBUTION = "dragon-rewards"
+FAMILY = "dragon_"  # what the names of all entry-point groups of this project begin with
 
 
 class Descriptor(Protocol):
@@ -84,7 +85,8 @@ class PluginFailure:
     traceback: str
 
     def __str__(self) -> str:
-        return f"{self.plugin} ({self.package} {self.version}), {self.stage}: {self.reason}"
+        package = f"{self.package} {self.version}".strip()  # a plugin that is not installed has no version
+        return f"{self.plugin} ({package}), {self.stage}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _installed(group: PluginGroup, loader: _Loader) -> list[_Source]:
     allowed = os.environ.get(group.restrict)
     if allowed is None:
         return found
-    return _restricted(found, [name for name in map(str.strip, allowed.split(",")) if name], group.restrict, loader)
+    return _restricted(found, set(map(str.strip, allowed.split(","))) - {""}, group.restrict, loader)
 
 
 def _source(entry: metadata.EntryPoint) -> _Source:
@@ -143,13 +145,18 @@ def _source(entry: metadata.EntryPoint) -> _Source:
     return _Source(PluginRecord(entry.name, package, version), entry.load)
 
 
-def _restricted(found: list[_Source], allowed: list[str], variable: str, loader: _Loader) -> list[_Source]:
-    installed = {name for source in found for name in (source.record.name, source.record.package)}
-    for name in allowed:
-        if name not in installed:
-            reason = f"{variable} names it, but no plugin or package of this name is installed"
-            loader.failures.append(PluginFailure(name, "not installed", "", Stage.FIND, reason, ""))
-    return [source for source in found if {source.record.name, source.record.package} & set(allowed)]
+def _restricted(found: list[_Source], allowed: set[str], variable: str, loader: _Loader) -> list[_Source]:
+    for name in sorted(allowed - _installed_names()):
+        reason = f"{variable} names it, but no plugin or package of this name is installed"
+        loader.failures.append(PluginFailure(name, "not installed", "", Stage.FIND, reason, ""))
+    return [source for source in found if {source.record.name, source.record.package} & allowed]
+
+
+def _installed_names() -> set[str]:
+    """Plugins and packages of every group of this project: one variable may restrict several groups."""
+    entries = [entry for found in metadata.distributions() for entry in found.entry_points]
+    records = [_source(entry).record for entry in entries if entry.group.startswith(FAMILY)]
+    return {name for record in records for name in (record.name, record.package)}
 
 
 @dataclass

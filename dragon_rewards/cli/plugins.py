@@ -43,7 +43,7 @@ def show_plugins(
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
     sources = [source() for source in SOURCES]
     plugins = [plugin for source in sources for plugin in source.plugins]
-    failures = [failure for source in sources for failure in source.failures]
+    failures = list(dict.fromkeys(failure for source in sources for failure in source.failures))
     if as_json:
         print(json.dumps({"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures))}, indent=2))
     else:

@@ -178,12 +178,23 @@ def test_a_plugin_that_the_environment_names_in_vain_is_a_failure(site: Site, mo
     assert (only_failure().plugin, only_failure().stage) == ("goood", Stage.FIND)
 
 
-def test_factories_are_guarded_and_run_once(site: Site) -> None:
+def test_the_environment_may_name_plugins_of_the_trainer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("dragon-train-other", "", entry="other", group="dragon_train")
+    monkeypatch.setenv("DRAGON_REWARDS_PLUGINS", "other")
+    assert not load_registry().failures
+
+
+def test_an_encoder_that_is_none_is_refused_with_its_plugin(site: Site) -> None:
     site.install("dragon-reward-bad", HEAD + GOOD)
     with pytest.raises(DragonError, match=r"encoder 'good' of bad \(dragon-reward-bad 1.2\).* no Encoder"):
         load_registry().build_encoder("good")
-    with pytest.raises(DragonError, match="unknown encoder"):
-        load_registry().build_encoder("goood")
+
+
+def test_a_factory_that_raises_is_named_with_its_plugin(site: Site) -> None:
+    site.install("dragon-reward-bad", HEAD + GOOD.replace('"good"', '"good", lambda: open("/no/weights")'))
+    message = r"encoder 'good' of bad \(dragon-reward-bad 1.2\) could not be built: FileNotFoundError"
+    with pytest.raises(DragonError, match=message):
+        load_registry().build_encoder("good")
 
 
 HOOK_USES = {
