@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
-from dragon_rewards.registry import Registry, load_registry
+from dragon_rewards.cli.plugins import all_failures
+from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
 from dragon_rewards.suites import builtin_suites
 
@@ -26,15 +27,16 @@ def catalogue(name: str, rows: Callable[[], Sequence[Row]]) -> None:
 
     def command(*, as_json: Json = False) -> None:
         print_rows(rows(), as_json=as_json)
-        warn_of_failures(load_registry())
+        warn_of_failures()
 
     listing.command(name, help=rows.__doc__)(command)
 
 
-def warn_of_failures(registry: Registry) -> None:
+def warn_of_failures() -> None:
     """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
-    if registry.failures:
-        print(f"{len(registry.failures)} plugin(s) failed to load: see `dragon plugins`", file=sys.stderr)
+    failures = all_failures()
+    if failures:
+        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`", file=sys.stderr)
 
 
 def encoders() -> list[Row]:

@@ -34,6 +34,11 @@ class Source(Protocol):
 SOURCES: list[Callable[[], Source]] = [load_registry]
 
 
+def all_failures() -> list[PluginFailure]:
+    """Every failure of every source once."""
+    return list(dict.fromkeys(failure for source in SOURCES for failure in source().failures))
+
+
 @app.command("plugins")
 def show_plugins(
     *,
@@ -41,9 +46,8 @@ def show_plugins(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
 ) -> None:
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
-    sources = [source() for source in SOURCES]
-    plugins = [plugin for source in sources for plugin in source.plugins]
-    failures = list(dict.fromkeys(failure for source in sources for failure in source.failures))
+    plugins = [plugin for source in SOURCES for plugin in source().plugins]
+    failures = all_failures()
     if as_json:
         print(json.dumps({"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures))}, indent=2))
     else:
