@@ -9,6 +9,11 @@ from dragon_rewards.cli import app
 VERBS = (
     "dragon_rewards.cli.listing",
     "dragon_rewards.cli.plugins",
+    "dragon_rewards.cli.score",
+    "dragon_train.cli.catalogues",
+    "dragon_train.cli.sample",
+    "dragon_train.cli.train",
+    "dragon_train.cli.bench",
 )
 
 

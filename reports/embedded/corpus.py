@@ -12,6 +12,7 @@ import json
 import random
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def pieces_of(path: Path, collection: str) -> list[dict[str, Any]]:
 
     try:
         parsed = converter.parse(path)
-    except Exception as error:  # music21 raises many types on malformed ABC
+    except Exception as error:  # noqa: BLE001  music21 raises many types on malformed ABC
         print(f"{path.name}: not parsed ({error})", file=sys.stderr)
         return []
     scores = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
@@ -116,20 +117,25 @@ def clip_plan(piece: dict[str, Any], rng: random.Random) -> dict[str, Any]:
         "mode": piece["mode"],
         "density": "sparse" if onsets < 2.5 else "even" if onsets < 5 else "busy",
         "register": "low" if pitch < 63 else "middle" if pitch < 73 else "high",
+        "collection": piece["id"].split("/")[0],
     }
     return {"piece": piece["id"], "attributes": attributes, "caption": describe(attributes, rng), "notes": inside}
 
 
-def render(plan: dict[str, Any], soundfont: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Play one plan: mono float32 at 16 kHz, peak 0.7."""
+@cache
+def synthesiser(soundfont: str) -> tuple[Any, int]:
+    """One synthesiser per process: loading the sound font takes longer than playing a clip."""
     import tinysoundfont
 
-    synth = render.__dict__.get("synth")
-    if synth is None:  # loading the sound font takes longer than a clip: once per process
-        synth = render.__dict__["synth"] = tinysoundfont.Synth(samplerate=RENDER_RATE)
-        render.__dict__["font"] = synth.sfload(soundfont)
+    synth = tinysoundfont.Synth(samplerate=RENDER_RATE)
+    return synth, synth.sfload(soundfont)
+
+
+def render(plan: dict[str, Any], soundfont: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Play one plan: mono float32 at 16 kHz, peak 0.7."""
+    synth, font = synthesiser(soundfont)
     synth.sounds_off(0)  # no tail of the clip before
-    synth.program_select(0, render.__dict__["font"], 0, INSTRUMENTS[plan["attributes"]["instrument"]])
+    synth.program_select(0, font, 0, INSTRUMENTS[plan["attributes"]["instrument"]])
     events = [(on, True, p) for on, d, p in plan["notes"]]
     events += [(on + 0.95 * d, False, p) for on, d, p in plan["notes"]]
     parts, now, total = [], 0, SAMPLES * RENDER_RATE // SAMPLE_RATE

@@ -1,0 +1,32 @@
+"""What a trainer plugin registers: light descriptors of pipelines and objectives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_train.objectives import Objective
+    from dragon_train.pipelines.base import Policy
+
+
+@dataclass(frozen=True)
+class PipelineInfo:
+    """A registered pipeline; its model is built on first use."""
+
+    name: str
+    summary: str
+    licence: str
+    factory: Callable[[], Policy]
+
+
+@dataclass(frozen=True)
+class ObjectiveInfo:
+    """A registered objective; `factory(beta)` builds it, `paired_only` if it compares clips of the same prompt."""
+
+    name: str
+    summary: str
+    factory: Callable[[float], Objective]
+    paired_only: bool = False

@@ -1,0 +1,79 @@
+"""Presets of the benchmark: data, checked like any configuration."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_train.config import check_keys, check_type, read_config, train_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+
+
+SMALLEST_SET = 2
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How thorough a benchmark is.
+
+    Attributes:
+        name: of the preset, or the path of its file.
+        heldout_prompts: prompts on which the tuned and the untuned model are compared.
+        inference_steps: diffusion steps of those generations.
+        subset_size: clips in each matched subset that a distribution reward judges.
+        rounds: random partitions of the prompts into such subsets.
+        train: the trainer's settings; `instance` and `distribution` override them by kind of reward.
+    """
+
+    name: str
+    heldout_prompts: int
+    inference_steps: int
+    subset_size: int
+    rounds: int
+    train: Mapping[str, Any] = field(default_factory=dict)
+    instance: Mapping[str, Any] = field(default_factory=dict)
+    distribution: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("heldout_prompts", "inference_steps", "subset_size", "rounds"):
+            check_type(key, getattr(self, key), int)
+        if not SMALLEST_SET <= self.subset_size <= self.heldout_prompts:
+            raise ConfigError(
+                f"subset_size = {self.subset_size}: must lie between {SMALLEST_SET} and {self.heldout_prompts} prompts"
+            )
+
+    def config(self, reward: Reward, seed: int) -> TrainConfig:
+        """The tuning run of one reward."""
+        own = self.instance if reward.kind.per_clip else self.distribution
+        values = {**self.train, **own, "reward": reward.name, "seed": seed}
+        return train_config(values, f"preset {self.name}")
+
+
+def builtin_presets() -> dict[str, Mapping[str, Any]]:
+    """The presets that ship with the package."""
+    return tomllib.loads(files("dragon_train").joinpath("presets.toml").read_text(encoding="utf-8"))
+
+
+def load_preset(name_or_path: str) -> Preset:
+    """A shipped preset, or the one that a TOML file holds at its top level."""
+    if name_or_path.endswith(".toml"):
+        values: Mapping[str, Any] = read_config(Path(name_or_path))
+    elif name_or_path in builtin_presets():
+        values = builtin_presets()[name_or_path]
+    else:
+        raise UnknownNameError("preset", name_or_path, builtin_presets())
+    wanted = [entry.name for entry in fields(Preset) if entry.name != "name"]
+    check_keys(values, wanted, f"preset {name_or_path}")
+    missing = sorted({"heldout_prompts", "inference_steps", "subset_size", "rounds"} - set(values))
+    if missing:
+        raise ConfigError(f"preset {name_or_path}: {', '.join(missing)} missing")
+    return Preset(name_or_path, **values)

@@ -1,0 +1,97 @@
+"""The training loop of DRAGON (arXiv 2504.15217, algorithm 1), on any pipeline with any reward."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_train.demonstrations import choose, generate
+from dragon_train.learner import Learner, make_tuning
+from dragon_train.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.demonstrations import Demonstrations, Generations
+    from dragon_train.objectives import Objective
+    from dragon_train.pipelines.base import Policy
+
+CLIP_NORM = 1.0
+
+
+def train(
+    config: TrainConfig,
+    policy: Policy,
+    reward: Reward,
+    objective: Objective,
+    prompts: Sequence[str],
+    out: Path,
+    on_step: Callable[[dict[str, float]], None],
+) -> None:
+    """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
+
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
+    """
+    if len(prompts) < config.prompts_per_step:
+        raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+    torch.manual_seed(config.seed)  # initial values of LoRA adapters
+    tuning = make_tuning(policy, config.tuning, config.lora_rank)
+    optimiser = torch.optim.AdamW(tuning.parameters, config.learning_rate, weight_decay=0.0)
+    learner = Learner(policy, tuning)
+    run = Run(config, out)
+    first, pool = run.resume(policy, tuning, optimiser)
+
+    for step in range(first, config.steps):
+        started = time.monotonic()
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + step)
+        batch = random.Random(f"{config.seed}/{step}").sample(list(prompts), config.prompts_per_step)
+        a, b = (sample_set(policy, batch, config, 2 * step + side) for side in (0, 1))
+        sampled = time.monotonic()
+        demos = choose(reward, a, b, [g.clips for g in pool], generator, paired=config.pairing == "paired")
+        selected = time.monotonic()
+        losses = [learn(learner, objective, demos, optimiser, generator) for _ in range(config.updates_per_step)]
+        pool.extend([a, b])
+        row = {
+            "step": step + 1,
+            "reward": demos.reward,
+            "positive_reward": demos.positive_reward,
+            "loss": sum(losses) / len(losses),
+            "sampling_s": sampled - started,
+            "selecting_s": selected - sampled,
+            "learning_s": time.monotonic() - selected,
+        }
+        run.record(row, tuning, optimiser, pool)
+        on_step(row)
+    run.finish(tuning)
+
+
+def sample_set(policy: Policy, prompts: Sequence[str], config: TrainConfig, number: int) -> Generations:
+    """The generations of one set: seeds differ between sets, steps and runs."""
+    base = (config.seed * 100_003 + number) * 10_007
+    seeds = range(base, base + len(prompts))
+    return generate(policy, prompts, seeds, config.demonstration_steps, config.guidance)
+
+
+def learn(
+    learner: Learner,
+    objective: Objective,
+    demonstrations: Demonstrations,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+) -> float:
+    """One gradient step; returns the loss."""
+    loss = objective(learner, demonstrations, generator)
+    if not loss.isfinite():
+        raise DragonError(f"the loss became {float(loss)}; lower learning_rate or beta and resume from the last step")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(learner.tuning.parameters, CLIP_NORM)
+    optimiser.step()
+    return float(loss)

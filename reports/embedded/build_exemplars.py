@@ -1,0 +1,93 @@
+"""Write the five shipped exemplar sets and the prompt lists of the embedded pipeline.
+
+    python build_exemplars.py WORK_DIR
+
+Audio sets keep captions and statistics, no audio.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from descriptions import descriptions
+from training import load_clips, to_float
+
+from dragon_rewards import load_registry
+from dragon_rewards.exemplars import Statistics, write_exemplar_set
+from dragon_rewards.metrics import Gaussian
+from dragon_rewards.protocols import ExemplarSetInfo, Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LICENCE = "scores: public domain; encodings: distributed with music21 by permission; captions and statistics: CC0-1.0"
+AUDIO_SETS = {
+    "tunebook": (
+        "held-out pieces of the training collections (Bach chorales, Ryan's Mammoth, O'Neill's), on ten instruments",
+        "rendered by reports/embedded/corpus.py from scores that the embedded models never saw",
+    ),
+    "airs": (
+        "a collection never trained on (Aird's Airs, Glasgow, from 1778), on ten instruments",
+        "rendered by reports/embedded/corpus.py",
+    ),
+}
+PROMPTS, SEED = {"train": 512, "heldout": 256}, 15
+
+
+def audio_statistics(clips: Any) -> dict[str, Statistics]:
+    """The Gaussian of all frames of all clips, for each built-in encoder."""
+    registry, made = load_registry(), {}
+    for name in ("vae", "clap", "logmel", "chroma"):
+        encoder = registry.build_encoder(name)
+        parts = [encoder.encode_audio(to_float(clips[i : i + 64])) for i in range(0, len(clips), 64)]
+        made[name] = Statistics(Gaussian.fit(torch.cat(parts).flatten(0, 1)), encoder.identity)
+    return made
+
+
+def text_statistics(captions: Sequence[str]) -> dict[str, Statistics]:
+    """The Gaussian of captions in the text tower of `clap`."""
+    encoder = load_registry().build_encoder("clap")
+    return {"clap": Statistics(Gaussian.fit(encoder.encode_text(captions)), encoder.identity)}
+
+
+def write(name: str, modality: Modality, about: tuple[str, str], captions: Sequence[str], clips: Any = None) -> None:
+    """One folder under exemplar_sets/."""
+    summary, provenance = about
+    folder = Path(str(files("dragon_rewards.exemplar_sets"))) / name
+    info = ExemplarSetInfo(name, modality, len(captions), LICENCE, summary, folder)
+    statistics = text_statistics(captions) if clips is None else audio_statistics(clips)
+    print(write_exemplar_set(info, provenance, captions, statistics))
+
+
+def write_prompts(work: Path) -> None:
+    """Training prompts are captions of training clips; held-out prompts of held-out pieces, none of them trained on."""
+    folder = Path(str(files("dragon_train.embedded"))) / "prompts"
+    folder.mkdir(exist_ok=True)
+    rng = random.Random(SEED)
+    seen = {row["caption"] for row in load_clips(work, "train")[1]}
+    unseen = sorted({row["caption"] for row in load_clips(work, "tunebook")[1]} - seen)
+    for split, pool in (("train", sorted(seen)), ("heldout", unseen)):
+        (folder / f"{split}.txt").write_text("\n".join(rng.sample(pool, PROMPTS[split])) + "\n")
+
+
+@torch.no_grad()
+def main(work: Path) -> None:
+    """All sets, then the prompts."""
+    for name, about in AUDIO_SETS.items():
+        clips, rows = load_clips(work, name)
+        captions = [row["caption"] for row in rows]
+        write(name, Modality.AUDIO, about, captions, clips)
+        text = (f"captions of the clips of '{name}'", "reports/embedded/captions.py")
+        write(f"{name}-captions", Modality.TEXT, text, captions)
+    taste = ("ungrounded: slow, sad church and evening music, described with no audio behind it", "written by hand")
+    write("descriptions", Modality.TEXT, taste, descriptions())
+    write_prompts(work)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
