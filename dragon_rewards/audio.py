@@ -42,12 +42,12 @@ def write_audio(path: Path, audio: Tensor, rate: int) -> None:
 
 
 def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, folders as all audio below them in sorted order.
+    """Files as given, folders as all audio below them in sorted order; what is named twice counts once.
 
     Raises:
         AudioError: a path does not exist, or a folder holds no audio.
     """
-    return [file for path in paths for file in _files_of(path)]
+    return list(dict.fromkeys(file for path in paths for file in _files_of(path)))
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -191,8 +191,10 @@ def _channels(clip: Tensor, name: str) -> Tensor:
     if not clip.is_floating_point() or clip.ndim not in {1, 2}:
         got = f"{clip.dtype} {tuple(clip.shape)}"
         raise AudioError(f"'{name}' is {got}; give floating point audio (samples,) or (channels, samples)")
-    check_clip(clip, name)
-    return clip.reshape(-1, clip.shape[-1]).float()
+    channels = (clip if clip.ndim > 1 else clip[None]).float()
+    # Encoders hear the mono mix, which is silent where channels cancel out.
+    check_clip(to_mono(channels), name)
+    return channels
 
 
 def _texts(prompts: Sequence[str]) -> tuple[str, ...]:

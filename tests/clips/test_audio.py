@@ -44,8 +44,8 @@ def test_folders_are_searched_recursively_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ["deep/er/b.FLAC", "a.wav", "deep/c.ogg", "deep/notes.txt"]:
         (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_audio([tmp_path, tmp_path / "a.wav"])]
-    assert found == ["a.wav", "deep/c.ogg", "deep/er/b.FLAC", "a.wav"]
+    found = [path.relative_to(tmp_path).as_posix() for path in find_audio([tmp_path / "deep/c.ogg", tmp_path])]
+    assert found == ["deep/c.ogg", "a.wav", "deep/er/b.FLAC"]
 
 
 def test_empty_folder_and_missing_path_are_named(tmp_path: Path) -> None:

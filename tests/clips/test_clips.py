@@ -152,6 +152,7 @@ def test_gradients_reach_the_audio_and_only_then_are_kept() -> None:
     [
         ([], "at least one clip"),
         ([noise(100), torch.zeros(100)], "'clip 1' is silent"),
+        ([noise(100), torch.stack([noise(100), -noise(100)])], "'clip 1' is silent"),
         ([noise(100), torch.full((100,), float("nan"))], "'clip 1' holds values that are not finite"),
         ([noise(100), torch.zeros(0)], "'clip 1' holds no samples"),
         ([noise(100), torch.ones(100, dtype=torch.int16)], r"'clip 1' is torch.int16 \(100,\)"),

@@ -1,0 +1,82 @@
+"""Score audio files: all that can be refused is refused before anything is encoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dragon_rewards.audio import find_audio, read_audio, resample, to_mono
+from dragon_rewards.clips import BATCH, Clips
+from dragon_rewards.prompts import prompts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from dragon_rewards.rewards import Reward
+
+
+def score_files(
+    reward: Reward, paths: Iterable[Path], table: Path | None, on_progress: Callable[[int, int], None]
+) -> list[dict[str, Any]]:
+    """Raw metric of audio files, and of all audio in folders: one row per file, or one for the set.
+
+    Args:
+        reward: what to score with.
+        paths: files and folders.
+        table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
+        on_progress: is told how many of how many steps are done; a file takes two.
+
+    Returns:
+        Rows with `path` (kinds that judge clips) or `clips` (their number, for kinds that judge sets), `reward`,
+        `value`, and `better`: whether higher or lower is.
+
+    Raises:
+        AudioError: a path is missing, a folder has no audio, a file is not audio, or no reward can judge it.
+        TooFewClipsError: the reward needs more clips.
+        MissingPromptsError: the reward needs prompts, and a file has none.
+    """
+    files = find_audio(paths)
+    reward.check_count(len(files))
+    prompts = prompts_of(files, table) if reward.reduction.needs_prompts else None
+    clips = _read(files, prompts, reward.encoder.sample_rate, on_progress)
+    _build(reward)
+    with torch.no_grad():
+        values = reward.metric(_encoded(reward, clips, on_progress))
+    verdict = {"reward": reward.name, "better": str(reward.direction)}
+    if not reward.kind.per_clip:
+        return [{"clips": len(files), "value": float(values), **verdict}]
+    return [{"path": str(file), "value": value, **verdict} for file, value in zip(files, values.tolist(), strict=True)]
+
+
+def _read(
+    files: Sequence[Path], prompts: Sequence[str] | None, rate: int, on_progress: Callable[[int, int], None]
+) -> Clips:
+    """All files as checked mono clips at the encoder's rate, which is all that any encoder sees of them."""
+    audio = []
+    for file in files:
+        clip, source = read_audio(file)
+        audio.append(resample(to_mono(clip), source, rate))
+        on_progress(len(audio), 2 * len(files))
+    return Clips(audio, rate, prompts, [str(file) for file in files])
+
+
+def _build(reward: Reward) -> None:
+    """Build the reward's parts now, so that one that cannot be built is refused before the clips are encoded."""
+    encoder, registry = reward.encoder.name, reward.registry
+    registry.build_encoder(encoder)
+    registry.build_reduction(reward.reduction.name)
+    if reward.exemplar_set:
+        registry.reference(reward.exemplar_set.name, encoder, torch.device("cpu"))
+
+
+def _encoded(reward: Reward, clips: Clips, on_progress: Callable[[int, int], None]) -> Clips:
+    """The clips with their embeddings; the shortest go first, so that one too short is refused before the long work."""
+    encoder = reward.registry.build_encoder(reward.encoder.name)
+    order = sorted(range(len(clips)), key=lambda index: clips.audio[index].shape[-1])
+    parts = [clips.select(order[start : start + BATCH]) for start in range(0, len(order), BATCH)]
+    for done, part in enumerate(parts, 1):
+        part.embeddings(reward.encoder, encoder, with_prompts=reward.reduction.needs_prompts)
+        on_progress(len(clips) + min(done * BATCH, len(clips)), 2 * len(clips))
+    return Clips.concatenate(parts).select(sorted(range(len(order)), key=order.__getitem__))

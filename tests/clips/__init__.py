@@ -1,0 +1,1 @@
+"""Tests of audio files, sets of clips and the weights-free encoders."""

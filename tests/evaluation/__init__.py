@@ -1,0 +1,1 @@
+"""Tests of win rates, tables and results on disk."""
