@@ -42,4 +42,5 @@ def score(
         from dragon_rewards.report import write_text
 
         write_text(csv, pd.DataFrame(rows).to_csv(index=False))
-    print_rows(rows, as_json=as_json)
+    # A table is for eyes: six digits, as many as float32 embeddings carry.
+    print_rows(rows if as_json else [{**row, "value": f"{row['value']:.6g}"} for row in rows], as_json=as_json)
