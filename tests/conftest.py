@@ -1,0 +1,10 @@
+"""What must be set before any test imports torch."""
+
+from __future__ import annotations
+
+import os
+
+# Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
+# it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

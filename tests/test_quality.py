@@ -1,0 +1,20 @@
+"""Style, format and types of everything in the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CHECKED = ["dragon_rewards", "dragon_train", "tests", "exemplar_sets", "reports"]
+TOOLS = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=" ".join)
+def test_the_repository_passes(tool: list[str]) -> None:
+    command = [sys.executable, "-m", *tool, *CHECKED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
