@@ -1,10 +1,11 @@
-"""`dragon list pipelines` and `dragon list objectives`."""
+"""`dragon list pipelines`, `dragon list objectives`, and the trainer's plugins in `dragon plugins`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dragon_rewards.cli.listing import catalogue
+from dragon_rewards.cli.plugins import SOURCES
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -25,3 +26,4 @@ def objectives() -> list[Row]:
 
 catalogue("pipelines", pipelines)
 catalogue("objectives", objectives)
+SOURCES.append(load_train_registry)

@@ -25,7 +25,10 @@ from dragon_rewards.protocols import ExemplarSetInfo, Modality
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LICENCE = "scores: public domain; encodings: distributed with music21 by permission; captions and statistics: CC0-1.0"
+LICENCES = {
+    Modality.AUDIO: "scores: public domain; encodings: with music21, by permission; captions and statistics: CC0-1.0",
+    Modality.TEXT: "CC0-1.0",
+}
 AUDIO_SETS = {
     "tunebook": (
         "held-out pieces of the training collections (Bach chorales, Ryan's Mammoth, O'Neill's), on ten instruments",
@@ -59,7 +62,7 @@ def write(name: str, modality: Modality, about: tuple[str, str], captions: Seque
     """One folder under exemplar_sets/."""
     summary, provenance = about
     folder = Path(str(files("dragon_rewards.exemplar_sets"))) / name
-    info = ExemplarSetInfo(name, modality, len(captions), LICENCE, summary, folder)
+    info = ExemplarSetInfo(name, modality, len(captions), LICENCES[modality], summary, folder)
     statistics = text_statistics(captions) if clips is None else audio_statistics(clips)
     print(write_exemplar_set(info, provenance, captions, statistics))
 

@@ -27,8 +27,8 @@ from vocabulary import tokenizer
 from dragon_rewards.embedded.autoencoder import load_autoencoder
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
-STEPS, BATCH, SEED, DROP = 2600, 48, 13, 0.1
-SNAPSHOT = 650  # steps; divides STEPS, so the last snapshot is the model that ships
+STEPS, BATCH, SEED, DROP = 2000, 48, 13, 0.1
+SNAPSHOT = 500  # steps; divides STEPS, so the last snapshot is the model that ships
 WIDTH = 128  # of the text encoder and of the conditioning
 
 
