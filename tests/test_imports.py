@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
@@ -15,8 +15,6 @@ from dragon_train.cli import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import click
 
 HEAVY = {"torch", "numpy", "scipy", "pandas", "pyarrow", "diffusers", "transformers", "peft", "soundfile", "soxr"}
 RUN = f"""
@@ -30,7 +28,7 @@ finally:
 """
 
 
-def verbs(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The arguments that reach each command, the root included."""
     yield path
     for name, child in getattr(command, "commands", {}).items():
