@@ -91,7 +91,7 @@ def learn(
     if not loss.isfinite():
         raise DragonError(f"the loss became {float(loss)}; lower learning_rate or beta and resume from the last step")
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.tuning.parameters, CLIP_NORM)
     optimiser.step()
     return float(loss)
