@@ -1,0 +1,22 @@
+"""The metric core: pure functions of tensors, exact, batched and differentiable, on the device of the embeddings."""
+
+from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
+from dragon_rewards.metrics.gaussian import Gaussian
+from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
+from dragon_rewards.metrics.similarity import clap_score
+from dragon_rewards.metrics.vendi import vendi_score, vendi_subsets
+
+__all__ = [
+    "Gaussian",
+    "Selection",
+    "clap_score",
+    "dataset_fad",
+    "dataset_fad_subsets",
+    "frechet_distance",
+    "per_song_fad",
+    "select_pairs",
+    "select_positive",
+    "select_unpaired",
+    "vendi_score",
+    "vendi_subsets",
+]

@@ -1,0 +1,201 @@
+"""Demonstrations chosen from two on-policy sets: D+ and its complement D- (DRAGON, arXiv 2504.15217)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.errors import DragonError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+BLOCK = 8  # exchanges valued at once: enough to fill a batch, few enough that later ones see earlier ones accepted
+GAIN = 1e-9  # relative rise that counts as one: values of equal subsets differ by rounding
+
+
+@dataclass(frozen=True)
+class Selection:
+    """D+ and D- as indices of 2n clips: 0 to n - 1 are set A, n to 2n - 1 set B, in the order of the prompts.
+
+    Attributes:
+        positive: the n clips of D+.
+        negative: the other n; in paired selection negative[i] has the prompt i of positive[i].
+        value: the reward of D+; for instance rewards the mean of its clips.
+        swaps: clips of D+ that do not come from the set it started from (A, or for `select_positive` the better one).
+    """
+
+    positive: Tensor
+    negative: Tensor
+    value: float
+    swaps: int
+
+
+def select_pairs(values_a: Tensor, values_b: Tensor) -> Selection:
+    """The better clip of each same-prompt pair is positive; ties go to A.
+
+    Args:
+        values_a: the reward of each clip of A, (n,).
+        values_b: of B, (n,).
+
+    Raises:
+        DragonError: the two are not vectors of equal length of at least 1, or hold NaN.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import select_pairs
+        >>> select_pairs(torch.tensor([1.0, 5.0]), torch.tensor([2.0, 5.0])).positive.tolist()
+        [2, 1]
+    """
+    if values_a.shape != values_b.shape:
+        raise DragonError(
+            f"pairs need as many values of A as of B, not {tuple(values_a.shape)} and {tuple(values_b.shape)}"
+        )
+    values = _checked_values(torch.cat([values_a, values_b]))
+    first, second = torch.arange(len(values), device=values.device).view(2, -1)
+    kept = values[first] >= values[second]
+    return _of_instances(values, torch.where(kept, first, second), torch.where(kept, second, first))
+
+
+def select_unpaired(values: Tensor) -> Selection:
+    """The better half of all clips is positive, best first; ties go to the earlier clip.
+
+    Args:
+        values: the reward of each clip of A, then of B, (2n,).
+
+    Raises:
+        DragonError: `values` is no vector of even length of at least 2, or holds NaN.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import select_unpaired
+        >>> select_unpaired(torch.tensor([1.0, 5.0, 2.0, 4.0])).positive.tolist()
+        [1, 3]
+    """
+    values = _checked_values(values)
+    positive, negative = values.argsort(descending=True, stable=True).chunk(2)
+    return _of_instances(values, positive, negative)
+
+
+def select_positive(
+    pairs: int,
+    value: Callable[[Tensor], Tensor],
+    *,
+    paired: bool = True,
+    pool: Tensor | None = None,
+    max_passes: int = 4,
+    generator: torch.Generator | None = None,
+) -> Selection:
+    """Choose D+ for a distribution reward r: the better of A and B, then every exchange that raises r(D+).
+
+    Paired: the exchanges are those of a clip with its partner, in random order, until a pass makes none (then no
+    single swap raises r) or `max_passes` is reached. Unpaired: each pass matches members with non-members at random,
+    so `pairs * max_passes` exchanges are tried. Exchanges are valued in blocks; what is accepted is valued as a whole,
+    so r never falls, and r(D+) >= max(r(A), r(B)).
+
+    Args:
+        pairs: n, the number of prompts; clips 0 to n - 1 are set A, n to 2n - 1 set B.
+        value: maps index rows (k, m) to the reward of each subset, (k,); larger is better.
+        paired: whether D+ holds exactly one clip of each prompt.
+        pool: indices that count beside D+ in every subset: the policy's earlier samples.
+        max_passes: passes over all pairs.
+        generator: the order of the visits; a fixed seed where none is given.
+
+    Raises:
+        DragonError: there are no pairs, or `value` returns NaN, infinities or another shape.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import select_positive
+        >>> heights = torch.tensor([1.0, 5.0, 2.0, 4.0])
+        >>> chosen = select_positive(2, lambda rows: heights[rows].sum(1))
+        >>> chosen.positive.tolist(), chosen.value, chosen.swaps
+        ([2, 1], 7.0, 1)
+    """
+    if pairs < 1:
+        raise DragonError(f"a selection needs at least one pair of clips, not {pairs}")
+    reward = _Reward(value, torch.empty(0, dtype=torch.long) if pool is None else pool.cpu())
+    generator = generator or torch.Generator().manual_seed(0)
+    sets = torch.arange(2 * pairs).view(2, pairs)
+    start = int(reward(sets[1:]) > reward(sets[:1]))
+    split, current = torch.stack([sets[start], sets[1 - start]]), float(reward(sets[start : start + 1]))
+    for _ in range(max_passes):
+        split = _visiting_order(split, generator, paired=paired)
+        split, risen = _pass(split, current, reward)
+        if paired and risen == current:
+            break
+        current = risen
+    return _of_distribution(split, sets[start], current)
+
+
+@dataclass(frozen=True)
+class _Reward:
+    """The reward of candidate sets (k, n), each with the pool beside it: (k,) on the CPU, where selection decides."""
+
+    value: Callable[[Tensor], Tensor]
+    pool: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        values = self.value(torch.cat([rows, self.pool.expand(len(rows), -1)], dim=1))
+        if values.shape != (len(rows),):
+            raise DragonError(f"a reward of {len(rows)} subsets returned the shape {tuple(values.shape)}")
+        if not values.isfinite().all():
+            raise DragonError("a reward of subsets returned NaN or infinite values")
+        return values.detach().cpu()
+
+
+def _visiting_order(split: Tensor, generator: torch.Generator, *, paired: bool) -> Tensor:
+    """Shuffle the exchanges, the columns of D+ over D-; unpaired, also which clip each would be exchanged with."""
+    pairs = split.shape[1]
+    order = torch.randperm(pairs, generator=generator)
+    partners = order if paired else torch.randperm(pairs, generator=generator)
+    return torch.stack([split[0, order], split[1, partners]])
+
+
+def _pass(split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float]:
+    """Visit every exchange once, in blocks; return the split and its reward, never below `current`."""
+    for block in torch.split(torch.arange(split.shape[1]), BLOCK):
+        gains = reward(_exchanged(split, block.unsqueeze(1))[:, 0]) - current
+        least = GAIN * abs(current)
+        improving = block[gains.argsort(descending=True, stable=True)][: int((gains > least).sum())]
+        if len(improving) == 0:
+            continue
+        candidate = _best_together(split, improving, reward)
+        risen = float(reward(candidate[:1]))
+        if risen - current > least:
+            split, current = candidate, risen
+    return split, current
+
+
+def _best_together(split: Tensor, improving: Tensor, reward: _Reward) -> Tensor:
+    """The best of exchanging the first, the first two, ... of `improving`: single gains need not add up."""
+    candidates = torch.stack([_exchanged(split, improving[None, : size + 1])[0] for size in range(len(improving))])
+    return candidates[int(reward(candidates[:, 0]).argmax())]
+
+
+def _exchanged(split: Tensor, columns: Tensor) -> Tensor:
+    """Splits (k, 2, n) in which each row of columns (k, e) has changed sides."""
+    mask = torch.zeros(len(columns), split.shape[1], dtype=torch.bool).scatter_(1, columns, value=True)
+    return torch.where(mask.unsqueeze(1), split.flip(0), split)
+
+
+def _checked_values(values: Tensor) -> Tensor:
+    if values.ndim != 1 or len(values) == 0 or len(values) % 2:
+        raise DragonError(f"two sets of clips need a vector (2n,) of values, not the shape {tuple(values.shape)}")
+    if values.isnan().any():
+        raise DragonError(f"clip {int(values.isnan().int().argmax())} has the reward NaN, so it cannot be ranked")
+    return values
+
+
+def _of_instances(values: Tensor, positive: Tensor, negative: Tensor) -> Selection:
+    swaps = int((positive >= len(positive)).sum())
+    return Selection(positive, negative, float(values[positive].mean()), swaps)
+
+
+def _of_distribution(split: Tensor, start: Tensor, value: float) -> Selection:
+    positive, negative = (side[(side % len(start)).argsort(stable=True)] for side in split)
+    return Selection(positive, negative, value, int((~torch.isin(positive, start)).sum()))

@@ -1,0 +1,49 @@
+"""Cosine similarity of clips and prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics.checks import checked_clips, checked_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
+    """Cosine between the mean of each clip's frames and the clip's prompt: (clips,), from -1 to 1.
+
+    The CLAP score where both come from the towers of CLAP (Wu et al., arXiv 2211.06687). Differentiable in both.
+
+    Args:
+        frames: per clip a matrix (frames, d).
+        prompts: (clips, d), in the same space.
+
+    Raises:
+        DragonError: there are no clips, not as many prompts as clips, another dimension, a clip without frames, NaN or
+            infinite values, or a mean or prompt of length zero; the clip is named by its index.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import clap_score
+        >>> round(clap_score([torch.tensor([[2.0, 0.0], [0.0, 2.0]])], torch.tensor([[1.0, 0.0]])).item(), 6)
+        0.707107
+    """
+    prompts = checked_matrix(prompts, "the prompts", minimum=0)
+    if len(prompts) != len(frames):
+        raise DragonError(f"{len(frames)} clips cannot be compared with {len(prompts)} prompts: one prompt per clip")
+    means = torch.stack([clip.mean(0) for clip in checked_clips(frames, prompts.shape[1], minimum=1)])
+    return (directions(means, "mean frame of clip") * directions(prompts, "prompt")).sum(1)
+
+
+def directions(rows: Tensor, what: str) -> Tensor:
+    """Rows (n, d) scaled to length 1; a row of length zero has no direction and is refused by its index."""
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if not lengths.all():
+        raise DragonError(f"{what} {int(lengths[:, 0].argmin())} is zero, so it has no cosine with anything")
+    return rows / lengths

@@ -1,0 +1,109 @@
+"""Vendi score: the effective number of distinct clips in a set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isinf
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics.checks import check_rows, checked_matrix
+from dragon_rewards.metrics.gaussian import ROUNDING
+from dragon_rewards.metrics.similarity import directions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
+
+
+def vendi_score(embeddings: Tensor, q: float = 1.0) -> Tensor:
+    """Exponential of the Rényi entropy, of order q, of the eigenvalues p of K / n: a scalar from 1 to n.
+
+    K (n, n) holds the cosines of the embeddings; exp H_q = (sum p^q)^(1 / (1 - q)), with the limits exp(-sum p log p)
+    at q = 1, the rank at q = 0 and 1 / max p at infinity (Friedman and Dieng, arXiv 2210.02410; orders: Pasarkar and
+    Dieng, arXiv 2310.12952). The eigenvalues are those of the smaller of K / n and X^T X / n, for unit rows X (n, d);
+    eigenvalues within rounding of zero count as zero and pass no gradient. Differentiable, except at q = 0.
+
+    Args:
+        embeddings: (n, d), one row per clip.
+        q: the order, >= 0: small orders count rare clips, large ones the most common.
+
+    Raises:
+        DragonError: `embeddings` is no matrix, is empty, holds NaN, infinite values or a zero row, or q is below 0.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import vendi_score
+        >>> round(vendi_score(torch.tensor([[1.0, 0.0], [0.0, 5.0], [0.0, 1.0], [3.0, 0.0]])).item(), 6)
+        2.0
+    """
+    return _effective_number(_unit_rows(embeddings), _checked_order(q))
+
+
+def vendi_subsets(embeddings: Tensor, q: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """Prepare `vendi_score` of many subsets of these clips: maps index rows (k, m) to scores (k,).
+
+    Args:
+        embeddings: (n, d), one row per clip.
+        q: the order, >= 0.
+
+    Raises:
+        DragonError: as `vendi_score`; the result refuses rows that are no indices of clips.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import vendi_subsets
+        >>> score = vendi_subsets(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
+        >>> [round(value, 6) for value in score(torch.tensor([[0, 1], [0, 2]])).tolist()]
+        [1.0, 2.0]
+    """
+    return _VendiSubsets(_unit_rows(embeddings), _checked_order(q))
+
+
+@dataclass(frozen=True, eq=False)
+class _VendiSubsets:
+    units: Tensor
+    q: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        check_rows(rows, len(self.units))
+        members, dim = rows.shape[1], self.units.shape[1]
+        size = max(1, BATCH_ELEMENTS // (members * dim))
+        batches = torch.split(rows.to(self.units.device), size)
+        return torch.cat([_effective_number(self.units[batch], self.q) for batch in batches])
+
+
+def _unit_rows(embeddings: Tensor) -> Tensor:
+    return directions(checked_matrix(embeddings, "the set of embeddings", minimum=1), "embedding")
+
+
+def _checked_order(q: float) -> float:
+    if not q >= 0:
+        raise DragonError(f"the order q of a Vendi score must be 0 or more, not {q}")
+    return q
+
+
+def _effective_number(units: Tensor, q: float) -> Tensor:
+    """Vendi scores of sets of unit rows (..., n, d): (...)."""
+    rows, columns = units.shape[-2:]
+    kernel = units @ units.mT if rows <= columns else units.mT @ units
+    shares: Tensor = torch.linalg.eigvalsh(kernel) / rows
+    present = shares > ROUNDING * shares.amax(-1, keepdim=True)
+    logs = torch.where(present, torch.where(present, shares, 1.0).log(), -inf)
+    return _renyi_entropy(logs, q).exp()
+
+
+def _renyi_entropy(logs: Tensor, q: float) -> Tensor:
+    """H_q of shares (..., n) given by their logarithms, -inf for a share of none."""
+    if isinf(q):
+        return -logs.amax(-1)
+    present = logs > -inf
+    finite = torch.where(present, logs, 0.0)
+    if q == 1:
+        return -(torch.where(present, finite.exp(), 0.0) * finite).sum(-1)
+    return torch.where(present, q * finite, -inf).logsumexp(-1) / (1 - q)
