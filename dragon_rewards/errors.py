@@ -23,6 +23,10 @@ class UnknownNameError(DragonError):
         lines += [f"a plugin that failed to load may have held it: {failure}" for failure in failures]
         super().__init__("\n".join(lines))
 
+    def __reduce__(self) -> tuple[type[DragonError], tuple[str]]:
+        """Cross process borders as its message."""
+        return DragonError, (str(self),)
+
 
 class ComposeError(DragonError):
     """A reward name whose parts do not fit together."""

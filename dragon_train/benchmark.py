@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 
 from dragon_rewards import compose
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.names import RewardName
 from dragon_rewards.report import provenance, write_parquet, write_text
@@ -102,7 +103,12 @@ def raise_and_cancel(future: Future[None], waiting: set[Future[None]]) -> None:
     if future.exception():
         for other in waiting:
             other.cancel()
-    future.result()
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise DragonError(
+            "a worker process was killed, perhaps for memory; the same command resumes, perhaps with fewer --workers"
+        ) from None
 
 
 def claim(benchmark: Benchmark) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,7 +14,6 @@ from dragon_train.run import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dragon_train.catalogue import PipelineInfo
 
@@ -37,12 +37,14 @@ def sample_to_folder(
     seeds = range(seed, seed + len(prompts))
     audio = policy.decode(policy.sample(prompts, seeds, steps, guidance))
     out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prompt, number, clip in zip(prompts, seeds, audio, strict=True):
         path = out / f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}.wav"
         write_audio(path, clip, policy.sample_rate)
         rows.append(
-            {"path": path.name, "prompt": prompt, "seed": number, "seconds": clip.shape[-1] / policy.sample_rate}
+            {"path": str(path), "prompt": prompt, "seed": number, "seconds": clip.shape[-1] / policy.sample_rate}
         )
-    pd.DataFrame(rows).to_csv(out / "prompts.csv", index=False)
+    table = pd.DataFrame(rows)
+    table["path"] = [Path(path).name for path in table["path"]]  # relative: the folder may move
+    table.to_csv(out / "prompts.csv", index=False)
     return rows

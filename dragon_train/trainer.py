@@ -89,9 +89,9 @@ def learn(
     """One gradient step; returns the loss."""
     loss = objective(learner, demonstrations, generator)
     if not loss.isfinite():
-        raise DragonError(f"the loss became {float(loss)}; lower learning_rate or beta and resume from the last step")
+        raise DragonError(f"the loss became {loss.item()}; lower learning_rate or beta and resume from the last step")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.tuning.parameters, CLIP_NORM)
     optimiser.step()
-    return float(loss)
+    return float(loss.detach())

@@ -17,8 +17,13 @@ VERBS = (
 )
 
 
-def main() -> None:
-    """Run `dragon`."""
+def load_verbs() -> None:
+    """Let every verb add itself."""
     for verb in VERBS:
         import_module(verb)
+
+
+def main() -> None:
+    """Run `dragon`."""
+    load_verbs()
     app()

@@ -9,6 +9,7 @@ import torch
 from diffusers import EDMDPMSolverMultistepScheduler, StableAudioDiTModel, StableAudioPipeline
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
+from transformers.utils import logging
 
 from dragon_rewards.embedded.autoencoder import load_autoencoder
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
@@ -18,6 +19,7 @@ WEIGHTS = Path(str(files("dragon_train.embedded"))) / "weights"
 
 def load_pipeline(weights: Path = WEIGHTS) -> StableAudioPipeline:
     """An unmodified StableAudioPipeline in float32; the weights are stored as float16."""
+    logging.disable_progress_bar()  # a few megabytes load in a moment
     return StableAudioPipeline(
         vae=load_autoencoder(),
         text_encoder=T5EncoderModel.from_pretrained(weights / "text_encoder", dtype=torch.float32),

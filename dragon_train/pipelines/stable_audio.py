@@ -63,7 +63,6 @@ class StableAudioPolicy:
         """Latents -> audio (clips, channels, samples)."""
         return torch.cat([self.pipeline.vae.decode(part).sample for part in torch.split(latents, BATCH)])
 
-    @torch.no_grad()
     def condition(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Cross-attention and global states, exactly as the pipeline's own call makes them without guidance."""
         device = self.denoiser_device

@@ -18,6 +18,7 @@ from descriptions import descriptions
 from training import load_clips, to_float
 
 from dragon_rewards import load_registry
+from dragon_rewards.embedded.clap import load_encoder
 from dragon_rewards.exemplars import Statistics, write_exemplar_set
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import ExemplarSetInfo, Modality
@@ -54,7 +55,7 @@ def audio_statistics(clips: Any) -> dict[str, Statistics]:
 
 def text_statistics(captions: Sequence[str]) -> dict[str, Statistics]:
     """The Gaussian of captions in the text tower of `clap`."""
-    encoder = load_registry().build_encoder("clap")
+    encoder = load_encoder()
     return {"clap": Statistics(Gaussian.fit(encoder.encode_text(captions)), encoder.identity)}
 
 

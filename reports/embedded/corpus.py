@@ -151,7 +151,7 @@ def render(plan: dict[str, Any], soundfont: str) -> np.ndarray[Any, np.dtype[np.
     parts.append(np.frombuffer(bytes(synth.generate(total - now)), np.float32))
     mono = np.concatenate(parts).reshape(-1, 2).mean(axis=1)
     audio = soxr.resample(mono, RENDER_RATE, SAMPLE_RATE)[:SAMPLES]
-    return (0.7 * audio / max(1e-6, float(np.abs(audio).max()))).astype(np.float32)
+    return np.asarray(0.7 * audio / max(1e-6, float(np.abs(audio).max())), np.float32)
 
 
 def render_many(plans: list[dict[str, Any]], soundfont: str) -> np.ndarray[Any, np.dtype[np.int16]]:

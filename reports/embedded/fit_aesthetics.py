@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ CLIPS, FIT_SHARE, SEED, SAMPLE_RATE = 1600, 0.85, 14, 16_000
 def noise(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
     """White noise, from 50 dB below the clip to its own level."""
     level = audio.std() * 10 ** (-2.5 * (1 - severity))
-    return audio + (level * rng.standard_normal(len(audio))).astype(np.float32)
+    return np.asarray(audio + level * rng.standard_normal(len(audio)), np.float32)
 
 
 def detuning(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
@@ -40,13 +40,13 @@ def detuning(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
     time = np.arange(len(audio)) / SAMPLE_RATE
     rate = rng.uniform(1.0, 3.0)
     shift = severity * 0.06 / (2 * np.pi * rate) * np.sin(2 * np.pi * rate * time)
-    return np.interp(time + shift, time, audio).astype(np.float32)
+    return np.asarray(np.interp(time + shift, time, audio), np.float32)
 
 
 def clipping(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:  # noqa: ARG001
     """Hard clipping at 100% to 3% of the peak, peak restored."""
     ceiling = np.abs(audio).max() * 0.03**severity
-    return (np.clip(audio, -ceiling, ceiling) * (np.abs(audio).max() / ceiling)).astype(np.float32)
+    return np.asarray(np.clip(audio, -ceiling, ceiling) * (np.abs(audio).max() / ceiling), np.float32)
 
 
 def dropouts(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
@@ -84,13 +84,13 @@ def main(work: Path, out: Path) -> None:
         [DAMAGES[k](to_float(clips[i]).numpy(), s, rng) for i, (k, s) in enumerate(zip(kinds, severity, strict=True))]
     )
     encoder = load_encoder()
-    pooled = torch.cat([pool(encoder.encode_audio(part)) for part in torch.from_numpy(damaged).split(50)])
+    pooled = torch.cat([pool(list(encoder.encode_audio(part))) for part in torch.from_numpy(damaged).split(50)])
     ratings = torch.from_numpy(5 - 4 * severity)
     count = int(FIT_SHARE * CLIPS)
     head = fit_head(pooled[:count], ratings[:count])
     head.save(out)
     predicted = head(pooled[count:])
-    report = {"clips": CLIPS, "seed": SEED, **agreement(predicted, ratings[count:])}
+    report: dict[str, Any] = {"clips": CLIPS, "seed": SEED, **agreement(predicted, ratings[count:])}
     for k, damage in enumerate(DAMAGES):
         chosen = torch.from_numpy(kinds[count:] == k)
         report[damage.__name__] = agreement(predicted[chosen], ratings[count:][chosen])

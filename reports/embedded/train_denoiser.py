@@ -80,7 +80,7 @@ def latents_of(pipeline: StableAudioPipeline, clips: Any, kept: Path) -> Tensor:
 
 def conditions(policy: StableAudioPolicy, texts: list[str], rng: random.Random) -> dict[str, Tensor]:
     """The pipeline's conditioning with gradient to the text encoder, and some of it dropped."""
-    condition = StableAudioPolicy.condition.__wrapped__(policy, texts)
+    condition = policy.condition(texts)
     keep = torch.tensor([float(rng.random() >= DROP) for _ in texts])[:, None, None]
     condition["encoder_hidden_states"] = condition["encoder_hidden_states"] * keep
     return condition

@@ -39,7 +39,8 @@ class Fit:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda k: min((k + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * k / steps))
         )
-        self.log, self.done, self.start, self.recent = log, 0, time.monotonic(), []
+        self.log, self.done, self.start = log, 0, time.monotonic()
+        self.recent: list[float] = []
         log.write_text("")
 
     def step(self, loss: Tensor) -> None:

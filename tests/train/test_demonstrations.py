@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -77,6 +79,16 @@ def chosen_rows(positive: torch.Tensor, sets: tuple[Generations, Generations]) -
     return [int((both - latent).flatten(1).abs().sum(1).argmin()) for latent in positive]
 
 
+def counting(
+    passes: dict[str, int], name: str, encode: Callable[[torch.Tensor], torch.Tensor]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def counted(audio: torch.Tensor) -> torch.Tensor:
+        passes[name] += len(audio)
+        return encode(audio)
+
+    return counted
+
+
 def test_each_encoder_runs_once_whatever_is_asked(
     two_sets: tuple[Generations, Generations], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,11 +99,7 @@ def test_each_encoder_runs_once_whatever_is_asked(
     for name in passes:
         encoder = registry.build_encoder(name)
 
-        def counted(audio: torch.Tensor, name: str = name, encode=encoder.encode_audio) -> torch.Tensor:  # type: ignore[no-untyped-def]
-            passes[name] += len(audio)
-            return encode(audio)  # type: ignore[no-any-return]
-
-        monkeypatch.setattr(encoder, "encode_audio", counted)
+        monkeypatch.setattr(encoder, "encode_audio", counting(passes, name, encoder.encode_audio))
     for reward in ("vendi:clap", "clap-score:clap", "per-song-fad:clap@airs", "dataset-fad:clap@tunebook-captions"):
         compose(reward).metric(clips)
     for reward in ("per-song-fad:vae@airs", "dataset-fad:vae@tunebook", "dataset-fad:vae@airs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from dragon_train.demonstrations import Demonstrations
 from dragon_train.learner import AllWeights, Learner, make_tuning
 from dragon_train.objectives import DiffusionDPO, DiffusionKTO
+from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 PROMPTS = ["a slow hymn on the organ", "a lively jig on fiddle"]
@@ -78,14 +80,14 @@ def test_weights_restore_the_policy(policy: StableAudioPolicy, kind: str) -> Non
 
 
 def test_policy_and_reference_get_the_same_draw_for_both_clips_of_a_pair(policy: StableAudioPolicy) -> None:
-    seen = []
+    seen: list[Draw] = []
     original = policy.denoising_error
 
-    def spy(latents: torch.Tensor, condition: dict[str, torch.Tensor], draw: object) -> torch.Tensor:
+    def spy(latents: torch.Tensor, condition: Mapping[str, torch.Tensor], draw: Draw) -> torch.Tensor:
         seen.append(draw)
-        return original(latents, condition, draw)  # type: ignore[arg-type]
+        return original(latents, condition, draw)
 
-    policy.denoising_error = spy  # type: ignore[method-assign,assignment]
+    policy.denoising_error = spy  # type: ignore[method-assign]
     Learner(policy, AllWeights(policy)).implicit_rewards(demonstrations(policy), torch.Generator().manual_seed(0))
     reference, tuned = seen
     assert reference is tuned

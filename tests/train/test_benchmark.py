@@ -1,0 +1,99 @@
+"""A miniature of the whole benchmark: all twenty rewards, few steps; resumption; the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dragon_rewards.cli import app
+from dragon_rewards.names import RewardName
+from dragon_rewards.suites import load_suite
+from dragon_train.benchmark import SCORES
+from dragon_train.cli import load_verbs
+
+MINIATURE = """
+heldout_prompts = 10
+inference_steps = 2
+subset_size = 2
+rounds = 2
+[train]
+steps = 1
+prompts_per_step = 4
+updates_per_step = 1
+demonstration_steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("preset") / "miniature.toml"
+    path.write_text(MINIATURE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bench")
+    assert bench(preset, out).exit_code == 0
+    return out
+
+
+def bench(preset: Path, out: Path, *more: str) -> CliRunner.Result:  # type: ignore[name-defined]
+    load_verbs()
+    return CliRunner().invoke(app, ["bench", "--preset", str(preset), "--out", str(out), "--json", *more])
+
+
+def test_every_reward_of_the_suite_is_tuned_and_compared(results: Path) -> None:
+    slots = [slot.reward for slot in load_suite("dragon20").slots]
+    wins = pd.read_csv(results / "win_rates.csv")
+    assert list(wins["run"]) == slots
+    assert wins[["before", "after", "win_rate", "lower"]].notna().all(axis=None)
+    cross = pd.read_csv(results / "cross_effects.csv", index_col=0)
+    assert cross.shape == (20, 20)
+    assert cross.notna().all(axis=None)
+
+
+def test_the_long_frame_holds_every_score(results: Path) -> None:
+    frame = pd.read_parquet(results / "scores.parquet")
+    assert list(frame.columns) == ["run", "model", "prompt_id", "seed", "reward", "value"]
+    assert frame["run"].nunique() == 21
+    assert not frame.duplicated(["run", "prompt_id", "reward"]).any()
+    per_clip = frame[frame["reward"] == "per-song-fad:vae@airs"]
+    assert per_clip.groupby("run").size().eq(10).all()
+    whole_sets = frame[frame["reward"] == "vendi:clap"]
+    assert whole_sets.groupby("run").size().eq(2 * 5 + 1).all()
+
+
+def test_the_report_names_stand_ins_and_settings(results: Path) -> None:
+    page = (results / "README.md").read_text()
+    assert "per-song-fad:logmel@tunebook stands in for per-song-fad:vggish@tunebook" in page
+    settings = json.loads((results / "benchmark.json").read_text())
+    assert settings["provenance"]["packages"]["torch"]
+    assert settings["preset"]["heldout_prompts"] == 10
+
+
+def test_an_interrupted_benchmark_resumes_to_the_same_table(preset: Path, results: Path, tmp_path: Path) -> None:
+    """One run lost its scores, another everything: both come back as they were."""
+    out = tmp_path / "again"
+    shutil.copytree(results, out)
+    (out / RewardName.parse("vendi:clap").slug / SCORES).unlink()
+    shutil.rmtree(out / RewardName.parse("per-song-fad:vae@airs").slug)
+    assert bench(preset, out).exit_code == 0
+    assert (out / "win_rates.csv").read_text() == (results / "win_rates.csv").read_text()
+
+
+def test_a_folder_belongs_to_one_benchmark(preset: Path, results: Path) -> None:
+    refused = bench(preset, results, "--seed", "5")
+    assert refused.exit_code == 2
+    assert "another seed" in refused.stderr
+
+
+def test_only_rewards_of_the_suite_are_tuned(preset: Path, tmp_path: Path) -> None:
+    refused = bench(preset, tmp_path, "--rewards", "vendi:clop")
+    assert refused.exit_code == 2
+    assert "vendi:clap" in refused.stderr
