@@ -1,1 +1,1 @@
-"""To be written."""
+"""Fine-tune diffusion pipelines on any registered reward (DRAGON, arXiv 2504.15217)."""

@@ -1,1 +1,1 @@
-"""To be written."""
+"""The embedded models: small, trained by this project, shipped with the package."""

@@ -1,1 +1,1 @@
-"""To be written."""
+"""Encoders that need no weights."""

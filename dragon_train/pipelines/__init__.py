@@ -1,1 +1,1 @@
-"""To be written."""
+"""Adapters over diffusers pipelines."""

@@ -1,0 +1,103 @@
+"""Fit an aesthetics head on a table of ratings: `path, rating[, prompt]`, paths relative to the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import pearsonr, spearmanr
+
+from dragon_rewards.aesthetics import KernelHead, fit_head, pool
+from dragon_rewards.audio import read_audio, resample, to_mono
+from dragon_rewards.clips import Clips
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+FIT_SHARE = 0.85  # of the clips; the rest measure the head (DRAGON, arXiv 2504.15217)
+FEWEST = 20  # ratings, below which 15% are too few to measure anything
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head and how well it agrees with ratings that it did not see.
+
+    Attributes:
+        head: to be stored with `head.save` and registered as an `Aesthetics` reduction tied to `encoder`.
+        encoder: name of the encoder in whose space it lives.
+        plcc: Pearson correlation over all held-out clips.
+        srcc: Spearman correlation: the mean over prompts of at least three held-out clips where the table has
+            prompts, over all held-out clips otherwise; NaN if no prompt has three.
+    """
+
+    head: KernelHead
+    encoder: str
+    plcc: float
+    srcc: float
+
+
+def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
+    """Read and encode the rated clips, fit on a random 85%, measure on the rest.
+
+    Raises:
+        ConfigError: the table lacks a column, holds a rating that is no number, or has fewer than 20 rows.
+        AudioError: a clip is missing, not audio, or silent.
+        UnknownNameError: no encoder of this name is registered.
+    """
+    info = load_registry().encoder(encoder)
+    rows = read_ratings(table)
+    audio = []
+    for path in rows["path"]:
+        clip, rate = read_audio(table.parent / path)
+        audio.append(resample(to_mono(clip), rate, info.sample_rate))
+    clips = Clips(audio, info.sample_rate, names=[str(path) for path in rows["path"]])
+    pooled = pool(clips.embeddings(info, load_registry().build_encoder(encoder)).frames)
+    return fit_split(pooled, rows, encoder, seed)
+
+
+def read_ratings(table: Path) -> pd.DataFrame:
+    """The checked table."""
+    try:
+        rows = pd.read_csv(table)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{table}: no table of ratings can be read from it ({error})") from error
+    missing = {"path", "rating"} - set(rows.columns)
+    if missing:
+        raise ConfigError(f"{table}: no column {' or '.join(sorted(missing))}; it needs path, rating and maybe prompt")
+    numbers = pd.to_numeric(rows["rating"], errors="coerce")
+    for row in np.flatnonzero(~np.isfinite(numbers)):
+        raise ConfigError(f"{table}, row {row + 1}: rating {rows['rating'][row]!r} is no finite number")
+    if len(rows) < FEWEST:
+        raise ConfigError(f"{table}: {len(rows)} ratings; rate at least {FEWEST} clips")
+    return rows.assign(rating=numbers.astype(float))
+
+
+def fit_split(pooled: Tensor, rows: pd.DataFrame, encoder: str, seed: int) -> FittedHead:
+    """Fit on 85% of the rows, measure on the others."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    fitted, held = np.split(order, [int(FIT_SHARE * len(rows))])
+    ratings = torch.tensor(rows["rating"].to_numpy())
+    head = fit_head(pooled[fitted], ratings[fitted])
+    judged = rows.iloc[held].assign(predicted=head(pooled[held]).numpy())
+    return FittedHead(head, encoder, correlation(judged, pearsonr), ranked(judged))
+
+
+def ranked(judged: pd.DataFrame) -> float:
+    """Spearman correlation, prompt by prompt where there are prompts."""
+    if "prompt" not in judged:
+        return correlation(judged, spearmanr)
+    groups = [group for _, group in judged.groupby("prompt") if group["rating"].nunique() >= 3]  # noqa: PLR2004
+    return float(np.mean([correlation(group, spearmanr) for group in groups])) if groups else float("nan")
+
+
+def correlation(judged: pd.DataFrame, measure: Callable[..., tuple[float, float]]) -> float:
+    """Of predicted and given ratings."""
+    return float(measure(judged["predicted"], judged["rating"])[0])
