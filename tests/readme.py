@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from dragon_rewards.names import RewardName
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import load_suite
 from dragon_train.benchmark_report import summary
-from dragon_train.cli import VERBS, catalogues
+from dragon_train.cli import catalogues, load_verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +84,7 @@ def _cell(value: object) -> object:
 
 def commands() -> str:
     """Usage and first line of help of every verb."""
-    for verb in VERBS:
-        import_module(verb)
+    load_verbs()
     lines = list(_usages(typer.main.get_command(app), "dragon"))
     width = max(len(usage) for usage, _ in lines)
     return "\n".join(["```", *(f"{usage:{width}}  {text}" for usage, text in lines), "```"])

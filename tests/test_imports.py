@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
 
 from dragon_rewards.cli import app
-from dragon_train.cli import VERBS
+from dragon_train.cli import load_verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +36,7 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 def light_commands() -> list[tuple[str, ...]]:
     """The help of every verb, every list, and the plugins."""
-    for verb in VERBS:
-        import_module(verb)
+    load_verbs()
     paths = list(verbs(typer.main.get_command(app)))
     lists = [path for path in paths if path[:1] == ("list",) and len(path) > 1]
     return [*((*path, "--help") for path in paths), *lists, ("plugins",)]
