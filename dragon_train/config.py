@@ -22,6 +22,7 @@ AT_LEAST = {
     "demonstration_steps": 2,
     "guidance": 1.0,
     "pool": 0,
+    "keep": 0.0,
     "learning_rate": 0.0,
     "beta": 0.0,
     "seed": 0,
@@ -47,6 +48,7 @@ class TrainConfig:
         demonstration_steps: diffusion steps of on-policy generations.
         guidance: classifier-free guidance of on-policy generations; 1 is none.
         pool: earlier steps whose generations count beside the batch in a distribution reward; 0 is the paper's rule.
+        keep: share of the pairs that learn, those whose rewards differ most; instance rewards, paired, only.
         seed: of prompts, generations, selection and noise.
     """
 
@@ -64,6 +66,7 @@ class TrainConfig:
     demonstration_steps: int = 8
     guidance: float = 1.0
     pool: int = 0
+    keep: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
 
@@ -54,39 +55,49 @@ def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps
 
 
 def choose(
-    reward: Reward, a: Generations, b: Generations, pool: Sequence[Clips], generator: torch.Generator, *, paired: bool
+    reward: Reward,
+    a: Generations,
+    b: Generations,
+    pool: Sequence[Clips],
+    config: TrainConfig,
+    generator: torch.Generator,
 ) -> Demonstrations:
-    """Split two sets of the same prompts into D+ and D-.
-
-    Instance rewards: the better clip of each pair wins; unpaired, the better half of all clips. Distribution rewards:
-    the better set, improved by every swap that raises r(D+); with a pool, r counts the pool's clips beside the set.
-    """
-    count = len(a.clips)
-    clips = Clips.concatenate([a.clips, b.clips, *pool])
+    """Split two sets of the same prompts into D+ and D-."""
     if reward.kind.per_clip:
-        values = reward.value(clips)
-        chosen = select_pairs(values[:count], values[count:]) if paired else select_unpaired(values)
-        means = float(values.mean()), float(values[chosen.positive].mean())
+        chosen, mean = choose_clips(reward, a.clips, b.clips, config)
     else:
-        value = reward.subsets(clips)
-        behind = torch.arange(2 * count, len(clips))
-        chosen = select_positive(count, value, paired=paired, pool=behind, generator=generator)
-        sets = torch.arange(2 * count).view(2, count)
-        both = torch.cat([sets, behind.expand(2, -1)], dim=1)
-        means = float(value(both).mean()), chosen.value
-    return demonstrations(
-        torch.cat([a.latents, b.latents]), [*(a.clips.prompts or []), *(b.clips.prompts or [])], chosen, means
-    )
-
-
-def demonstrations(
-    latents: Tensor, prompts: Sequence[str], chosen: Selection, means: tuple[float, float]
-) -> Demonstrations:
-    """Gather what a selection names."""
+        chosen, mean = choose_set(reward, a.clips, b.clips, pool, config, generator)
+    latents, prompts = torch.cat([a.latents, b.latents]), [*(a.clips.prompts or ()), *(b.clips.prompts or ())]
     return Demonstrations(
         latents[chosen.positive],
         latents[chosen.negative],
         [prompts[i] for i in chosen.positive.tolist()],
         [prompts[i] for i in chosen.negative.tolist()],
-        *means,
+        mean,
+        chosen.value,
     )
+
+
+def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> tuple[Selection, float]:
+    """Winner and loser of each pair, of the share `keep` of pairs that differ most; unpaired, better and worse half."""
+    values = reward.value(Clips.concatenate([a, b]))
+    if config.pairing == "unpaired":
+        return select_unpaired(values), float(values.mean())
+    chosen = select_pairs(values[: len(a)], values[len(a) :])
+    gap = values[chosen.positive] - values[chosen.negative]
+    kept = gap.topk(max(1, round(config.keep * len(a)))).indices
+    positive, negative = chosen.positive[kept], chosen.negative[kept]
+    kept_value = float(values[positive].mean())
+    return replace(chosen, positive=positive, negative=negative, value=kept_value), float(values.mean())
+
+
+def choose_set(
+    reward: Reward, a: Clips, b: Clips, pool: Sequence[Clips], config: TrainConfig, generator: torch.Generator
+) -> tuple[Selection, float]:
+    """The better set, improved by every swap that raises r(D+); with a pool, r counts its clips beside the set."""
+    clips = Clips.concatenate([a, b, *pool])
+    value, behind = reward.subsets(clips), torch.arange(2 * len(a), len(clips))
+    paired = config.pairing == "paired"
+    chosen = select_positive(len(a), value, paired=paired, pool=behind, generator=generator)
+    sets = torch.arange(2 * len(a)).view(2, -1)
+    return chosen, float(value(torch.cat([sets, behind.expand(2, -1)], dim=1)).mean())

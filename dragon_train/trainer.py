@@ -54,7 +54,7 @@ def train(
         batch = random.Random(f"{config.seed}/{step}").sample(list(prompts), config.prompts_per_step)
         a, b = (sample_set(policy, batch, config, 2 * step + side) for side in (0, 1))
         sampled = time.monotonic()
-        demos = choose(reward, a, b, [g.clips for g in pool], generator, paired=config.pairing == "paired")
+        demos = choose(reward, a, b, [g.clips for g in pool], config, generator)
         selected = time.monotonic()
         losses = [learn(learner, objective, demos, optimiser, generator) for _ in range(config.updates_per_step)]
         pool.extend([a, b])

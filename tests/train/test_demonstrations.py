@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dragon_rewards import compose
+from dragon_train.config import TrainConfig
 from dragon_train.demonstrations import Generations, choose, generate
 from dragon_train.embedded.prompts import prompts
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
@@ -22,9 +24,13 @@ def two_sets(frozen_policy: StableAudioPolicy) -> tuple[Generations, Generations
     return a, b
 
 
+def config(name: str, *, paired: bool = True) -> TrainConfig:
+    return TrainConfig(name, pairing="paired" if paired else "unpaired", objective="kto")
+
+
 def chosen(name: str, sets: tuple[Generations, Generations], *, paired: bool = True) -> list[int]:
     """Indices of D+ among the clips of both sets."""
-    demos = choose(compose(name), *sets, [], torch.Generator().manual_seed(0), paired=paired)
+    demos = choose(compose(name), *sets, [], config(name, paired=paired), torch.Generator().manual_seed(0))
     both = torch.cat([sets[0].latents, sets[1].latents])
     return [int((both - latent).flatten(1).abs().sum(1).argmin()) for latent in demos.positive]
 
@@ -51,24 +57,34 @@ def test_selection_alone_reproduces_the_pattern_of_table_5(
 
 @pytest.mark.parametrize("name", ["per-song-fad:clap@airs", "dataset-fad:clap@airs", "vendi:clap", "clap-score:clap"])
 def test_pairs_stay_pairs(two_sets: tuple[Generations, Generations], name: str) -> None:
-    demos = choose(compose(name), *two_sets, [], torch.Generator().manual_seed(0), paired=True)
+    demos = choose(compose(name), *two_sets, [], config(name), torch.Generator().manual_seed(0))
     assert list(demos.positive_prompts) == list(demos.negative_prompts)
     assert demos.positive_reward >= demos.reward
 
 
 @pytest.mark.parametrize("name", ["clap-score:clap", "dataset-fad:clap@airs"])
 def test_unpaired_selection_splits_all_clips(two_sets: tuple[Generations, Generations], name: str) -> None:
-    demos = choose(compose(name), *two_sets, [], torch.Generator().manual_seed(0), paired=False)
+    demos = choose(compose(name), *two_sets, [], config(name, paired=False), torch.Generator().manual_seed(0))
     latents = torch.cat([demos.positive, demos.negative])
     assert len(torch.unique(latents.flatten(1), dim=0)) == 2 * COUNT
     assert demos.positive_reward >= demos.reward
+
+
+def test_the_pairs_that_differ_most_are_kept(two_sets: tuple[Generations, Generations]) -> None:
+    a, b = two_sets
+    reward = compose("clap-score:clap")
+    half = replace(config(reward.name), keep=0.5)
+    demos = choose(reward, a, b, [], half, torch.Generator().manual_seed(0))
+    gaps = (reward.value(a.clips) - reward.value(b.clips)).abs().sort(descending=True)
+    kept = {a.clips.prompts[i] for i in gaps.indices[: COUNT // 2].tolist()}  # type: ignore[index]
+    assert set(demos.positive_prompts) == kept
 
 
 def test_a_pool_counts_beside_the_set(two_sets: tuple[Generations, Generations]) -> None:
     a, b = two_sets
     reward = compose("dataset-fad:clap@airs")
     pool = [b.clips.select(range(8))]
-    demos = choose(reward, a, b, pool, torch.Generator().manual_seed(0), paired=True)
+    demos = choose(reward, a, b, pool, config(reward.name), torch.Generator().manual_seed(0))
     joined = a.clips.concatenate([a.clips, b.clips, *pool])
     rows = [*chosen_rows(demos.positive, two_sets), *range(2 * COUNT, 2 * COUNT + 8)]
     assert demos.positive_reward == pytest.approx(float(reward.value(joined.select(rows))), rel=1e-9)
