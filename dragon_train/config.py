@@ -48,7 +48,7 @@ class TrainConfig:
         demonstration_steps: diffusion steps of on-policy generations.
         guidance: classifier-free guidance of on-policy generations; 1 is none.
         pool: earlier steps whose generations count beside the batch in a distribution reward; 0 is the paper's rule.
-        keep: share of the pairs that learn, those whose rewards differ most; instance rewards, paired, only.
+        keep: share of the pairs that learn: those that lose most reward when winner and loser trade places.
         seed: of prompts, generations, selection and noise.
     """
 

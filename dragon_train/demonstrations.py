@@ -79,25 +79,32 @@ def choose(
 
 
 def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> tuple[Selection, float]:
-    """Winner and loser of each pair, of the share `keep` of pairs that differ most; unpaired, better and worse half."""
+    """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
     values = reward.value(Clips.concatenate([a, b]))
     if config.pairing == "unpaired":
         return select_unpaired(values), float(values.mean())
     chosen = select_pairs(values[: len(a)], values[len(a) :])
-    gap = values[chosen.positive] - values[chosen.negative]
-    kept = gap.topk(max(1, round(config.keep * len(a)))).indices
-    positive, negative = chosen.positive[kept], chosen.negative[kept]
-    kept_value = float(values[positive].mean())
-    return replace(chosen, positive=positive, negative=negative, value=kept_value), float(values.mean())
+    return decisive(chosen, values[chosen.positive] - values[chosen.negative], config.keep), float(values.mean())
 
 
 def choose_set(
     reward: Reward, a: Clips, b: Clips, pool: Sequence[Clips], config: TrainConfig, generator: torch.Generator
 ) -> tuple[Selection, float]:
     """The better set, improved by every swap that raises r(D+); with a pool, r counts its clips beside the set."""
-    clips = Clips.concatenate([a, b, *pool])
-    value, behind = reward.subsets(clips), torch.arange(2 * len(a), len(clips))
+    clips, count = Clips.concatenate([a, b, *pool]), len(a)
+    subsets, behind = reward.subsets(clips), torch.arange(2 * count, len(clips))
+
+    def value(rows: Tensor) -> Tensor:
+        return subsets(torch.cat([rows, behind.expand(len(rows), -1)], dim=1))
+
     paired = config.pairing == "paired"
-    chosen = select_positive(len(a), value, paired=paired, pool=behind, generator=generator)
-    sets = torch.arange(2 * len(a)).view(2, -1)
-    return chosen, float(value(torch.cat([sets, behind.expand(2, -1)], dim=1)).mean())
+    chosen = select_positive(count, value, paired=paired, generator=generator)
+    swapped = torch.where(torch.eye(count, dtype=torch.bool), chosen.negative[:, None], chosen.positive)
+    mean = float(value(torch.arange(2 * count).view(2, -1)).mean())
+    return decisive(chosen, chosen.value - value(swapped), config.keep), mean
+
+
+def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
+    """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
+    kept = loss.topk(max(1, round(share * len(loss)))).indices
+    return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])

