@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -88,7 +89,7 @@ def run_benchmark(benchmark: Benchmark, workers: int, on_progress: Callable[[int
     claim(benchmark)
     runs = (BASELINE, *benchmark.tuned)
     todo = [run for run in runs if not (benchmark.folder(run) / SCORES).exists()]
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), prepare_worker) as pool:
         waiting: set[Future[None]] = {pool.submit(run_one, benchmark, run) for run in todo}
         while waiting:
             done, waiting = wait(waiting, timeout=1.0)
@@ -96,6 +97,12 @@ def run_benchmark(benchmark: Benchmark, workers: int, on_progress: Callable[[int
             for future in done:
                 raise_and_cancel(future, waiting)
     return pd.concat([pd.read_parquet(benchmark.folder(run) / SCORES) for run in runs], ignore_index=True)
+
+
+def prepare_worker() -> None:
+    """One thread each; an interruption ends a worker at once and silently, since every finished step is on disk."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def raise_and_cancel(future: Future[None], waiting: set[Future[None]]) -> None:
