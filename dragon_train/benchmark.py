@@ -23,6 +23,7 @@ from dragon_train.demonstrations import generate
 from dragon_train.embedded.prompts import prompts
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS
+from dragon_train.seeds import Stream, seeds
 from dragon_train.trainer import train
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from dragon_train.pipelines.base import Policy
     from dragon_train.presets import Preset
 
-HELDOUT_SEED = 2**40  # beyond every seed of training
 PIPELINE = "embedded"
 SCORES, SETTINGS = "scores.parquet", "benchmark.json"
 
@@ -76,8 +76,7 @@ class Benchmark:
         count, known = self.preset.heldout_prompts, prompts("heldout")
         if count > len(known):
             raise ConfigError(f"preset {self.preset.name}: heldout_prompts = {count}, but there are {len(known)}")
-        first = HELDOUT_SEED + self.seed * 10_007
-        return known[:count], range(first, first + count)
+        return known[:count], seeds(Stream.HELDOUT, self.seed, count=count)
 
 
 def run_benchmark(benchmark: Benchmark, workers: int, on_progress: Callable[[int], None]) -> pd.DataFrame:

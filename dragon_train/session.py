@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     registry = load_train_registry()
     info = registry.pipeline(config.pipeline)
     reward, objective = compose(config.reward), make_objective(config)
-    texts = embedded_prompts("train") if prompts is None else read_prompts(prompts)
+    texts = embedded_prompts("train") if prompts is None else shuffled(read_prompts(prompts), config.seed)
     folder = out or Path("runs") / RewardName.parse(config.reward).slug
     from dragon_train.trainer import train
 
@@ -73,6 +74,11 @@ def make_objective(config: TrainConfig) -> Objective:
             f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
         )
     return info.factory(config.beta)
+
+
+def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:
+    """A user's list may be sorted, and steps take consecutive prompts."""
+    return random.Random(seed).sample(prompts, len(prompts))
 
 
 def read_prompts(path: Path) -> Sequence[str]:

@@ -12,6 +12,7 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.demonstrations import choose, generate
 from dragon_train.learner import Learner, make_tuning
 from dragon_train.run import Run
+from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,9 +51,9 @@ def train(
 
     for step in range(first, config.steps):
         started = time.monotonic()
-        generator = torch.Generator().manual_seed(config.seed * 100_003 + step)
-        batch = random.Random(f"{config.seed}/{step}").sample(list(prompts), config.prompts_per_step)
-        a, b = (sample_set(policy, batch, config, 2 * step + side) for side in (0, 1))
+        generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
+        batch = prompts_of(prompts, config, step)
+        a, b = (sample_set(policy, batch, config, step, side) for side in (0, 1))
         sampled = time.monotonic()
         demos = choose(reward, a, b, [g.clips for g in pool], config, generator)
         selected = time.monotonic()
@@ -72,11 +73,19 @@ def train(
     run.finish(tuning)
 
 
-def sample_set(policy: Policy, prompts: Sequence[str], config: TrainConfig, number: int) -> Generations:
+def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[str]:
+    """The next prompts of the list, round and round from a place that the seed chooses.
+
+    In their order: a list that is balanced in every stretch gives balanced steps.
+    """
+    start = random.Random(config.seed).randrange(len(prompts)) + step * config.prompts_per_step
+    return [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_step)]
+
+
+def sample_set(policy: Policy, prompts: Sequence[str], config: TrainConfig, step: int, side: int) -> Generations:
     """The generations of one set: seeds differ between sets, steps and runs."""
-    base = (config.seed * 100_003 + number) * 10_007
-    seeds = range(base, base + len(prompts))
-    return generate(policy, prompts, seeds, config.demonstration_steps, config.guidance)
+    own = seeds(Stream.GENERATIONS, config.seed, step, side, count=len(prompts))
+    return generate(policy, prompts, own, config.demonstration_steps, config.guidance)
 
 
 def learn(

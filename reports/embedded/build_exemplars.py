@@ -1,4 +1,4 @@
-"""Write the five shipped exemplar sets and the prompt lists of the embedded pipeline.
+"""Write the five shipped exemplar sets.
 
     python build_exemplars.py WORK_DIR
 
@@ -7,7 +7,6 @@ Audio sets keep captions and statistics, no audio.
 
 from __future__ import annotations
 
-import random
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -40,7 +39,6 @@ AUDIO_SETS = {
         "rendered by reports/embedded/corpus.py",
     ),
 }
-PROMPTS, SEED = {"train": 512, "heldout": 256}, 15
 
 
 def audio_statistics(clips: Any) -> dict[str, Statistics]:
@@ -68,20 +66,9 @@ def write(name: str, modality: Modality, about: tuple[str, str], captions: Seque
     print(write_exemplar_set(info, provenance, captions, statistics))
 
 
-def write_prompts(work: Path) -> None:
-    """Training prompts are captions of training clips; held-out prompts of held-out pieces, none of them trained on."""
-    folder = Path(str(files("dragon_train.embedded"))) / "prompts"
-    folder.mkdir(exist_ok=True)
-    rng = random.Random(SEED)
-    seen = {row["caption"] for row in load_clips(work, "train")[1]}
-    unseen = sorted({row["caption"] for row in load_clips(work, "tunebook")[1]} - seen)
-    for split, pool in (("train", sorted(seen)), ("heldout", unseen)):
-        (folder / f"{split}.txt").write_text("\n".join(rng.sample(pool, PROMPTS[split])) + "\n")
-
-
 @torch.no_grad()
 def main(work: Path) -> None:
-    """All sets, then the prompts."""
+    """All sets."""
     for name, about in AUDIO_SETS.items():
         clips, rows = load_clips(work, name)
         captions = [row["caption"] for row in rows]
@@ -90,7 +77,6 @@ def main(work: Path) -> None:
         write(f"{name}-captions", Modality.TEXT, text, captions)
     taste = ("ungrounded: slow, sad church and evening music, described with no audio behind it", "written by hand")
     write("descriptions", Modality.TEXT, taste, descriptions())
-    write_prompts(work)
 
 
 if __name__ == "__main__":
