@@ -17,7 +17,8 @@ CHOICES = {"pairing": ("paired", "unpaired"), "tuning": ("all", "lora")}
 AT_LEAST = {
     "steps": 1,
     "prompts_per_step": 2,
-    "updates_per_step": 1,
+    "epochs": 1,
+    "minibatch": 1,
     "lora_rank": 1,
     "demonstration_steps": 2,
     "guidance": 1.0,
@@ -40,7 +41,8 @@ class TrainConfig:
         pairing: `paired` (clips of the same prompt compete) or `unpaired` (all clips of a step compete).
         steps: on-policy steps; each samples two sets of clips for the same prompts.
         prompts_per_step: clips in each of the two sets.
-        updates_per_step: gradient steps on one step's demonstrations, each with fresh noise.
+        epochs: passes over one step's demonstrations, each with fresh noise.
+        minibatch: most pairs in one gradient step.
         learning_rate: of AdamW, without weight decay.
         beta: strength of the pull toward the reference.
         tuning: `all` weights of the denoiser, or `lora` adapters.
@@ -58,7 +60,8 @@ class TrainConfig:
     pairing: str = "paired"
     steps: int = 10
     prompts_per_step: int = 16
-    updates_per_step: int = 2
+    epochs: int = 2
+    minibatch: int = 32
     learning_rate: float = 5e-5
     beta: float = 500.0
     tuning: str = "all"

@@ -47,6 +47,17 @@ class Demonstrations:
     reward: float
     positive_reward: float
 
+    def pairs(self, rows: Tensor) -> Demonstrations:
+        """These pairs alone."""
+        chosen = rows.tolist()
+        return replace(
+            self,
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            positive_prompts=[self.positive_prompts[i] for i in chosen],
+            negative_prompts=[self.negative_prompts[i] for i in chosen],
+        )
+
 
 def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
     """One clip per prompt."""

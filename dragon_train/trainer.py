@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from dragon_train.run import Run
 from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dragon_rewards.rewards import Reward
@@ -57,7 +58,8 @@ def train(
         sampled = time.monotonic()
         demos = choose(reward, a, b, [g.clips for g in pool], config, generator)
         selected = time.monotonic()
-        losses = [learn(learner, objective, demos, optimiser, generator) for _ in range(config.updates_per_step)]
+        parts = minibatches(demos, config, generator)
+        losses = [learn(learner, objective, part, optimiser, generator) for part in parts]
         pool.extend([a, b])
         row = {
             "step": step + 1,
@@ -86,6 +88,15 @@ def sample_set(policy: Policy, prompts: Sequence[str], config: TrainConfig, step
     """The generations of one set: seeds differ between sets, steps and runs."""
     own = seeds(Stream.GENERATIONS, config.seed, step, side, count=len(prompts))
     return generate(policy, prompts, own, config.demonstration_steps, config.guidance)
+
+
+def minibatches(demos: Demonstrations, config: TrainConfig, generator: torch.Generator) -> Iterator[Demonstrations]:
+    """The pairs in random order, in equal parts of at most `minibatch`, `epochs` times."""
+    pairs = len(demos.positive)
+    for _ in range(config.epochs):
+        order = torch.randperm(pairs, generator=generator)
+        for rows in order.tensor_split(math.ceil(pairs / config.minibatch)):
+            yield demos.pairs(rows)
 
 
 def learn(

@@ -24,7 +24,7 @@ rounds = 2
 [train]
 steps = 1
 prompts_per_step = 4
-updates_per_step = 1
+epochs = 1
 demonstration_steps = 2
 """
 

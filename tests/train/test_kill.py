@@ -18,7 +18,7 @@ CONFIG = """
 reward = "clap-score:clap"
 steps = 4
 prompts_per_step = 4
-updates_per_step = 1
+epochs = 1
 demonstration_steps = 2
 """
 

@@ -94,7 +94,7 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
         "per-song-fad:vae@tunebook",
         steps=4,
         prompts_per_step=8,
-        updates_per_step=3,
+        epochs=3,
         demonstration_steps=4,
         learning_rate=1e-4,
     )
