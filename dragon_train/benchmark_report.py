@@ -81,6 +81,5 @@ def settings(benchmark: Benchmark) -> dict[str, Any]:
         "heldout_prompts": preset.heldout_prompts,
         "inference_steps": preset.inference_steps,
         "train": dict(preset.train),
-        "instance": dict(preset.instance),
-        "distribution": dict(preset.distribution),
+        "rewards": {pattern: dict(own) for pattern, own in preset.rewards.items()},
     }

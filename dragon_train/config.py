@@ -49,7 +49,8 @@ class TrainConfig:
         lora_rank: rank of the adapters.
         demonstration_steps: diffusion steps of on-policy generations.
         guidance: classifier-free guidance of on-policy generations; 1 is none.
-        pool: earlier steps whose generations count beside the batch in a distribution reward; 0 is the paper's rule.
+        pool: earlier steps whose generations, with both sets of the step, count beside D+ in a distribution reward;
+            0 is the paper's rule, D+ alone.
         keep: share of the pairs that learn: those that lose most reward when winner and loser trade places.
         seed: of prompts, generations, selection and noise.
     """

@@ -101,9 +101,14 @@ def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> tup
 def choose_set(
     reward: Reward, a: Clips, b: Clips, pool: Sequence[Clips], config: TrainConfig, generator: torch.Generator
 ) -> tuple[Selection, float]:
-    """The better set, improved by every swap that raises r(D+); with a pool, r counts its clips beside the set."""
+    """The better set, improved by every swap that raises r(D+).
+
+    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is
+    worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
+    learn (subset-replace, arXiv 2607.02291).
+    """
     clips, count = Clips.concatenate([a, b, *pool]), len(a)
-    subsets, behind = reward.subsets(clips), torch.arange(2 * count, len(clips))
+    subsets, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
 
     def value(rows: Tensor) -> Tensor:
         return subsets(torch.cat([rows, behind.expand(len(rows), -1)], dim=1))

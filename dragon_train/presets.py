@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ class Preset:
         inference_steps: diffusion steps of those generations.
         subset_size: clips in each matched subset that a distribution reward judges.
         rounds: random partitions of the prompts into such subsets.
-        train: the trainer's settings; `instance` and `distribution` override them by kind of reward.
+        train: the trainer's settings.
+        rewards: pattern of reward names -> what overrides them there; of several that match, later ones win.
     """
 
     name: str
@@ -40,12 +42,14 @@ class Preset:
     subset_size: int
     rounds: int
     train: Mapping[str, Any] = field(default_factory=dict)
-    instance: Mapping[str, Any] = field(default_factory=dict)
-    distribution: Mapping[str, Any] = field(default_factory=dict)
+    rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in ("heldout_prompts", "inference_steps", "subset_size", "rounds"):
             check_type(key, getattr(self, key), int)
+        for pattern, own in self.rewards.items():
+            if not isinstance(own, dict):
+                raise ConfigError(f"rewards.{pattern} = {own!r}: must be a table of the trainer's settings")
         if not SMALLEST_SET <= self.subset_size <= self.heldout_prompts:
             raise ConfigError(
                 f"subset_size = {self.subset_size}: must lie between {SMALLEST_SET} and {self.heldout_prompts} prompts"
@@ -53,9 +57,11 @@ class Preset:
 
     def config(self, reward: Reward, seed: int) -> TrainConfig:
         """The tuning run of one reward."""
-        own = self.instance if reward.kind.per_clip else self.distribution
-        values = {**self.train, **own, "reward": reward.name, "seed": seed}
-        return train_config(values, f"preset {self.name}")
+        values = dict(self.train)
+        for pattern, own in self.rewards.items():
+            if fnmatchcase(reward.name, pattern):
+                values.update(own)
+        return train_config({**values, "reward": reward.name, "seed": seed}, f"preset {self.name}")
 
 
 def builtin_presets() -> dict[str, Mapping[str, Any]]:

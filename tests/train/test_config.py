@@ -69,6 +69,18 @@ def test_shipped_presets_configure_every_kind(name: str) -> None:
         assert preset.config(compose(reward), seed=1).seed == 1
 
 
+def test_a_preset_overrides_by_pattern_and_the_last_match_wins(tmp_path: Path) -> None:
+    path = tmp_path / "patterns.toml"
+    path.write_text(
+        "heldout_prompts = 8\ninference_steps = 2\nsubset_size = 4\nrounds = 1\n[train]\nsteps = 1\n"
+        '[rewards."dataset-fad:*"]\npool = 3\nsteps = 2\n[rewards."*@airs"]\nsteps = 5\n'
+    )
+    preset = load_preset(str(path))
+    steps = {name: preset.config(compose(name), seed=0).steps for name in ("vendi:clap", "dataset-fad:clap@airs")}
+    assert steps == {"vendi:clap": 1, "dataset-fad:clap@airs": 5}
+    assert preset.config(compose("dataset-fad:clap@tunebook"), seed=0).pool == 3
+
+
 def test_a_wrong_preset_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mini.toml"
     path.write_text("heldout_prompts = 8\ninference_steps = 2\nsubset_size = 9\nrounds = 1\n")

@@ -80,13 +80,14 @@ def test_the_pairs_that_differ_most_are_kept(two_sets: tuple[Generations, Genera
     assert set(demos.positive_prompts) == kept
 
 
-def test_a_pool_counts_beside_the_set(two_sets: tuple[Generations, Generations]) -> None:
+def test_a_pool_counts_beside_d_plus_with_both_sets(two_sets: tuple[Generations, Generations]) -> None:
     a, b = two_sets
     reward = compose("dataset-fad:clap@airs")
     pool = [b.clips.select(range(8))]
-    demos = choose(reward, a, b, pool, config(reward.name), torch.Generator().manual_seed(0))
+    pooled = replace(config(reward.name), pool=1)
+    demos = choose(reward, a, b, pool, pooled, torch.Generator().manual_seed(0))
     joined = a.clips.concatenate([a.clips, b.clips, *pool])
-    rows = [*chosen_rows(demos.positive, two_sets), *range(2 * COUNT, 2 * COUNT + 8)]
+    rows = [*chosen_rows(demos.positive, two_sets), *range(2 * COUNT + 8)]
     assert demos.positive_reward == pytest.approx(float(reward.value(joined.select(rows))), rel=1e-9)
 
 
