@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,9 @@ def run_bench(
     with progress() as bar:
         task = bar.add_task(f"{len(configs)} rewards", total=sum(config.steps for config in configs), note="steps")
         frame = run_benchmark(benchmark, workers, lambda steps: bar.update(task, completed=steps))
-    return write_report(benchmark, frame)
+    rows = write_report(benchmark, frame)
+    print(f"report: {folder / 'README.md'}", file=sys.stderr)
+    return rows
 
 
 def make_objective(config: TrainConfig) -> Objective:

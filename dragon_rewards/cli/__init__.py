@@ -67,4 +67,6 @@ def _cell(value: object) -> str:
 
     if isinstance(value, list):
         return escape(", ".join(map(str, value)))
+    if isinstance(value, float):
+        return f"{value:.5g}"  # for reading; --json and --csv keep every digit
     return "" if value is None else escape(str(value))
