@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.clips import Clips
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.metrics.expansion import Expansion
     from dragon_rewards.protocols import (
         Direction,
         EncoderInfo,
@@ -127,6 +128,14 @@ class _SubsetValues:
     def __call__(self, rows: Tensor) -> Tensor:
         self.reward.check_count(rows.shape[-1])
         return self.reward.direction.sign * self.metric(rows)
+
+    @property
+    def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:
+        """That of the metric with the same sign, if it has one: what `metrics.select_positive` leaps by."""
+        expand = getattr(self.metric, "expansion", None)
+        if expand is None:
+            return None
+        return lambda clips, weights, moves: expand(clips, weights, moves).times(self.reward.direction.sign)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, check_rows, checked_clips
+from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, principal_roots
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
+BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
@@ -112,9 +114,10 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
 def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callable[[Tensor], Tensor]:
     """Prepare `dataset_fad` of many subsets of these clips: maps index rows (k, m) to distances (k,).
 
-    Every clip's moments are taken once, about the mean of all frames and whitened by the reference; a subset costs
-    their sum and one symmetric eigenvalue problem, never a look at the frames. An index that occurs twice in a row
-    counts twice. Holds (d, d) values per clip; subsets are batched to bound memory.
+    Frames are whitened by the reference once, about the mean of all; a subset costs their scatter and one symmetric
+    eigenvalue problem. Of rows valued together, what all have in common is summed once, so a row that differs in a few
+    clips costs those clips alone. An index that occurs twice in a row counts twice. The result also has `expansion`,
+    by which `select_positive` finds the exchanges that are worth valuing.
 
     Args:
         frames: per clip a matrix (frames, d).
@@ -133,19 +136,18 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
         [0.0, 16.0, 1.0]
     """
     clips = checked_clips(frames, reference.dim, minimum=1)
-    device = clips[0].device
-    centre = torch.cat(clips).mean(0)
-    centred = [clip - centre for clip in clips]
-    root = reference.sqrt.to(device)
-    whitened = [clip @ root for clip in centred]
+    lengths, pooled = [len(clip) for clip in clips], torch.cat(clips)
+    device, centre = pooled.device, pooled.mean(0)
+    centred = pooled - centre
+    whitened = centred @ reference.sqrt.to(device)
     return _DatasetFadSubsets(
         shift=centre - reference.mean.detach().to(device),
         reference_trace=reference.covariance.detach().trace().to(device),
-        counts=torch.tensor([len(clip) for clip in clips], dtype=torch.float64, device=device),
-        squares=torch.stack([clip.square().sum() for clip in centred]),
-        sums=torch.stack([clip.sum(0) for clip in centred]),
-        whitened_sums=torch.stack([clip.sum(0) for clip in whitened]),
-        whitened_products=torch.stack([(clip.mT @ clip).flatten() for clip in whitened]),
+        counts=torch.tensor(lengths, dtype=torch.float64, device=device),
+        squares=torch.stack([clip.square().sum() for clip in centred.split(lengths)]),
+        sums=torch.stack([clip.sum(0) for clip in centred.split(lengths)]),
+        whitened_sums=torch.stack([clip.sum(0) for clip in whitened.split(lengths)]),
+        whitened=whitened,
     )
 
 
@@ -159,30 +161,85 @@ class _DatasetFadSubsets:
     squares: Tensor  # (clips,) sum over frames of |x|^2
     sums: Tensor  # (clips, d)
     whitened_sums: Tensor  # (clips, d)
-    whitened_products: Tensor  # (clips, d * d) sum over frames of x x^T
+    whitened: Tensor  # (frames, d), clip after clip
 
     def __call__(self, rows: Tensor) -> Tensor:
         check_rows(rows, len(self.counts))
-        size = max(1, BATCH_ELEMENTS // self.whitened_products.shape[1])
+        if len(rows) == 0:
+            return self.counts.new_empty(0)
+        size = max(1, min(BATCH_ROWS, BATCH_ELEMENTS // self.whitened.shape[1] ** 2))
         return torch.cat([self._distances(batch) for batch in torch.split(rows.to(self.counts.device), size)])
+
+    def expansion(self, clips: Tensor, weights: Tensor, moves: Tensor) -> Expansion:
+        """Expand the distance about the mixture in which clip clips[i] counts weights[i] times.
+
+        The mixture has c frames, mean m and covariance S. Moves that change the mean by u, and S by E - c / (c - 1)
+        u u^T, lead to |m + u - m_r|^2 + tr S + tr E - c / (c - 1) |u|^2 + tr S_r - 2 cross: all but the cross term is
+        quadratic as it stands. Of second order where moves leave c as it is, else of first.
+
+        Args:
+            clips: indices (k,) of clips whose frames span those of all sets that moves reach.
+            weights: (k,), positive.
+            moves: changes of the weights, (moves, k).
+
+        Raises:
+            DragonError: `clips` holds no indices of clips, or the mixture less than 2 frames.
+        """
+        check_rows(clips.unsqueeze(0), len(self.counts))
+        scattered = self.counts.new_zeros(1 + len(moves), len(self.counts))
+        scattered.index_add_(1, clips.to(self.counts.device), torch.cat([weights.unsqueeze(0), moves]).to(self.counts))
+        weights, moves = scattered[0], scattered[1:]
+        _check_total(int(weights @ self.counts))
+        with torch.no_grad():
+            outer, cross = self._outer_terms(weights, moves), self._cross_term(weights, moves)
+        return Expansion((outer.slope - 2 * cross.slope).cpu(), (outer.curvature - 2 * cross.curvature).cpu())
+
+    def _outer_terms(self, weights: Tensor, moves: Tensor) -> Expansion:
+        """Of |m - m_r|^2 + tr S; frames added beyond those removed only dilute what is there."""
+        count, added = weights @ self.counts, moves @ self.counts
+        mean = weights @ self.sums / count
+        trace = (weights @ self.squares - count * mean.square().sum()) / (count - 1)
+        squares = self.squares - 2 * self.sums @ mean + self.counts * mean.square().sum()
+        steps = (moves @ self.sums - torch.outer(added, mean)) / count
+        slope = 2 * steps @ (self.shift + mean) + (moves @ squares - added * trace) / (count - 1)
+        return Expansion(slope, steps @ steps.mT / (1 - count))  # 1 - c / (c - 1)
+
+    def _cross_term(self, weights: Tensor, moves: Tensor) -> Expansion:
+        """Of tr P^1/2 for P = S_r^1/2 S S_r^1/2: the slope is 1/2 tr P^-1/2 dP, frames are taken in the axes of P."""
+        count, added = weights @ self.counts, moves @ self.counts
+        mean = weights @ self.whitened_sums / count
+        roots, axes = _principal_axes((self._products(weights) - count * torch.outer(mean, mean)) / (count - 1))
+        clips = ((self.whitened - mean) @ (axes / roots.sqrt())).split(self.counts.long().tolist())
+        energies = moves @ torch.stack([clip.square().sum() for clip in clips]) - added * roots.sum()
+        steps = moves @ torch.stack([clip.sum(0) for clip in clips]) / count
+        bends = root_curvature(clips, moves, added, roots) / (count - 1)
+        return Expansion(energies / 2 / (count - 1), -(steps @ steps.mT * count / 2 + bends / 4) / (count - 1))
 
     def _distances(self, rows: Tensor) -> Tensor:
         times = self.counts.new_zeros(len(rows), len(self.counts))
         times.scatter_add_(1, rows, times.new_ones(rows.shape))
         count = (times @ self.counts).unsqueeze(1)
-        _check_total(int(count.min()) if len(rows) else MINIMUM_FRAMES)
+        _check_total(int(count.min()))
         mean = times @ self.sums / count
         trace = (times @ self.squares - count[:, 0] * mean.square().sum(1)) / (count[:, 0] - 1)
         shift = (self.shift + mean).square().sum(1)
-        cross = _traced_root(self._products(times, count))
+        cross = _traced_root(self._covariances(times, count))
         return (shift + trace + self.reference_trace - 2 * cross).clamp(min=0)
 
-    def _products(self, times: Tensor, count: Tensor) -> Tensor:
+    def _covariances(self, times: Tensor, count: Tensor) -> Tensor:
         """S_r^1/2 S S_r^1/2 of each subset, (k, d, d)."""
-        mean = times @ self.whitened_sums / count
-        squares = (times @ self.whitened_products).view(-1, mean.shape[1], mean.shape[1])
-        mean, count = mean.unsqueeze(2), count.unsqueeze(2)
+        mean, count = (times @ self.whitened_sums / count).unsqueeze(2), count.unsqueeze(2)
+        shared = times.amin(0)
+        common = self._products(shared)
+        squares = torch.stack([common + self._products(own) for own in times - shared])
         return (squares - count * mean * mean.mT) / (count - 1)
+
+    def _products(self, times: Tensor) -> Tensor:
+        """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""
+        each = times.repeat_interleave(self.counts.long())
+        used = each.nonzero()[:, 0]
+        frames = self.whitened[used]
+        return frames.mT @ (frames * each[used, None])
 
 
 def _fad(frames: Tensor, reference: Gaussian) -> Tensor:
@@ -208,6 +265,14 @@ def _traced_root(products: Tensor) -> Tensor:
     """Trace of P^1/2 for symmetric positive semi-definite matrices (..., d, d)."""
     eigenvalues: Tensor = torch.linalg.eigvalsh(products)
     return principal_roots(eigenvalues).sum(-1)
+
+
+def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:
+    """Roots of the eigenvalues of P (d, d) that are not zero, (r,), and their eigenvectors (d, r)."""
+    values: Tensor
+    values, axes = torch.linalg.eigh(product)
+    roots = principal_roots(values)
+    return roots[roots > 0], axes[:, roots > 0]
 
 
 def _batches_of_equal_length(clips: Sequence[Tensor]) -> Iterator[list[int]]:

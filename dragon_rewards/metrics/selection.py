@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from dragon_rewards.metrics.expansion import Expansion
+
 BLOCK = 8  # exchanges valued at once: enough to fill a batch, few enough that later ones see earlier ones accepted
+PASSES = 4  # enough for most selections to end before, few enough to bear
 GAIN = 1e-9  # relative rise that counts as one: values of equal subsets differ by rounding
 
 
@@ -87,22 +90,26 @@ def select_positive(
     *,
     paired: bool = True,
     pool: Tensor | None = None,
-    max_passes: int = 4,
+    max_passes: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Selection:
     """Choose D+ for a distribution reward r: the better of A and B, then every exchange that raises r(D+).
 
-    Paired: the exchanges are those of a clip with its partner, in random order, until a pass makes none (then no
-    single swap raises r) or `max_passes` is reached. Unpaired: each pass matches members with non-members at random,
-    so `pairs * max_passes` exchanges are tried. Exchanges are valued in blocks; what is accepted is valued as a whole,
-    so r never falls, and r(D+) >= max(r(A), r(B)).
+    A leap comes first where `value` has a method `expansion`, as that of `dataset_fad_subsets` has: r is expanded to
+    second order about the mixture of A and B, which is equally far from all sets, and what the expansion calls the best
+    exchanges are made together. Then passes: paired, the exchanges are those of a clip with its partner, in random
+    order, until a pass makes none (then no single swap raises r) or `max_passes` is reached; unpaired, each pass
+    matches members with non-members at random, so `pairs * max_passes` exchanges are tried. Exchanges are valued in
+    blocks. What is accepted, leap or block, is valued as a whole, so r never falls, and r(D+) >= max(r(A), r(B)).
+
+    The greedy of DRAGON (arXiv 2504.15217); the pool: subset-replace (arXiv 2607.02291).
 
     Args:
         pairs: n, the number of prompts; clips 0 to n - 1 are set A, n to 2n - 1 set B.
         value: maps index rows (k, m) to the reward of each subset, (k,); larger is better.
         paired: whether D+ holds exactly one clip of each prompt.
         pool: indices that count beside D+ in every subset: the policy's earlier samples.
-        max_passes: passes over all pairs.
+        max_passes: passes over all pairs; by default 4, and none after a leap that raised r.
         generator: the order of the visits; a fixed seed where none is given.
 
     Raises:
@@ -121,15 +128,18 @@ def select_positive(
     reward = _Reward(value, torch.empty(0, dtype=torch.long) if pool is None else pool.cpu())
     generator = generator or torch.Generator().manual_seed(0)
     sets = torch.arange(2 * pairs).view(2, pairs)
-    start = int(reward(sets[1:]) > reward(sets[:1]))
-    split, current = torch.stack([sets[start], sets[1 - start]]), float(reward(sets[start : start + 1]))
+    values = reward(sets)
+    better = int(values[1] > values[0])
+    split, current = _leap(torch.stack([sets[better], sets[1 - better]]), float(values[better]), reward, paired=paired)
+    if max_passes is None:
+        max_passes = 0 if current > values[better] else PASSES
     for _ in range(max_passes):
         split = _visiting_order(split, generator, paired=paired)
         split, risen = _pass(split, current, reward)
         if paired and risen == current:
             break
         current = risen
-    return _of_distribution(split, sets[start], current)
+    return _of_distribution(split, sets[better], current)
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,36 @@ class _Reward:
             raise DragonError("a reward of subsets returned NaN or infinite values")
         return values.detach().cpu()
 
+    def expansion(self, clips: Tensor, moves: Tensor) -> Expansion | None:
+        """About the mixture in which each of `clips` (k,) counts half and the pool whole; moves are (moves, k)."""
+        expand = getattr(self.value, "expansion", None)
+        if expand is None:
+            return None
+        weights = torch.cat([torch.full((len(clips),), 0.5), torch.ones(len(self.pool))])
+        still = torch.zeros(len(moves), len(self.pool))
+        expansion: Expansion = expand(torch.cat([clips, self.pool]), weights, torch.cat([moves, still], dim=1))
+        return expansion
+
+
+def _leap(split: Tensor, current: float, reward: _Reward, *, paired: bool) -> tuple[Tensor, float]:
+    """Make all exchanges at once that are best by the expansion of the reward, if the reward itself rises by them."""
+    clips, pairs = split.flatten(), split.shape[1]
+    each = torch.eye(2 * pairs)
+    expansion = reward.expansion(clips, each[pairs:] - each[:pairs] if paired else each)
+    if expansion is None:
+        return split, current
+    sides = torch.tensor([0.5, -0.5]).repeat_interleave(pairs).to(expansion.slope)  # what the mixture lacks of D+
+    signs = expansion.climb(sides[pairs:] if paired else sides, balanced=not paired)
+    order = signs.argsort(descending=True, stable=True)
+    candidate = torch.where(signs > 0, split.flip(0), split) if paired else clips[order].view(2, -1)
+    return _accepted(candidate, split, current, reward)
+
+
+def _accepted(candidate: Tensor, split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float]:
+    """The candidate if its reward is above `current`, that of the split; else the split."""
+    risen = float(reward(candidate[:1]))
+    return (candidate, risen) if risen - current > GAIN * abs(current) else (split, current)
+
 
 def _visiting_order(split: Tensor, generator: torch.Generator, *, paired: bool) -> Tensor:
     """Shuffle the exchanges, the columns of D+ over D-; unpaired, also which clip each would be exchanged with."""
@@ -160,14 +200,9 @@ def _pass(split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float
     """Visit every exchange once, in blocks; return the split and its reward, never below `current`."""
     for block in torch.split(torch.arange(split.shape[1]), BLOCK):
         gains = reward(_exchanged(split, block.unsqueeze(1))[:, 0]) - current
-        least = GAIN * abs(current)
-        improving = block[gains.argsort(descending=True, stable=True)][: int((gains > least).sum())]
-        if len(improving) == 0:
-            continue
-        candidate = _best_together(split, improving, reward)
-        risen = float(reward(candidate[:1]))
-        if risen - current > least:
-            split, current = candidate, risen
+        improving = block[gains.argsort(descending=True, stable=True)][: int((gains > GAIN * abs(current)).sum())]
+        if len(improving):
+            split, current = _accepted(_best_together(split, improving, reward), split, current, reward)
     return split, current
 
 

@@ -190,7 +190,7 @@ def test_sets_of_unequal_size_are_not_paired() -> None:
     ("pairs", "value", "cause"),
     [
         (0, lambda rows: rows.sum(1), "at least one pair"),
-        (2, lambda rows: rows.sum(), r"of 1 subsets returned the shape \(\)"),
+        (2, lambda rows: rows.sum(), r"of 2 subsets returned the shape \(\)"),
         (2, lambda rows: rows.sum(1) * torch.nan, "NaN"),
     ],
 )

@@ -85,6 +85,15 @@ def test_subsets_are_valued_as_if_alone(registry: Registry, name: str) -> None:
     torch.testing.assert_close(reward.subsets(clips())(rows), alone, rtol=1e-4, atol=1e-5)
 
 
+def test_subsets_of_a_distance_expand_with_its_sign(registry: Registry) -> None:
+    subsets = compose("dataset-fad:ear@tunes", registry).subsets(clips())
+    arguments = torch.arange(6), torch.full((6,), 0.5), torch.eye(6)
+    signed, raw = (part.expansion(*arguments) for part in (subsets, subsets.metric))  # type: ignore[attr-defined]
+    assert torch.equal(signed.slope, -raw.slope)
+    assert torch.equal(signed.curvature, -raw.curvature)
+    assert compose("vendi:ear", registry).subsets(clips()).expansion is None  # type: ignore[attr-defined]
+
+
 def test_a_reduction_without_subsets_is_called_for_each(registry: Registry) -> None:
     reward, rows = compose("loudness:ear", with_loudness(registry)), torch.tensor([[0, 1], [4, 5]])
     alone = torch.stack([reward.value(clips().select(row)) for row in rows])
