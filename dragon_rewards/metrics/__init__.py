@@ -1,5 +1,6 @@
 """The metric core: pure functions of tensors, exact, batched and differentiable, on the device of the embeddings."""
 
+from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
 from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
 from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
@@ -7,9 +8,11 @@ from dragon_rewards.metrics.similarity import clap_score
 from dragon_rewards.metrics.vendi import vendi_score, vendi_subsets
 
 __all__ = [
+    "ClipContributions",
     "Gaussian",
     "Selection",
     "clap_score",
+    "clip_contributions",
     "dataset_fad",
     "dataset_fad_subsets",
     "frechet_distance",
