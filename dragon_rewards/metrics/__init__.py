@@ -3,6 +3,7 @@
 from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
 from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
+from dragon_rewards.metrics.kernel import kernel_audio_distance
 from dragon_rewards.metrics.loss import frechet_loss, update_population
 from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
 from dragon_rewards.metrics.similarity import clap_score
@@ -18,6 +19,7 @@ __all__ = [
     "dataset_fad_subsets",
     "frechet_distance",
     "frechet_loss",
+    "kernel_audio_distance",
     "per_song_fad",
     "select_pairs",
     "select_positive",
