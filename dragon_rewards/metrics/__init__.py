@@ -5,6 +5,7 @@ from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, fre
 from dragon_rewards.metrics.gaussian import Gaussian
 from dragon_rewards.metrics.kernel import kernel_audio_distance
 from dragon_rewards.metrics.loss import frechet_loss, update_population
+from dragon_rewards.metrics.neighbours import Prdc, coverage, density, prdc, precision, recall
 from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
 from dragon_rewards.metrics.similarity import clap_score
 from dragon_rewards.metrics.vendi import vendi_score, vendi_subsets
@@ -12,15 +13,21 @@ from dragon_rewards.metrics.vendi import vendi_score, vendi_subsets
 __all__ = [
     "ClipContributions",
     "Gaussian",
+    "Prdc",
     "Selection",
     "clap_score",
     "clip_contributions",
+    "coverage",
     "dataset_fad",
     "dataset_fad_subsets",
+    "density",
     "frechet_distance",
     "frechet_loss",
     "kernel_audio_distance",
     "per_song_fad",
+    "prdc",
+    "precision",
+    "recall",
     "select_pairs",
     "select_positive",
     "select_unpaired",
