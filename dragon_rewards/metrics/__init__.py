@@ -8,11 +8,12 @@ from dragon_rewards.metrics.loss import frechet_loss, update_population
 from dragon_rewards.metrics.neighbours import Prdc, coverage, density, prdc, precision, recall
 from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
 from dragon_rewards.metrics.similarity import clap_score
-from dragon_rewards.metrics.vendi import vendi_score, vendi_subsets
+from dragon_rewards.metrics.vendi import MatchedVendi, vendi_matched, vendi_score, vendi_subsets
 
 __all__ = [
     "ClipContributions",
     "Gaussian",
+    "MatchedVendi",
     "Prdc",
     "Selection",
     "clap_score",
@@ -32,6 +33,7 @@ __all__ = [
     "select_positive",
     "select_unpaired",
     "update_population",
+    "vendi_matched",
     "vendi_score",
     "vendi_subsets",
 ]
