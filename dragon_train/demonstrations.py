@@ -114,11 +114,9 @@ def choose_set(
         return subsets(torch.cat([rows, behind.expand(len(rows), -1)], dim=1))
 
     paired = config.pairing == "paired"
-    chosen = select_positive(count, subsets, paired=paired, pool=behind, generator=generator)
-    mean = float(value(torch.arange(2 * count).view(2, -1)).mean())
-    if config.keep == 1:
-        return chosen, mean
+    chosen = select_positive(count, value, paired=paired, generator=generator)
     swapped = torch.where(torch.eye(count, dtype=torch.bool), chosen.negative[:, None], chosen.positive)
+    mean = float(value(torch.arange(2 * count).view(2, -1)).mean())
     return decisive(chosen, chosen.value - value(swapped), config.keep), mean
 
 
