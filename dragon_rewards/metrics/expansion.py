@@ -70,29 +70,29 @@ def root_curvature(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots:
 
     In the axes of M = diag(roots^2), tr (M + E)^1/2 has the second-order term -1/4 sum_ij E_ij^2 / (r_i r_j (r_i +
     r_j)), from the divided differences of the slope 1 / (2 r) (Daleckii and Krein 1965). Here D = E / sqrt(r_i r_j),
-    so the product of moves a and b is sum_ij D^a_ij D^b_ij / (r_i + r_j). In float32: it guides, and decides nothing.
+    so the product of moves a and b is sum_ij D^a_ij D^b_ij / (r_i + r_j).
 
     Args:
-        clips: per clip its frames (frames, d) in the axes of M, each axis divided by sqrt(r).
+        clips: per clip its frames (frames, d), float32, in the axes of M, each axis divided by sqrt(r).
         moves: changes of the clips' weights, (moves, clips); D^a is the sum of weight * frames^T frames.
         added: frames that each move adds, (moves,): as many of M itself, diag(roots), are taken off D.
         roots: (d,), positive.
     """
-    frames, roots = [clip.float() for clip in clips], roots.float()
+    roots = roots.float()
     products = torch.zeros(len(moves), len(moves), device=roots.device)
     for start in range(0, len(roots), STRIP):
-        strip = _strip(frames, moves, added, roots, start).flatten(1)
+        strip = _strip(clips, moves, added, roots, start).flatten(1)
         products += strip @ strip.mT
     return products.double()
 
 
-def _strip(frames: Sequence[Tensor], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
+def _strip(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
     """Rows from `start` on of every D / sqrt(r_i + r_j), right of the diagonal block for its mirror image too."""
     own, rest = slice(start, start + STRIP), slice(start, None)
     changes = torch.zeros(len(moves), len(roots[own]), len(roots[rest]), device=roots.device)
     for change, move in zip(changes, moves, strict=True):
-        for clip in move.nonzero()[:, 0].tolist():
-            change.addmm_(frames[clip][:, own].mT, frames[clip][:, rest], alpha=float(move[clip]))
+        for index in move.nonzero()[:, 0].tolist():
+            change.addmm_(clips[index][:, own].mT, clips[index][:, rest], alpha=float(move[index]))
     changes.diagonal(dim1=1, dim2=2).sub_(torch.outer(added.float(), roots[own]))
     scale = (roots[own, None] + roots[rest]).rsqrt()
     scale[:, STRIP:] *= sqrt(2)

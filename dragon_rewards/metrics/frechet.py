@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
+STRIP = 128  # columns: few enough to save much of the lower triangle, enough for products at full speed
 BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
 
@@ -209,9 +210,10 @@ class _DatasetFadSubsets:
         count, added = weights @ self.counts, moves @ self.counts
         mean = weights @ self.whitened_sums / count
         roots, axes = _principal_axes((self._products(weights) - count * torch.outer(mean, mean)) / (count - 1))
-        clips = ((self.whitened - mean) @ (axes / roots.sqrt())).split(self.counts.long().tolist())
-        energies = moves @ torch.stack([clip.square().sum() for clip in clips]) - added * roots.sum()
-        steps = moves @ torch.stack([clip.sum(0) for clip in clips]) / count
+        frames = (self.whitened - mean).float() @ (axes / roots.sqrt()).float()  # it guides, and decides nothing
+        clips = frames.split(self.counts.long().tolist())
+        energies = moves @ torch.stack([clip.square().sum() for clip in clips]).double() - added * roots.sum()
+        steps = moves @ torch.stack([clip.sum(0) for clip in clips]).double() / count
         bends = root_curvature(clips, moves, added, roots) / (count - 1)
         return Expansion(energies / 2 / (count - 1), -(steps @ steps.mT * count / 2 + bends / 4) / (count - 1))
 
@@ -238,8 +240,7 @@ class _DatasetFadSubsets:
         """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""
         each = times.repeat_interleave(self.counts.long())
         used = each.nonzero()[:, 0]
-        frames = self.whitened[used]
-        return frames.mT @ (frames * each[used, None])
+        return _symmetric_product(self.whitened[used] * each[used, None].sqrt())
 
 
 def _fad(frames: Tensor, reference: Gaussian) -> Tensor:
@@ -265,6 +266,15 @@ def _traced_root(products: Tensor) -> Tensor:
     """Trace of P^1/2 for symmetric positive semi-definite matrices (..., d, d)."""
     eigenvalues: Tensor = torch.linalg.eigvalsh(products)
     return principal_roots(eigenvalues).sum(-1)
+
+
+def _symmetric_product(frames: Tensor) -> Tensor:
+    """X^T X of frames (n, d), (d, d), of which only the strips from the diagonal on are multiplied out."""
+    upper = frames.new_zeros(frames.shape[1], frames.shape[1])
+    for start in range(0, frames.shape[1], STRIP):
+        own = slice(start, start + STRIP)
+        upper[own, start:] = frames[:, own].mT @ frames[:, start:]
+    return upper.triu() + upper.triu(1).mT
 
 
 def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:
