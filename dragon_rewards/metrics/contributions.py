@@ -119,6 +119,8 @@ def _marginal(whole: Gaussian, centred: Sequence[Tensor], reference: Gaussian) -
 def _transport(whole: Gaussian, reference: Gaussian) -> Tensor:
     """The optimal transport map T from the covariance S of `whole` to that of the reference, T S T = S_r: (d, d)."""
     root = reference.sqrt.to(whole.mean.device)
+    values: Tensor
+    vectors: Tensor
     values, vectors = torch.linalg.eigh(root @ whole.covariance @ root)
     roots = principal_roots(values)
     whitened = root @ vectors[:, roots > 0]
