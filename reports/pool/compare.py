@@ -21,7 +21,8 @@ def main() -> None:
     """One row per reward that both benchmarks tuned for."""
     pooled = pd.read_csv(HERE.parent / "bench-quick" / "win_rates.csv").set_index("run")
     alone = pd.read_csv(HERE / "batch-only" / "win_rates.csv").set_index("run")
-    both = alone[COLUMNS].join(pooled[COLUMNS[1:]], lsuffix="_batch_only", rsuffix="_pool")
+    both = alone[COLUMNS].add_suffix("_batch_only").join(pooled[COLUMNS[1:]].add_suffix("_pool"))
+    both = both.rename(columns={"before_batch_only": "before"})
     write_table(HERE / "comparison", both.reset_index())
     print(both.round(4).to_string())
 
