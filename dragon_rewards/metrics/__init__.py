@@ -3,6 +3,7 @@
 from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
 from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
+from dragon_rewards.metrics.infinity import FadInfinity, fad_infinity
 from dragon_rewards.metrics.kernel import kernel_audio_distance
 from dragon_rewards.metrics.loss import frechet_loss, update_population
 from dragon_rewards.metrics.neighbours import Prdc, coverage, density, prdc, precision, recall
@@ -12,6 +13,7 @@ from dragon_rewards.metrics.vendi import MatchedVendi, vendi_matched, vendi_scor
 
 __all__ = [
     "ClipContributions",
+    "FadInfinity",
     "Gaussian",
     "MatchedVendi",
     "Prdc",
@@ -22,6 +24,7 @@ __all__ = [
     "dataset_fad",
     "dataset_fad_subsets",
     "density",
+    "fad_infinity",
     "frechet_distance",
     "frechet_loss",
     "kernel_audio_distance",
