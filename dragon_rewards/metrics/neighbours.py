@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-BATCH_ELEMENTS = 2**22  # float64 values of one block of distances: 32 MiB
+BATCH_ELEMENTS = 5 * 2**20  # float64 values of one block of distances: 40 MiB; up to 32, glibc may keep freed blocks
 
 
 @dataclass(frozen=True)
