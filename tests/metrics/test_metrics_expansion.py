@@ -53,7 +53,7 @@ def distance_of_weights(clips: list[Tensor], weights: Tensor, reference: Gaussia
     mean = each @ frames / each.sum()
     covariance = (frames - mean).T @ ((frames - mean) * each[:, None]) / (each.sum() - 1)
     product_ = reference.sqrt @ covariance @ reference.sqrt
-    cross = torch.linalg.eigvalsh(product_).clamp(min=0).sqrt().sum()
+    cross: Tensor = torch.linalg.eigvalsh(product_).clamp(min=0).sqrt().sum()
     shift = (mean - reference.mean).square().sum()
     return shift + covariance.trace() + reference.covariance.trace() - 2 * cross
 
