@@ -49,6 +49,8 @@ def test_the_tour_runs_as_written(tmp_path: Path) -> None:
             path.write_text(block.text, encoding="utf-8")
         elif block.is_run:
             run(block, tmp_path)
+    made = ("clips/prompts.csv", "tuned/prompts.csv", "runs/airs/weights.safetensors", "runs/kto/metrics.csv")
+    assert [path for path in made if not (tmp_path / path).is_file()] == []
 
 
 def test_the_two_commands_are_single_lines_that_share_their_set_up() -> None:
