@@ -4,7 +4,7 @@ from dragon_rewards.metrics.contributions import ClipContributions, clip_contrib
 from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
 from dragon_rewards.metrics.infinity import FadInfinity, fad_infinity
-from dragon_rewards.metrics.kernel import kernel_audio_distance
+from dragon_rewards.metrics.kernel import kernel_audio_distance, median_bandwidth
 from dragon_rewards.metrics.loss import frechet_loss, update_population
 from dragon_rewards.metrics.neighbours import Prdc, coverage, density, prdc, precision, recall
 from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
@@ -28,6 +28,7 @@ __all__ = [
     "frechet_distance",
     "frechet_loss",
     "kernel_audio_distance",
+    "median_bandwidth",
     "per_song_fad",
     "prdc",
     "precision",

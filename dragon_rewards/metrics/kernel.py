@@ -32,9 +32,7 @@ def kernel_audio_distance(x: Tensor, y: Tensor, bandwidth: float | None = None) 
     Args:
         x: the evaluated frames, (m, d), at least 2.
         y: the frames of the reference, (n, d), at least 2.
-        bandwidth: in embedding units. By default the rule of kadtk, the median distance between two frames of the
-            reference: over all pairs of up to 1024 frames, over 2^19 pairs drawn with a fixed seed where there are
-            more. Scaling all frames then changes nothing.
+        bandwidth: in embedding units; by default `median_bandwidth` of y, so that scaling all frames changes nothing.
 
     Raises:
         DragonError: a set is no matrix, has fewer than 2 frames, or NaN or infinite values; the two differ in
@@ -50,24 +48,44 @@ def kernel_audio_distance(x: Tensor, y: Tensor, bandwidth: float | None = None) 
     x = checked_matrix(x, "the evaluated set x", MINIMUM_FRAMES)
     y = checked_matrix(y.detach(), "the reference y", MINIMUM_FRAMES).to(x.device)
     check_dim(x.shape[1], y.shape[1], "the evaluated set x")
-    width = _median_distance(y) if bandwidth is None else _checked_bandwidth(bandwidth)
+    width = median_bandwidth(y) if bandwidth is None else _checked_bandwidth(bandwidth)
     return SCALE * (_mean_within(x, width) + _mean_within(y, width) - 2 * _mean_between(x, y, width))
 
 
-def _checked_bandwidth(bandwidth: float) -> float:
-    if not (isfinite(bandwidth) and bandwidth > 0):
-        raise DragonError(f"a bandwidth must be positive and finite, not {bandwidth}")
-    return bandwidth
+def median_bandwidth(y: Tensor) -> float:
+    """The median of |y_i - y_j| over i < j, in embedding units: kadtk's bandwidth for a reference y.
 
+    Fix it to compare by one kernel what is judged against several references. Over all pairs of up to 1024 frames, the
+    lower median; over 2^19 pairs drawn with a fixed seed where there are more. Without gradient.
 
-def _median_distance(frames: Tensor) -> float:
-    """The median distance between two frames; the lower one of two."""
+    Args:
+        y: the frames of the reference, (n, d), at least 2.
+
+    Raises:
+        DragonError: y is no matrix, has fewer than 2 frames, or NaN or infinite values, or the median is 0.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import kernel_audio_distance, median_bandwidth
+        >>> reference = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+        >>> median_bandwidth(reference)
+        1.0
+        >>> round(kernel_audio_distance(reference + 5, 2 * reference, median_bandwidth(reference)).item(), 3)
+        2.886
+    """
+    frames = checked_matrix(y.detach(), "the reference y", MINIMUM_FRAMES)
     batches = _pairs(len(frames)).to(frames.device).split(max(1, BATCH_ELEMENTS // frames.shape[1]), dim=1)
     distances = [torch.linalg.vector_norm(frames[first] - frames[second], dim=1) for first, second in batches]
     median = float(torch.cat(distances).median())
     if median == 0:
         raise DragonError("the median distance within the reference y is 0, as most frames are equal: give a bandwidth")
     return median
+
+
+def _checked_bandwidth(bandwidth: float) -> float:
+    if not (isfinite(bandwidth) and bandwidth > 0):
+        raise DragonError(f"a bandwidth must be positive and finite, not {bandwidth}")
+    return bandwidth
 
 
 def _pairs(count: int) -> Tensor:

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist, pdist
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics import kernel_audio_distance
+from dragon_rewards.metrics import kernel_audio_distance, median_bandwidth
 from dragon_rewards.metrics.kernel import PAIRS
 from metrics.cases import dims, embeddings, rotation, seeds, thorough
 
@@ -120,6 +120,23 @@ def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     small = kernel_audio_distance(x, y)
     assert torch.isclose(small, whole, rtol=1e-12, atol=1e-12)
     assert torch.allclose(torch.autograd.grad(small, x)[0], slope, rtol=1e-9, atol=1e-12)
+
+
+@thorough
+@given(seeds, counts, dims)
+def test_the_median_bandwidth_is_the_lower_median_of_all_distances_and_the_default(
+    seed: int, count: int, dim: int
+) -> None:
+    x, y = embeddings(seed, 5, dim), embeddings(seed + 1, count, dim)
+    distances = np.sort(pdist(y))
+    width = median_bandwidth(y)
+    assert width == pytest.approx(distances[(len(distances) - 1) // 2], rel=1e-12)
+    assert torch.equal(kernel_audio_distance(x, y, width), kernel_audio_distance(x, y))
+
+
+def test_the_median_of_equal_frames_is_no_bandwidth() -> None:
+    with pytest.raises(DragonError, match="median distance within the reference y is 0"):
+        median_bandwidth(torch.ones(4, 2))
 
 
 def test_all_pairs_of_1024_frames_are_counted() -> None:
