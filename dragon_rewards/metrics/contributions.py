@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MINIMUM_CLIPS = 2  # a clip contributes to what the others make without it
-BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
+BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
 
 
 @dataclass(frozen=True, eq=False)

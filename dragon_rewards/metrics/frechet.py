@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.metrics.gaussian import Gaussian
 
-BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
+BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
 STRIP = 128  # columns: few enough to save much of the lower triangle, enough for products at full speed
 BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
@@ -169,7 +169,7 @@ class _DatasetFadSubsets:
         if len(rows) == 0:
             return self.counts.new_empty(0)
         size = max(1, min(BATCH_ROWS, BATCH_ELEMENTS // self.whitened.shape[1] ** 2))
-        return torch.cat([self._distances(batch) for batch in torch.split(rows.to(self.counts.device), size)])
+        return torch.cat([self._distances(batch) for batch in torch.split(rows.to(self.counts.device).long(), size)])
 
     def expansion(self, clips: Tensor, weights: Tensor, moves: Tensor) -> Expansion:
         """Expand the distance about the mixture in which clip clips[i] counts weights[i] times.

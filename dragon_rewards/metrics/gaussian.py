@@ -45,7 +45,7 @@ class Gaussian:
 
     def __post_init__(self) -> None:
         shapes = tuple(self.mean.shape), tuple(self.covariance.shape)
-        if self.mean.ndim != 1 or shapes[1] != shapes[0] * 2:
+        if self.mean.ndim != 1 or self.dim == 0 or shapes[1] != shapes[0] * 2:
             raise DragonError(f"a Gaussian needs a mean (d,) and a covariance (d, d), not {shapes[0]} and {shapes[1]}")
         if self.mean.dtype != torch.float64 or self.covariance.dtype != torch.float64:
             raise DragonError(f"a Gaussian is kept in float64, not {self.mean.dtype} and {self.covariance.dtype}")

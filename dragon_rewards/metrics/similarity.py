@@ -38,7 +38,7 @@ def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
     if len(prompts) != len(frames):
         raise DragonError(f"{len(frames)} clips cannot be compared with {len(prompts)} prompts: one prompt per clip")
     means = torch.stack([clip.mean(0) for clip in checked_clips(frames, prompts.shape[1], minimum=1)])
-    return (directions(means, "mean frame of clip") * directions(prompts, "prompt")).sum(1)
+    return (directions(means, "mean frame of clip") * directions(prompts.to(means.device), "prompt")).sum(1)
 
 
 def directions(rows: Tensor, what: str) -> Tensor:

@@ -115,7 +115,7 @@ def vendi_matched(
         >>> round(scores.mean_a, 1), round(scores.mean_b, 1), round(scores.error_b, 2)
         (12.6, 12.7, 0.05)
     """
-    units_a, units_b = _unit_rows(a, "set a"), _unit_rows(b, "set b")
+    units_a, units_b = _unit_rows(a.detach(), "set a"), _unit_rows(b.detach(), "set b")
     check_dim(units_a.shape[1], units_b.shape[1], "set a")
     smaller = min(len(a), len(b))
     size = smaller if size is None else size
