@@ -1,4 +1,4 @@
-"""How exact the Fréchet distances are: against closed forms, against fadtk's formula, and for coarse or far inputs."""
+"""How exact the metrics are: against closed forms, 40 digits and fadtk's formula, and for coarse or far inputs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from dragon_rewards.metrics import Gaussian, dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
-from metrics.cases import dims, embeddings, rotation, seeds, thorough, traces
+from dragon_rewards.metrics import (
+    Gaussian,
+    clap_score,
+    clip_contributions,
+    dataset_fad,
+    dataset_fad_subsets,
+    frechet_distance,
+    frechet_loss,
+    kernel_audio_distance,
+    median_bandwidth,
+    per_song_fad,
+    prdc,
+    vendi_score,
+)
+from metrics.cases import dims, embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 FEW, MANY = 30, 500  # frames of a clip below and above the dimension
 DIM = 64
@@ -72,6 +85,68 @@ def test_coarse_frames_cost_their_own_rounding_and_no_more(
     coarse, coarse_other = near.to(dtype), other.to(dtype)
     assert relative_error(fads(coarse, coarse_other), fads(near, other)) <= bound
     assert torch.equal(fads(coarse, coarse_other), fads(coarse.double(), coarse_other.double()))
+
+
+def invariant_metrics(frames: Tensor, reference: Tensor) -> dict[str, Tensor]:
+    """What a translation of everything leaves as it is, of 10 clips."""
+    clips, gaussian = frames.chunk(10), Gaussian.fit(reference)
+    contributions = clip_contributions(clips, gaussian)
+    return {
+        "kernel distance": kernel_audio_distance(frames, reference),
+        "bandwidth": torch.tensor(median_bandwidth(reference), dtype=torch.float64),
+        "leave-one-out": contributions.leave_one_out,
+        "marginal": contributions.marginal,
+        "loss": frechet_loss(clips, gaussian, gaussian),
+    }
+
+
+def error_by_metric(found: dict[str, Tensor], exact: dict[str, Tensor]) -> dict[str, float]:
+    """Largest error, relative to the largest value of each."""
+    return {name: float((found[name] - exact[name]).abs().max() / exact[name].abs().max()) for name in exact}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"),  # measured 3.1e-8, 6.9e-4, 4.0e-3, each for the marginal, the worst of them
+    [(torch.float32, 1e-7), (torch.float16, 2e-3), (torch.bfloat16, 1e-2)],
+)
+def test_coarse_frames_cost_other_metrics_their_rounding(dtype: torch.dtype, bound: float) -> None:
+    near, other = gaussian_frames(1, 300, 1.2), gaussian_frames(2, 400)
+    exact = invariant_metrics(near, other) | {
+        "clap": clap_score(near.chunk(10), other[:10]),  # measured 5.3e-8, 4.2e-4, 5.4e-3
+        "vendi": vendi_score(near),
+    }
+    coarse, coarse_other = near.to(dtype), other.to(dtype)
+    found = invariant_metrics(coarse, coarse_other) | {
+        "clap": clap_score(coarse.chunk(10), coarse_other[:10]),
+        "vendi": vendi_score(coarse),
+    }
+    errors = error_by_metric(found, exact)
+    assert max(errors.values()) <= bound, errors
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 2e-11), (torch.float32, 2e-3)])  # measured 6e-12, 7e-4
+def test_an_offset_of_10000_deviations_costs_other_metrics_their_rounding(dtype: torch.dtype, bound: float) -> None:
+    near, other = gaussian_frames(1, 300, 1.2), gaussian_frames(2, 400)
+    far = invariant_metrics((near + 1e4).to(dtype), (other + 1e4).to(dtype))
+    errors = error_by_metric(far, invariant_metrics(near, other))
+    assert max(errors.values()) <= bound, errors
+
+
+def test_neighbours_outlast_rounding_and_offset() -> None:
+    near, other = gaussian_frames(1, 300, 1.2), gaussian_frames(2, 400)
+    exact = prdc(near, other)
+    assert prdc((near + 1e4).float(), (other + 1e4).float()) == prdc(near.half(), other.half()) == exact
+    coarse = prdc(near.bfloat16(), other.bfloat16())
+    assert coarse.coverage == pytest.approx(exact.coverage, abs=0.01)  # measured 0.005: 2 of 400 balls
+    assert coarse.density == pytest.approx(exact.density, abs=0.002)  # measured 0.0007
+
+
+@thorough
+@given(seeds, dims)
+def test_every_way_to_a_distance_is_that_of_40_digits(seed: int, dim: int) -> None:
+    x, y = embeddings(seed, dim + 9, dim), embeddings(seed + 1, dim + 6, dim)
+    found, scale = fads(x, y), traces(Gaussian.fit(x), Gaussian.fit(y))
+    assert (found - frechet_of_40_digits(x, y)).abs().max() <= 1e-9 * scale  # measured 8e-15 where well-conditioned
 
 
 @pytest.mark.parametrize("dim", [1, 8, 64, 128])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mpmath  # type: ignore[import-untyped]
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +20,15 @@ def test_the_score_is_the_cosine_of_mean_and_prompt(seed: int, frame_counts: lis
     assert torch.allclose(scores, cosine_similarity(means, prompts), rtol=1e-9, atol=1e-9)
     assert torch.allclose(scores, clap_score([clip * 1e4 for clip in clips], prompts * 1e-4), rtol=1e-9, atol=1e-9)
     assert scores.abs().max() <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+def test_the_score_is_that_of_40_digits(offset: float) -> None:
+    clip, prompt = embeddings(1, 7, 5) + offset, embeddings(2, 1, 5)
+    with mpmath.workdps(40):
+        mean, other = mpmath.matrix(clip.tolist()).T * mpmath.ones(7, 1) / 7, mpmath.matrix(prompt[0].tolist())
+        expected = float((mean.T * other)[0] / mpmath.norm(mean) / mpmath.norm(other))
+    assert float(clap_score([clip], prompt)[0]) == pytest.approx(expected, rel=0, abs=1e-14)
 
 
 def test_gradients_are_finite_differences() -> None:
