@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from vendi_score import vendi  # type: ignore[import-untyped]
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import vendi_score, vendi_subsets
@@ -59,8 +60,9 @@ def test_shares_of_a_known_spectrum() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 6), (6, 3)])
 @pytest.mark.parametrize("q", [0.5, 1, 3])
-def test_both_forms_are_the_score_of_40_digits(shape: tuple[int, int], q: float) -> None:
-    clips = embeddings(5, *shape)
+@pytest.mark.parametrize(("offset", "bound"), [(0, 1e-12), (1e4, 1e-10)])  # measured 1e-15, 1.9e-12
+def test_both_forms_are_the_score_of_40_digits(shape: tuple[int, int], q: float, offset: float, bound: float) -> None:
+    clips = embeddings(5, *shape) + offset
     with mpmath.workdps(40):
         units = mpmath.matrix(clips.tolist())
         for i in range(shape[0]):
@@ -70,7 +72,18 @@ def test_both_forms_are_the_score_of_40_digits(shape: tuple[int, int], q: float)
         power = mpmath.fsum(share**q for share in shares)
         entropy = -mpmath.fsum(p * mpmath.log(p) for p in shares) if q == 1 else mpmath.log(power) / (1 - q)
         expected = float(mpmath.exp(entropy))
-    assert float(vendi_score(clips, q)) == pytest.approx(expected, rel=1e-12)
+    assert float(vendi_score(clips, q)) == pytest.approx(expected, rel=bound)
+
+
+@pytest.mark.filterwarnings("ignore:.*scipy.sparse.csr.*:DeprecationWarning")
+@pytest.mark.parametrize("q", [0.1, 0.5, 1, 2, inf])
+@pytest.mark.parametrize("shape", [(3, 7), (40, 128), (7, 3), (400, 24)])
+def test_the_score_is_that_of_the_authors_package(shape: tuple[int, int], q: float) -> None:
+    """By whichever of its functions has no eigenvalue of zero: rounded to 1e-17, it counts there for small orders."""
+    clips = embeddings(5, *shape)
+    units, order = (clips / clips.norm(dim=1, keepdim=True)).numpy(), "inf" if q == inf else q
+    theirs = vendi.score_K(units @ units.T, q=order) if shape[0] <= shape[1] else vendi.score_dual(units, q=order)
+    assert float(vendi_score(clips, q)) == pytest.approx(float(theirs), rel=1e-12)  # measured 2.3e-15
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (9, 3)])
@@ -85,6 +98,12 @@ def test_gradients_of_copies_are_finite(q: float) -> None:
     clips = embeddings(2, 3, 6).repeat(2, 1).requires_grad_()
     (slope,) = torch.autograd.grad(vendi_score(clips, q), clips)
     assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("q", [0.5, 1, 2])
+def test_gradients_at_repeated_eigenvalues_are_finite_differences(q: float) -> None:
+    clips = (torch.eye(4, 6).double() @ rotation(1, 6)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: vendi_score(x, q), clips)
 
 
 @thorough
