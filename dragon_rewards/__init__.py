@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         MissingPromptsError,
         TooFewClipsError,
         UnknownNameError,
+        WeightsError,
     )
     from dragon_rewards.exemplars import load_exemplar_set
     from dragon_rewards.hookspecs import hookimpl
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dragon_rewards.registry import Registry, load_registry
     from dragon_rewards.rewards import Reward, compose
     from dragon_rewards.suites import Suite, load_suite
+    from dragon_rewards.weights import find_weights, fingerprint_files
 
 __all__ = [
     "AudioError",
@@ -63,7 +65,10 @@ __all__ = [
     "TextEncoder",
     "TooFewClipsError",
     "UnknownNameError",
+    "WeightsError",
     "compose",
+    "find_weights",
+    "fingerprint_files",
     "hookimpl",
     "load_exemplar_set",
     "load_registry",
@@ -81,6 +86,7 @@ _MODULES = {
         "MissingPromptsError",
         "TooFewClipsError",
         "UnknownNameError",
+        "WeightsError",
     ),
     "exemplars": ("load_exemplar_set",),
     "hookspecs": ("hookimpl",),
@@ -100,6 +106,7 @@ _MODULES = {
     "registry": ("Registry", "load_registry"),
     "rewards": ("Reward", "compose"),
     "suites": ("Suite", "load_suite"),
+    "weights": ("find_weights", "fingerprint_files"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -50,3 +50,7 @@ class EncoderError(DragonError):
 
 class MissingPromptsError(DragonError):
     """A reward that compares clips with their prompts, and clips without prompts."""
+
+
+class WeightsError(DragonError):
+    """Weights that are not on this machine and could not be downloaded."""

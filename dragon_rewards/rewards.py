@@ -87,13 +87,15 @@ class Reward:
         Raises:
             DragonError: this kind judges clip by clip; otherwise as `metric` does.
         """
+        from dragon_rewards.metrics import negated
+
         if self.kind.per_clip:
             raise DragonError(f"'{self.name}' judges clip by clip; only rewards of whole sets value subsets")
         embeddings = self._embeddings(clips)
         reduction, reference = self._built(), self._reference(embeddings)
         prepare = getattr(reduction, "subsets", None)
         metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
-        return _SubsetValues(self, metric)
+        return _SubsetValues(self, metric if self.direction.sign > 0 else negated(metric))
 
     def _built(self) -> Reduction:
         return self.registry.build_reduction(self.reduction.name)
@@ -120,22 +122,19 @@ class Reward:
 
 @dataclass(frozen=True)
 class _SubsetValues:
-    """Signed values of index rows."""
+    """Values of index rows; refuses those with too few clips."""
 
     reward: Reward
-    metric: Callable[[Tensor], Tensor]
+    value: Callable[[Tensor], Tensor]
 
     def __call__(self, rows: Tensor) -> Tensor:
         self.reward.check_count(rows.shape[-1])
-        return self.reward.direction.sign * self.metric(rows)
+        return self.value(rows)
 
     @property
     def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:
-        """That of the metric with the same sign, if it has one: what `metrics.select_positive` leaps by."""
-        expand = getattr(self.metric, "expansion", None)
-        if expand is None:
-            return None
-        return lambda clips, weights, moves: expand(clips, weights, moves).times(self.reward.direction.sign)
+        """What `metrics.select_positive` leaps by; None if the value has none."""
+        return getattr(self.value, "expansion", None)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.clips import Clips
-from dragon_rewards.metrics import Selection, select_pairs, select_positive, select_unpaired
+from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,49 +75,42 @@ def choose(
 ) -> Demonstrations:
     """Split two sets of the same prompts into D+ and D-."""
     if reward.kind.per_clip:
-        chosen, mean = choose_clips(reward, a.clips, b.clips, config)
+        chosen = choose_clips(reward, a.clips, b.clips, config)
     else:
-        chosen, mean = choose_set(reward, a.clips, b.clips, pool, config, generator)
+        chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
     latents, prompts = torch.cat([a.latents, b.latents]), [*(a.clips.prompts or ()), *(b.clips.prompts or ())]
     return Demonstrations(
         latents[chosen.positive],
         latents[chosen.negative],
         [prompts[i] for i in chosen.positive.tolist()],
         [prompts[i] for i in chosen.negative.tolist()],
-        mean,
+        chosen.mean,
         chosen.value,
     )
 
 
-def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> tuple[Selection, float]:
+def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> Selection:
     """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
     values = reward.value(Clips.concatenate([a, b]))
     if config.pairing == "unpaired":
-        return select_unpaired(values), float(values.mean())
+        return select_unpaired(values)
     chosen = select_pairs(values[: len(a)], values[len(a) :])
-    return decisive(chosen, values[chosen.positive] - values[chosen.negative], config.keep), float(values.mean())
+    return decisive(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
 
 
 def choose_set(
     reward: Reward, a: Clips, b: Clips, pool: Sequence[Clips], config: TrainConfig, generator: torch.Generator
-) -> tuple[Selection, float]:
-    """The better set, improved by every swap that raises r(D+).
+) -> Selection:
+    """The better set, improved by the exchanges that raise r(D+).
 
     With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is
     worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
     learn (subset-replace, arXiv 2607.02291).
     """
-    clips, count = Clips.concatenate([a, b, *pool]), len(a)
-    subsets, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
-
-    def value(rows: Tensor) -> Tensor:
-        return subsets(torch.cat([rows, behind.expand(len(rows), -1)], dim=1))
-
-    paired = config.pairing == "paired"
-    chosen = select_positive(count, value, paired=paired, generator=generator)
-    swapped = torch.where(torch.eye(count, dtype=torch.bool), chosen.negative[:, None], chosen.positive)
-    mean = float(value(torch.arange(2 * count).view(2, -1)).mean())
-    return decisive(chosen, chosen.value - value(swapped), config.keep), mean
+    clips = Clips.concatenate([a, b, *pool])
+    value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
+    chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
+    return decisive(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
 
 
 def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:

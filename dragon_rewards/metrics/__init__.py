@@ -7,7 +7,14 @@ from dragon_rewards.metrics.infinity import FadInfinity, fad_infinity
 from dragon_rewards.metrics.kernel import kernel_audio_distance, median_bandwidth
 from dragon_rewards.metrics.loss import frechet_loss, update_population
 from dragon_rewards.metrics.neighbours import Prdc, coverage, density, prdc, precision, recall
-from dragon_rewards.metrics.selection import Selection, select_pairs, select_positive, select_unpaired
+from dragon_rewards.metrics.selection import (
+    Selection,
+    exchange_losses,
+    negated,
+    select_pairs,
+    select_positive,
+    select_unpaired,
+)
 from dragon_rewards.metrics.similarity import clap_score
 from dragon_rewards.metrics.vendi import MatchedVendi, vendi_matched, vendi_score, vendi_subsets
 
@@ -24,11 +31,13 @@ __all__ = [
     "dataset_fad",
     "dataset_fad_subsets",
     "density",
+    "exchange_losses",
     "fad_infinity",
     "frechet_distance",
     "frechet_loss",
     "kernel_audio_distance",
     "median_bandwidth",
+    "negated",
     "per_song_fad",
     "prdc",
     "precision",

@@ -18,29 +18,47 @@ LARGEST = 1e70  # products of two covariances hold fourth powers, 1e280: below 1
 
 def checked_matrix(rows: Tensor, what: str, minimum: int) -> Tensor:
     """`rows` in float64, if it is a finite matrix of at least `minimum` rows; `what` names it in the refusal."""
+    _check_shape(rows, what, minimum)
+    _check_finite([rows], [what])
+    return rows.double()
+
+
+def check_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> None:
+    """Refuse clips that are no finite matrices of `dim` columns and at least `minimum` rows; names the clip."""
+    if len(frames) == 0:
+        raise DragonError("there are no clips to judge")
+    names = [f"clip {index}" for index in range(len(frames))]
+    for clip, name in zip(frames, names, strict=True):
+        _check_shape(clip, name, minimum)
+        check_dim(clip.shape[1], dim, name)
+    _check_finite(frames, names)
+
+
+def checked_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> list[Tensor]:
+    """The frames of every clip in float64; a refusal names the clip by its index."""
+    check_clips(frames, dim, minimum)
+    return [clip.double() for clip in frames]
+
+
+def _check_shape(rows: Tensor, what: str, minimum: int) -> None:
     if rows.ndim != 2:  # noqa: PLR2004  a matrix
         raise DragonError(f"{what} must be a matrix (frames, dim), not of shape {tuple(rows.shape)}")
     if len(rows) < minimum:
         raise DragonError(f"{what} has {len(rows)} frame(s), and at least {minimum} are needed")
     if rows.shape[1] == 0:
         raise DragonError(f"{what} has 0 dimensions, and at least 1 is needed")
-    rows = rows.double()
-    finite = (rows.detach().abs() <= LARGEST).all(dim=1)
-    if not finite.all():
-        raise DragonError(
-            f"{what} has NaN or infinite values, or beyond {LARGEST:g}, first in frame {int((~finite).int().argmax())}"
-        )
-    return rows
 
 
-def checked_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> list[Tensor]:
-    """The frames of every clip in float64; a refusal names the clip by its index."""
-    if len(frames) == 0:
-        raise DragonError("there are no clips to judge")
-    clips = [checked_matrix(clip, f"clip {index}", minimum) for index, clip in enumerate(frames)]
-    for index, clip in enumerate(clips):
-        check_dim(clip.shape[1], dim, f"clip {index}")
-    return clips
+def _check_finite(matrices: Sequence[Tensor], names: Sequence[str]) -> None:
+    """One answer for all, so that a GPU is waited for once."""
+    extremes = [extreme for rows in matrices if len(rows) for extreme in rows.detach().aminmax()]
+    if not extremes or (torch.stack(extremes).double().abs() <= LARGEST).all():
+        return
+    for rows, name in zip(matrices, names, strict=True):
+        finite = (rows.detach().double().abs() <= LARGEST).all(dim=1)
+        if not finite.all():
+            frame = int((~finite).int().argmax())
+            raise DragonError(f"{name} has NaN or infinite values, or beyond {LARGEST:g}, first in frame {frame}")
 
 
 def check_dim(found: int, expected: int, what: str) -> None:

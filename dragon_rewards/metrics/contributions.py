@@ -10,6 +10,7 @@ import torch
 from dragon_rewards.errors import DragonError, TooFewClipsError
 from dragon_rewards.metrics.checks import checked_clips
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, principal_roots
+from dragon_rewards.metrics.linalg import congruent, eigenvalues, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,14 +93,13 @@ def _downdated(whole: Gaussian, removed: Sequence[Tensor]) -> tuple[Tensor, Tens
     sums = torch.stack([clip.sum(0) for clip in removed]).unsqueeze(2)
     left = whole.count - sums.new_tensor([len(clip) for clip in removed]).view(-1, 1, 1)
     shift = -sums / left
-    scatter = (whole.count - 1) * whole.covariance - torch.stack([clip.mT @ clip for clip in removed])
-    return whole.mean + shift[:, :, 0], (scatter - left * shift * shift.mT) / (left - 1)
+    squares = (whole.count - 1) * whole.covariance - torch.stack([scatter(clip) for clip in removed])
+    return whole.mean + shift[:, :, 0], (squares - left * shift * shift.mT) / (left - 1)
 
 
 def _fads(means: Tensor, covariances: Tensor, reference: Gaussian) -> Tensor:
     """FAD of Gaussians, means (k, d) and covariances (k, d, d), from the reference: (k,)."""
-    root = reference.sqrt.to(means.device)
-    cross = principal_roots(torch.linalg.eigvalsh(root @ covariances @ root)).sum(1)
+    cross = principal_roots(eigenvalues(congruent(covariances, reference.factor.to(means.device)))).sum(1)
     trace = covariances.diagonal(dim1=1, dim2=2).sum(1) + reference.covariance.detach().trace().to(means.device)
     shift = (means - reference.mean.detach().to(means.device)).square().sum(1)
     return (shift + trace - 2 * cross).clamp(min=0)

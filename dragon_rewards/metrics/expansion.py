@@ -29,9 +29,8 @@ class Expansion:
     slope: Tensor
     curvature: Tensor
 
-    def times(self, factor: float) -> Expansion:
-        """The expansion of `factor` times the reward."""
-        return Expansion(factor * self.slope, factor * self.curvature)
+    def __neg__(self) -> Expansion:
+        return Expansion(-self.slope, -self.curvature)
 
     def climb(self, start: Tensor, *, balanced: bool) -> Tensor:
         """From signs z (moves,) of one size, always flip the one or two that raise the expansion most, until none do.

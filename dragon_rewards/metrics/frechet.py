@@ -1,7 +1,8 @@
 """Fréchet audio distance (FAD): between Gaussians, of single clips, of sets of clips and of many subsets at once.
 
 Every form is |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2 (Dowson and Landau 1982; FAD: Kilgour et al.,
-arXiv 1812.08466), in squared embedding units. They differ in how they reach the last term, the cross term.
+arXiv 1812.08466), in squared embedding units. They differ in how they reach the last term, the cross term: it is also
+tr (W^T S W)^1/2 for any W with W W^T = S_r, and a triangular W takes half the work.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, check_rows, checked_clips
+from dragon_rewards.metrics.checks import check_clips, check_dim, check_rows, checked_clips
 from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, principal_roots
+from dragon_rewards.metrics.linalg import congruent, eigenvalues, scatter, times_lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,14 +27,13 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
-STRIP = 128  # columns: few enough to save much of the lower triangle, enough for products at full speed
 BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
     """Squared Fréchet distance of two Gaussians of equal dimension: a scalar >= 0 in squared embedding units.
 
-    The cross term is the sum of the roots of the eigenvalues of the symmetric b^1/2 a b^1/2. Differentiable (once) in
+    The cross term is the sum of the roots of the eigenvalues of W^T a W, for b = W W^T. Differentiable (once) in
     mean and covariance of both; directions in which the product has no variance pass no gradient. Accurate to about
     1e-12 of the traces for well-conditioned covariances, and to about 1e-7 at worst.
 
@@ -47,9 +48,9 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
         18.0
     """
     check_dim(a.dim, b.dim, "the first Gaussian")
-    cross = _traced_root(b.sqrt @ a.covariance @ b.sqrt)
+    cross = _traced_root(congruent(a.covariance, b.factor))
     if b.covariance.requires_grad:  # the term is symmetric, and the slope in b is read off its mirror image
-        mirrored = _traced_root(a.sqrt @ b.covariance @ a.sqrt)
+        mirrored = _traced_root(congruent(b.covariance, a.factor))
         cross = cross + mirrored - mirrored.detach()
     shift = (a.mean - b.mean).square().sum()
     return (shift + a.covariance.trace() + b.covariance.trace() - 2 * cross).clamp(min=0)
@@ -59,8 +60,9 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     """FAD of each clip's own frames from the reference: (clips,), in squared embedding units; smaller is better.
 
     The instance-to-distribution reward of DRAGON (arXiv 2504.15217). The cross term is the nuclear norm of
-    Xc S_r^1/2 / sqrt(n - 1) for the centred frames Xc (n, d): the sum of its singular values where n < d, that of the
-    roots of the eigenvalues of its (d, d) Gram matrix otherwise. Differentiable in the frames, not in the reference.
+    Xc W / sqrt(n - 1) for the centred frames Xc (n, d) and S_r = W W^T: the sum of its singular values where n < d,
+    that of the roots of the eigenvalues of its (d, d) Gram matrix otherwise. Differentiable in the frames, not in the
+    reference.
 
     Args:
         frames: per clip a matrix (frames, d) of at least 2 frames; clips may differ in length.
@@ -78,9 +80,10 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
         >>> [round(distance, 6) + 0.0 for distance in distances.tolist()]
         [0.0, 2.0]
     """
-    clips = checked_clips(frames, reference.dim, MINIMUM_FRAMES)
-    batches = list(_batches_of_equal_length(clips))
-    values = torch.cat([_fad(torch.stack([clips[index] for index in batch]), reference) for batch in batches])
+    check_clips(frames, reference.dim, MINIMUM_FRAMES)
+    batches = list(_batches_of_equal_length(frames))
+    stacks = (torch.stack([frames[index] for index in batch]).double() for batch in batches)
+    values = torch.cat([_fad(stack, reference) for stack in stacks])
     positions = torch.tensor([index for batch in batches for index in batch])
     return values[positions.argsort()]
 
@@ -140,7 +143,7 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
     lengths, pooled = [len(clip) for clip in clips], torch.cat(clips)
     device, centre = pooled.device, pooled.mean(0)
     centred = pooled - centre
-    whitened = centred @ reference.sqrt.to(device)
+    whitened = times_lower(centred, reference.factor.to(device))
     return _DatasetFadSubsets(
         shift=centre - reference.mean.detach().to(device),
         reference_trace=reference.covariance.detach().trace().to(device),
@@ -154,7 +157,7 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
 
 @dataclass(frozen=True, eq=False)
 class _DatasetFadSubsets:
-    """Moments of clips about a common centre: `centre = shift + reference mean`; whitened means times S_r^1/2."""
+    """Moments of clips about a common centre: `centre = shift + reference mean`; whitened means times W."""
 
     shift: Tensor  # (d,)
     reference_trace: Tensor  # ()
@@ -206,7 +209,7 @@ class _DatasetFadSubsets:
         return Expansion(slope, steps @ steps.mT / (1 - count))  # 1 - c / (c - 1)
 
     def _cross_term(self, weights: Tensor, moves: Tensor) -> Expansion:
-        """Of tr P^1/2 for P = S_r^1/2 S S_r^1/2: the slope is 1/2 tr P^-1/2 dP, frames are taken in the axes of P."""
+        """Of tr P^1/2 for P = W^T S W: the slope is 1/2 tr P^-1/2 dP, frames are taken in the axes of P."""
         count, added = weights @ self.counts, moves @ self.counts
         mean = weights @ self.whitened_sums / count
         roots, axes = _principal_axes((self._products(weights) - count * torch.outer(mean, mean)) / (count - 1))
@@ -229,7 +232,7 @@ class _DatasetFadSubsets:
         return (shift + trace + self.reference_trace - 2 * cross).clamp(min=0)
 
     def _covariances(self, times: Tensor, count: Tensor) -> Tensor:
-        """S_r^1/2 S S_r^1/2 of each subset, (k, d, d)."""
+        """W^T S W of each subset, (k, d, d)."""
         mean, count = (times @ self.whitened_sums / count).unsqueeze(2), count.unsqueeze(2)
         shared = times.amin(0)
         common = self._products(shared)
@@ -240,41 +243,33 @@ class _DatasetFadSubsets:
         """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""
         each = times.repeat_interleave(self.counts.long())
         used = each.nonzero()[:, 0]
-        return _symmetric_product(self.whitened[used] * each[used, None].sqrt())
+        return scatter(self.whitened[used] * each[used, None].sqrt())
 
 
 def _fad(frames: Tensor, reference: Gaussian) -> Tensor:
-    """FAD of frames (clips, n, d) from the reference: (clips,)."""
+    """FAD of frames (clips, n, d), which it centres in place, from the reference: (clips,)."""
     mean, degrees = frames.mean(1), frames.shape[1] - 1
-    trace, cross = _trace_and_cross(frames - mean.unsqueeze(1), reference.sqrt.to(frames.device))
+    trace, cross = _trace_and_cross(frames.sub_(mean.unsqueeze(1)), reference.factor.to(frames.device))
     shift = (mean - reference.mean.detach().to(frames.device)).square().sum(1)
     reference_trace = reference.covariance.detach().trace().to(frames.device)
     return (shift + trace / degrees + reference_trace - 2 * cross / sqrt(degrees)).clamp(min=0)
 
 
-def _trace_and_cross(centred: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the scatters S = X^T X for centred X (clips, n, d): tr S and tr (root S root)^1/2, by the smaller problem."""
+def _trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the scatters S = X^T X for centred X (clips, n, d): tr S and tr (W^T S W)^1/2, by the smaller problem."""
     rows, columns = centred.shape[1:]
     if rows < columns:
-        singular_values: Tensor = torch.linalg.svdvals(centred @ root)
+        singular_values: Tensor = torch.linalg.svdvals(
+            times_lower(centred, factor).mT
+        )  # tall: LAPACK is slower on wide matrices
         return centred.square().sum((1, 2)), singular_values.sum(1)
-    scatter = centred.mT @ centred
-    return scatter.diagonal(dim1=1, dim2=2).sum(1), _traced_root(root @ scatter @ root)
+    squares = scatter(centred)
+    return squares.diagonal(dim1=1, dim2=2).sum(1), _traced_root(congruent(squares, factor))
 
 
 def _traced_root(products: Tensor) -> Tensor:
     """Trace of P^1/2 for symmetric positive semi-definite matrices (..., d, d)."""
-    eigenvalues: Tensor = torch.linalg.eigvalsh(products)
-    return principal_roots(eigenvalues).sum(-1)
-
-
-def _symmetric_product(frames: Tensor) -> Tensor:
-    """X^T X of frames (n, d), (d, d), of which only the strips from the diagonal on are multiplied out."""
-    upper = frames.new_zeros(frames.shape[1], frames.shape[1])
-    for start in range(0, frames.shape[1], STRIP):
-        own = slice(start, start + STRIP)
-        upper[own, start:] = frames[:, own].mT @ frames[:, start:]
-    return upper.triu() + upper.triu(1).mT
+    return principal_roots(eigenvalues(products)).sum(-1)
 
 
 def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.linalg import scatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Gaussian:
         frames = checked_matrix(frames, "the set to fit a Gaussian to", MINIMUM_FRAMES)
         mean = frames.mean(0)
         centred = frames - mean
-        return cls(mean, centred.mT @ centred / (len(frames) - 1), len(frames))
+        return cls(mean, scatter(centred) / (len(frames) - 1), len(frames))
 
     @property
     def dim(self) -> int:
@@ -78,6 +79,12 @@ class Gaussian:
         vectors: Tensor
         values, vectors = torch.linalg.eigh(self.covariance.detach())
         return vectors * principal_roots(values) @ vectors.mT
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """A lower triangular W with W W^T = covariance, which may be singular, (d, d); a constant, without gradient."""
+        triangle: Tensor = torch.linalg.qr(self.sqrt, mode="r")[1]  # sqrt = Q R, so covariance = R^T R
+        return triangle.mT.contiguous()
 
     def merge(self, other: Gaussian) -> Gaussian:
         """The Gaussian of both sets of frames together (Chan, Golub and LeVeque 1979: centred moments).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from math import isfinite
 
 import torch
@@ -13,7 +14,8 @@ from dragon_rewards.metrics.checks import check_dim, checked_matrix
 
 SCALE = 100  # published tables quote 100 MMD^2, as the authors' toolkit kadtk prints it
 MINIMUM_FRAMES = 2  # the unbiased means are over pairs
-BATCH_ELEMENTS = 5 * 2**20  # float64 values of one block of the kernel: 40 MiB; up to 32, glibc may keep freed blocks
+BLOCK = 1024  # rows of each side of a block of the kernel: 8 MiB in float64, which caches hold
+BATCH_ELEMENTS = 2**20  # float64 values of one batch of differences: 8 MiB
 PAIRS = 2**19  # 524,288: every pair of 1024 frames
 
 
@@ -99,27 +101,28 @@ def _pairs(count: int) -> Tensor:
 
 
 def _mean_within(rows: Tensor, width: float) -> Tensor:
-    """Mean kernel of two different rows."""
-    rows = (rows - rows.detach().mean(0)) / width
-    one_sided = _kernel_sum(rows, rows.detach())
-    total = 2 * one_sided - one_sided.detach()  # the kernel is symmetric: as much slope from the other side
-    return (total - len(rows)) / (len(rows) * (len(rows) - 1))  # less the kernel of each row and itself, 1
+    """Mean kernel of two different rows; of two blocks that differ, one order stands for both."""
+    blocks = ((rows - rows.detach().mean(0)) / width).split(BLOCK)
+    sums = [_block_sum(block, block) for block in blocks]
+    sums += [2 * _block_sum(*pair) for pair in combinations(blocks, 2)]
+    return (torch.stack(sums).sum() - len(rows)) / (len(rows) * (len(rows) - 1))  # less each row with itself, 1
 
 
 def _mean_between(rows: Tensor, others: Tensor, width: float) -> Tensor:
     """Mean kernel of a row and another."""
     centre = others.mean(0)
-    total = _kernel_sum((rows - centre) / width, (others - centre) / width)
-    return total / (len(rows) * len(others))
-
-
-def _kernel_sum(rows: Tensor, others: Tensor) -> Tensor:
-    """Sum of the kernel over all rows and others, block by block; the backward pass computes each block again."""
-    blocks = rows.split(max(1, BATCH_ELEMENTS // len(others)))
-    sums = [checkpoint(_block_sum, block, others, use_reentrant=False, preserve_rng_state=False) for block in blocks]
-    return torch.stack(sums).sum()
+    pairs = product(*(((side - centre) / width).split(BLOCK) for side in (rows, others)))
+    return torch.stack([_block_sum(*pair) for pair in pairs]).sum() / (len(rows) * len(others))
 
 
 def _block_sum(rows: Tensor, others: Tensor) -> Tensor:
-    squares = rows.square().sum(1, keepdim=True) + others.square().sum(1) - 2 * rows @ others.mT
-    return (squares.clamp(min=0) / -2).exp().sum()  # rounding may leave squares below 0, and the kernel above 1
+    """Sum of the kernel over all rows and others; a backward pass computes it again, so that no block is kept."""
+    if rows.requires_grad:
+        total: Tensor = checkpoint(_kernel_sum, rows, others, use_reentrant=False, preserve_rng_state=False)
+        return total
+    return _kernel_sum(rows, others)
+
+
+def _kernel_sum(rows: Tensor, others: Tensor) -> Tensor:
+    halves = (-rows.square().sum(1) / 2).unsqueeze(1) - others.square().sum(1) / 2
+    return torch.addmm(halves, rows, others.mT).clamp(max=0).exp().sum()  # rounding may leave the exponent above 0

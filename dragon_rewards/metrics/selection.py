@@ -29,12 +29,14 @@ class Selection:
         positive: the n clips of D+.
         negative: the other n; in paired selection negative[i] has the prompt i of positive[i].
         value: the reward of D+; for instance rewards the mean of its clips.
+        mean: the mean reward of A and B; for instance rewards that of all clips.
         swaps: clips of D+ that do not come from the set it started from (A, or for `select_positive` the better one).
     """
 
     positive: Tensor
     negative: Tensor
     value: float
+    mean: float
     swaps: int
 
 
@@ -125,7 +127,7 @@ def select_positive(
     """
     if pairs < 1:
         raise DragonError(f"a selection needs at least one pair of clips, not {pairs}")
-    reward = _Reward(value, torch.empty(0, dtype=torch.long) if pool is None else pool.cpu())
+    reward = _Reward(value, _indices(pool))
     generator = generator or torch.Generator().manual_seed(0)
     sets = torch.arange(2 * pairs).view(2, pairs)
     values = reward(sets)
@@ -139,7 +141,54 @@ def select_positive(
         if paired and risen == current:
             break
         current = risen
-    return _of_distribution(split, sets[better], current)
+    return _of_distribution(split, sets[better], current, float(values.mean()))
+
+
+def exchange_losses(chosen: Selection, value: Callable[[Tensor], Tensor], *, pool: Tensor | None = None) -> Tensor:
+    """What r(D+) loses when positive[i] and negative[i] trade places, (n,): how much each pair matters.
+
+    Args:
+        chosen: what `select_positive` chose.
+        value: the reward of subsets that it chose by.
+        pool: the clips that counted beside D+.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import exchange_losses, select_positive
+        >>> heights = torch.tensor([1.0, 5.0, 2.0, 4.0])
+        >>> chosen = select_positive(2, lambda rows: heights[rows].sum(1))
+        >>> exchange_losses(chosen, lambda rows: heights[rows].sum(1)).tolist()
+        [1.0, 1.0]
+    """
+    each = torch.eye(len(chosen.positive), dtype=torch.bool)
+    return chosen.value - _Reward(value, _indices(pool))(torch.where(each, chosen.negative[:, None], chosen.positive))
+
+
+def negated(distance: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The reward of subsets that is minus their distance, with its expansion where the distance has one.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, negated, select_positive
+        >>> clips = [torch.tensor([[0.0], [2.0]]) + shift for shift in (0, 9, 7, 1)]
+        >>> nearness = negated(dataset_fad_subsets(clips, Gaussian.fit(torch.tensor([[0.0], [3.0]]))))
+        >>> select_positive(2, nearness).positive.tolist()
+        [0, 3]
+    """
+    return _Negated(distance)
+
+
+@dataclass(frozen=True)
+class _Negated:
+    distance: Callable[[Tensor], Tensor]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return -self.distance(rows)
+
+    @property
+    def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:
+        expand = getattr(self.distance, "expansion", None)
+        return None if expand is None else lambda *about: -expand(*about)
 
 
 @dataclass(frozen=True)
@@ -166,6 +215,10 @@ class _Reward:
         still = torch.zeros(len(moves), len(self.pool))
         expansion: Expansion = expand(torch.cat([clips, self.pool]), weights, torch.cat([moves, still], dim=1))
         return expansion
+
+
+def _indices(pool: Tensor | None) -> Tensor:
+    return torch.empty(0, dtype=torch.long) if pool is None else pool.cpu()
 
 
 def _leap(split: Tensor, current: float, reward: _Reward, *, paired: bool) -> tuple[Tensor, float]:
@@ -228,9 +281,9 @@ def _checked_values(values: Tensor) -> Tensor:
 
 def _of_instances(values: Tensor, positive: Tensor, negative: Tensor) -> Selection:
     swaps = int((positive >= len(positive)).sum())
-    return Selection(positive, negative, float(values[positive].mean()), swaps)
+    return Selection(positive, negative, float(values[positive].mean()), float(values.mean()), swaps)
 
 
-def _of_distribution(split: Tensor, start: Tensor, value: float) -> Selection:
+def _of_distribution(split: Tensor, start: Tensor, value: float, mean: float) -> Selection:
     positive, negative = (side[(side % len(start)).argsort(stable=True)] for side in split)
-    return Selection(positive, negative, value, int((~torch.isin(positive, start)).sum()))
+    return Selection(positive, negative, value, mean, int((~torch.isin(positive, start)).sum()))

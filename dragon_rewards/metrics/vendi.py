@@ -11,6 +11,7 @@ import torch
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, check_rows, checked_matrix
 from dragon_rewards.metrics.gaussian import ROUNDING
+from dragon_rewards.metrics.linalg import eigenvalues, scatter
 from dragon_rewards.metrics.similarity import directions
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ def _checked_order(q: float) -> float:
 def _effective_number(units: Tensor, q: float) -> Tensor:
     """Vendi scores of sets of unit rows (..., n, d): (...)."""
     rows, columns = units.shape[-2:]
-    kernel = units @ units.mT if rows <= columns else units.mT @ units
-    shares: Tensor = torch.linalg.eigvalsh(kernel) / rows
+    shares = eigenvalues(scatter(units.mT if rows <= columns else units)) / rows
     present = shares > ROUNDING * shares.amax(-1, keepdim=True)
     logs = torch.where(present, torch.where(present, shares, 1.0).log(), -inf)
     return _renyi_entropy(logs, q).exp()

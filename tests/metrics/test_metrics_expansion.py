@@ -36,7 +36,7 @@ class Nearness:
 
     def expansion(self, clips: Tensor, weights: Tensor, moves: Tensor) -> Expansion:
         expansion: Expansion = self.distance.expansion(clips, weights, moves)  # type: ignore[attr-defined]
-        return expansion.times(-1)
+        return -expansion
 
 
 def valued_only(value: Nearness) -> Nearness:

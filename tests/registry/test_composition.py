@@ -86,9 +86,11 @@ def test_subsets_are_valued_as_if_alone(registry: Registry, name: str) -> None:
 
 
 def test_subsets_of_a_distance_expand_with_its_sign(registry: Registry) -> None:
-    subsets = compose("dataset-fad:ear@tunes", registry).subsets(clips())
+    frames = Projection().encode_audio(noise(6))
+    distance = metrics.dataset_fad_subsets(list(frames), registry.reference("tunes", "ear", frames.device))
+    value = compose("dataset-fad:ear@tunes", registry).subsets(clips())
     arguments = torch.arange(6), torch.full((6,), 0.5), torch.eye(6)
-    signed, raw = (part.expansion(*arguments) for part in (subsets, subsets.metric))  # type: ignore[attr-defined,union-attr]
+    signed, raw = (part.expansion(*arguments) for part in (value, distance))  # type: ignore[attr-defined]
     assert torch.equal(signed.slope, -raw.slope)
     assert torch.equal(signed.curvature, -raw.curvature)
     assert compose("vendi:ear", registry).subsets(clips()).expansion is None  # type: ignore[attr-defined]

@@ -1,0 +1,170 @@
+"""Times every metric against the peers' forms of it.
+
+python reports/benchmarks/run.py                  # about 8 minutes on two cores
+python reports/benchmarks/run.py --device cuda
+
+Each side of each comparison is a process of its own: the libraries of numpy and torch read their number of threads when
+they start, and in one process the threads of one wait for those of the other. Peers run in numpy on the CPU, whatever
+the device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from cases import CASES, kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cases import Case
+
+HERE = Path(__file__).parent
+ROUNDS = 7
+SHORTEST = 0.02  # seconds: faster calls are repeated within a round
+LONG = 5.0  # seconds: calls that take as long are timed once more only
+CEILING = 2048  # rows of the matrices whose product gives the rate of the machine
+KIB_PER_MIB = 1024
+
+
+def timed(call: Callable[[], float]) -> tuple[float, float]:
+    """Seconds and value of one call."""
+    started = time.perf_counter()
+    value = call()
+    return time.perf_counter() - started, value
+
+
+def median_time(call: Callable[[], float]) -> tuple[float, float]:
+    """Median seconds and value, after a first call that starts threads and loads libraries."""
+    call()
+    first, value = timed(call)
+    repeats = max(1, round(SHORTEST / first))
+    rounds = 1 if first > LONG else ROUNDS
+    return statistics.median(timed(lambda: _repeated(call, repeats))[0] / repeats for _ in range(rounds)), value
+
+
+def _repeated(call: Callable[[], float], times: int) -> float:
+    for _ in range(times - 1):
+        call()
+    return call()
+
+
+def product_rate(device: str) -> float:
+    """Floating-point operations per second of a large float64 matrix product: the ceiling of all that is timed."""
+    matrix = torch.ones(CEILING, CEILING, dtype=torch.float64, device=device)
+    return 2 * CEILING**3 / min(timed(lambda: float((matrix @ matrix)[0, 0]))[0] for _ in range(4))
+
+
+def side(number: int, peer: str, device: str) -> dict[str, Any]:
+    """What one process finds: of the metric, or of a peer."""
+    case = CASES[number](device)
+    seconds, value = median_time(_call(case, peer))
+    found = {"metric": case.name, "ms": 1000 * seconds, "value": value}
+    if peer:
+        return found
+    against = [{"peer": other.name, "target": other.target} for other in case.peers]
+    return {**found, "ceiling": case.products / seconds / product_rate(device), "limit": case.limit, "peers": against}
+
+
+def _call(case: Case, peer: str) -> Callable[[], float]:
+    return next((other.call for other in case.peers if other.name == peer), case.call)
+
+
+def rows(number: int, threads: int, device: str) -> Iterator[dict[str, Any]]:
+    """A row per peer; one of its own for a case without."""
+    own = json.loads(_child("--side", str(number), "", device, threads=threads))
+    limit, peers = own.pop("limit"), own.pop("peers")
+    own = {"metric": own.pop("metric"), "threads": threads, **own}
+    if limit is not None:
+        yield {**own, "target": f"{1000 * limit:g} ms", "met": own["ms"] <= 1000 * limit}
+    for peer in peers:
+        other = json.loads(_child("--side", str(number), peer["peer"], device, threads=threads))
+        ratio = other["ms"] / own["ms"]
+        compared = {"peer": peer["peer"], "peer_ms": other["ms"], "ratio": ratio, "peer_value": other["value"]}
+        yield {**own, **compared, "target": f"{peer['target']:g} x", "met": ratio >= peer["target"]}
+
+
+def peak(peer: str) -> float:
+    """By how many MiB one call of the KAD raises the most memory that this process ever held."""
+    call = _call(kernel("cpu"), peer)
+    before = _held()
+    call()
+    return _held() - before
+
+
+def _held() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
+
+
+def _child(*arguments: str, threads: int = 2) -> str:
+    """What this script prints in a process with so many threads."""
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    command = [sys.executable, __file__, *arguments]
+    done = subprocess.run(command, env=os.environ | limits, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    return done.stdout
+
+
+def table(threads: tuple[int, ...], device: str) -> pd.DataFrame:
+    """All rows, for each number of threads."""
+    found = []
+    for count in threads:
+        for number in range(len(CASES)):
+            found += list(rows(number, count, device))
+            print(found[-1]["metric"], f"{found[-1]['ms']:.3g} ms", file=sys.stderr)
+    return pd.DataFrame(found)
+
+
+def machine(device: str) -> str:
+    """What it ran on."""
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores of {_processor()}"
+    return f"{where}; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+
+
+def write(found: pd.DataFrame, device: str) -> None:
+    """One file for machines, one for people."""
+    found.to_csv(HERE / f"{device}.csv", index=False)
+    shown = found.drop(columns=["value", "peer_value"]).to_markdown(index=False, floatfmt=".3g")
+    parts = [machine(device), shown]
+    if device == "cpu":
+        sides = {"this project": "", "kadtk": "kadtk"}
+        held = [{"KAD": name, "MiB beyond the inputs": float(_child("--peak", peer))} for name, peer in sides.items()]
+        parts.append(pd.DataFrame(held).to_markdown(index=False, floatfmt=".0f"))
+    (HERE / f"{device}.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write the table as CSV and Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side:
+        number, peer, device = given.side
+        print(json.dumps(side(int(number), peer, device)))
+    elif given.peak is not None:
+        print(peak(given.peak))
+    else:
+        write(table((1, 2) if given.device == "cpu" else (os.cpu_count() or 1,), given.device), given.device)
+
+
+if __name__ == "__main__":
+    main()

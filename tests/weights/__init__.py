@@ -1,0 +1,1 @@
+"""Where plugins find their weights."""
