@@ -10,7 +10,7 @@ import torch
 from dragon_rewards.errors import DragonError, TooFewClipsError
 from dragon_rewards.metrics.checks import checked_clips
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, principal_roots
-from dragon_rewards.metrics.linalg import congruent, eigenvalues, scatter
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _downdated(whole: Gaussian, removed: Sequence[Tensor]) -> tuple[Tensor, Tens
 
 def _fads(means: Tensor, covariances: Tensor, reference: Gaussian) -> Tensor:
     """FAD of Gaussians, means (k, d) and covariances (k, d, d), from the reference: (k,)."""
-    cross = principal_roots(eigenvalues(congruent(covariances, reference.factor.to(means.device)))).sum(1)
+    cross = principal_roots(congruent_eigenvalues(covariances, reference.factor.to(means.device))).sum(1)
     trace = covariances.diagonal(dim1=1, dim2=2).sum(1) + reference.covariance.detach().trace().to(means.device)
     shift = (means - reference.mean.detach().to(means.device)).square().sum(1)
     return (shift + trace - 2 * cross).clamp(min=0)

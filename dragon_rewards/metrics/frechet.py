@@ -17,7 +17,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_clips, check_dim, check_rows, checked_clips
 from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, principal_roots
-from dragon_rewards.metrics.linalg import congruent, eigenvalues, scatter, times_lower
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, eigenvalues, scatter, times_lower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,9 +48,9 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
         18.0
     """
     check_dim(a.dim, b.dim, "the first Gaussian")
-    cross = _traced_root(congruent(a.covariance, b.factor))
+    cross = _traced_root(congruent_eigenvalues(a.covariance, b.factor))
     if b.covariance.requires_grad:  # the term is symmetric, and the slope in b is read off its mirror image
-        mirrored = _traced_root(congruent(b.covariance, a.factor))
+        mirrored = _traced_root(congruent_eigenvalues(b.covariance, a.factor))
         cross = cross + mirrored - mirrored.detach()
     shift = (a.mean - b.mean).square().sum()
     return (shift + a.covariance.trace() + b.covariance.trace() - 2 * cross).clamp(min=0)
@@ -228,7 +228,7 @@ class _DatasetFadSubsets:
         mean = times @ self.sums / count
         trace = (times @ self.squares - count[:, 0] * mean.square().sum(1)) / (count[:, 0] - 1)
         shift = (self.shift + mean).square().sum(1)
-        cross = _traced_root(self._covariances(times, count))
+        cross = _traced_root(eigenvalues(self._covariances(times, count)))
         return (shift + trace + self.reference_trace - 2 * cross).clamp(min=0)
 
     def _covariances(self, times: Tensor, count: Tensor) -> Tensor:
@@ -264,12 +264,12 @@ def _trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         )  # tall: LAPACK is slower on wide matrices
         return centred.square().sum((1, 2)), singular_values.sum(1)
     squares = scatter(centred)
-    return squares.diagonal(dim1=1, dim2=2).sum(1), _traced_root(congruent(squares, factor))
+    return squares.diagonal(dim1=1, dim2=2).sum(1), _traced_root(congruent_eigenvalues(squares, factor))
 
 
-def _traced_root(products: Tensor) -> Tensor:
-    """Trace of P^1/2 for symmetric positive semi-definite matrices (..., d, d)."""
-    return principal_roots(eigenvalues(products)).sum(-1)
+def _traced_root(values: Tensor) -> Tensor:
+    """Trace of P^1/2 for positive semi-definite matrices of these eigenvalues (..., d)."""
+    return principal_roots(values).sum(-1)
 
 
 def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:
