@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from dragon_rewards.audio import check_clip, resample, to_mono
+from dragon_rewards.cache import Maker, Shelf
 from dragon_rewards.errors import AudioError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dragon_rewards.cache import EmbeddingCache
+    from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
 
 BATCH = 32
+LAYOUT = torch.contiguous_format
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Clips:
         prompts: one text per clip, or None.
         names: one name per clip, which refusals use.
         known: the embeddings computed so far.
+        cache: where embeddings are looked up before they are computed, and kept after; None for clips that are new.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Clips:
         sample_rate: int,
         prompts: Sequence[str] | None = None,
         names: Sequence[str] | None = None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         """Take (clips, samples), (clips, channels, samples), or a sequence of (samples,) or (channels, samples).
 
@@ -78,16 +84,28 @@ class Clips:
         _check_counts(len(audio), self.prompts, self.names)
         self.audio = tuple(_channels(clip, name) for clip, name in zip(audio, self.names, strict=True))
         self.known = Known({}, {})
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.audio)
 
-    def embeddings(self, info: EncoderInfo, encoder: Encoder, *, with_prompts: bool = False) -> Embeddings:
+    def embeddings(
+        self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None, *, with_prompts: bool = False
+    ) -> Embeddings:
         """What a reduction sees of these clips, encoded on the first call for this encoder's name only.
 
         Clips are mixed to mono, resampled to the encoder's rate and encoded in batches of equal length, the shortest
         first, so that one that is too short is refused before the long work. Gradients flow when the audio requires
         them.
+
+        With a cache, only clips that it lacks are encoded, and each batch is kept as soon as it is done. That is valid
+        as an encoder's frames of a clip do not depend, but for rounding, on the clip's batch.
+
+        Args:
+            info: the encoder's descriptor.
+            encoder: the encoder itself.
+            owner: the plugin that registered it; without one, nothing is cached, as a new version could not be told.
+            with_prompts: whether the prompts are embedded too (they are not cached).
 
         Raises:
             AudioError: a clip is shorter than one frame of the encoder.
@@ -96,7 +114,7 @@ class Clips:
         """
         prompts = self._embed_prompts(info, encoder) if with_prompts else None
         if info.name not in self.known.frames:
-            self.known.frames[info.name] = self._encode(info, encoder)
+            self.known.frames[info.name] = self._encode(info, encoder, self._shelf(info, encoder, owner))
         return Embeddings(self.known.frames[info.name], prompts)
 
     def select(self, indices: Iterable[int] | Tensor) -> Clips:
@@ -109,11 +127,12 @@ class Clips:
             None if self.prompts is None else [self.prompts[row] for row in rows],
             [self.names[row] for row in rows],
             self.known.select(rows),
+            self.cache,
         )
 
     @staticmethod
     def concatenate(sets: Sequence[Clips]) -> Clips:
-        """All clips of `sets` in order; embeddings that every set has already are kept.
+        """All clips of `sets` in order; embeddings that every set has already are kept, and a cache they share.
 
         Raises:
             AudioError: no sets, different sample rates, or prompts in some sets only.
@@ -130,6 +149,7 @@ class Clips:
             list(chain.from_iterable(prompts)) if prompts else None,
             list(chain.from_iterable(clips.names for clips in sets)),
             Known.join([clips.known for clips in sets]),
+            sets[0].cache if all(clips.cache is sets[0].cache for clips in sets) else None,
         )
 
     def _embed_prompts(self, info: EncoderInfo, encoder: Encoder) -> Tensor:
@@ -144,13 +164,30 @@ class Clips:
             self.known.prompts[info.name] = embedded
         return self.known.prompts[info.name]
 
-    def _encode(self, info: EncoderInfo, encoder: Encoder) -> tuple[Tensor, ...]:
-        mono = [resample(to_mono(clip), self.sample_rate, info.sample_rate) for clip in self.audio]
-        frames: dict[int, Tensor] = {}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and any(clip.requires_grad for clip in mono)):
-            for rows in _batches([len(clip) for clip in mono]):
+    def _shelf(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> Shelf | None:
+        """Where the embeddings are kept; None if they are not."""
+        if self.cache is None or owner is None or any(clip.requires_grad for clip in self.audio):
+            return None
+        maker = Maker(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
+        return Shelf(self.cache, maker, [maker.key(clip, self.sample_rate) for clip in self.audio])
+
+    def _encode(self, info: EncoderInfo, encoder: Encoder, shelf: Shelf | None) -> tuple[Tensor, ...]:
+        kept = shelf.load() if shelf else {}
+        frames = {row: clip.to(self.audio[row].device) for row, clip in kept.items()}
+        mono = {
+            row: resample(to_mono(clip), self.sample_rate, info.sample_rate)
+            for row, clip in enumerate(self.audio)
+            if row not in frames
+        }
+        with torch.set_grad_enabled(torch.is_grad_enabled() and any(clip.requires_grad for clip in mono.values())):
+            for rows in _batches({row: len(clip) for row, clip in mono.items()}):
                 batch = torch.stack([mono[row] for row in rows])
-                frames.update(zip(rows, _encode_batch(info, encoder, batch, self.names[rows[0]]), strict=True))
+                encoded = _encode_batch(info, encoder, batch, self.names[rows[0]])
+                # Laid out in memory as those from a cache are, so that sums over them round alike.
+                fresh = {row: clip.clone(memory_format=LAYOUT) for row, clip in zip(rows, encoded, strict=True)}
+                frames.update(fresh)
+                if shelf:
+                    shelf.store(fresh)
         return tuple(frames[row] for row in range(len(self)))
 
 
@@ -179,10 +216,10 @@ def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject:
         raise EncoderError(f"encoder '{encoder}' returned values that are not finite for {subject}")
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of equal length, at most 32 together, the shortest first."""
-    for length in sorted(set(lengths)):
-        rows = [row for row, other in enumerate(lengths) if other == length]
+def _batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
+    """Rows of equal length, at most 32 together, the shortest first; `lengths` are by row."""
+    for length in sorted(set(lengths.values())):
+        rows = [row for row, other in lengths.items() if other == length]
         yield from (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
 
 
@@ -213,10 +250,15 @@ def _check_counts(clips: int, prompts: Sequence[str] | None, names: Sequence[obj
 
 
 def _assemble(
-    audio: Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None, names: Sequence[str], known: Known
+    audio: Sequence[Tensor],
+    sample_rate: int,
+    prompts: Sequence[str] | None,
+    names: Sequence[str],
+    known: Known,
+    cache: EmbeddingCache | None,
 ) -> Clips:
     """Clips whose parts were checked before."""
     clips = Clips.__new__(Clips)
     clips.audio, clips.sample_rate, clips.names = tuple(audio), sample_rate, tuple(names)
-    clips.prompts, clips.known = None if prompts is None else tuple(prompts), known
+    clips.prompts, clips.known, clips.cache = None if prompts is None else tuple(prompts), known, cache
     return clips

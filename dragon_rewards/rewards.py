@@ -81,6 +81,16 @@ class Reward:
 
         return self.value(Clips(audio, sample_rate, prompts))
 
+    def embeddings(self, clips: Clips) -> Embeddings:
+        """What the reduction sees of the clips, looked up in their cache if they have one.
+
+        Raises:
+            DragonError: the encoder could not be built or failed, or it wants prompts and the clips have none.
+        """
+        encoder = self.registry.build_encoder(self.encoder.name)
+        owner = self.registry.owners["register_encoders", self.encoder.name]
+        return clips.embeddings(self.encoder, encoder, owner, with_prompts=self.reduction.needs_prompts)
+
     def subsets(self, clips: Clips) -> Callable[[Tensor], Tensor]:
         """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,).
 
@@ -104,8 +114,7 @@ class Reward:
         self.check_count(len(clips))
         if self.reduction.needs_prompts and clips.prompts is None:
             raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
-        encoder = self.registry.build_encoder(self.encoder.name)
-        return clips.embeddings(self.encoder, encoder, with_prompts=self.reduction.needs_prompts)
+        return self.embeddings(clips)
 
     def _reference(self, embeddings: Embeddings) -> Gaussian | None:
         if self.exemplar_set is None:

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.rewards import Reward
 
 
 def score_files(
-    reward: Reward, paths: Iterable[Path], table: Path | None, on_progress: Callable[[int, int], None]
+    reward: Reward,
+    paths: Iterable[Path],
+    table: Path | None,
+    on_progress: Callable[[int, int], None],
+    cache: EmbeddingCache | None = None,
 ) -> list[dict[str, Any]]:
     """Raw metric of audio files, and of all audio in folders: one row per file, or one for the set.
 
@@ -27,6 +32,7 @@ def score_files(
         paths: files and folders.
         table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
         on_progress: is told how many of how many steps are done; a file takes two.
+        cache: where embeddings are kept for the next time.
 
     Returns:
         Rows with `path` (kinds that judge clips) or `clips` (their number, for kinds that judge sets), `reward`,
@@ -40,7 +46,7 @@ def score_files(
     files = find_audio(paths)
     reward.check_count(len(files))
     prompts = prompts_of(files, table) if reward.reduction.needs_prompts else None
-    clips = _read(files, prompts, reward.encoder.sample_rate, on_progress)
+    clips = _read(files, prompts, reward.encoder.sample_rate, on_progress, cache)
     _build(reward)
     with torch.no_grad():
         values = reward.metric(_encoded(reward, clips, on_progress))
@@ -51,7 +57,11 @@ def score_files(
 
 
 def _read(
-    files: Sequence[Path], prompts: Sequence[str] | None, rate: int, on_progress: Callable[[int, int], None]
+    files: Sequence[Path],
+    prompts: Sequence[str] | None,
+    rate: int,
+    on_progress: Callable[[int, int], None],
+    cache: EmbeddingCache | None,
 ) -> Clips:
     """All files as checked mono clips at the encoder's rate, which is all that any encoder sees of them."""
     audio = []
@@ -59,7 +69,7 @@ def _read(
         clip, source = read_audio(file)
         audio.append(resample(to_mono(clip), source, rate))
         on_progress(len(audio), 2 * len(files))
-    return Clips(audio, rate, prompts, [str(file) for file in files])
+    return Clips(audio, rate, prompts, [str(file) for file in files], cache)
 
 
 def _build(reward: Reward) -> None:
@@ -73,10 +83,9 @@ def _build(reward: Reward) -> None:
 
 def _encoded(reward: Reward, clips: Clips, on_progress: Callable[[int, int], None]) -> Clips:
     """The clips with their embeddings; the shortest go first, so that one too short is refused before the long work."""
-    encoder = reward.registry.build_encoder(reward.encoder.name)
     order = sorted(range(len(clips)), key=lambda index: clips.audio[index].shape[-1])
     parts = [clips.select(order[start : start + BATCH]) for start in range(0, len(order), BATCH)]
     for done, part in enumerate(parts, 1):
-        part.embeddings(reward.encoder, encoder, with_prompts=reward.reduction.needs_prompts)
+        reward.embeddings(part)
         on_progress(len(clips) + min(done * BATCH, len(clips)), 2 * len(clips))
     return Clips.concatenate(parts).select(sorted(range(len(order)), key=order.__getitem__))

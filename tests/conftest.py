@@ -8,3 +8,6 @@ import os
 # it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Tests neither read nor fill the user's cache of embeddings; those of the cache name a folder of their own.
+os.environ["DRAGON_CACHE"] = "off"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.errors import DragonError
 from dragon_rewards.rewards import compose
@@ -25,7 +26,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score files by a reward: its raw metric per file, or of the whole set."""
-    composed = compose(reward)
+    composed, cache = compose(reward), open_cache()
     if csv and csv.is_dir():
         raise DragonError(f"'{csv}' is a folder; give --csv the path of a file")
     from rich.console import Console
@@ -35,7 +36,9 @@ def score(
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading and encoding", total=None)
-        rows = score_files(composed, paths, prompts, lambda done, total: bar.update(task, completed=done, total=total))
+        rows = score_files(
+            composed, paths, prompts, lambda done, total: bar.update(task, completed=done, total=total), cache
+        )
     if csv:
         import pandas as pd
 
