@@ -1,0 +1,188 @@
+"""A conformance kit: what every encoder, exemplar set and reduction promises, checked for all that a package registers.
+
+In a test module of the package, one call makes one test per check and part:
+
+    from dragon_rewards.testing import conformance
+
+    test_conformance = conformance("dragon-reward-template")
+
+Listing the checks loads the registry and builds nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.protocols import Modality, RewardKind
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dragon_rewards.protocols import EncoderInfo, ReductionInfo
+    from dragon_rewards.registry import Registry
+
+PACKAGE = ("registering builds nothing",)
+ENCODER = (
+    "facts",
+    "builds",
+    "identity",
+    "frames",
+    "finite",
+    "deterministic",
+    "order-equivariant",
+    "batch-invariant",
+    "length-independent",
+    "distinct sounds",
+    "channels and rate",
+    "short input",
+    "input unmodified",
+    "devices",
+    "gradients",
+    "text tower",
+)
+TEXT_TOWER = ("text embeddings", "text deterministic", "text batch-invariant", "empty text")
+EXEMPLAR_SET = ("facts", "manifest", "content hash", "count", "statistics", "identities")
+TEXT_SET = ("captions",)
+REDUCTION = (
+    "facts",
+    "builds",
+    "shape",
+    "finite",
+    "deterministic",
+    "clip order",
+    "few frames",
+    "minimum clips",
+    "input unmodified",
+)
+PER_CLIP = ("locality",)
+WHOLE_SET = ("subsets",)
+REFERENCE = ("reference matters", "direction")
+PROMPTS = ("prompts matter",)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of one part.
+
+    Attributes:
+        name: what is checked, for example `order-equivariant`.
+        part: of what, for example `encoder clap`.
+        run: returns if the promise is kept; otherwise raises AssertionError, whose message says what was promised,
+            what was found and how to mend it.
+    """
+
+    name: str
+    part: str
+    run: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.name}"
+
+
+def conformance(package: str) -> Callable[[Check], None]:
+    """A pytest test, parametrised over `checks(package)`, to be bound to a name that begins with `test`."""
+    import pytest
+
+    @pytest.mark.parametrize("check", [pytest.param(check, id=str(check)) for check in checks(package)])
+    def test_conformance(check: Check) -> None:
+        check.run()
+
+    return test_conformance
+
+
+def checks(package: str, registry: Registry | None = None) -> list[Check]:
+    """The checks of all parts that a distribution registers; builds nothing.
+
+    Never empty: a package that is not installed or registers nothing, and each plugin of it that failed to load, is a
+    check that fails and says so.
+
+    Args:
+        package: the distribution's name, as pip knows it.
+        registry: where its parts are; by default all that is installed.
+
+    Example:
+        >>> for check in checks("dragon-rewards"):
+        ...     if check.name == "order-equivariant":
+        ...         print(check)
+        encoder vae: order-equivariant
+        encoder clap: order-equivariant
+        encoder logmel: order-equivariant
+        encoder chroma: order-equivariant
+    """
+    registry = registry or load_registry()
+    failures = [failure for failure in registry.failures if _same(failure.package, package)]
+    failed = [
+        Check("loads", f"plugin {failure.plugin}", partial(_fail, f"{failure}\n{failure.traceback}"))
+        for failure in failures
+    ]
+    return [*failed, *_checks_of_parts(package, registry)] or [
+        Check("registers", f"package {package}", partial(_fail, _absence(package)))
+    ]
+
+
+def _checks_of_parts(package: str, registry: Registry) -> Iterator[Check]:
+    owned = [(hook, name) for (hook, name), owner in registry.owners.items() if _same(owner.package, package)]
+    if owned:
+        yield from _family("package", package, PACKAGE, registry.owners[owned[0]].package)
+    for hook, name in owned:
+        if hook == "register_encoders":
+            encoder = registry.encoders[name]
+            yield from _family("encoder", name, _of_encoder(encoder), encoder, registry)
+        elif hook == "register_exemplar_sets":
+            exemplar_set = registry.exemplar_sets[name]
+            names = EXEMPLAR_SET + (TEXT_SET if exemplar_set.modality is Modality.TEXT else ())
+            yield from _family("exemplar set", name, names, exemplar_set, registry)
+        else:
+            reduction = registry.reductions[name]
+            yield from _family("reduction", name, _of_reduction(reduction), reduction, registry)
+
+
+def _of_encoder(info: EncoderInfo) -> tuple[str, ...]:
+    return ENCODER + (TEXT_TOWER if Modality.TEXT in info.modalities else ())
+
+
+def _of_reduction(info: ReductionInfo) -> tuple[str, ...]:
+    whole = info.kind is RewardKind.DISTRIBUTION_TO_DISTRIBUTION
+    conditional = (WHOLE_SET if whole else PER_CLIP, REFERENCE * info.needs_reference, PROMPTS * info.needs_prompts)
+    return sum(conditional, REDUCTION)
+
+
+def _family(family: str, part: str, names: tuple[str, ...], *subject: object) -> Iterator[Check]:
+    """The checks `names` of a part; each is the function of this name in the module of the part's family."""
+    for name in names:
+        yield Check(name, f"{family} {part}", partial(_run, f"{family}s".replace(" ", "_"), name, *subject))
+
+
+def _run(module: str, name: str, *subject: Any) -> None:
+    family = import_module(f"{__name__}.{module}")
+    try:
+        getattr(family, re.sub(r"\W", "_", name))(family.prepare(*subject))
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"'{name}' could not be checked, because this was raised: {error!r}") from error
+
+
+def _fail(message: str) -> None:
+    raise AssertionError(message)
+
+
+def _absence(package: str) -> str:
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return f"no package '{package}' is installed: pip install it, and give the name in its pyproject.toml"
+    return (
+        f"package '{package}' {version} registers nothing: name its module in entry-point group dragon_rewards, mark "
+        "its hooks with @hookimpl, install it again; and see whether DRAGON_REWARDS_PLUGINS leaves it out"
+    )
+
+
+def _same(package: str, other: str) -> bool:
+    """Whether pip takes both names for one (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower() == re.sub(r"[-_.]+", "-", other).lower()

@@ -1,0 +1,121 @@
+"""What an exemplar set promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+
+from dragon_rewards import exemplars
+from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics import Gaussian
+from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.testing.require import require, require_equal, require_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+    from dragon_rewards.registry import Registry
+
+REBUILD = "write the folder again with dragon_rewards.exemplars.write_exemplar_set"
+
+
+@dataclass(frozen=True)
+class ExemplarSetCase:
+    """An exemplar set and the encoders that are installed."""
+
+    info: ExemplarSetInfo
+    registry: Registry
+
+    def stored(self) -> dict[str, Gaussian]:
+        """The statistics by encoder name."""
+        names = exemplars.encoders_of(self.info)
+        return {name: Gaussian.from_tensors(load_file(self.info.path / f"{name}.safetensors")) for name in names}
+
+    def served(self) -> Iterator[tuple[EncoderInfo, Encoder]]:
+        """The installed encoders that the set serves and whose weights are here."""
+        for info in self.registry.encoders.values():
+            if exemplars.serves(self.info, info):
+                try:
+                    yield info, self.registry.build_encoder(info.name)
+                except DragonError:  # an encoder that cannot be built is no fault of the set
+                    continue
+
+
+prepare = ExemplarSetCase
+
+
+def facts(case: ExemplarSetCase) -> None:
+    """It has examples and says under which licence, what they are and where they are from."""
+    require(case.info.count > 0, "a set that is not empty", f"count {case.info.count}", "add examples")
+    require_texts(case.info, "licence", "summary")
+    require_texts(exemplars.read_manifest(case.info.path), "provenance")
+
+
+def manifest(case: ExemplarSetCase) -> None:
+    """The manifest reads, and the descriptor says what it says."""
+    recorded = exemplars.load_exemplar_set(case.info.path)
+    mend = "register load_exemplar_set(folder), not facts written by hand"
+    require(recorded == case.info, f"a descriptor as in the manifest: {recorded}", f"{case.info}", mend)
+
+
+def content_hash(case: ExemplarSetCase) -> None:
+    """The files are those that the manifest was written for."""
+    recorded, found = exemplars.read_manifest(case.info.path).sha256, exemplars.content_hash(case.info.path)
+    mend = f"undo the change of captions or statistics, or {REBUILD}"
+    require(found == recorded, f"files of the manifest's SHA-256 {recorded}", found, mend)
+
+
+def count(case: ExemplarSetCase) -> None:
+    """A text set counts its captions; an audio set has as many as examples, or none."""
+    lines = len(exemplars.captions(case.info))
+    allowed = {case.info.count} if case.info.modality is Modality.TEXT else {0, case.info.count}
+    require(lines in allowed, f"a caption for each of {case.info.count} examples", f"{lines} captions", REBUILD)
+
+
+def statistics(case: ExemplarSetCase) -> None:
+    """Statistics load; covariances are symmetric and positive semi-definite. An audio set has some."""
+    stored = case.stored()
+    found = stored or case.info.modality is Modality.TEXT
+    require(found, "an audio set has statistics, as it ships without audio", "no .safetensors file", REBUILD)
+    for encoder, gaussian in stored.items():
+        promised = f"a symmetric, positive semi-definite covariance of finite values in {encoder}.safetensors"
+        require_equal(gaussian.covariance.mT, gaussian.covariance, promised, REBUILD)
+        values = torch.linalg.eigvalsh(gaussian.covariance)
+        # A singular covariance of many frames, kept in float32 by its maker, has eigenvalues this far below zero.
+        kept = values[0] >= -1e-6 * values[-1]
+        require(kept, promised, f"an eigenvalue of {float(values[0]):.3g}", REBUILD)
+
+
+def identities(case: ExemplarSetCase) -> None:
+    """Stored statistics are of the installed encoder's dimension and identity."""
+    installed = case.registry.encoders
+    for name, gaussian in case.stored().items():
+        fits = name not in installed or installed[name].dim == gaussian.dim
+        require(fits, f"statistics of the dimension of encoder '{name}'", f"{gaussian.dim}", REBUILD)
+    for info, encoder in case.served():
+        exemplars.reference(case.info, info, encoder)  # refuses statistics of another identity, and names both
+
+
+def captions(case: ExemplarSetCase) -> None:
+    """Every installed text encoder embeds the captions; what is stored for it is what that gives."""
+    stored, texts = case.stored(), exemplars.captions(case.info)
+    for info, encoder in case.served():
+        if not isinstance(encoder, TextEncoder):
+            continue
+        gaussian = _encoded(texts, encoder)
+        require(gaussian.dim == info.dim, f"embeddings of {info.dim} values", f"{gaussian.dim}", "mend the encoder")
+        if info.name in stored:
+            promised = f"statistics of encoder '{info.name}' that are those of the captions"
+            require_equal(stored[info.name].mean, gaussian.mean, promised, REBUILD)
+            require_equal(stored[info.name].covariance, gaussian.covariance, promised, REBUILD)
+
+
+def _encoded(texts: list[str], encoder: TextEncoder) -> Gaussian:
+    size = exemplars.TEXT_BATCH
+    with torch.no_grad():
+        batches = [encoder.encode_text(texts[at : at + size]) for at in range(0, len(texts), size)]
+    return Gaussian.fit(torch.cat(batches))

@@ -1,0 +1,55 @@
+"""What a package as a whole promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from dragon_rewards.testing.require import require
+
+HEAVY = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "transformers",
+    "diffusers",
+    "librosa",
+    "tensorflow",
+    "jax",
+    "onnxruntime",
+)
+LISTING = f"""
+import json, sys
+before = set(sys.modules)
+from dragon_rewards import load_registry
+registry = load_registry()
+heavy = sorted(set({HEAVY!r}) & set(sys.modules) - before)
+print(json.dumps([heavy, [plugin.package for plugin in registry.plugins]]))
+"""
+
+
+def prepare(package: str) -> str:
+    """The package's name is all that these checks need."""
+    return package
+
+
+def registering_builds_nothing(package: str) -> None:
+    """In a new process that loads only this package beside the built-in parts, nothing heavy is imported."""
+    environment = os.environ | {
+        "DRAGON_REWARDS_PLUGINS": package,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    command = [sys.executable, "-c", LISTING]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    require(done.returncode == 0, "a package that loads", done.stderr, "see the traceback above")
+    heavy, packages = json.loads(done.stdout)
+    require(package in packages, "a package that loads in a new process, too", f"only {packages}", "install it")
+    require(
+        not heavy,
+        "registering builds nothing, so that `dragon list` stays fast",
+        f"registering imports {', '.join(heavy)}",
+        "import heavy libraries inside the factory, or in a module that only the factory imports",
+    )

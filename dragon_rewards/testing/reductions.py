@@ -1,0 +1,220 @@
+"""What a reduction promises."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dragon_rewards.metrics import Gaussian
+from dragon_rewards.protocols import Embeddings
+from dragon_rewards.testing.encoders import EncoderCase
+from dragon_rewards.testing.require import require, require_equal, require_texts
+from dragon_rewards.testing.sounds import sounds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_rewards.protocols import Reduction, ReductionInfo
+    from dragon_rewards.registry import Registry
+
+CLIPS, DIM, EXAMPLES = 8, 8, 500
+FEW = 3  # frames, fewer than dimensions
+AWAY = 5  # standard deviations of the exemplars
+
+
+class ReductionCase:
+    """A reduction and what it is tried on: embeddings of its encoder if it is tied to one, otherwise normal draws."""
+
+    def __init__(self, info: ReductionInfo, registry: Registry) -> None:
+        self.info = info
+        self.registry = registry
+
+    @cached_property
+    def reduction(self) -> Reduction:
+        """Built once."""
+        return self.registry.build_reduction(self.info.name)
+
+    @cached_property
+    def encoder(self) -> EncoderCase | None:
+        """The encoder that the reduction is tied to; of several, an installed one."""
+        tied = sorted(self.info.encoders, key=lambda name: (name not in self.registry.encoders, name))
+        return EncoderCase(self.registry.encoder(tied[0]), self.registry) if tied else None
+
+    @cached_property
+    def clips(self) -> Embeddings:
+        """More clips than the reduction needs, with prompts if it wants them."""
+        count = max(CLIPS, self.info.minimum_clips + 2)
+        return Embeddings(self._frames(count, seed=0), self._prompts(count) if self.info.needs_prompts else None)
+
+    @cached_property
+    def reference(self) -> Gaussian | None:
+        """Of other clips of the same kind, if the reduction wants one."""
+        return Gaussian.fit(torch.cat(self._frames(CLIPS, seed=5))) if self.info.needs_reference else None
+
+    @cached_property
+    def values(self) -> Tensor:
+        """Of `clips`."""
+        return self.judge(self.clips)
+
+    def judge(self, clips: Embeddings) -> Tensor:
+        """Raw metric against `reference`."""
+        return self.reduction(clips, self.reference)
+
+    def _frames(self, count: int, seed: int) -> list[Tensor]:
+        if self.encoder:
+            rate = self.encoder.info.sample_rate
+            return [*self.encoder.through_clips(list(sounds(count, rate, self.encoder.seconds, seed)), rate)]
+        generator = torch.Generator().manual_seed(seed)
+        lengths = range(EXAMPLES // CLIPS, EXAMPLES // CLIPS + count)
+        return [torch.randn(frames, DIM, generator=generator) for frames in lengths]
+
+    def _prompts(self, count: int) -> Tensor:
+        if self.encoder:
+            return self.encoder.encode_text([f"a tune on {number} fiddles" for number in range(count)])
+        return torch.randn(count, DIM, generator=torch.Generator().manual_seed(9))
+
+
+prepare = lru_cache(maxsize=1)(ReductionCase)  # the checks of a reduction share its values
+
+
+def select(clips: Embeddings, rows: Sequence[int]) -> Embeddings:
+    """Some clips and their prompts."""
+    prompts = None if clips.prompts is None else clips.prompts[list(rows)]
+    return Embeddings([clips.frames[row] for row in rows], prompts)
+
+
+def facts(case: ReductionCase) -> None:
+    """The descriptor's facts agree with each other."""
+    info = case.info
+    require_texts(info, "summary")
+    counted = type(info.minimum_clips) is int and info.minimum_clips > 0
+    require(counted, "minimum_clips is 1 or more", repr(info.minimum_clips), "correct the ReductionInfo")
+    compared = {"instance": False, "instance-to-distribution": True}.get(info.kind, info.needs_reference)
+    found = f"needs_reference={info.needs_reference} for kind {info.kind}"
+    promised = "a reference for instance-to-distribution, none for instance"
+    require(info.needs_reference == compared, promised, found, "correct the ReductionInfo")
+
+
+def builds(case: ReductionCase) -> None:
+    """The factory makes something to be called."""
+    require(callable(case.reduction), "a factory that returns a reduction", f"{case.reduction!r}", "define __call__")
+
+
+def shape(case: ReductionCase) -> None:
+    """A floating point value per clip, or one of the whole set."""
+    _require_values(case.values, case, len(case.clips.frames))
+
+
+def _require_values(found: object, case: ReductionCase, clips: int) -> None:
+    expected = (clips,) if case.info.kind.per_clip else ()
+    kept = isinstance(found, Tensor) and found.is_floating_point() and found.shape == expected
+    got = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    require(
+        kept, f"a floating point tensor {expected} for kind {case.info.kind}", got, "return it, or correct the kind"
+    )
+
+
+def finite(case: ReductionCase) -> None:
+    """No value is NaN or infinite."""
+    require(case.values.isfinite().all(), "finite values", f"{case.values}", "look for divisions, roots and logarithms")
+
+
+def deterministic(case: ReductionCase) -> None:
+    """The same clips have the same values: again, and by another build."""
+    mend = "seed what is drawn by a constant; load all weights"
+    require_equal(case.judge(case.clips), case.values, "the same value for the same clips", mend)
+    again = case.info.factory()(case.clips, case.reference)
+    require_equal(again, case.values, "the same value by another build", mend)
+
+
+def clip_order(case: ReductionCase) -> None:
+    """Values of clips follow the order of the clips; the value of a set does not depend on it."""
+    rows = list(reversed(range(len(case.clips.frames))))
+    expected = case.values[rows] if case.info.kind.per_clip else case.values
+    promised = "values that follow the clips" if case.info.kind.per_clip else "a value whatever the order of clips"
+    require_equal(case.judge(select(case.clips, rows)), expected, promised, "let no clip's place count")
+
+
+def few_frames(case: ReductionCase) -> None:
+    """Clips of fewer frames than dimensions have finite values."""
+    rows = range(case.info.minimum_clips)
+    few = select(Embeddings([frames[:FEW] for frames in case.clips.frames], case.clips.prompts), rows)
+    _require_values(case.judge(few), case, len(rows))
+    found = case.judge(few)
+    mend = "covariances are singular here: invert none, and clip eigenvalues at 0"
+    require(found.isfinite().all(), f"finite values of clips of {FEW} frames", f"{found}", mend)
+
+
+def minimum_clips(case: ReductionCase) -> None:
+    """As many clips as minimum_clips says are enough."""
+    least = case.info.minimum_clips
+    found = case.judge(select(case.clips, range(least)))
+    _require_values(found, case, least)
+    require(found.isfinite().all(), f"finite values of {least} clip(s)", f"{found}", "raise minimum_clips")
+
+
+def input_unmodified(case: ReductionCase) -> None:
+    """Frames, prompts and reference are not written to."""
+    fresh = ReductionCase(case.info, case.registry)  # an earlier check's call may have written to what it shares
+    given = [*fresh.clips.frames, fresh.clips.prompts]
+    given += [fresh.reference.mean, fresh.reference.covariance] if fresh.reference else []
+    tensors = [tensor for tensor in given if tensor is not None]
+    before = [tensor.clone() for tensor in tensors]
+    fresh.judge(fresh.clips)
+    same = all(map(torch.equal, tensors, before))
+    require(same, "inputs that are left as they were", "the reduction wrote to them", "use no operation in place")
+
+
+def locality(case: ReductionCase) -> None:
+    """A clip's value does not depend on the other clips."""
+    least = case.info.minimum_clips
+    alone = case.judge(select(case.clips, range(least)))
+    mend = "compare a clip with the reference or its prompt only, or declare distribution-to-distribution"
+    require_equal(alone, case.values[:least], f"the value of a clip among others and among {least}", mend)
+
+
+def subsets(case: ReductionCase) -> None:
+    """`subsets`, where there is one, gives what one call per subset gives."""
+    many = getattr(case.reduction, "subsets", None)
+    if many is None:
+        return
+    size, clips = max(4, case.info.minimum_clips), len(case.clips.frames)
+    rows = torch.stack([torch.arange(start, start + size) % clips for start in range(clips)])
+    expected = torch.stack([case.judge(select(case.clips, row)) for row in rows.tolist()])
+    promised = "subsets that have the values of one call each"
+    require_equal(many(case.clips, case.reference)(rows), expected, promised, "mend `subsets`, or leave it out")
+
+
+def reference_matters(case: ReductionCase) -> None:
+    """Another exemplar set gives other values."""
+    given = _given(case.reference)
+    other = Gaussian(given.mean + given.covariance.diagonal().sqrt(), 2 * given.covariance, given.count)
+    changed = not case.reduction(case.clips, other).allclose(case.values)
+    mend = "read the reference, or declare needs_reference=False"
+    require(changed, "values that depend on the exemplars", "the same for other exemplars", mend)
+
+
+def direction(case: ReductionCase) -> None:
+    """Clips that are moved away from the exemplars have lower rewards."""
+    shift = AWAY * _given(case.reference).covariance.diagonal().sqrt().float()
+    moved = case.judge(Embeddings([frames + shift for frames in case.clips.frames], case.clips.prompts))
+    sign = case.info.direction.sign
+    found = f"rewards {sign * case.values} near them, {sign * moved} at {AWAY} deviations"
+    fell = bool((sign * moved < sign * case.values).all())
+    require(fell, "rewards that fall away from the exemplars", found, "exchange Direction.LOWER and Direction.HIGHER")
+
+
+def _given(reference: Gaussian | None) -> Gaussian:
+    require(reference, "a reduction that names needs_reference", "no reference", "correct the ReductionInfo")
+    return reference  # type: ignore[return-value]  # `require` made sure
+
+
+def prompts_matter(case: ReductionCase) -> None:
+    """The prompts of other clips give other values."""
+    prompts = None if case.clips.prompts is None else case.clips.prompts.roll(1, 0)
+    changed = not case.judge(Embeddings(case.clips.frames, prompts)).allclose(case.values)
+    mend = "read the prompts, or declare needs_prompts=False"
+    require(changed, "values that depend on the prompts", "the same for other prompts", mend)

@@ -1,0 +1,37 @@
+"""How a check fails: what was promised, what was found, how to mend it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ROUNDING = 1e-4  # of the largest magnitude: float32 products in another order, through the layers of a large model
+
+
+def require(kept: object, promised: str, found: str, mend: str) -> None:
+    """Raises AssertionError unless the promise is kept."""
+    if not kept:
+        raise AssertionError(f"promised: {promised}\nfound: {found}\nto mend it: {mend}")
+
+
+def require_texts(info: object, *names: str) -> None:
+    """Each attribute is a text that says something."""
+    for name in names:
+        value = getattr(info, name)
+        told = isinstance(value, str) and value.strip()
+        require(told, f"{name} is a text that is not empty", repr(value), "fill it in")
+
+
+def require_equal(found: Tensor, expected: Tensor, promised: str, mend: str) -> None:
+    """Raises AssertionError unless shapes are equal and values within `ROUNDING` of the largest expected."""
+    shapes = f"shapes {tuple(found.shape)} and {tuple(expected.shape)}"
+    require(found.shape == expected.shape, promised, shapes, mend)
+    difference, largest = _largest(found.double() - expected.double()), _largest(expected)
+    report = f"a difference of {difference:.3g} where the largest value is {largest:.3g} (allowed: {ROUNDING:g} of it)"
+    require(difference <= ROUNDING * largest, promised, report, mend)
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.detach().abs().max()) if values.numel() else 0.0
