@@ -25,12 +25,7 @@ def checked_matrix(rows: Tensor, what: str, minimum: int) -> Tensor:
 
 def check_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> None:
     """Refuse clips that are no finite matrices of `dim` columns and at least `minimum` rows; names the clip."""
-    if len(frames) == 0:
-        raise DragonError("there are no clips to judge")
-    names = [f"clip {index}" for index in range(len(frames))]
-    for clip, name in zip(frames, names, strict=True):
-        _check_shape(clip, name, minimum)
-        check_dim(clip.shape[1], dim, name)
+    names = _checked_names(frames, dim, minimum)
     _check_finite(frames, names)
 
 
@@ -38,6 +33,26 @@ def checked_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> list[Tens
     """The frames of every clip in float64; a refusal names the clip by its index."""
     check_clips(frames, dim, minimum)
     return [clip.double() for clip in frames]
+
+
+def pooled_clips(frames: Sequence[Tensor], dim: int) -> Tensor:
+    """All frames of all clips together in float64, (frames, dim); a refusal names the clip by its index."""
+    names = _checked_names(frames, dim, minimum=1)
+    pooled = torch.cat(list(frames)).double()
+    if not _all_finite([pooled]):
+        _check_finite(frames, names)
+    return pooled
+
+
+def _checked_names(frames: Sequence[Tensor], dim: int, minimum: int) -> list[str]:
+    """The names of clips whose shapes are as they should be."""
+    if len(frames) == 0:
+        raise DragonError("there are no clips to judge")
+    names = [f"clip {index}" for index in range(len(frames))]
+    for clip, name in zip(frames, names, strict=True):
+        _check_shape(clip, name, minimum)
+        check_dim(clip.shape[1], dim, name)
+    return names
 
 
 def _check_shape(rows: Tensor, what: str, minimum: int) -> None:
@@ -50,15 +65,19 @@ def _check_shape(rows: Tensor, what: str, minimum: int) -> None:
 
 
 def _check_finite(matrices: Sequence[Tensor], names: Sequence[str]) -> None:
-    """One answer for all, so that a GPU is waited for once."""
-    extremes = [extreme for rows in matrices if len(rows) for extreme in rows.detach().aminmax()]
-    if not extremes or (torch.stack(extremes).double().abs() <= LARGEST).all():
+    if _all_finite(matrices):
         return
     for rows, name in zip(matrices, names, strict=True):
         finite = (rows.detach().double().abs() <= LARGEST).all(dim=1)
         if not finite.all():
             frame = int((~finite).int().argmax())
             raise DragonError(f"{name} has NaN or infinite values, or beyond {LARGEST:g}, first in frame {frame}")
+
+
+def _all_finite(matrices: Sequence[Tensor]) -> bool:
+    """One answer for all, so that a GPU is waited for once."""
+    extremes = [extreme for rows in matrices if len(rows) for extreme in rows.detach().aminmax()]
+    return not extremes or bool((torch.stack(extremes).double().abs() <= LARGEST).all())
 
 
 def check_dim(found: int, expected: int, what: str) -> None:

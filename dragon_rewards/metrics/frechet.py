@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_clips, check_dim, check_rows, checked_clips
+from dragon_rewards.metrics.checks import check_clips, check_dim, check_rows, pooled_clips
 from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, principal_roots
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, eigenvalues, scatter, times_lower
@@ -110,7 +110,7 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
         >>> round(dataset_fad(clips, reference).item(), 6)
         2.0
     """
-    pooled = torch.cat(checked_clips(frames, reference.dim, minimum=1))
+    pooled = pooled_clips(frames, reference.dim)
     _check_total(len(pooled))
     return _fad(pooled.unsqueeze(0), reference)[0]
 
@@ -139,8 +139,7 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
         >>> [round(value, 6) + 0.0 for value in distance(torch.tensor([[0], [1], [2]])).tolist()]
         [0.0, 16.0, 1.0]
     """
-    clips = checked_clips(frames, reference.dim, minimum=1)
-    lengths, pooled = [len(clip) for clip in clips], torch.cat(clips)
+    lengths, pooled = [len(clip) for clip in frames], pooled_clips(frames, reference.dim)
     device, centre = pooled.device, pooled.mean(0)
     centred = pooled - centre
     whitened = times_lower(centred, reference.factor.to(device))

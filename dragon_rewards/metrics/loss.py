@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, checked_clips
+from dragon_rewards.metrics.checks import check_dim, pooled_clips
 from dragon_rewards.metrics.frechet import frechet_distance
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian
 
@@ -90,4 +88,4 @@ def update_population(population: Gaussian, frames: Sequence[Tensor], memory: in
 
 def _fitted(frames: Sequence[Tensor], other: Gaussian) -> Gaussian:
     """The Gaussian of all frames of a batch, of the same dimension as `other`."""
-    return Gaussian.fit(torch.cat(checked_clips(frames, other.dim, minimum=1)))
+    return Gaussian.fit(pooled_clips(frames, other.dim))
