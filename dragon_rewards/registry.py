@@ -38,7 +38,7 @@ GROUP = PluginGroup(
         "register_exemplar_sets": ExemplarSetInfo,
         "register_reductions": ReductionInfo,
     },
-    builtins=("dragon_rewards.builtin",),
+    builtins=("dragon_rewards.builtin", "dragon_rewards.remote.plugin"),
     restrict="DRAGON_REWARDS_PLUGINS",
 )
 

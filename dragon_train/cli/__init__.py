@@ -10,6 +10,8 @@ VERBS = (
     "dragon_rewards.cli.listing",
     "dragon_rewards.cli.plugins",
     "dragon_rewards.cli.score",
+    "dragon_rewards.cli.serve",
+    "dragon_rewards.cli.remote",
     "dragon_rewards.cli.cache",
     "dragon_train.cli.catalogues",
     "dragon_train.cli.sample",

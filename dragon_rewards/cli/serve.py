@@ -1,0 +1,106 @@
+"""`dragon serve`: offer encoders of this environment to others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003  typer evaluates the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dragon_rewards.cli import app
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from fastapi import FastAPI
+
+MEGABYTE = 2**20
+
+
+@app.command()
+def serve(
+    encoders: Annotated[list[str], typer.Option(help="Encoder to serve; may be given several times.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs --token-file.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
+    limit_mb: Annotated[int, typer.Option(min=1, help="Most megabytes of a request.")] = 256,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File of the token that clients must show; default: a new one, printed.")
+    ] = None,
+) -> None:
+    """Serve encoders to other environments and machines, until interrupted."""
+    registry = load_registry()
+    for name in encoders:
+        registry.encoder(name)
+    with _bound(host, port, guarded=token_file is not None) as listener:
+        token = _token(token_file)
+        application = _application(encoders, token, limit_mb)
+        listener.listen()
+        _announce(encoders, f"http://{_address(listener)}", token, token_file)
+        _run(application, listener)
+
+
+def _bound(host: str, port: int, *, guarded: bool) -> socket:
+    """A socket that listens not yet, so that nobody connects while encoders are built."""
+    from ipaddress import ip_address
+    from socket import SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, getaddrinfo, socket
+
+    try:
+        family, kind, protocol, _, address = getaddrinfo(host, port, type=SOCK_STREAM)[0]
+        if not guarded and not ip_address(address[0]).is_loopback:
+            raise ConfigError(f"'{host}' is reached from other machines: give the token that guards it, --token-file")
+        listener = socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"'{host}' is no address of this machine ({error}); correct --host") from error
+    listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}, port {port} ({error}); give another --host or --port") from error
+    return listener
+
+
+def _address(listener: socket) -> str:
+    from ipaddress import ip_address
+    from socket import gethostname
+
+    host, port = listener.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = gethostname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _token(file: Path | None) -> str:
+    from secrets import token_urlsafe
+
+    from dragon_rewards.remote.config import read_token
+
+    return token_urlsafe() if file is None else read_token(f"file:{file}")
+
+
+def _application(encoders: list[str], token: str, limit_mb: int) -> FastAPI:
+    try:
+        from dragon_rewards.remote.server import build_app
+    except ModuleNotFoundError as error:
+        raise DragonError(f"`dragon serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
+    return build_app(load_registry(), encoders, token, limit_mb * MEGABYTE)
+
+
+def _announce(encoders: list[str], url: str, token: str, file: Path | None) -> None:
+    """Say on stderr what clients need; a token that was made here is shown this once."""
+    print(f"serving {', '.join(encoders)}; on the client:", file=sys.stderr)
+    if file is None:
+        print(f"  export DRAGON_TOKEN={token}", file=sys.stderr)
+    where = "--token-env DRAGON_TOKEN" if file is None else f"--token-file {file}"
+    print(f"  dragon remote add {url} {where}", file=sys.stderr, flush=True)
+
+
+def _run(application: FastAPI, listener: socket) -> None:
+    import uvicorn
+
+    uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off")).run(sockets=[listener])

@@ -1,0 +1,253 @@
+"""The encoder of a server, on one connection that is kept open and opened again when it is lost.
+
+`http.client` is enough for one request at a time, and needs no package beside Python's own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+import torch
+
+from dragon_rewards.errors import DragonError, EncoderError
+from dragon_rewards.exemplars import TEXT_BATCH
+from dragon_rewards.protocols import Modality
+from dragon_rewards.remote.config import parse_facts, read_token
+from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.remote.config import Facts, Remote
+
+T = TypeVar("T")
+
+ONCE = (0.0,)
+# Seconds before each try. The second follows at once: a server closes connections that were idle for some seconds.
+TRIES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+CONNECT_TIMEOUT = 5.0  # seconds
+REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
+
+
+class Client:
+    """A connection to a server, open from `connect` on until the client is no longer used.
+
+    Attributes:
+        limit: the most bytes of a body, as the server said when the connection was opened.
+        encoders: what it offered then, by name.
+    """
+
+    limit: int
+    encoders: dict[str, Facts]
+
+    def __init__(
+        self, url: str, token: str, subject: str, tries: Sequence[float] = TRIES, expected: Facts | None = None
+    ) -> None:
+        """`token` refers to one (`read_token`); errors begin with `subject`; `expected` must be offered unchanged."""
+        self._url, self._token, self._subject = url, token, subject
+        self._tries, self._expected = tries, expected
+        self._connection: HTTPConnection | None = None
+        self._lock = RLock()  # threads may share an encoder; a connection carries one request at a time
+
+    def __del__(self) -> None:
+        self._close()
+
+    def connect(self) -> None:
+        """Open the connection, or do nothing if it is open.
+
+        Raises:
+            EncoderError: the server is not there, refuses the token, or no longer offers what is expected.
+            ConfigError: there is no token.
+        """
+        self._persist(lambda: None)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """The reply to a body.
+
+        Raises:
+            EncoderError: the server refuses it, or all tries failed.
+            ConfigError: there is no token.
+        """
+        return self._persist(lambda: self._exchange("POST", path, body))
+
+    def _persist(self, work: Callable[[], T]) -> T:
+        """Do `work` on an open connection, again if it is lost: encoding twice does no harm."""
+        with self._lock:
+            start = time.monotonic()
+            for pause in self._tries:
+                time.sleep(pause)
+                try:
+                    return self._once(work)
+                except (OSError, HTTPException) as error:
+                    lost = error
+            raise EncoderError(
+                f"{self._subject}: {len(self._tries)} tries in {time.monotonic() - start:.0f} s failed, the last with "
+                f"{type(lost).__name__}: {lost}. Start `dragon serve` there again, or correct the URL or the network"
+            ) from lost
+
+    def _once(self, work: Callable[[], T]) -> T:
+        try:
+            if self._connection is None:
+                self._open()
+            return work()
+        except BaseException:
+            self._close()  # or the rest of an interrupted reply would be taken for the beginning of the next
+            raise
+
+    def _open(self) -> None:
+        parts = urlsplit(self._url)
+        connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = connect(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT)
+        self._connection.auto_open = 0  # a new connection may reach another server: only through the checks below
+        self._connection.connect()
+        self._connection.sock.settimeout(REPLY_TIMEOUT)
+        self._read_catalogue(self._exchange("GET", "/encoders"))
+        self._check_identity()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _read_catalogue(self, reply: bytes) -> None:
+        try:
+            catalogue = json.loads(reply)
+            self.limit = int(catalogue["limit"])
+            self.encoders = {facts.name: facts for facts in map(parse_facts, catalogue["encoders"])}
+        except (ValueError, TypeError, KeyError, DragonError) as error:
+            raise EncoderError(
+                f"{self._subject}: this is no `dragon serve`, or one of another version ({type(error).__name__}: "
+                f"{error}); check the URL, and install the same dragon-rewards there and here"
+            ) from error
+
+    def _check_identity(self) -> None:
+        if self._expected is None:
+            return
+        offered = self.encoders.get(self._expected.name)
+        if offered is None or offered.identity != self._expected.identity:
+            now = f"has identity '{offered.identity}'" if offered else "is not served any more"
+            raise EncoderError(
+                f"{self._subject}: was added with identity '{self._expected.identity}' and now {now}; "
+                f"if that is meant, `dragon remote add {self._url}` again"
+            )
+
+    def _exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        if body is not None and len(body) > self.limit:
+            raise EncoderError(
+                f"{self._subject}: one request takes {len(body)} bytes and the server accepts {self.limit}; "
+                "give shorter clips or texts, or start it with a larger --limit-mb"
+            )
+        if self._connection is None:
+            raise HTTPException("the connection is closed")
+        try:
+            self._connection.request(method, path, body, {"Authorization": f"Bearer {read_token(self._token)}"})
+            reply = self._connection.getresponse()
+            content = reply.read()
+        except TimeoutError as error:
+            raise EncoderError(
+                f"{self._subject}: no answer within {REPLY_TIMEOUT:.0f} s; the server is too slow for batches of this "
+                "size, or hangs: start it again"
+            ) from error
+        self._check_status(reply.status, content)
+        return content
+
+    def _check_status(self, status: int, content: bytes) -> None:
+        detail = f"status {status}, {_detail(content)}"
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise HTTPException(detail)
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise EncoderError(f"{self._subject}: {detail}; put the server's token in {self._token}")
+        if status != HTTPStatus.OK:
+            raise EncoderError(f"{self._subject}: {detail}")
+
+
+def _detail(content: bytes) -> str:
+    with suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(content)["detail"])
+    return content[:200].decode(errors="replace")
+
+
+class RemoteEncoder:
+    """An encoder of a server. `identity` is the server's, checked whenever the connection is opened."""
+
+    def __init__(self, client: Client, facts: Facts) -> None:
+        self.identity = facts.identity
+        self._client, self._facts = client, facts
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        """Mono audio (clips, samples) -> frames (clips, frames, dim) on the device of the audio.
+
+        Raises:
+            EncoderError: the audio requires gradients, the server refuses it, or the connection is lost for good.
+        """
+        if audio.requires_grad:
+            raise EncoderError(f"encoder '{self._facts.name}' is remote: no gradient passes; use one installed here")
+        rows = max((self._client.limit - MOST_HEADER) // (4 * max(audio.shape[1], 1)), 1)
+        return torch.cat([self._frames(part) for part in audio.float().split(rows)]).to(audio.device)
+
+    def _frames(self, audio: Tensor) -> Tensor:
+        reply = self._client.post(f"/encode/audio/{self._facts.name}", pack("audio", audio))
+        return self._checked(unpack(reply, "frames", ("clips", "frames", "dim")), len(audio))
+
+    def _checked(self, output: Tensor, count: int) -> Tensor:
+        if len(output) != count or output.shape[-1] != self._facts.dim:
+            got = tuple(output.shape)
+            raise EncoderError(
+                f"encoder '{self._facts.name}' returned {got} for {count} inputs of dim {self._facts.dim}"
+            )
+        return output
+
+
+class RemoteTextEncoder(RemoteEncoder):
+    """A remote encoder with a text tower."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> embeddings (texts, dim) on the CPU.
+
+        Raises:
+            EncoderError: the server refuses them, or the connection is lost for good.
+        """
+        return torch.cat([self._embed(texts[at : at + TEXT_BATCH]) for at in range(0, len(texts), TEXT_BATCH)])
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        reply = self._client.post(f"/encode/text/{self._facts.name}", pack_texts(texts))
+        return self._checked(unpack(reply, "embeddings", ("texts", "dim")), len(texts))
+
+
+def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> RemoteEncoder:
+    """The encoder that `facts` describe, connected.
+
+    Args:
+        remote: its server.
+        facts: what the server said of it when it was added.
+        tries: seconds before each try to reach the server.
+
+    Raises:
+        EncoderError: the server is not there, refuses the token, or serves the encoder under another identity.
+        ConfigError: there is no token.
+    """
+    subject = f"encoder '{remote.prefix}{facts.name}' at {remote.url}"
+    client = Client(remote.url, remote.token, subject, tries, expected=facts)
+    client.connect()
+    return (RemoteTextEncoder if Modality.TEXT in facts.modalities else RemoteEncoder)(client, facts)
+
+
+def offered(url: str, token: str) -> dict[str, Facts]:
+    """The encoders that a server offers now, by name; tried once.
+
+    Raises:
+        EncoderError: the server is not there, or refuses the token.
+        ConfigError: there is no token.
+    """
+    client = Client(url, token, f"the server {url}", ONCE)
+    client.connect()
+    return client.encoders

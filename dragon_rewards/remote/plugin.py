@@ -1,0 +1,21 @@
+"""The encoders of the servers that were added: a plugin of its own, so that what breaks it leaves the others alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon_rewards.hookspecs import hookimpl
+from dragon_rewards.remote.config import load_remotes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.protocols import EncoderInfo
+
+
+@hookimpl
+def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
+    """Every encoder of every server, from the file alone."""
+    for remote in load_remotes():
+        for descriptor in remote.descriptors:
+            register(descriptor)

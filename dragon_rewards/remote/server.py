@@ -1,0 +1,167 @@
+"""Serves encoders over HTTP: who may ask, how much at once, and one encode at a time for each encoder.
+
+    GET  /encoders              {"limit": bytes, "encoders": [facts]}
+    POST /encode/audio/NAME     safetensors "audio" (clips, samples) -> safetensors "frames" (clips, frames, dim)
+    POST /encode/text/NAME      JSON list of texts -> safetensors "embeddings" (texts, dim)
+
+Statuses: 400 malformed body, 401 wrong token, 404 not served, 413 too large, 422 refused by the encoder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from starlette.requests import ClientDisconnect
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.protocols import TextEncoder
+from dragon_rewards.remote.config import Facts
+from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor
+
+    from dragon_rewards.plugins import PluginRecord
+    from dragon_rewards.protocols import Encoder, EncoderInfo
+    from dragon_rewards.registry import Registry
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1)
+
+
+@dataclass(frozen=True)
+class Served:
+    """An encoder and the thread in which it works: one encode at a time, while the event loop goes on answering."""
+
+    info: EncoderInfo
+    encoder: Encoder
+    owner: PluginRecord
+    thread: ThreadPoolExecutor = field(default_factory=_one_thread)
+
+    @property
+    def facts(self) -> Facts:
+        """What clients keep of it."""
+        return Facts(
+            name=self.info.name,
+            modalities=tuple(sorted(self.info.modalities)),
+            dim=self.info.dim,
+            sample_rate=self.info.sample_rate,
+            licence=self.info.licence,
+            summary=self.info.summary,
+            identity=self.encoder.identity,
+            package=self.owner.package,
+            version=self.owner.version,
+        )
+
+    def audio(self, body: bytes) -> bytes:
+        """A body of audio -> a body of frames; raises WireError, and what the encoder raises."""
+        audio = unpack(body, "audio", ("clips", "samples"))
+        if not audio.numel():
+            raise WireError(f"the body holds audio {tuple(audio.shape)}; send at least one sample")
+        return pack("frames", _without_gradients(self.encoder.encode_audio, audio))
+
+    def text(self, body: bytes) -> bytes:
+        """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
+        if not isinstance(self.encoder, TextEncoder):
+            raise DragonError(f"encoder '{self.info.name}' embeds no text")
+        return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
+
+    async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
+        """What `work` makes of a body, in the encoder's thread."""
+        try:
+            content = await asyncio.get_running_loop().run_in_executor(self.thread, work, body)
+        except WireError as error:
+            raise HTTPException(400, str(error)) from error
+        # torch raises RuntimeError where a clip is shorter than a frame, or memory ends: no retry would help.
+        except (DragonError, RuntimeError) as error:
+            raise HTTPException(422, str(error)) from error
+        return Response(content, media_type="application/octet-stream")
+
+
+def _without_gradients(encode: Callable[[Any], Tensor], batch: Any) -> Tensor:
+    with torch.no_grad():  # holds for one thread only
+        return encode(batch)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The requests that are answered.
+
+    Attributes:
+        served: encoders by name.
+        token: what a client must show.
+        limit: the most bytes of a body.
+    """
+
+    served: dict[str, Served]
+    token: str
+    limit: int
+
+    async def authorise(self, authorization: Annotated[str, Header()] = "") -> None:
+        """Refuse requests without the token, before their body is read."""
+        if not compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
+            raise HTTPException(401, "wrong or missing token", {"WWW-Authenticate": "Bearer"})
+
+    async def catalogue(self) -> dict[str, Any]:
+        """The encoders that are served, and the limit of a body."""
+        return {"limit": self.limit, "encoders": [asdict(served.facts) for served in self.served.values()]}
+
+    async def audio(self, name: str, request: Request) -> Response:
+        """Encode audio."""
+        served = self._find(name)
+        return await served.answer(served.audio, await self._body(request))
+
+    async def text(self, name: str, request: Request) -> Response:
+        """Encode texts."""
+        served = self._find(name)
+        return await served.answer(served.text, await self._body(request))
+
+    def _find(self, name: str) -> Served:
+        if name not in self.served:
+            raise HTTPException(404, f"encoder '{name}' is not served here, only {', '.join(self.served)}")
+        return self.served[name]
+
+    async def _body(self, request: Request) -> bytes:
+        """The body, counted as it comes: what a client declares of its length is not relied on."""
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > self.limit:
+                    raise HTTPException(413, f"the body is larger than {self.limit} bytes; see --limit-mb")
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the connection ended before the body") from error
+        return bytes(body)
+
+
+def build_app(registry: Registry, names: Iterable[str], token: str, limit: int) -> FastAPI:
+    """The application that serves these encoders, which are built now.
+
+    Args:
+        registry: where they are registered.
+        names: of the encoders.
+        token: what clients must show.
+        limit: the most bytes of a body.
+
+    Raises:
+        DragonError: an encoder is unknown or could not be built.
+    """
+    owners = {name: registry.owners["register_encoders", registry.encoder(name).name] for name in names}
+    served = {
+        name: Served(registry.encoder(name), registry.build_encoder(name), owner) for name, owner in owners.items()
+    }
+    service = Service(served, token, limit)
+    app = FastAPI(openapi_url=None, dependencies=[Depends(service.authorise)])
+    app.add_api_route("/encoders", service.catalogue)
+    app.add_api_route("/encode/audio/{name}", service.audio, methods=["POST"])
+    app.add_api_route("/encode/text/{name}", service.text, methods=["POST"])
+    return app
