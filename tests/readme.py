@@ -160,6 +160,11 @@ def _figure(key: str, value: object) -> str:
     return f"{key.replace('_', ' ')} {shown}"
 
 
+def cost() -> str:
+    """The table that reports/benchmarks/growth.py wrote."""
+    return (ROOT / "reports" / "benchmarks" / "growth.md").read_text(encoding="utf-8").strip()
+
+
 def results() -> str:
     """Win rates of the committed benchmark runs."""
     tables = [(preset, ROOT / "reports" / f"bench-{preset}" / "win_rates.csv") for preset in ("quick", "full")]
@@ -180,6 +185,7 @@ MAKERS = {
     "objectives": objectives,
     "dragon20": dragon20,
     "embedded": embedded,
+    "cost": cost,
     "results": results,
 }
 
