@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
+from collections import defaultdict
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import partial
 from importlib import import_module, metadata
+from pathlib import Path
+from time import perf_counter
+from traceback import TracebackException
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pluggy import PluginManager
@@ -17,11 +21,12 @@ from pluggy import PluginManager
 from dragon_rewards.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import ModuleType
 
 DISTRIBUTION = "dragon-rewards"
 FAMILY = "dragon_"  # what the names of all entry-point groups of this project begin with
+ENTRY_POINTS = "entry_points.txt"
 
 
 class Descriptor(Protocol):
@@ -61,7 +66,8 @@ class PluginRecord:
     version: str
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.package} {self.version})"
+        package = f"{self.package} {self.version}".strip()  # a plugin that is not installed has no version
+        return f"{self.name} ({package})"
 
 
 class Stage(StrEnum):
@@ -85,8 +91,7 @@ class PluginFailure:
     traceback: str
 
     def __str__(self) -> str:
-        package = f"{self.package} {self.version}".strip()  # a plugin that is not installed has no version
-        return f"{self.plugin} ({package}), {self.stage}: {self.reason}"
+        return f"{PluginRecord(self.plugin, self.package, self.version)}, {self.stage}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -106,12 +111,18 @@ class Loaded:
     failures: tuple[PluginFailure, ...]
 
 
+# Seconds that each plugin took in this process. Records are kept with results and would differ between runs.
+LOAD_SECONDS: defaultdict[PluginRecord, float] = defaultdict(float)
+
+
 @dataclass(frozen=True)
 class _Source:
-    """A plugin that has not been imported yet."""
+    """A plugin that has not been imported yet; `group` is None where nothing says what it would have registered."""
 
     record: PluginRecord
     load: Callable[[], object]
+    group: str | None
+    stage: Stage = Stage.IMPORT
 
 
 def load_plugins(group: PluginGroup) -> Loaded:
@@ -121,42 +132,81 @@ def load_plugins(group: PluginGroup) -> Loaded:
     """
     loader = _Loader(group)
     with redirect_stdout(sys.stderr):
-        for source in [*_builtin(group), *_installed(group, loader)]:
+        for source in [*_builtin(group), *_installed(group)]:
             loader.add(source)
     return Loaded(loader.descriptors, loader.owners, tuple(loader.plugins), tuple(loader.failures))
 
 
 def _builtin(group: PluginGroup) -> list[_Source]:
     version = metadata.version(DISTRIBUTION)
-    return [_Source(PluginRecord(name, DISTRIBUTION, version), partial(import_module, name)) for name in group.builtins]
+    return [
+        _Source(PluginRecord(name, DISTRIBUTION, version), partial(import_module, name), group.project)
+        for name in group.builtins
+    ]
 
 
-def _installed(group: PluginGroup, loader: _Loader) -> list[_Source]:
-    found = [_source(entry) for entry in metadata.entry_points(group=group.project)]
-    found.sort(key=lambda source: (source.record.package, source.record.name))
+def _installed(group: PluginGroup) -> list[_Source]:
     allowed = os.environ.get(group.restrict)
-    if allowed is None:
-        return found
-    return _restricted(found, set(map(str.strip, allowed.split(","))) - {""}, group.restrict, loader)
+    found = _found(group.project if allowed is None else FAMILY)
+    if allowed is not None:
+        found = _restricted(found, set(map(str.strip, allowed.split(","))) - {""}, group.restrict)
+    return [source for source in found if source.group in (group.project, None)]
 
 
-def _source(entry: metadata.EntryPoint) -> _Source:
-    package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown package", "unknown version")
-    return _Source(PluginRecord(entry.name, package, version), entry.load)
+def _found(groups: str) -> list[_Source]:
+    """The plugins in groups whose names begin so, by package; of a package's copies the first on `sys.path` counts."""
+    packages: dict[str, list[_Source]] = {}
+    for distribution in metadata.distributions():
+        sources = _sources(distribution, groups)
+        if sources:
+            packages.setdefault(sources[0].record.package, sources)
+    found = [source for sources in packages.values() for source in sources]
+    return sorted(found, key=lambda source: (source.record.package, source.record.name))
 
 
-def _restricted(found: list[_Source], allowed: set[str], variable: str, loader: _Loader) -> list[_Source]:
-    for name in sorted(allowed - _installed_names()):
-        reason = f"{variable} names it, but no plugin or package of this name is installed"
-        loader.failures.append(PluginFailure(name, "not installed", "", Stage.FIND, reason, ""))
-    return [source for source in found if {source.record.name, source.record.package} & allowed]
+def _sources(distribution: metadata.Distribution, groups: str) -> list[_Source]:
+    """The plugins of a package; a single one that fails, if the package's metadata cannot be read."""
+    package, version = str(getattr(distribution, "_path", "unknown package")), ""  # its folder: no name yet
+    try:
+        if f"[{groups}" not in (distribution.read_text(ENTRY_POINTS) or ""):
+            return []  # nearly all packages: nothing of them is parsed
+        package, version = _identity(distribution.metadata)
+        entries = [entry for entry in distribution.entry_points if entry.group.startswith(groups)]
+    except Exception as error:  # noqa: BLE001  a broken file may raise anything, and must not hide other packages
+        reason = f"its metadata cannot be read ({error}): install it again"
+        return [_failing(PluginRecord(Path(package).name, package, version), reason)]
+    return [
+        _Source(PluginRecord(entry.name, package, version), partial(_load, entry), entry.group) for entry in entries
+    ]
 
 
-def _installed_names() -> set[str]:
-    """Plugins and packages of every group of this project: one variable may restrict several groups."""
-    entries = [entry for found in metadata.distributions() for entry in found.entry_points]
-    records = [_source(entry).record for entry in entries if entry.group.startswith(FAMILY)]
-    return {name for record in records for name in (record.name, record.package)}
+def _identity(head: metadata.PackageMetadata) -> tuple[str, str]:
+    """Package and version of METADATA that is parsed once: `name` and `version` of a distribution parse it anew."""
+    if "Name" not in head or "Version" not in head:
+        raise ValueError("METADATA names no package and version")
+    return head["Name"], head["Version"]
+
+
+def _load(entry: metadata.EntryPoint) -> object:
+    if not entry.pattern.match(entry.value):
+        raise ValueError(f"its entry point '{entry.name} = {entry.value}' names neither module nor module:attribute")
+    return entry.load()
+
+
+def _failing(record: PluginRecord, reason: str) -> _Source:
+    def load() -> object:
+        raise LookupError(reason)
+
+    return _Source(record, load, None, Stage.FIND)
+
+
+def _restricted(found: list[_Source], allowed: set[str], variable: str) -> list[_Source]:
+    """Those that are allowed by name or package; one variable may name plugins of several groups."""
+    names = [{source.record.name, source.record.package} for source in found]
+    reason = f"{variable} names it, but no plugin or package of this name is installed"
+    missing = sorted(allowed.difference(*names))
+    chosen = [source for source, known in zip(found, names, strict=True) if known & allowed]
+    return [*(_failing(PluginRecord(name, "not installed", ""), reason) for name in missing), *chosen]
 
 
 @dataclass
@@ -177,20 +227,30 @@ class _Loader:
 
     def add(self, source: _Source) -> None:
         """Take all that the plugin registers, or record why nothing of it was taken."""
+        started = perf_counter()
         try:
             staged = self._staged(source)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  a plugin may raise anything; panics of Rust are no Exception
             self._refuse(source.record, error)
         else:
             self._take(source.record, staged)
+        LOAD_SECONDS[source.record] += perf_counter() - started
 
     def _staged(self, source: _Source) -> list[tuple[str, Descriptor]]:
-        self.stage = Stage.IMPORT
+        """What the plugin registers; it is alone in the manager meanwhile, so no other's hooks are checked or run."""
+        self.stage = source.stage
         plugin = source.load()
         self.stage = Stage.HOOKS
-        self._check_hooks(plugin, str(source.record))
-        self.stage = Stage.REGISTRATION
-        return self._registrations(plugin)
+        name = str(source.record)
+        try:
+            self._check_hooks(plugin, name)
+            self.stage = Stage.REGISTRATION
+            return self._registrations()
+        finally:
+            if self.manager.has_plugin(name):
+                self.manager.unregister(name=name)
 
     def _check_hooks(self, plugin: object, name: str) -> None:
         if plugin is None:
@@ -201,12 +261,10 @@ class _Loader:
             hooks = " or ".join(self.group.descriptors)
             raise TypeError(f"it implements no hook; mark {hooks} with @{self.group.project}.hookimpl")
 
-    def _registrations(self, plugin: object) -> list[tuple[str, Descriptor]]:
+    def _registrations(self) -> list[tuple[str, Descriptor]]:
         staged: list[tuple[str, Descriptor]] = []
-        others = self.manager.get_plugins() - {plugin}
         for hook in self.group.descriptors:
-            call = self.manager.subset_hook_caller(hook, others)
-            call(register=partial(self._stage, staged, hook))
+            getattr(self.manager.hook, hook)(register=partial(self._stage, staged, hook))
         return staged
 
     def _stage(self, staged: list[tuple[str, Descriptor]], hook: str, descriptor: Descriptor) -> None:
@@ -214,6 +272,7 @@ class _Loader:
         expected = self.group.descriptors[hook]
         if not isinstance(descriptor, expected):
             raise TypeError(f"{hook} takes {expected.__name__}, not {type(descriptor).__name__}: {descriptor!r}")
+        _check_fields(descriptor, expected)
         check_name(descriptor.name)
         if descriptor.name in self.descriptors[hook]:
             owner = self.owners[hook, descriptor.name]
@@ -229,8 +288,27 @@ class _Loader:
             self.owners[hook, descriptor.name] = record
 
     def _refuse(self, record: PluginRecord, error: BaseException) -> None:
-        if self.manager.has_plugin(str(record)):
-            self.manager.unregister(name=str(record))  # or its misspelt hook would be held against the next plugin
-        reason = f"{type(error).__name__}: {error}"
-        trace = "".join(traceback.format_exception(error))
+        summary = TracebackException.from_exception(error)  # its text is safe where the error's own raises
+        reason = f"{type(error).__name__}: {summary}"
+        trace = "".join(summary.format())
         self.failures.append(PluginFailure(record.name, record.package, record.version, self.stage, reason, trace))
+
+
+FIELD_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "frozenset": frozenset,
+    "Path": Path,
+    "Callable": Callable,
+}
+
+
+def _check_fields(descriptor: Any, kind: type[Any]) -> None:
+    """Refuse values of wrong types, over which lists of all descriptors would stumble."""
+    home = vars(sys.modules[kind.__module__])
+    for entry in fields(kind):
+        name = str(entry.type).partition("[")[0]  # annotations are strings; what is in brackets is not checked
+        value, expected = getattr(descriptor, entry.name), FIELD_TYPES.get(name, home.get(name, object))
+        if not isinstance(value, expected):
+            raise TypeError(f"{entry.name} of '{descriptor.name}' must be a {name}, not {value!r}")

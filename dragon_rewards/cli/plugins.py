@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dragon_rewards.plugins import PluginFailure, PluginRecord
+
+
+SLOW = 0.5  # seconds: more than all built-in parts take, even on a busy machine
 
 
 class Source(Protocol):
@@ -49,11 +53,22 @@ def show_plugins(
     plugins = [plugin for source in SOURCES for plugin in source().plugins]
     failures = all_failures()
     if as_json:
-        print(json.dumps({"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures))}, indent=2))
+        seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
+        shown = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
+        print(json.dumps(shown, indent=2))
     else:
-        print_rows([asdict(plugin) for plugin in plugins], as_json=False)
+        rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
+        print_rows(rows, as_json=False)
+        _print_slow()
         _print_failures(failures, traceback=traceback)
     raise typer.Exit(1 if failures else 0)
+
+
+def _print_slow() -> None:
+    """Name those, loaded or failed, for which every command that needs plugins waits."""
+    for plugin, seconds in LOAD_SECONDS.items():
+        if seconds >= SLOW:
+            print(f"SLOW {plugin}: {seconds:.1f} s to load; import heavy libraries in its factories instead")
 
 
 def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:

@@ -1,0 +1,1 @@
+"""Tests of the registry with packages that pip installed."""
