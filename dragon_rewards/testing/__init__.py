@@ -15,15 +15,14 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dragon_rewards.protocols import Modality, RewardKind
+from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dragon_rewards.protocols import EncoderInfo, ReductionInfo
     from dragon_rewards.registry import Registry
 
 PACKAGE = ("registering builds nothing",)
@@ -128,40 +127,46 @@ def checks(package: str, registry: Registry | None = None) -> list[Check]:
 def _checks_of_parts(package: str, registry: Registry) -> Iterator[Check]:
     owned = [(hook, name) for (hook, name), owner in registry.owners.items() if _same(owner.package, package)]
     if owned:
-        yield from _family("package", package, PACKAGE, registry.owners[owned[0]].package)
+        distribution = registry.owners[owned[0]].package
+        yield from _family("package", distribution, PACKAGE, registry)
     for hook, name in owned:
-        if hook == "register_encoders":
-            encoder = registry.encoders[name]
-            yield from _family("encoder", name, _of_encoder(encoder), encoder, registry)
-        elif hook == "register_exemplar_sets":
-            exemplar_set = registry.exemplar_sets[name]
-            names = EXEMPLAR_SET + (TEXT_SET if exemplar_set.modality is Modality.TEXT else ())
-            yield from _family("exemplar set", name, names, exemplar_set, registry)
-        else:
-            reduction = registry.reductions[name]
-            yield from _family("reduction", name, _of_reduction(reduction), reduction, registry)
+        family, names = FAMILIES[hook]
+        yield from _family(family, name, names(registry, name), registry)
 
 
-def _of_encoder(info: EncoderInfo) -> tuple[str, ...]:
-    return ENCODER + (TEXT_TOWER if Modality.TEXT in info.modalities else ())
+def _of_encoder(registry: Registry, name: str) -> tuple[str, ...]:
+    return ENCODER + (TEXT_TOWER if Modality.TEXT in registry.encoders[name].modalities else ())
 
 
-def _of_reduction(info: ReductionInfo) -> tuple[str, ...]:
-    whole = info.kind is RewardKind.DISTRIBUTION_TO_DISTRIBUTION
-    conditional = (WHOLE_SET if whole else PER_CLIP, REFERENCE * info.needs_reference, PROMPTS * info.needs_prompts)
-    return sum(conditional, REDUCTION)
+def _of_exemplar_set(registry: Registry, name: str) -> tuple[str, ...]:
+    return EXEMPLAR_SET + (TEXT_SET if registry.exemplar_sets[name].modality is Modality.TEXT else ())
 
 
-def _family(family: str, part: str, names: tuple[str, ...], *subject: object) -> Iterator[Check]:
+def _of_reduction(registry: Registry, name: str) -> tuple[str, ...]:
+    info = registry.reductions[name]
+    own = PER_CLIP if info.kind.per_clip else WHOLE_SET
+    return REDUCTION + own + REFERENCE * bool(info.needs_reference) + PROMPTS * bool(info.needs_prompts)
+
+
+FAMILIES: dict[str, tuple[str, Callable[[Registry, str], tuple[str, ...]]]] = {
+    "register_encoders": ("encoder", _of_encoder),
+    "register_exemplar_sets": ("exemplar set", _of_exemplar_set),
+    "register_reductions": ("reduction", _of_reduction),
+}
+
+
+def _family(family: str, part: str, names: tuple[str, ...], registry: Registry) -> Iterator[Check]:
     """The checks `names` of a part; each is the function of this name in the module of the part's family."""
+    module = f"{__name__}.{family.replace(' ', '_')}s"
     for name in names:
-        yield Check(name, f"{family} {part}", partial(_run, f"{family}s".replace(" ", "_"), name, *subject))
+        yield Check(name, f"{family} {part}", partial(_run, module, name, part, registry))
 
 
-def _run(module: str, name: str, *subject: Any) -> None:
-    family = import_module(f"{__name__}.{module}")
+def _run(module: str, name: str, part: str, registry: Registry) -> None:
+    family = import_module(module)
+    check = getattr(family, re.sub(r"\W", "_", name))
     try:
-        getattr(family, re.sub(r"\W", "_", name))(family.prepare(*subject))
+        check(family.prepare(part, registry))
     except AssertionError:
         raise
     except Exception as error:

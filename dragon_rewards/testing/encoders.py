@@ -17,7 +17,7 @@ from dragon_rewards.testing.sounds import melody, sounds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dragon_rewards.protocols import Encoder, EncoderInfo
+    from dragon_rewards.protocols import Encoder
     from dragon_rewards.registry import Registry
 
 DURATIONS = (2, 12)  # seconds; the longer one for encoders that are deaf to the shorter
@@ -29,8 +29,8 @@ TEXTS = ("jig", "a slow hymn played on organ", "a fast jig on the fiddle, record
 class EncoderCase:
     """An encoder and what its checks share; everything is made when a check asks for it."""
 
-    def __init__(self, info: EncoderInfo, registry: Registry) -> None:
-        self.info = info
+    def __init__(self, name: str, registry: Registry) -> None:
+        self.info = registry.encoder(name)
         self.registry = registry
 
     @cached_property

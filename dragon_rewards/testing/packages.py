@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 from dragon_rewards.testing.require import require
+
+if TYPE_CHECKING:
+    from dragon_rewards.registry import Registry
 
 HEAVY = (
     "torch",
@@ -31,8 +35,8 @@ print(json.dumps([heavy, [plugin.package for plugin in registry.plugins]]))
 """
 
 
-def prepare(package: str) -> str:
-    """The package's name is all that these checks need."""
+def prepare(package: str, registry: Registry) -> str:  # noqa: ARG001  as of other families
+    """The package's name is all that its checks need."""
     return package
 
 

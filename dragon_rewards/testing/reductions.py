@@ -17,7 +17,7 @@ from dragon_rewards.testing.sounds import sounds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dragon_rewards.protocols import Reduction, ReductionInfo
+    from dragon_rewards.protocols import Reduction
     from dragon_rewards.registry import Registry
 
 CLIPS, DIM, EXAMPLES = 8, 8, 500
@@ -28,8 +28,8 @@ AWAY = 5  # standard deviations of the exemplars
 class ReductionCase:
     """A reduction and what it is tried on: embeddings of its encoder if it is tied to one, otherwise normal draws."""
 
-    def __init__(self, info: ReductionInfo, registry: Registry) -> None:
-        self.info = info
+    def __init__(self, name: str, registry: Registry) -> None:
+        self.info = registry.reduction(name)
         self.registry = registry
 
     @cached_property
@@ -41,7 +41,7 @@ class ReductionCase:
     def encoder(self) -> EncoderCase | None:
         """The encoder that the reduction is tied to; of several, an installed one."""
         tied = sorted(self.info.encoders, key=lambda name: (name not in self.registry.encoders, name))
-        return EncoderCase(self.registry.encoder(tied[0]), self.registry) if tied else None
+        return EncoderCase(tied[0], self.registry) if tied else None
 
     @cached_property
     def clips(self) -> Embeddings:
@@ -158,7 +158,7 @@ def minimum_clips(case: ReductionCase) -> None:
 
 def input_unmodified(case: ReductionCase) -> None:
     """Frames, prompts and reference are not written to."""
-    fresh = ReductionCase(case.info, case.registry)  # an earlier check's call may have written to what it shares
+    fresh = ReductionCase(case.info.name, case.registry)  # an earlier check's call may have written to what it shares
     given = [*fresh.clips.frames, fresh.clips.prompts]
     given += [fresh.reference.mean, fresh.reference.covariance] if fresh.reference else []
     tensors = [tensor for tensor in given if tensor is not None]
