@@ -23,10 +23,11 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
+from io import BytesIO
 from itertools import chain
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dragon_rewards.errors import ConfigError
 
@@ -42,6 +43,7 @@ LIBRARIES = ("soxr", "torch", "transformers")  # resample and compute; their cha
 ENTRY, PART = re.compile(r"[0-9a-f]{64}\.safetensors"), ".part"
 HEX = "[0-9a-f]"
 HOUR = 3600
+MALFORMED = (ValueError, LookupError, TypeError, struct.error)  # what reading a broken header raises
 LONGEST_HEADER = 2**20  # bytes; an entry's is below 1 kB, and what a broken file claims may be anything
 
 log = logging.getLogger(__name__)
@@ -86,13 +88,11 @@ class Entry:
 
     @property
     def encoder(self) -> str | None:
-        """The encoder that made it; None if the file is broken. Read without safetensors, which imports numpy."""
+        """The encoder that made it; None if the file is broken."""
         try:
             with self.path.open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(min(length, LONGEST_HEADER)))
-            return str(header["__metadata__"]["encoder"])
-        except (OSError, ValueError, LookupError, TypeError, struct.error):
+                return str(_facts(file)["encoder"])
+        except (OSError, *MALFORMED):
             return None
 
 
@@ -265,16 +265,24 @@ def _stat(path: Path) -> Iterator[Entry]:
 
 def _read(path: Path) -> Tensor | None:
     """The frames in a file; None if it is broken."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     try:
-        with safe_open(path, framework="pt") as file:
-            frames: Tensor = file.get_tensor("frames").clone()  # aligned as frames that were encoded are: equal sums
-            return frames if file.metadata()["sha256"] == _checksum(frames) else None
+        content = path.read_bytes()  # at once: safe_open opens a path twice, and it may be removed in between
+        frames = load(content)["frames"].clone()  # aligned as frames that an encoder made are, so that sums round alike
+        return frames if _facts(BytesIO(content))["sha256"] == _checksum(frames) else None
     except FileNotFoundError:
         raise
-    except (OSError, SafetensorError, LookupError, TypeError):
+    except (OSError, SafetensorError, *MALFORMED):
         return None
+
+
+def _facts(file: BinaryIO) -> dict[str, Any]:
+    """The metadata of a safetensors file, read without the library, which imports numpy."""
+    (length,) = struct.unpack("<Q", file.read(8))
+    facts: dict[str, Any] = json.loads(file.read(min(length, LONGEST_HEADER)))["__metadata__"]
+    return facts
 
 
 def _write(path: Path, frames: Tensor, maker: Maker) -> int:
