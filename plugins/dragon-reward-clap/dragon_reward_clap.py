@@ -41,7 +41,7 @@ REPOSITORIES = {
 
 
 class LogMel:
-    """The features of ClapFeatureExtractor without fusion, in torch: the same to 1e-4 dB, and differentiable.
+    """The features of ClapFeatureExtractor without fusion, in torch: the same to 2e-5 dB, and differentiable.
 
     They are computed in float64, as there: float32 loses what lies 100 dB below a loud tone.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTok
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOWERS = {
+TOWERS: dict[str, Any] = {
     "text_config": {
         "vocab_size": 64,
         "hidden_size": 32,

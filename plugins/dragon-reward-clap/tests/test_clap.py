@@ -40,28 +40,29 @@ def sounds(samples: int) -> Tensor:
 
 def original_features(folder: Path, audio: Tensor) -> Tensor:
     extractor = ClapFeatureExtractor.from_pretrained(folder)
-    features = extractor(list(audio.numpy()), sampling_rate=RATE, return_tensors="pt")
-    return features["input_features"]
+    features: Tensor = extractor(list(audio.numpy()), sampling_rate=RATE, return_tensors="pt")["input_features"]
+    return features
 
 
 def original_frames(folder: Path, audio: Tensor) -> Tensor:
     model = ClapModel.from_pretrained(folder).eval()
     with torch.no_grad():
-        return model.get_audio_features(original_features(folder, audio)).pooler_output
+        frames: Tensor = model.get_audio_features(original_features(folder, audio)).pooler_output
+    return frames
 
 
 @pytest.mark.parametrize("samples", [1, 100, 5 * RATE, 7 * RATE + 1, WINDOW - 1, WINDOW])
 def test_the_front_end_is_the_feature_extractors(encoder: Clap, weights: Path, samples: int) -> None:
     audio = sounds(samples)
     features = encoder.log_mel(encoder.windows(audio)[:, 0])
-    assert (features - original_features(weights / "clap-music", audio)).abs().max() < 1e-4  # dB
+    assert (features - original_features(weights / "clap-music", audio)).abs().max() <= 2e-5  # dB
 
 
 def test_frames_are_those_of_clap_model(encoder: Clap, weights: Path) -> None:
     audio = sounds(3 * RATE)
     frames = encoder.encode_audio(audio)
     assert frames.shape == (6, 1, 512)
-    torch.testing.assert_close(frames[:, 0], original_frames(weights / "clap-music", audio), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames[:, 0], original_frames(weights / "clap-music", audio), atol=1e-6, rtol=0)
     torch.testing.assert_close(frames.norm(dim=-1), torch.ones(6, 1))
 
 
@@ -71,7 +72,7 @@ def test_windows_slide_by_a_second_to_the_end_of_the_clip(encoder: Clap, weights
     filled = torch.nn.functional.pad(clip[0], (0, WINDOW))
     windows = torch.stack([filled[start : start + WINDOW] for start in starts])
     frames = encoder.encode_audio(clip)
-    torch.testing.assert_close(frames[0], original_frames(weights / "clap-music", windows), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames[0], original_frames(weights / "clap-music", windows), atol=1e-6, rtol=0)
 
 
 def test_windows_of_many_clips_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_windows_of_many_clips_keep_their_order(monkeypatch: pytest.MonkeyPatch)
     encoder, audio = load_encoder("clap-music"), sounds(WINDOW)[:3]
     frames = encoder.encode_audio(audio)
     assert frames.shape == (3, 20, 512)
-    assert 3 * 20 > BATCH
+    assert len(frames.flatten(0, 1)) > BATCH
     torch.testing.assert_close(frames, torch.cat([encoder.encode_audio(clip[None]) for clip in audio]))
 
 

@@ -31,9 +31,9 @@ MODELS: dict[str, dict[str, Any]] = {
 def random_model(name: str) -> EncodecModel:
     """A model of the released one's kind, with random codebooks too."""
     torch.manual_seed(0)
-    model = EncodecModel(EncodecConfig(**MODELS[name])).eval()
+    model: EncodecModel = EncodecModel(EncodecConfig(**MODELS[name])).eval()
     for layer in model.quantizer.layers:
-        layer.codebook.embed.normal_()
+        torch.nn.init.normal_(layer.get_submodule("codebook").get_buffer("embed"))
     return model
 
 

@@ -47,7 +47,8 @@ def released_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def model() -> HubertModel:
     torch.manual_seed(0)
-    return HubertModel(HubertConfig(**SMALL)).eval()
+    built: HubertModel = HubertModel(HubertConfig(**SMALL)).eval()
+    return built
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -133,7 +133,7 @@ def test_pickled_code_does_not_run(weights: Path, tmp_path: Path, monkeypatch: p
     path = changed(weights, tmp_path, monkeypatch, "config.json") / "pytorch_model.bin"
     torch.save({"encoder.layer_norm.weight": Intruder()}, path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(pickle.UnpicklingError, match="[Ww]eights"):
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         load_encoder(1)
     assert not (tmp_path / "intruded").exists()
 
