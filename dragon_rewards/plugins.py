@@ -46,7 +46,8 @@ class PluginGroup:
         project: the name of the entry-point group and of the pluggy markers.
         hookspecs: the module that declares the hooks.
         descriptors: hook name -> type of descriptor it takes.
-        builtins: modules of built-in plugins.
+        builtins: modules of built-in plugins, which load first.
+        fallbacks: those that load last, so that what is installed takes its names before them.
         restrict: the environment variable that lists the only plugins or packages to load, separated by commas.
     """
 
@@ -55,6 +56,7 @@ class PluginGroup:
     descriptors: Mapping[str, type[Descriptor]]
     builtins: tuple[str, ...]
     restrict: str
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,22 +128,22 @@ class _Source:
 
 
 def load_plugins(group: PluginGroup) -> Loaded:
-    """Load built-in, then installed plugins, in the order of their packages' names.
+    """Load built-in plugins, then installed ones in the order of their packages' names, then the fallbacks.
 
     Plugins that print while they load write to stderr, so that stdout stays fit for a machine to read.
     """
     loader = _Loader(group)
     with redirect_stdout(sys.stderr):
-        for source in [*_builtin(group), *_installed(group)]:
+        for source in [*_builtin(group, group.builtins), *_installed(group), *_builtin(group, group.fallbacks)]:
             loader.add(source)
     return Loaded(loader.descriptors, loader.owners, tuple(loader.plugins), tuple(loader.failures))
 
 
-def _builtin(group: PluginGroup) -> list[_Source]:
+def _builtin(group: PluginGroup, modules: Iterable[str]) -> list[_Source]:
     version = metadata.version(DISTRIBUTION)
     return [
         _Source(PluginRecord(name, DISTRIBUTION, version), partial(import_module, name), group.project)
-        for name in group.builtins
+        for name in modules
     ]
 
 

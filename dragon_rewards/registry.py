@@ -38,8 +38,9 @@ GROUP = PluginGroup(
         "register_exemplar_sets": ExemplarSetInfo,
         "register_reductions": ReductionInfo,
     },
-    builtins=("dragon_rewards.builtin", "dragon_rewards.remote.plugin"),
+    builtins=("dragon_rewards.builtin",),
     restrict="DRAGON_REWARDS_PLUGINS",
+    fallbacks=("dragon_rewards.remote.plugin",),
 )
 
 

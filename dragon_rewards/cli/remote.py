@@ -64,7 +64,7 @@ def _reference(file: Path | None, variable: str | None) -> str:
 
 
 def _check_names(added: Remote, replaced: Iterable[Remote]) -> None:
-    """A name that is taken would leave all remote encoders out (`PluginFailure`)."""
+    """Refuse names under which the encoders of this server would not be found."""
     registry = load_registry()
     own = {info.name for known in replaced for info in known.descriptors}
     for info in added.descriptors:

@@ -1,7 +1,11 @@
-"""The encoders of the servers that were added: a plugin of its own, so that what breaks it leaves the others alone."""
+"""The encoders of the servers that were added: a plugin of its own, so that what breaks it leaves the others alone.
+
+It loads last, and what is installed goes first: the environment that serves an encoder may read the same file.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dragon_rewards.hookspecs import hookimpl
@@ -15,7 +19,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """Every encoder of every server, from the file alone."""
+    """Every encoder of every server, from the file alone, but those whose names are taken."""
     for remote in load_remotes():
         for descriptor in remote.descriptors:
-            register(descriptor)
+            with suppress(ValueError):
+                register(descriptor)
