@@ -101,7 +101,8 @@ def main() -> None:
         environments["fifty"].install(SMALL, Path(folder, "sources"))
         found = pd.DataFrame(rows(medians(environments)))
     about = f"Median ms of {ROUNDS} runs without plugins, with {PLUGINS}, and what these add (`{Path(__file__).name}`)."
-    parts = [machine("cpu"), about, found.to_markdown(index=False, floatfmt=".1f")]
+    load = f"{os.getloadavg()[0]:.0f} other and own processes on average wanted the cores meanwhile."
+    parts = [machine("cpu"), f"{about} {load}", found.to_markdown(index=False, floatfmt=".1f")]
     (HERE / "registry.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
