@@ -79,10 +79,14 @@ class Audiobox:
         Raises:
             WeightsError: one is damaged, a tensor is missing or left over, or the network is of another kind.
         """
+        import torch
+
         self.identity = fingerprint_files("audiobox-1", [folder / CONFIG, folder / WEIGHTS])  # 1 is this module
         try:
             self.config = read_config(folder / CONFIG)
             self.network = load_network(folder / WEIGHTS, self.config)
+            scale = [self.config["target_transform"][axis] for axis in AXES]
+            self.mean, self.deviation = torch.tensor([[axis[key] for axis in scale] for key in ("mean", "std")])
         except Exception as error:  # torch, safetensors and json raise errors of many kinds for a damaged file
             raise WeightsError(f"{folder} does not hold {REPOSITORY}; download it again: {error}") from error
 
@@ -95,6 +99,8 @@ class Audiobox:
         """
         import torch
 
+        if not audio.shape[1]:
+            return audio.new_zeros(len(audio), 0, len(AXES))
         windows = audio.split(WINDOW, dim=1)
         ratings = torch.stack([self.rate(window) for window in windows], dim=1)
         seconds = torch.tensor([window.shape[1] for window in windows], device=audio.device) / SAMPLE_RATE
@@ -108,9 +114,7 @@ class Audiobox:
 
         self.network.to(audio.device)
         ratings = torch.cat([self._heads(self._pooled(clips)) for clips in audio.split(BATCH)])
-        scale = [self.config["target_transform"][axis] for axis in AXES]
-        deviation = torch.tensor([axis["std"] for axis in scale]).to(ratings)
-        return ratings * deviation + torch.tensor([axis["mean"] for axis in scale]).to(ratings)
+        return ratings * self.deviation.to(ratings) + self.mean.to(ratings)
 
     def _pooled(self, audio: Tensor) -> Tensor:
         """The average of each of WavLM's layers over the frames that hold audio: (layers, clips, width)."""

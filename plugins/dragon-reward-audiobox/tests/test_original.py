@@ -76,3 +76,9 @@ def test_rewards_are_the_axes_of_the_original(original: torch.nn.Module) -> None
     rewards = torch.stack([compose(f"audiobox-{axis.lower()}:audiobox").value(clips) for axis in AXES], -1)
     torch.testing.assert_close(rewards, rated(original, audio), atol=1e-4, rtol=0)
     assert (rewards.std(0) > 0.05).all()
+
+
+def test_what_the_original_saves_is_loaded(folder: Path, original: torch.nn.Module, tmp_path: Path) -> None:
+    original.save_pretrained(tmp_path)
+    audio = sounds(RATE)
+    torch.testing.assert_close(Audiobox(tmp_path).rate(audio), Audiobox(folder).rate(audio))
