@@ -38,7 +38,7 @@ class StandIn(ModuleType):
 
 def load(checkpoint: str) -> Any:
     sys.modules |= {name: StandIn(name) for name in TORCHVISION}
-    import laion_clap  # type: ignore[import-not-found]  it is in this package's own environment
+    import laion_clap  # type: ignore[import-not-found]
 
     module = laion_clap.CLAP_Module(enable_fusion=False, amodel="HTSAT-base", device="cpu")
     module.load_ckpt(checkpoint, verbose=False)
