@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,15 +85,19 @@ def write_for_ever(folder: Path, seed: int) -> None:
         cache.store({key(index): frames(index, LARGE)}, MAKER)
 
 
+def written(folder: Path) -> set[tuple[str, int]]:
+    """Every entry, and when it was written."""
+    return {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*/*.safetensors")}
+
+
 def test_a_kill_at_any_moment_leaves_a_cache_that_works(tmp_path: Path, processes: ForkServerContext) -> None:
     draw = random.Random(0)
     for kill in range(KILLS):
-        writer = processes.Process(target=partial(write_for_ever, tmp_path, kill))
+        before = written(tmp_path)
+        writer = processes.Process(target=write_for_ever, args=(tmp_path, kill))
         writer.start()
-        before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/*"))
-        deadline = time.monotonic() + 60
-        while sorted(path.stat().st_mtime_ns for path in tmp_path.glob("*/*.safetensors")) == before:
-            assert time.monotonic() < deadline
+        while written(tmp_path) == before:
+            assert writer.is_alive()
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.1))
         writer.kill()
