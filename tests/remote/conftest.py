@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 class Dragon(Protocol):

@@ -211,7 +211,8 @@ def test_another_identity_is_refused_on_connection_and_when_the_server_changes(
     server.stop(signal.SIGKILL)
     start(server.port, PLAIN_IDENTITY="plain-2")
     message = f"identity 'plain-1' and now has identity 'plain-2'; .* `dragon remote add {server.url}`"
-    for use in (lambda: encoder.encode_audio(noise(1, 10)), plain):
+    uses: tuple[Callable[[], object], ...] = (lambda: encoder.encode_audio(noise(1, 10)), plain)
+    for use in uses:
         with pytest.raises(EncoderError, match=message):
             use()
     add(server)
