@@ -78,6 +78,8 @@ class Clap:
         import torch
 
         self.model.to(audio.device)
+        if not audio.shape[1]:
+            return audio.new_zeros(len(audio), 0, DIM)
         windows = self.windows(audio)
         clips, count, _ = windows.shape
         parts = torch.arange(clips * count).split(BATCH)

@@ -39,6 +39,8 @@ class Encodec:
 
         self.encoder.to(audio.device)
         samples = audio.shape[1]
+        if not samples:
+            return audio.new_zeros(len(audio), 0, DIM)
         length, stride = self.config.chunk_length or samples, self.config.chunk_stride or samples
         chunks = [audio[:, start : start + length] for start in range(0, samples, stride)]
         return torch.cat([self._encode(chunk) for chunk in chunks], dim=1)
