@@ -106,7 +106,8 @@ class Audiobox:
         seconds = torch.tensor([window.shape[1] for window in windows], device=audio.device) / SAMPLE_RATE
         share = (seconds / seconds.mean()).unsqueeze(-1)
         mean = (share * ratings).mean(1, keepdim=True)
-        return mean + share * (ratings - mean)
+        frames: Tensor = mean + share * (ratings - mean)
+        return frames
 
     def rate(self, audio: Tensor) -> Tensor:
         """At most 10 s of audio (clips, samples) -> ratings (clips, 4)."""
@@ -136,10 +137,10 @@ class Audiobox:
 
         columns = []
         for axis in AXES:
-            mixed = torch.einsum("l,lcw->cw", self.network["layer_weights"][axis].softmax(-1), pooled)
+            mixed = torch.einsum("l,lcw->cw", self.network.get_parameter(f"layer_weights.{axis}").softmax(-1), pooled)
             if self.config["normalize_embed"]:
                 mixed = torch.nn.functional.normalize(mixed, dim=-1)
-            columns.append(self.network["proj_layer"][axis](mixed))
+            columns.append(self.network.get_submodule(f"proj_layer.{axis}")(mixed))
         return torch.cat(columns, dim=-1)
 
 
