@@ -67,7 +67,7 @@ def normalise(audio: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> normalise(torch.tensor([[1.0, 3.0]]))
-        tensor([[-1.0000,  1.0000]])
+        tensor([[-1.,  1.]])
     """
     centred = audio - audio.mean(-1, keepdim=True)
     normal: Tensor = centred / (centred.square().mean(-1, keepdim=True) + 1e-7).sqrt()
