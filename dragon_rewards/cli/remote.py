@@ -71,7 +71,10 @@ def _check_names(added: Remote, replaced: Iterable[Remote]) -> None:
         check_name(info.name)
         if info.name in registry.encoders and info.name not in own:
             owner = registry.owners["register_encoders", info.name]
-            raise ComposeError(f"encoder '{info.name}' is taken by {owner}; add the server with --prefix, as in far-")
+            raise ComposeError(
+                f"encoder '{info.name}' is taken by {owner}; give another --prefix, as in far-, "
+                "or `dragon remote remove` the server that has it"
+            )
 
 
 def _rows(remotes: Iterable[Remote]) -> list[dict[str, object]]:

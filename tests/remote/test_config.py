@@ -121,7 +121,7 @@ def test_names_that_are_taken_are_refused_with_the_remedy(
     result = dragon("remote", "add", server.url, "--token-env", "DRAGON_TOKEN", "--prefix", prefix)
     assert result.exit_code == 2
     assert reason in result.stderr
-    assert "is no name" in reason or "add the server with --prefix" in result.stderr
+    assert "is no name" in reason or "give another --prefix" in result.stderr
     assert listed(dragon) == before
 
 
