@@ -115,7 +115,8 @@ class Audiobox:
 
         self.network.to(audio.device)
         ratings = torch.cat([self._heads(self._pooled(clips)) for clips in audio.split(BATCH)])
-        return ratings * self.deviation.to(ratings) + self.mean.to(ratings)
+        scaled: Tensor = ratings * self.deviation.to(ratings) + self.mean.to(ratings)
+        return scaled
 
     def _pooled(self, audio: Tensor) -> Tensor:
         """The average of each of WavLM's layers over the frames that hold audio: (layers, clips, width)."""
