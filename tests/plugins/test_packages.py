@@ -46,7 +46,7 @@ def shared(package: Path, folder: Path) -> Environment:
     environment = Environment.create(folder / "environment")
     further = [str(requirement) for requirement in requirements(package) if not installed(requirement)]
     if further:
-        pip(environment, "--no-deps", "-c", str(ROOT / CONSTRAINTS), *further)
+        pip(environment, "-c", str(ROOT / CONSTRAINTS), *further)
     pip(environment, "--no-deps", "--no-build-isolation", str(copied(package, folder)))
     return environment
 
