@@ -46,7 +46,7 @@ def fingerprint_files(name: str, files: Iterable[Path]) -> str:
         'none-e3b0c44298fc'
     """
     digest = sha256()
-    for file in sorted(files):
+    for file in sorted(files, key=lambda file: file.name):
         with file.open("rb") as opened:
             while block := opened.read(2**20):
                 digest.update(block)

@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CHECKED = ["dragon_rewards", "dragon_train", "tests", "exemplar_sets", "reports"]
-TOOLS = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]]
+PLUGINS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*.py"))
+TOOLS = [["ruff", "check", "plugins"], ["ruff", "format", "--check", "plugins"], ["mypy", *PLUGINS]]
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=" ".join)
+@pytest.mark.parametrize("tool", TOOLS, ids=["check", "format", "types"])
 def test_the_repository_passes(tool: list[str]) -> None:
     command = [sys.executable, "-m", *tool, *CHECKED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
