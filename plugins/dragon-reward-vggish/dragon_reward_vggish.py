@@ -79,7 +79,7 @@ class VGGish:
 def load_network(weights: Path) -> nn.Module:
     """The network of torchvggish with the state dict in `weights`, frozen; raises as `VGGish` does."""
     import torch
-    from torchvggish.torchvggish import VGG, make_layers  # type: ignore[import-not-found]
+    from torchvggish.torchvggish import VGG, make_layers
 
     with torch.device("meta"):  # 72 million values that need no initialisation
         network: nn.Module = VGG(make_layers(), postprocess=False)
