@@ -150,6 +150,7 @@ def _shown(seconds: float) -> str:
 def draw(found: pd.DataFrame) -> None:
     """One panel per metric, one line per dimension."""
     mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "growth"  # the same figures give the same file
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(2, 4, figsize=(14, 6.5), layout="constrained")
@@ -158,6 +159,7 @@ def draw(found: pd.DataFrame) -> None:
             panel.loglog(line["n"], line["seconds"], marker="o", label=f"d={dim}")
         panel.set(title=f"{name}\n{expected(own)['grows as']}", xlabel="n", ylabel="seconds")
         panel.title.set_fontsize(9)
+        panel.minorticks_off()  # their labels overlap where n spans little
     axes.flat[0].legend()
     for panel in axes.flat[found["metric"].nunique() :]:
         panel.set_axis_off()
