@@ -108,11 +108,7 @@ def choose_set(
     learn (subset-replace, arXiv 2607.02291).
     """
     clips = Clips.concatenate([a, b, *pool])
-    subsets, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
-
-    def value(rows: Tensor) -> Tensor:  # without its expansion: the committed benchmark is of passes, not of the leap
-        return subsets(rows)
-
+    value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
     chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
     return decisive(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
 
