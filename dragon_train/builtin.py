@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dragon_train.catalogue import ObjectiveInfo, PipelineInfo
+from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ def embedded() -> Policy:
     from dragon_train.embedded.pipeline import load_policy
 
     return load_policy()
+
+
+def stable_audio(pipeline: Any) -> Policy:
+    """Adapt a StableAudioPipeline."""
+    from dragon_train.pipelines.stable_audio import StableAudioPolicy
+
+    return StableAudioPolicy(pipeline)
 
 
 def dpo(beta: float) -> Objective:
@@ -46,6 +53,12 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
             embedded,
         )
     )
+
+
+@hookimpl
+def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
+    """The audio pipelines of diffusers."""
+    register(AdapterInfo("StableAudioPipeline", "Stable Audio Open: EDM, v-prediction", stable_audio))
 
 
 @hookimpl

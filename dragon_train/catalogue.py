@@ -1,9 +1,9 @@
-"""What a trainer plugin registers: light descriptors of pipelines and objectives."""
+"""What a trainer plugin registers: light descriptors of pipelines, adapters and objectives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,15 @@ class PipelineInfo:
     summary: str
     licence: str
     factory: Callable[[], Policy]
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """A registered adapter: `name` is the diffusers class whose pipelines it takes, `factory(pipeline)` builds it."""
+
+    name: str
+    summary: str
+    factory: Callable[[Any], Policy]
 
 
 @dataclass(frozen=True)

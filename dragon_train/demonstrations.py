@@ -62,7 +62,7 @@ class Demonstrations:
 def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
     """One clip per prompt."""
     latents = policy.sample(prompts, seeds, steps, guidance)
-    return Generations(latents, Clips(policy.decode(latents), policy.sample_rate, prompts))
+    return Generations(latents, policy.clips(latents, prompts))
 
 
 def choose(

@@ -9,7 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_train.catalogue import ObjectiveInfo, PipelineInfo
+    from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
 
 PROJECT = "dragon_train"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -19,6 +19,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
     """Call `register` with each pipeline that can be tuned."""
+
+
+@hookspec
+def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
+    """Call `register` with each diffusers class whose pipelines, wherever they are stored, can be tuned."""
 
 
 @hookspec

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
-from dragon_rewards.clips import Clips
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.report import provenance, replacing, write_text
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
@@ -72,7 +71,7 @@ class Run:
         tuning.load(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
         for latents, prompts in state["pool"]:
-            pool.append(Generations(latents, Clips(policy.decode(latents), policy.sample_rate, prompts)))
+            pool.append(Generations(latents, policy.clips(latents, prompts)))
         self.rows = state["rows"]
         return len(self.rows), pool
 

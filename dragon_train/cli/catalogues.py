@@ -18,6 +18,11 @@ def pipelines() -> list[Row]:
     return [{"name": info.name, "licence": info.licence, "summary": info.summary} for info in infos]
 
 
+def adapters() -> list[Row]:
+    """Classes of diffusers whose saved pipelines can be tuned: name a folder, or owner/name on the hub."""
+    return [{"name": info.name, "summary": info.summary} for info in load_train_registry().adapters.values()]
+
+
 def objectives() -> list[Row]:
     """Losses that move a policy toward its demonstrations."""
     infos = load_train_registry().objectives.values()
@@ -25,5 +30,6 @@ def objectives() -> list[Row]:
 
 
 catalogue("pipelines", pipelines)
+catalogue("adapters", adapters)
 catalogue("objectives", objectives)
 SOURCES.append(load_train_registry)

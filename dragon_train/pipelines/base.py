@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import torch
     from torch import Tensor, nn
+
+    from dragon_rewards.clips import Clips
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Policy(Protocol):
     """A diffusion pipeline under tuning."""
 
     @property
-    def sample_rate(self) -> int:
-        """Samples a second of `decode`'s audio."""
+    def pipeline(self) -> Any:
+        """The diffusers pipeline itself."""
         ...
 
     @property
@@ -46,22 +49,35 @@ class Policy(Protocol):
         """Names of the linear layers that get an adapter by default."""
         ...
 
-    def sample(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
-        """Latents of one clip per prompt, without gradient; a clip depends on its own prompt and seed alone."""
+    def sample(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, gradient_steps: int = 0
+    ) -> Tensor:
+        """Latents of one clip per prompt; a clip depends on its own prompt and seed alone.
+
+        Gradient flows through the last `gradient_steps` of the denoiser's steps; with 0, through none.
+        """
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> audio (clips, channels, samples)."""
+        """Latents -> media (clips, ...), with gradient where the latents have it."""
         ...
 
-    def condition(self, prompts: Sequence[str]) -> Mapping[str, Tensor]:
-        """What the denoiser is told about the prompts; each tensor has one row per prompt."""
+    def clips(self, latents: Tensor, prompts: Sequence[str]) -> Clips:
+        """Decoded, as rewards take them."""
+        ...
+
+    def write(self, latents: Tensor, stem: Path) -> Path:
+        """Store one clip's media in a file named `stem` with a suffix of its kind; returns its path."""
+        ...
+
+    def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
+        """What the denoiser is told about the prompts: its further arguments, without guidance."""
         ...
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
         """Noise and noise levels as in the model's training."""
         ...
 
-    def denoising_error(self, latents: Tensor, condition: Mapping[str, Tensor], draw: Draw) -> Tensor:
+    def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
         """Mean squared error of the denoiser's native prediction, one value per clip, with gradient."""
         ...

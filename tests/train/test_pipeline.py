@@ -40,8 +40,6 @@ def test_denoising_error_is_the_error_of_the_pipeline_s_own_prediction(frozen_po
             noisy / (sigma**2 + 1) ** 0.5,
             torch.tensor([0.25 * torch.tensor(sigma).log()]),
             **condition,
-            rotary_embedding=frozen_policy.rotary(latents.shape[2] + 1),
-            return_dict=False,
         )[0]
         error = frozen_policy.denoising_error(latents, condition, draw)
     denoised = noisy / (sigma**2 + 1) - predicted * sigma / (sigma**2 + 1) ** 0.5
