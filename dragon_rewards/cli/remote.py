@@ -12,6 +12,7 @@ from dragon_rewards.errors import ComposeError, ConfigError
 from dragon_rewards.names import check_name
 from dragon_rewards.registry import load_registry
 from dragon_rewards.remote.config import Remote, check_url, load_remotes, save_remotes
+from dragon_rewards.remote.plugin import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,8 +67,8 @@ def _reference(file: Path | None, variable: str | None) -> str:
 def _check_names(added: Remote, replaced: Iterable[Remote]) -> None:
     """Refuse names under which the encoders of this server would not be found."""
     registry = load_registry()
-    own = {info.name for known in replaced for info in known.descriptors}
-    for info in added.descriptors:
+    own = {info.name for known in replaced for info in descriptors(known)}
+    for info in descriptors(added):
         check_name(info.name)
         if info.name in registry.encoders and info.name not in own:
             owner = registry.owners["register_encoders", info.name]
@@ -87,5 +88,5 @@ def _rows(remotes: Iterable[Remote]) -> list[dict[str, object]]:
             "token": known.token,
         }
         for known in remotes
-        for info, facts in zip(known.descriptors, known.encoders, strict=True)
+        for info, facts in zip(descriptors(known), known.encoders, strict=True)
     ]

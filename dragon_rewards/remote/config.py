@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,10 @@ from urllib.parse import urlsplit
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.names import check_name
-from dragon_rewards.protocols import EncoderInfo, Modality
+from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from dragon_rewards.protocols import Encoder
 
 VARIABLE = "DRAGON_REMOTES"
 FACTS = {
@@ -65,28 +62,6 @@ class Remote:
     token: str
     prefix: str
     encoders: tuple[Facts, ...]
-
-    @property
-    def descriptors(self) -> list[EncoderInfo]:
-        """Its encoders, to be registered; their factories connect."""
-        return [
-            EncoderInfo(
-                name=f"{self.prefix}{facts.name}",
-                modalities=frozenset(facts.modalities),
-                dim=facts.dim,
-                sample_rate=facts.sample_rate,
-                licence=facts.licence,
-                summary=f"{facts.summary}, at {self.url}",
-                factory=partial(_connect, self, facts),
-            )
-            for facts in self.encoders
-        ]
-
-
-def _connect(remote: Remote, facts: Facts) -> Encoder:
-    from dragon_rewards.remote.client import connect
-
-    return connect(remote, facts)
 
 
 def check_url(url: str) -> str:

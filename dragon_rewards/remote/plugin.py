@@ -6,21 +6,46 @@ It loads last, and what is installed goes first: the environment that serves an 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dragon_rewards.hookspecs import hookimpl
+from dragon_rewards.protocols import EncoderInfo
 from dragon_rewards.remote.config import load_remotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_rewards.protocols import EncoderInfo
+    from dragon_rewards.protocols import Encoder
+    from dragon_rewards.remote.config import Facts, Remote
 
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """Every encoder of every server, from the file alone, but those whose names are taken."""
     for remote in load_remotes():
-        for descriptor in remote.descriptors:
+        for descriptor in descriptors(remote):
             with suppress(ValueError):
                 register(descriptor)
+
+
+def descriptors(remote: Remote) -> list[EncoderInfo]:
+    """The encoders of a server; their factories connect."""
+    return [
+        EncoderInfo(
+            name=f"{remote.prefix}{facts.name}",
+            modalities=frozenset(facts.modalities),
+            dim=facts.dim,
+            sample_rate=facts.sample_rate,
+            licence=facts.licence,
+            summary=f"{facts.summary}, at {remote.url}",
+            factory=partial(_connect, remote, facts),
+        )
+        for facts in remote.encoders
+    ]
+
+
+def _connect(remote: Remote, facts: Facts) -> Encoder:
+    from dragon_rewards.remote.client import connect
+
+    return connect(remote, facts)
