@@ -58,7 +58,7 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
 @hookimpl
 def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
     """The audio pipelines of diffusers."""
-    register(AdapterInfo("StableAudioPipeline", "Stable Audio Open: EDM, v-prediction", stable_audio))
+    register(AdapterInfo("stable-audio", "StableAudioPipeline", "EDM preconditioning, v-prediction", stable_audio))
 
 
 @hookimpl

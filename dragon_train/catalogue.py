@@ -24,9 +24,10 @@ class PipelineInfo:
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """A registered adapter: `name` is the diffusers class whose pipelines it takes, `factory(pipeline)` builds it."""
+    """A registered adapter: `factory(pipeline)` adapts a pipeline of the diffusers class `pipeline_class`."""
 
     name: str
+    pipeline_class: str
     summary: str
     factory: Callable[[Any], Policy]
 

@@ -20,7 +20,8 @@ def pipelines() -> list[Row]:
 
 def adapters() -> list[Row]:
     """Classes of diffusers whose saved pipelines can be tuned: name a folder, or owner/name on the hub."""
-    return [{"name": info.name, "summary": info.summary} for info in load_train_registry().adapters.values()]
+    infos = load_train_registry().adapters.values()
+    return [{"name": info.name, "pipeline_class": info.pipeline_class, "summary": info.summary} for info in infos]
 
 
 def objectives() -> list[Row]:
