@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConfigError,
         DragonError,
         EncoderError,
+        ImageError,
         MissingPromptsError,
         TooFewClipsError,
         UnknownNameError,
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     )
     from dragon_rewards.exemplars import load_exemplar_set
     from dragon_rewards.hookspecs import hookimpl
+    from dragon_rewards.images import Images
     from dragon_rewards.protocols import (
+        AudioEncoder,
         Direction,
         Embeddings,
         Encoder,
         EncoderInfo,
         ExemplarSetInfo,
+        ImageEncoder,
         Modality,
         Reduction,
         ReductionInfo,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from dragon_rewards.weights import find_weights, fingerprint_files
 
 __all__ = [
+    "AudioEncoder",
     "AudioError",
     "Clips",
     "ComposeError",
@@ -53,6 +58,9 @@ __all__ = [
     "EncoderError",
     "EncoderInfo",
     "ExemplarSetInfo",
+    "ImageEncoder",
+    "ImageError",
+    "Images",
     "MissingPromptsError",
     "Modality",
     "Reduction",
@@ -83,6 +91,7 @@ _MODULES = {
         "ConfigError",
         "DragonError",
         "EncoderError",
+        "ImageError",
         "MissingPromptsError",
         "TooFewClipsError",
         "UnknownNameError",
@@ -90,12 +99,15 @@ _MODULES = {
     ),
     "exemplars": ("load_exemplar_set",),
     "hookspecs": ("hookimpl",),
+    "images": ("Images",),
     "protocols": (
+        "AudioEncoder",
         "Direction",
         "Embeddings",
         "Encoder",
         "EncoderInfo",
         "ExemplarSetInfo",
+        "ImageEncoder",
         "Modality",
         "Reduction",
         "ReductionInfo",

@@ -36,6 +36,10 @@ class AudioError(DragonError):
     """A clip that no reward can judge: silent, not finite, empty, not audio."""
 
 
+class ImageError(DragonError):
+    """An image that no reward can judge: of another shape, out of range, not finite."""
+
+
 class TooFewClipsError(DragonError):
     """Fewer clips than a distribution reward needs."""
 

@@ -23,6 +23,7 @@ class Modality(StrEnum):
     """What an example is made of."""
 
     AUDIO = "audio"
+    IMAGE = "image"
     TEXT = "text"
 
 
@@ -53,12 +54,17 @@ class Direction(StrEnum):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns audio into embeddings.
+    """Turns media into embeddings, by a tower for each modality that its descriptor lists.
 
     `identity` fingerprints weights and preprocessing: statistics that were computed under another one are refused.
     """
 
     identity: str
+
+
+@runtime_checkable
+class AudioEncoder(Encoder, Protocol):
+    """An encoder that hears."""
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono audio (clips, samples) at the descriptor's sample rate -> float32 frames (clips, frames, dim)."""
@@ -66,8 +72,17 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class ImageEncoder(Encoder, Protocol):
+    """An encoder that sees."""
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """RGB images (images, 3, height, width) in [0, 1] -> float32 frames (images, frames, dim)."""
+        ...
+
+
+@runtime_checkable
 class TextEncoder(Encoder, Protocol):
-    """An encoder whose second tower embeds text in the same space."""
+    """An encoder that reads; with another tower, in the space of that one."""
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> float32 embeddings (texts, dim)."""
@@ -111,7 +126,7 @@ class SubsetReduction(Reduction, Protocol):
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz."""
+    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz (0 if it hears no audio)."""
 
     name: str
     modalities: frozenset[Modality]

@@ -11,9 +11,11 @@ from dragon_rewards import exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_rewards.protocols import (
+    AudioEncoder,
     Encoder,
     EncoderInfo,
     ExemplarSetInfo,
+    ImageEncoder,
     Modality,
     ReductionInfo,
     TextEncoder,
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Reduction
 
 T = TypeVar("T")
+
+TOWERS = {
+    Modality.AUDIO: AudioEncoder,
+    Modality.IMAGE: ImageEncoder,
+    Modality.TEXT: TextEncoder,
+}
 
 GROUP = PluginGroup(
     project=hookspecs.PROJECT,
@@ -131,9 +139,9 @@ class Registry:
 
 def _encoder(info: EncoderInfo) -> Encoder:
     encoder = info.factory()
-    expected = TextEncoder if Modality.TEXT in info.modalities else Encoder
-    if not isinstance(encoder, expected):
-        raise TypeError(f"its factory returned {type(encoder).__name__}, which is no {expected.__name__}")
+    for modality in sorted(info.modalities):
+        if not isinstance(encoder, TOWERS[modality]):
+            raise TypeError(f"its factory returned {type(encoder).__name__}, which is no {TOWERS[modality].__name__}")
     return encoder
 
 

@@ -20,7 +20,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.protocols import TextEncoder
+from dragon_rewards.protocols import AudioEncoder, TextEncoder
 from dragon_rewards.remote.config import Facts
 from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
 
@@ -64,6 +64,8 @@ class Served:
 
     def audio(self, body: bytes) -> bytes:
         """A body of audio -> a body of frames; raises WireError, and what the encoder raises."""
+        if not isinstance(self.encoder, AudioEncoder):
+            raise DragonError(f"encoder '{self.info.name}' hears no audio")
         audio = unpack(body, "audio", ("clips", "samples"))
         if not audio.numel():
             raise WireError(f"the body holds audio {tuple(audio.shape)}; send at least one sample")

@@ -186,7 +186,7 @@ def test_the_environment_may_name_plugins_of_the_trainer(site: Site, monkeypatch
 
 def test_an_encoder_that_is_none_is_refused_with_its_plugin(site: Site) -> None:
     site.install("dragon-reward-bad", HEAD + GOOD)
-    with pytest.raises(DragonError, match=r"encoder 'good' of bad \(dragon-reward-bad 1.2\).* no Encoder"):
+    with pytest.raises(DragonError, match=r"encoder 'good' of bad \(dragon-reward-bad 1.2\).* no AudioEncoder"):
         load_registry().build_encoder("good")
 
 
