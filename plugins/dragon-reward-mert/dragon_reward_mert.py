@@ -7,6 +7,7 @@ does, which takes the weights under the same names. A checkpoint that asks for m
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -44,21 +45,29 @@ class Checkpoint:
 
 
 class Mert:
-    """A layer of the model, which all layers share; it follows the audio to its device."""
+    """The model up to a layer, with weights that all layers share; it follows the audio to its device."""
 
     def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
-        self.checkpoint, self.layer = checkpoint, layer
+        self.model, self.do_normalize = first_layers(checkpoint.model, layer), checkpoint.do_normalize
         self.identity = f"{checkpoint.fingerprint}-layer{layer}"
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono 24 kHz (clips, samples) -> frames (clips, frames, 768); none below 400 samples, then one per 320."""
-        model = self.checkpoint.model.to(audio.device)
+        model = self.model.to(audio.device)
         if audio.shape[1] < receptive_field(model):
             return audio.new_zeros(len(audio), 0, DIM)
-        if self.checkpoint.do_normalize:
+        if self.do_normalize:
             audio = normalise(audio)
-        frames: Tensor = model(audio, output_hidden_states=True).hidden_states[self.layer]
+        frames: Tensor = model(audio).last_hidden_state
         return frames
+
+
+def first_layers(model: Any, count: int) -> Any:
+    """A HubertModel without its layers beyond `count`, which shares its weights with `model`."""
+    # deepcopy takes what its memo holds as copied.
+    copy = deepcopy(model, memo={id(weight): weight for weight in model.parameters()})
+    copy.encoder.layers = copy.encoder.layers[:count]
+    return copy
 
 
 def normalise(audio: Tensor) -> Tensor:

@@ -44,24 +44,32 @@ def released_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
+def write(model: HubertModel, config: dict[str, Any], checkpoint: Path) -> None:
+    """The checkpoint of a model in the released one's form; its code must not run."""
+    checkpoint.mkdir()
+    torch.save(released_names(model.state_dict()), checkpoint / "pytorch_model.bin")
+    (checkpoint / "config.json").write_text(json.dumps(config | RELEASED))
+    for name in ("configuration_MERT.py", "modeling_MERT.py"):
+        (checkpoint / name).write_text("raise SystemExit('code of a checkpoint ran')")
+    Wav2Vec2FeatureExtractor(sampling_rate=24_000, return_attention_mask=True).save_pretrained(checkpoint)
+
+
+def random_model(config: dict[str, Any]) -> HubertModel:
+    torch.manual_seed(0)
+    built: HubertModel = HubertModel(HubertConfig(**config)).eval()
+    return built
+
+
 @pytest.fixture(scope="session")
 def model() -> HubertModel:
-    torch.manual_seed(0)
-    built: HubertModel = HubertModel(HubertConfig(**SMALL)).eval()
-    return built
+    return random_model(SMALL)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def weights(model: HubertModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that DRAGON_WEIGHTS names, with the checkpoint; its code must not run."""
+    """The folder that DRAGON_WEIGHTS names, with the checkpoint."""
     folder = tmp_path_factory.mktemp("weights")
-    checkpoint = folder / "mert"
-    checkpoint.mkdir()
-    torch.save(released_names(model.state_dict()), checkpoint / "pytorch_model.bin")
-    (checkpoint / "config.json").write_text(json.dumps(SMALL | RELEASED))
-    for name in ("configuration_MERT.py", "modeling_MERT.py"):
-        (checkpoint / name).write_text("raise SystemExit('code of a checkpoint ran')")
-    Wav2Vec2FeatureExtractor(sampling_rate=24_000, return_attention_mask=True).save_pretrained(checkpoint)
+    write(model, SMALL, folder / "mert")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRAGON_WEIGHTS", str(folder))
         yield folder

@@ -70,11 +70,13 @@ def test_audio_is_normalised_only_where_the_checkpoint_says_so(
     assert plain.identity != usual.identity
 
 
-def test_layers_share_one_model() -> None:
+def test_layers_share_their_weights_and_run_none_beyond_their_own() -> None:
     first, last = load_registry().build_encoder("mert-1"), load_registry().build_encoder("mert")
     assert isinstance(first, Mert)
     assert isinstance(last, Mert)
-    assert first.checkpoint is last.checkpoint
+    assert (len(first.model.encoder.layers), len(last.model.encoder.layers)) == (1, 12)
+    shared = {id(weight) for weight in last.model.parameters()}
+    assert shared.issuperset(map(id, first.model.parameters()))
     assert first.identity != last.identity == load_encoder(12).identity
 
 
