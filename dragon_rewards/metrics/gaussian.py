@@ -22,6 +22,52 @@ ROUNDING = 16 * torch.finfo(torch.float64).eps  # symmetric eigenvalues are off 
 
 
 @dataclass(frozen=True, eq=False)
+class Moments:
+    """Centred moments of a set of frames, in float64; sets are united by `+` and taken out by `-`.
+
+    Chan, Golub and LeVeque 1979: with n = n_a + n_b and the shift s = mean_b - mean_a,
+    mean = mean_a + s n_b / n and scatter = scatter_a + scatter_b + s s^T n_a n_b / n; `-` solves these for a.
+
+    Attributes:
+        mean: (d,), in embedding units.
+        scatter: (d, d), the sum of outer products of centred frames, in squared embedding units.
+        count: the frames behind them, at least 1: a single one has no scatter.
+    """
+
+    mean: Tensor
+    scatter: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, frames: Tensor, minimum: int = 1) -> Moments:
+        """The moments of frames (n, d).
+
+        Raises:
+            DragonError: `frames` is no matrix, has fewer than `minimum` rows, or holds NaN or infinite values.
+        """
+        frames = checked_matrix(frames, "the set to fit a Gaussian to", minimum)
+        mean = frames.mean(0)
+        return cls(mean, scatter(frames - mean), len(frames))
+
+    def __add__(self, other: Moments) -> Moments:
+        check_dim(len(other.mean), len(self.mean), "the set to merge")
+        count = self.count + other.count
+        shift = other.mean - self.mean
+        between = torch.outer(shift, shift) * (self.count * other.count / count)
+        return Moments(self.mean + shift * (other.count / count), self.scatter + other.scatter + between, count)
+
+    def __sub__(self, other: Moments) -> Moments:
+        check_dim(len(other.mean), len(self.mean), "the set to take out")
+        count = self.count - other.count
+        if count < 1:
+            raise DragonError(f"{other.count} frames cannot be taken out of {self.count}: none would be left")
+        mean = self.mean - (other.mean - self.mean) * (other.count / count)
+        shift = other.mean - mean
+        between = torch.outer(shift, shift) * (count * other.count / self.count)
+        return Moments(mean, self.scatter - other.scatter - between, count)
+
+
+@dataclass(frozen=True, eq=False)
 class Gaussian:
     """Mean and covariance of a set of frames, in float64.
 
@@ -62,10 +108,21 @@ class Gaussian:
         Raises:
             DragonError: `frames` is no matrix, has fewer than 2 rows, or holds NaN or infinite values.
         """
-        frames = checked_matrix(frames, "the set to fit a Gaussian to", MINIMUM_FRAMES)
-        mean = frames.mean(0)
-        centred = frames - mean
-        return cls(mean, scatter(centred) / (len(frames) - 1), len(frames))
+        return cls.of_moments(Moments.of(frames, MINIMUM_FRAMES))
+
+    @classmethod
+    def of_moments(cls, moments: Moments) -> Gaussian:
+        """The sample mean and unbiased covariance of the frames behind some moments.
+
+        Raises:
+            DragonError: they are of fewer than 2 frames.
+        """
+        return cls(moments.mean, moments.scatter / (moments.count - 1), moments.count)
+
+    @property
+    def moments(self) -> Moments:
+        """The inverse of `of_moments`."""
+        return Moments(self.mean, (self.count - 1) * self.covariance, self.count)
 
     @property
     def dim(self) -> int:
@@ -87,17 +144,22 @@ class Gaussian:
         return triangle.mT.contiguous()
 
     def merge(self, other: Gaussian) -> Gaussian:
-        """The Gaussian of both sets of frames together (Chan, Golub and LeVeque 1979: centred moments).
+        """The Gaussian of both sets of frames together.
 
         Raises:
             DragonError: the two differ in dimension.
         """
-        check_dim(other.dim, self.dim, "the Gaussian to merge")
-        count = self.count + other.count
-        shift = other.mean - self.mean
-        scatter = (self.count - 1) * self.covariance + (other.count - 1) * other.covariance
-        scatter = scatter + torch.outer(shift, shift) * (self.count * other.count / count)
-        return Gaussian(self.mean + shift * (other.count / count), scatter / (count - 1), count)
+        return Gaussian.of_moments(self.moments + other.moments)
+
+    def without(self, other: Gaussian) -> Gaussian:
+        """The Gaussian of these frames less some of them, those of `other`: the inverse of `merge`.
+
+        It cancels: eigenvalues are off by a few float64 eps of the largest of `self`, not of the result.
+
+        Raises:
+            DragonError: the two differ in dimension, or fewer than 2 frames would be left.
+        """
+        return Gaussian.of_moments(self.moments - other.moments)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Mean, covariance and count by name, as safetensors stores them."""
