@@ -1,4 +1,7 @@
-"""An exemplar set on disk: a folder of `manifest.json`, `captions.txt` and `<encoder>.safetensors` statistics."""
+"""An exemplar set on disk: a folder of `manifest.json`, `captions.txt` and `<encoder>.safetensors` statistics.
+
+A user's set has a file of items in place of `captions.txt`, and statistics that are made when they are first needed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplar_items import has_audio, items_hash, items_name, read_items
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 
@@ -15,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from dragon_rewards.exemplar_items import Item
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
 
 MANIFEST = "manifest.json"
@@ -83,29 +89,66 @@ def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
     )
 
 
+def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
+    """The examples of a user's set; none for a set that was installed, which keeps captions and statistics only.
+
+    Raises:
+        DragonError: the set is broken.
+    """
+    if (info.path / CAPTIONS).is_file():
+        return ()
+    return read_items(info.path / items_name(read_manifest(info.path).sha256))
+
+
 def captions(info: ExemplarSetInfo) -> list[str]:
     """The captions of a set, in order."""
-    return (info.path / CAPTIONS).read_text(encoding="utf-8").splitlines()
+    if (info.path / CAPTIONS).is_file():
+        return (info.path / CAPTIONS).read_text(encoding="utf-8").splitlines()
+    return [item.caption for item in items(info) if item.caption is not None]
 
 
 def encoders_of(info: ExemplarSetInfo) -> list[str]:
-    """The encoders that the set has statistics for."""
+    """The encoders that the set has statistics for, by the names of their spaces."""
     return sorted(path.stem for path in info.path.glob("*.safetensors"))
+
+
+def space_of(encoder: EncoderInfo) -> str:
+    """The name under which sets keep statistics in this encoder's space."""
+    return encoder.space or encoder.name
 
 
 def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
     """Whether `reference` can give the set's Gaussian in this encoder's space."""
-    return encoder.name in encoders_of(info) or (info.modality is Modality.TEXT and Modality.TEXT in encoder.modalities)
+    if info.modality is Modality.TEXT:
+        return Modality.TEXT in encoder.modalities or space_of(encoder) in encoders_of(info)
+    if space_of(encoder) in encoders_of(info):
+        return True
+    return Modality.AUDIO in encoder.modalities and has_audio(items(info))
 
 
-def reference(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder) -> Gaussian:
-    """The Gaussian of a set in an encoder's space: as stored, or, for a text set, of its captions encoded now.
+def reference(
+    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None
+) -> Gaussian:
+    """The Gaussian of a set in an encoder's space: as stored, or of the captions or the user's audio, encoded now.
+
+    Args:
+        info: the set.
+        encoder_info: the encoder's descriptor.
+        encoder: the encoder itself.
+        owner: the plugin that registered the encoder; embeddings of audio are cached under it.
 
     Raises:
-        DragonError: the set has no statistics for this encoder, or they were made with another identity of it.
+        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio
+            of a user's set is missing or has changed.
     """
-    if encoder_info.name in encoders_of(info):
-        return _stored(info, encoder_info.name, encoder.identity)
+    if info.modality is Modality.AUDIO and items(info):
+        from dragon_rewards.exemplar_statistics import up_to_date
+
+        return up_to_date(info, encoder_info, encoder, owner)
+    reads = info.modality is Modality.TEXT and isinstance(encoder, TextEncoder)
+    stored = encoder_info.name if reads else space_of(encoder_info)
+    if stored in encoders_of(info):
+        return _stored(info, stored, encoder.identity)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
         return _encoded(captions(info), encoder)
     known = ", ".join(encoders_of(info)) or "no encoder"
@@ -185,7 +228,12 @@ def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> Non
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over names, lengths and bytes of the captions and of all statistics."""
+    """SHA-256 over names, lengths and bytes of the captions and of all statistics; of a user's set over its items.
+
+    Statistics of a user's set follow from its items, and say which they were made of.
+    """
+    if not (folder / CAPTIONS).is_file():
+        return items_hash(items(load_exemplar_set(folder)))
     digest = sha256()
     for path in sorted([folder / CAPTIONS, *folder.glob("*.safetensors")]):
         content = path.read_bytes()

@@ -126,7 +126,11 @@ class SubsetReduction(Reduction, Protocol):
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz (0 if it hears no audio)."""
+    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz (0 if it hears no audio).
+
+    Attributes:
+        space: the name under which exemplar sets keep statistics of its space, where that is not its own.
+    """
 
     name: str
     modalities: frozenset[Modality]
@@ -135,6 +139,7 @@ class EncoderInfo:
     licence: str
     summary: str
     factory: Callable[[], Encoder]
+    space: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dragon_rewards import exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
+from dragon_rewards.exemplar_store import broken_sets
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_rewards.protocols import (
     AudioEncoder,
@@ -48,7 +49,7 @@ GROUP = PluginGroup(
     },
     builtins=("dragon_rewards.builtin",),
     restrict="DRAGON_REWARDS_PLUGINS",
-    fallbacks=("dragon_rewards.remote.plugin",),
+    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplar_plugin"),
 )
 
 
@@ -112,7 +113,8 @@ class Registry:
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                self._built[key] = _moved(exemplars.reference(*infos, self.build_encoder(encoder)), device)
+                owner = self.owners["register_encoders", encoder]
+                self._built[key] = _moved(exemplars.reference(*infos, self.build_encoder(encoder), owner), device)
         gaussian: Gaussian = self._built[key]
         return gaussian
 
@@ -159,5 +161,5 @@ def load_registry() -> Registry:
         reductions=loaded.descriptors["register_reductions"],
         owners=loaded.owners,
         plugins=loaded.plugins,
-        failures=loaded.failures,
+        failures=(*loaded.failures, *broken_sets()),
     )

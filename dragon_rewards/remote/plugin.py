@@ -40,6 +40,7 @@ def descriptors(remote: Remote) -> list[EncoderInfo]:
             licence=facts.licence,
             summary=f"{facts.summary}, at {remote.url}",
             factory=partial(_connect, remote, facts),
+            space=facts.name,
         )
         for facts in remote.encoders
     ]

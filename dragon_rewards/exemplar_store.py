@@ -1,0 +1,170 @@
+"""The exemplar sets that a user made: a folder each, of a manifest, items and statistics."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from traceback import TracebackException
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
+from dragon_rewards.exemplar_items import items_hash, items_name, pack_items, read_items
+from dragon_rewards.exemplars import MANIFEST, items, load_exemplar_set, read_manifest
+from dragon_rewards.names import check_name
+from dragon_rewards.plugins import PluginFailure, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars import Manifest
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+VARIABLE = "DRAGON_EXEMPLARS"
+REMOVED = "removed.jsonl"
+
+
+def sets_folder() -> Path:
+    """`$DRAGON_EXEMPLARS`, or `dragon-rewards/exemplars` in the folder of the user's data.
+
+    Raises:
+        ConfigError: there is no home to put the default folder in.
+    """
+    own = os.environ.get(VARIABLE)
+    if own:
+        return Path(own)
+    try:
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise ConfigError(f"no home for exemplar sets ({error}); set {VARIABLE} to a folder") from error
+    return Path(data) / "dragon-rewards" / "exemplars"
+
+
+def set_folders() -> list[Path]:
+    """The folder of every set, broken ones included; one without a manifest is none, or not any more."""
+    return sorted(manifest.parent for manifest in sets_folder().glob(f"*/{MANIFEST}"))
+
+
+def describe_set(folder: Path) -> ExemplarSetInfo:
+    """The set in a folder.
+
+    Raises:
+        DragonError: it is broken.
+    """
+    info = load_exemplar_set(folder)
+    if info.name != folder.name:
+        raise DragonError(f"'{folder}' holds the exemplar set '{info.name}'; rename the folder to that")
+    items(info)
+    return info
+
+
+def broken_sets() -> list[PluginFailure]:
+    """Why sets were left out, as failures of a plugin each."""
+    try:
+        return [failure for folder in set_folders() for failure in _failures(folder)]
+    except ConfigError:  # the plugin that registers the sets fails with it
+        return []
+
+
+def _failures(folder: Path) -> list[PluginFailure]:
+    try:
+        describe_set(folder)
+    except DragonError as error:
+        trace = "".join(TracebackException.from_exception(error).format())
+        return [PluginFailure(f"exemplar set {folder.name}", str(folder), "", Stage.REGISTRATION, str(error), trace)]
+    return []
+
+
+def find_set(name: str) -> ExemplarSetInfo | None:
+    """The user's set of this name, if there is one.
+
+    Raises:
+        DragonError: the name is malformed, or the set is broken.
+    """
+    folder = sets_folder() / check_name(name)
+    return describe_set(folder) if (folder / MANIFEST).is_file() else None
+
+
+def require_set(name: str) -> ExemplarSetInfo:
+    """The user's set of this name.
+
+    Raises:
+        UnknownNameError: there is none.
+        DragonError: the name is malformed, or the set is broken.
+    """
+    info = find_set(name)
+    if info is None:
+        raise UnknownNameError("exemplar set of yours", name, [folder.name for folder in set_folders()])
+    return info
+
+
+def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | None) -> ExemplarSetInfo:
+    """Write a set, or replace one; its statistics stay, and are mended when they are next needed.
+
+    Args:
+        manifest: what to record; `count` and `sha256` are filled in.
+        examples: all that the set is to hold.
+        before: the manifest that the change started from; None for a new set.
+
+    Raises:
+        DragonError: there are no examples, or another process has changed the set since.
+    """
+    from dragon_rewards.report import replacing, write_text
+
+    if not examples:
+        raise DragonError(f"nothing would be left in '{manifest.name}'; remove the set with `dragon exemplars remove`")
+    folder = sets_folder() / check_name(manifest.name)
+    _check_unchanged(folder, before)
+    manifest = replace(manifest, count=len(examples), sha256=items_hash(examples))
+    _keep_removed(folder, examples)
+    with replacing(folder / items_name(manifest.sha256)) as temporary:
+        temporary.write_bytes(pack_items(examples))
+    write_text(folder / MANIFEST, f"{json.dumps(asdict(manifest), indent=2, ensure_ascii=False)}\n")
+    for old in folder.glob("items-*.jsonl"):
+        if old.name != items_name(manifest.sha256):
+            old.unlink(missing_ok=True)
+    return describe_set(folder)
+
+
+def _check_unchanged(folder: Path, before: Manifest | None) -> None:
+    found = read_manifest(folder) if (folder / MANIFEST).is_file() else None
+    if found != before:
+        raise DragonError(f"exemplar set '{folder.name}' was changed meanwhile by another process; run this again")
+
+
+def _keep_removed(folder: Path, examples: Sequence[Item]) -> None:
+    """Note where the audio of removed examples is, so that statistics that cover it can be rid of it."""
+    from dragon_rewards.report import replacing
+
+    if not any(folder.glob("*.safetensors")):
+        return
+    kept = {item.key for item in examples}
+    known = {item.key: item for item in (*removed_items(folder), *items(load_exemplar_set(folder)))}
+    with replacing(folder / REMOVED) as temporary:
+        temporary.write_bytes(pack_items(item for key, item in known.items() if key not in kept and item.path))
+
+
+def removed_items(folder: Path) -> tuple[Item, ...]:
+    """Audio that statistics of the set may cover still."""
+    path = folder / REMOVED
+    return read_items(path) if path.is_file() else ()
+
+
+def delete_set(name: str) -> None:
+    """Remove a set and its statistics; the audio stays.
+
+    Raises:
+        UnknownNameError: there is none.
+        DragonError: the name is malformed, or the folder cannot be removed.
+    """
+    folder = sets_folder() / check_name(name)
+    if not (folder / MANIFEST).is_file():
+        require_set(name)
+    try:
+        (folder / MANIFEST).unlink()  # first: from here on it is no set
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise DragonError(f"'{folder}' could not be removed ({error}); remove it by hand") from error
