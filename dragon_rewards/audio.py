@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import ceil, gcd
 from typing import TYPE_CHECKING
 
 import soundfile
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 SILENCE = 1e-5
+PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:
@@ -73,21 +76,56 @@ def to_mono(audio: Tensor) -> Tensor:
 def resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(..., samples) at `source` Hz -> (..., samples * target / source) at `target` Hz, on the device it came from.
 
-    soxr in its high quality setting, all clips in one call; equal rates return the audio itself.
+    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr carries no
+    gradients: audio that requires them is resampled by a windowed sinc in torch. For signals below 0.9 of the lower
+    Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at both ends.
 
     Raises:
-        AudioError: the audio requires gradients, which soxr does not carry.
+        AudioError: a rate is not positive, as that of an encoder that hears no audio.
 
     >>> resample(torch.zeros(3, 441), 44_100, 16_000).shape
     torch.Size([3, 160])
     """
+    if min(source, target) <= 0:
+        raise AudioError(f"audio at {source} Hz cannot be resampled to {target} Hz; name an encoder that hears audio")
     if source == target:
         return audio
+    columns = audio.reshape(-1, audio.shape[-1])
     if audio.requires_grad:
-        raise AudioError(f"no gradient passes from {target} Hz to {source} Hz; generate at {target} Hz")
-    columns = audio.reshape(-1, audio.shape[-1]).T.cpu().numpy()
-    resampled = torch.from_numpy(soxr.resample(columns, source, target).T.copy())
+        return _sinc_resample(columns, source, target).reshape(*audio.shape[:-1], -1)
+    resampled = torch.from_numpy(soxr.resample(columns.T.cpu().numpy(), source, target).T.copy())
     return resampled.reshape(*audio.shape[:-1], -1).to(audio.device)
+
+
+def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
+    """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
+    up, down = target // gcd(source, target), source // gcd(source, target)
+    bank, reach = _phases(up, down)
+    samples = (2 * audio.shape[-1] * up + down) // (2 * down)  # rounded to the nearest, as by soxr
+    padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
+    padded = torch.nn.functional.pad(audio, (reach, padding))[:, None]
+    phases = torch.nn.functional.conv1d(padded, bank.to(padded), stride=down)
+    return phases.transpose(1, 2).flatten(1)[:, :samples]
+
+
+@cache
+def _phases(up: int, down: int) -> tuple[Tensor, int]:
+    """A Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
+
+    Output sample q * up + p lies at input sample q * down + p * down / up: phase p weighs input sample q * down + k by
+    the low-pass at p * down - k * up, in samples at `up` times the input's rate.
+    """
+    from scipy.signal import firwin, kaiserord
+
+    nyquist = 1 / max(up, down)  # the lower one, as a share of that at the high rate
+    count, beta = kaiserord(STOPBAND, (1 - PASSBAND) * nyquist)
+    half = count // 2
+    lowpass = up * firwin(2 * half + 1, (1 + PASSBAND) / 2 * nyquist, window=("kaiser", beta))
+    reach = ceil(half / up)
+    inputs = torch.arange(-reach, down + reach)
+    taps = half + torch.arange(up)[:, None] * down - inputs * up
+    inside = (taps >= 0) & (taps <= 2 * half)
+    return torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None], reach
 
 
 def check_clip(audio: Tensor, name: str) -> None:

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dragon_rewards.audio import check_clip, find_audio, read_audio, resample, to_mono, write_audio
 from dragon_rewards.errors import AudioError
+
+RATES = (44_100, 48_000, 32_000, 24_000, 16_000)
 
 
 def tone(frequency: float, rate: int, seconds: float = 0.5) -> torch.Tensor:
@@ -76,9 +80,46 @@ def test_resampling_treats_each_clip_alone_and_equal_rates_do_nothing() -> None:
     assert resample(clips, 16_000, 16_000) is clips
 
 
-def test_resampling_refuses_to_lose_gradients() -> None:
-    with pytest.raises(AudioError, match="16000 Hz"):
-        resample(torch.randn(441, requires_grad=True), 44_100, 16_000)
+def sines(rate: int, frequencies: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+    """A second of their sum, as it would be sampled at `rate` Hz, in float64."""
+    time = torch.arange(rate, dtype=torch.float64) / rate
+    return torch.sin(2 * torch.pi * frequencies[:, None] * time + phases[:, None]).mean(0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(rates=st.permutations(RATES), seed=st.integers(0, 2**31))
+def test_with_gradients_a_band_limited_signal_is_resampled_exactly_and_as_soxr_does(
+    rates: list[int], seed: int
+) -> None:
+    source, target = rates[:2]
+    draws = torch.rand(2, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    parts = 0.9 * min(source, target) / 2 * draws[0], 2 * torch.pi * draws[1]
+    audio, expected = sines(source, *parts), sines(target, *parts)
+    peak, middle = audio.abs().max(), slice(target // 20, -target // 20)
+    found = resample(audio.clone().requires_grad_(), source, target).detach()
+    assert found.shape == expected.shape
+    assert (found - expected)[middle].abs().max() < 1e-6 * peak
+    assert (found - resample(audio, source, target))[middle].abs().max() < 3e-4 * peak
+    quick = resample(audio.float().requires_grad_(), source, target)
+    torch.testing.assert_close(quick.double(), found, atol=1e-6, rtol=0)
+
+
+@given(rates=st.permutations(RATES), samples=st.integers(1, 2_000))
+def test_with_gradients_there_are_as_many_samples(rates: list[int], samples: int) -> None:
+    audio = torch.ones(2, samples)
+    found = resample(audio.clone().requires_grad_(), *rates[:2])
+    assert found.shape == resample(audio, *rates[:2]).shape
+
+
+@pytest.mark.parametrize(("source", "target"), [(3, 2), (2, 3), (44_100, 16_000)])
+def test_gradients_of_resampling_are_its_derivatives(source: int, target: int) -> None:
+    audio = torch.randn(2, 60, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda clips: resample(clips, source, target), audio)
+
+
+def test_audio_is_not_resampled_for_an_encoder_that_hears_none() -> None:
+    with pytest.raises(AudioError, match="to 0 Hz; name an encoder that hears audio"):
+        resample(torch.zeros(441), 44_100, 0)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_concatenate_refuses_unlike_sets() -> None:
         Clips.concatenate([plain, Clips(noise(1, 400), 2 * RATE)])
     with pytest.raises(AudioError, match="some have none"):
         Clips.concatenate([plain, prompted])
-    with pytest.raises(AudioError, match="one sample rate"):
+    with pytest.raises(DragonError, match="no sets"):
         Clips.concatenate([])
 
 
