@@ -31,7 +31,7 @@ def score_files(
         reward: what to score with.
         paths: files and folders.
         table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
-        on_progress: is told how many of how many steps are done; a file takes two.
+        on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
 
     Returns:
@@ -45,22 +45,34 @@ def score_files(
     """
     files = find_audio(paths)
     reward.check_count(len(files))
-    prompts = prompts_of(files, table) if reward.reduction.needs_prompts else None
-    clips = _read(files, prompts, reward.encoder.sample_rate, on_progress, cache)
-    _build(reward)
+    clips = encode_files(reward, files, table, on_progress, cache)
     with torch.no_grad():
-        values = reward.metric(_encoded(reward, clips, on_progress))
+        values = reward.metric(clips)
     verdict = {"reward": reward.name, "better": str(reward.direction)}
     if not reward.kind.per_clip:
         return [{"clips": len(files), "value": float(values), **verdict}]
     return [{"path": str(file), "value": value, **verdict} for file, value in zip(files, values.tolist(), strict=True)]
 
 
-def _read(
+def encode_files(
+    reward: Reward,
+    files: Sequence[Path],
+    table: Path | None,
+    on_progress: Callable[[int, int], None],
+    cache: EmbeddingCache | None = None,
+) -> Clips:
+    """The clips of audio files, in their order, with the embeddings that the reward judges; raises as `score_files`."""
+    prompts = prompts_of(files, table) if reward.reduction.needs_prompts else None
+    clips = read_clips(files, prompts, reward.encoder.sample_rate, lambda: on_progress(1, 2 * len(files)), cache)
+    build_parts(reward)
+    return encoded(reward, clips, lambda done: on_progress(done, 2 * len(files)))
+
+
+def read_clips(
     files: Sequence[Path],
     prompts: Sequence[str] | None,
     rate: int,
-    on_progress: Callable[[int, int], None],
+    on_read: Callable[[], None],
     cache: EmbeddingCache | None,
 ) -> Clips:
     """All files as checked mono clips at the encoder's rate, which is all that any encoder sees of them."""
@@ -68,11 +80,11 @@ def _read(
     for file in files:
         clip, source = read_audio(file)
         audio.append(resample(to_mono(clip), source, rate))
-        on_progress(len(audio), 2 * len(files))
+        on_read()
     return Clips(audio, rate, prompts, [str(file) for file in files], cache)
 
 
-def _build(reward: Reward) -> None:
+def build_parts(reward: Reward) -> None:
     """Build the reward's parts now, so that one that cannot be built is refused before the clips are encoded."""
     encoder, registry = reward.encoder.name, reward.registry
     registry.build_encoder(encoder)
@@ -81,11 +93,11 @@ def _build(reward: Reward) -> None:
         registry.reference(reward.exemplar_set.name, encoder, torch.device("cpu"))
 
 
-def _encoded(reward: Reward, clips: Clips, on_progress: Callable[[int, int], None]) -> Clips:
+def encoded(reward: Reward, clips: Clips, on_clips: Callable[[int], None]) -> Clips:
     """The clips with their embeddings; the shortest go first, so that one too short is refused before the long work."""
     order = sorted(range(len(clips)), key=lambda index: clips.audio[index].shape[-1])
     parts = [clips.select(order[start : start + BATCH]) for start in range(0, len(order), BATCH)]
-    for done, part in enumerate(parts, 1):
+    for part in parts:
         reward.embeddings(part)
-        on_progress(len(clips) + min(done * BATCH, len(clips)), 2 * len(clips))
+        on_clips(len(part))
     return Clips.concatenate(parts).select(sorted(range(len(order)), key=order.__getitem__))

@@ -10,6 +10,7 @@ VERBS = (
     "dragon_rewards.cli.listing",
     "dragon_rewards.cli.plugins",
     "dragon_rewards.cli.score",
+    "dragon_rewards.cli.rank",
     "dragon_rewards.cli.serve",
     "dragon_rewards.cli.remote",
     "dragon_rewards.cli.cache",
