@@ -16,7 +16,7 @@ from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
     from typing import Self
 
     from dragon_rewards.cache import EmbeddingCache
@@ -194,7 +194,11 @@ class Encoded(Media):
         """
         super().__init__((), 0, prompts, names, known)
         self._check_counts(len(self.names), self.prompts, self.names)
-        for encoder, rows in chain(known.frames.items(), known.prompts.items()):
+        self._check_known(known.frames)
+        self._check_known(known.prompts)
+
+    def _check_known(self, known: Mapping[str, Sized]) -> None:
+        for encoder, rows in known.items():
             if len(rows) != len(self):
                 raise DragonError(f"encoder '{encoder}' embedded {len(rows)} examples, and there are {len(self)} names")
 
@@ -284,14 +288,14 @@ class Encodable(Media):
 
 def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
     """The set that the others are joined to: one without media if there is one."""
-    kinds = {type(part): part for part in sets}
-    if Encoded in kinds:
-        return kinds[Encoded]
-    if len(kinds) > 1:
-        nouns = " and ".join(f"{kind.noun}s" for kind in kinds)
-        raise DragonError(f"{nouns} do not join to one set; keep them apart")
-    if not kinds:
+    if not sets:
         raise DragonError("there are no sets to join; give one or more")
+    without = [part for part in sets if isinstance(part, Encoded)]
+    if without:
+        return without[0]
+    nouns = sorted({f"{part.noun}s" for part in sets})
+    if len(nouns) > 1:
+        raise DragonError(f"{' and '.join(nouns)} do not join to one set; keep them apart")
     rates = sorted({part.sample_rate for part in sets})
     if len(rates) > 1:
         raise sets[0].refusal(f"sets of clips to join need one sample rate, not {rates}; resample them")
