@@ -24,6 +24,7 @@ from dragon_train.embedded.prompts import prompts
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS
 from dragon_train.seeds import Stream, seeds
+from dragon_train.session import make_objective
 from dragon_train.trainer import train
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def run_one(benchmark: Benchmark, run: str) -> None:
     if run != BASELINE:
         reward = compose(benchmark.served[run])
         config = benchmark.preset.config(reward, benchmark.seed)
-        objective = registry.objective(config.objective).factory(config.beta)
+        objective = make_objective(config, reward)
         train(config, policy, reward, objective, prompts("train"), benchmark.folder(run), on_step=lambda _: None)
     write_parquet(benchmark.folder(run) / SCORES, score_heldout(benchmark, policy, run))
 

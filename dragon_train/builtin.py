@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
@@ -10,6 +12,9 @@ from dragon_train.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
 
@@ -21,6 +26,13 @@ def embedded() -> Policy:
     return load_policy()
 
 
+def downloaded(name: str) -> Policy:
+    """Load a pipeline from the hub, or from its cache."""
+    from dragon_train.registry import load_train_registry
+
+    return load_train_registry().pipeline(name).factory()
+
+
 def stable_audio(pipeline: Any) -> Policy:
     """Adapt a StableAudioPipeline."""
     from dragon_train.pipelines.stable_audio import StableAudioPolicy
@@ -28,23 +40,83 @@ def stable_audio(pipeline: Any) -> Policy:
     return StableAudioPolicy(pipeline)
 
 
-def dpo(beta: float) -> Objective:
-    """Build Diffusion-DPO."""
-    from dragon_train.objectives import DiffusionDPO
+def stable_audio_3(pipeline: Any) -> Policy:
+    """Adapt a StableAudio3Pipeline."""
+    from dragon_train.pipelines.stable_audio_3 import StableAudio3Policy
 
-    return DiffusionDPO(beta)
+    return StableAudio3Policy(pipeline)
 
 
-def kto(beta: float) -> Objective:
-    """Build Diffusion-KTO."""
-    from dragon_train.objectives import DiffusionKTO
+def ace_step(pipeline: Any) -> Policy:
+    """Adapt an AceStepPipeline."""
+    from dragon_train.pipelines.ace_step import AceStepPolicy
 
-    return DiffusionKTO(beta)
+    return AceStepPolicy(pipeline)
+
+
+def longcat_audio(pipeline: Any) -> Policy:
+    """Adapt a LongCatAudioDiTPipeline."""
+    from dragon_train.pipelines.longcat_audio import LongCatAudioPolicy
+
+    return LongCatAudioPolicy(pipeline)
+
+
+def audioldm2(pipeline: Any) -> Policy:
+    """Adapt an AudioLDM2Pipeline."""
+    from dragon_train.pipelines.spectrogram import AudioLDM2Policy
+
+    return AudioLDM2Policy(pipeline)
+
+
+def audioldm(pipeline: Any) -> Policy:
+    """Adapt an AudioLDMPipeline."""
+    from dragon_train.pipelines.spectrogram import AudioLDMPolicy
+
+    return AudioLDMPolicy(pipeline)
+
+
+def musicldm(pipeline: Any) -> Policy:
+    """Adapt a MusicLDMPipeline."""
+    from dragon_train.pipelines.spectrogram import MusicLDMPolicy
+
+    return MusicLDMPolicy(pipeline)
+
+
+ADAPTERS = (
+    AdapterInfo("stable-audio", "StableAudioPipeline", "EDM preconditioning, v-prediction", stable_audio),
+    AdapterInfo("stable-audio-3", "StableAudio3Pipeline", "rectified flow", stable_audio_3),
+    AdapterInfo("ace-step", "AceStepPipeline", "flow matching, base and turbo checkpoints", ace_step),
+    AdapterInfo("longcat-audio", "LongCatAudioDiTPipeline", "flow matching", longcat_audio),
+    AdapterInfo("audioldm2", "AudioLDM2Pipeline", "DDPM on mel spectra", audioldm2),
+    AdapterInfo("audioldm", "AudioLDMPipeline", "DDPM on mel spectra; deprecated by diffusers", audioldm),
+    AdapterInfo("musicldm", "MusicLDMPipeline", "DDPM on mel spectra; deprecated by diffusers", musicldm),
+)
+
+STABILITY = "Stability AI Community License"
+# Name, name on the hub, summary, licence as its model card states it.
+ON_THE_HUB = (
+    ("stable-audio-open", "stabilityai/stable-audio-open-1.0", "47 s of 44.1 kHz stereo; needs torchsde", STABILITY),
+    ("stable-audio-3", "stabilityai/stable-audio-3-medium", "44.1 kHz stereo, distilled to 8 steps", STABILITY),
+    ("ace-step", "ACE-Step/acestep-v15-xl-turbo-diffusers", "48 kHz stereo, distilled to 8 steps", "see its model card"),
+    ("audioldm2-music", "cvssp/audioldm2-music", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
+    ("musicldm", "ucsd-reach/musicldm", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
+    ("longcat-audio", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "speech, 24 kHz mono", "see its model card"),
+)
+
+
+def objective(module: str, name: str) -> Callable[[TrainConfig, Reward | Mixture], Objective]:
+    """A factory that imports its module when it is called."""
+
+    def build(config: TrainConfig, reward: Reward | Mixture) -> Objective:
+        built: Objective = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config, reward)
+        return built
+
+    return build
 
 
 @hookimpl
 def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
-    """The embedded text-to-music model."""
+    """The embedded text-to-music model, and public ones that are downloaded on first use."""
     register(
         PipelineInfo(
             "embedded",
@@ -53,16 +125,40 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
             embedded,
         )
     )
+    for name, hub, summary, licence in ON_THE_HUB:
+        register(PipelineInfo(name, f"{hub}: {summary}", licence, partial(downloaded, hub)))
 
 
 @hookimpl
 def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
     """The audio pipelines of diffusers."""
-    register(AdapterInfo("stable-audio", "StableAudioPipeline", "EDM preconditioning, v-prediction", stable_audio))
+    for adapter in ADAPTERS:
+        register(adapter)
 
 
 @hookimpl
 def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
-    """The paper's two objectives."""
-    register(ObjectiveInfo("dpo", "Diffusion-DPO, winners against losers of the same prompt", dpo, paired_only=True))
-    register(ObjectiveInfo("kto", "Diffusion-KTO, each clip against a common reference point", kto))
+    """The paper's two objectives, and two that learn without pairs."""
+    preference = partial(objective, "preference")
+    register(
+        ObjectiveInfo(
+            "dpo", "Diffusion-DPO, winners against losers of the same prompt", preference("dpo"), paired_only=True
+        )
+    )
+    register(ObjectiveInfo("kto", "Diffusion-KTO, each clip against a common reference point", preference("kto")))
+    register(
+        ObjectiveInfo(
+            "raft",
+            "RAFT, the best of several samples of each prompt as if they were data",
+            objective("raft", "raft"),
+            options={"samples": 4},
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "direct",
+            "DRaFT, gradient of a differentiable reward through the last sampling steps",
+            objective("direct", "direct"),
+            options={"gradient_steps": 1},
+        )
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
 
@@ -34,9 +37,16 @@ class AdapterInfo:
 
 @dataclass(frozen=True)
 class ObjectiveInfo:
-    """A registered objective; `factory(beta)` builds it, `paired_only` if it compares clips of the same prompt."""
+    """A registered objective.
+
+    Attributes:
+        factory: builds it from the run's configuration and its reward.
+        paired_only: whether it compares clips of the same prompt.
+        options: its own settings with their defaults; the configuration's `options` holds the values.
+    """
 
     name: str
     summary: str
-    factory: Callable[[float], Objective]
+    factory: Callable[[TrainConfig, Reward | Mixture], Objective]
     paired_only: bool = False
+    options: Mapping[str, float] = field(default_factory=dict)

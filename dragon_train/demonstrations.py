@@ -7,25 +7,33 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.clips import Clips
+from dragon_rewards.media import Encoded, Known, Media
 from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+    from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.pipelines.base import Draw, Policy
+    from dragon_train.team import Team
 
 
 @dataclass(frozen=True)
 class Generations:
-    """Clips of one set: latents for learning, decoded audio for the reward."""
+    """Clips of one set: latents for learning, media or their embeddings for the reward, the seeds they came from."""
 
     latents: Tensor
-    clips: Clips
+    clips: Media
+    seeds: Sequence[int]
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """One for each clip."""
+        return self.clips.prompts or ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Demonstrations:
         negative_prompts: likewise of D-.
         reward: mean reward of the two sets as sampled.
         positive_reward: reward of D+.
+        noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
     """
 
     positive: Tensor
@@ -46,8 +55,17 @@ class Demonstrations:
     negative_prompts: Sequence[str]
     reward: float
     positive_reward: float
+    noise: Draw | None = None
 
-    def pairs(self, rows: Tensor) -> Demonstrations:
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What is recorded of the step."""
+        return {"reward": self.reward, "positive_reward": self.positive_reward}
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def select(self, rows: Tensor) -> Demonstrations:
         """These pairs alone."""
         chosen = rows.tolist()
         return replace(
@@ -56,20 +74,49 @@ class Demonstrations:
             negative=self.negative[rows],
             positive_prompts=[self.positive_prompts[i] for i in chosen],
             negative_prompts=[self.negative_prompts[i] for i in chosen],
+            noise=None if self.noise is None else self.noise.select(rows),
         )
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Demonstrations:
+        """The same pairs with fresh noise and levels."""
+        return replace(self, noise=policy.draw(self.positive, generator))
 
 
 def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
     """One clip per prompt."""
     latents = policy.sample(prompts, seeds, steps, guidance)
-    return Generations(latents, policy.clips(latents, prompts))
+    return Generations(latents, policy.clips(latents, prompts), seeds)
+
+
+def gathered(own: Generations, team: Team) -> Generations:
+    """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
+    known = own.clips.without_media().known
+    frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
+    prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
+    shares = team.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
+    return Generations(
+        torch.cat([share[0] for share in shares]).to(own.latents),
+        Media.concatenate([rebuilt(*share[1:4], own.latents.device) for share in shares]),
+        [seed for share in shares for seed in share[4]],
+    )
+
+
+def rebuilt(
+    frames: Mapping[str, Sequence[Tensor]], embedded: Mapping[str, Tensor], prompts: Sequence[str], device: torch.device
+) -> Encoded:
+    """Clips from their embeddings by encoder name, and their prompts."""
+    known = Known(
+        {encoder: tuple(clip.to(device) for clip in clips) for encoder, clips in frames.items()},
+        {encoder: rows.to(device) for encoder, rows in embedded.items()},
+    )
+    return Encoded(known, [f"clip {index}" for index in range(len(prompts))], prompts)
 
 
 def choose(
-    reward: Reward,
+    reward: Reward | Mixture,
     a: Generations,
     b: Generations,
-    pool: Sequence[Clips],
+    pool: Sequence[Media],
     config: TrainConfig,
     generator: torch.Generator,
 ) -> Demonstrations:
@@ -78,20 +125,21 @@ def choose(
         chosen = choose_clips(reward, a.clips, b.clips, config)
     else:
         chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
-    latents, prompts = torch.cat([a.latents, b.latents]), [*(a.clips.prompts or ()), *(b.clips.prompts or ())]
+    latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
+    positive, negative = chosen.positive.to(latents.device), chosen.negative.to(latents.device)
     return Demonstrations(
-        latents[chosen.positive],
-        latents[chosen.negative],
-        [prompts[i] for i in chosen.positive.tolist()],
-        [prompts[i] for i in chosen.negative.tolist()],
+        latents[positive],
+        latents[negative],
+        [prompts[i] for i in positive.tolist()],
+        [prompts[i] for i in negative.tolist()],
         chosen.mean,
         chosen.value,
     )
 
 
-def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> Selection:
+def choose_clips(reward: Reward | Mixture, a: Media, b: Media, config: TrainConfig) -> Selection:
     """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
-    values = reward.value(Clips.concatenate([a, b]))
+    values = reward.value(Media.concatenate([a, b]))
     if config.pairing == "unpaired":
         return select_unpaired(values)
     chosen = select_pairs(values[: len(a)], values[len(a) :])
@@ -99,7 +147,7 @@ def choose_clips(reward: Reward, a: Clips, b: Clips, config: TrainConfig) -> Sel
 
 
 def choose_set(
-    reward: Reward, a: Clips, b: Clips, pool: Sequence[Clips], config: TrainConfig, generator: torch.Generator
+    reward: Reward | Mixture, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
 ) -> Selection:
     """The better set, improved by the exchanges that raise r(D+).
 
@@ -107,7 +155,7 @@ def choose_set(
     worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
     learn (subset-replace, arXiv 2607.02291).
     """
-    clips = Clips.concatenate([a, b, *pool])
+    clips = Media.concatenate([a, b, *pool])
     value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
     chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
     return decisive(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
@@ -117,3 +165,49 @@ def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
     """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
     kept = loss.topk(max(1, round(share * len(loss)))).indices
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
+
+
+@dataclass(frozen=True)
+class Best:
+    """One clip for each prompt, out of several sets.
+
+    Attributes:
+        rows: the clips, as indices into all sets one after the other, (prompts,).
+        value: their reward; for instance rewards the mean.
+        mean: the mean reward of the sets.
+    """
+
+    rows: Tensor
+    value: float
+    mean: float
+
+
+def best_of(reward: Reward | Mixture, sets: Sequence[Media], generator: torch.Generator) -> Best:
+    """The best clip of each prompt; of rewards that judge sets, the best set that greedy exchanges find.
+
+    There the first set takes in one further set after the other, each time keeping the exchanges that raise r.
+    """
+    clips, count = Media.concatenate(sets), len(sets[0])
+    if reward.kind.per_clip:
+        values = reward.value(clips).view(len(sets), count)
+        rows = values.argmax(0) * count + torch.arange(count, device=values.device)
+        return Best(rows, float(values.amax(0).double().mean()), float(values.double().mean()))
+    value, rows = reward.subsets(clips), torch.arange(len(clips)).view(len(sets), count)
+    values, best = value(rows), rows[0]
+    for other in rows[1:]:
+        both = torch.cat([best, other])
+        best = both[select_positive(count, Exchanged(value, both), generator=generator).positive]
+        best = best[(best % count).argsort()]
+    return Best(best, float(value(best[None])), float(values.double().mean()))
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """The value of subsets of some clips, by their place among these."""
+
+    value: Callable[[Tensor], Tensor]
+    clips: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Index rows among `clips` -> values."""
+        return self.value(self.clips[rows])

@@ -1,123 +1,162 @@
-"""The policy under tuning beside its frozen reference: a copy, or for LoRA the policy with its adapters off."""
+"""Learning: which weights, beside which reference, and a step of the optimiser on what an objective asks."""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from contextlib import contextmanager
-from copy import deepcopy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
+from diffusers.training_utils import EMAModel
+
+from dragon_rewards.errors import DragonError
+from dragon_train.pipelines.base import Draw
+from dragon_train.tuning import make_tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
+    from dragon_train.config import TrainConfig
     from dragon_train.demonstrations import Demonstrations
-    from dragon_train.pipelines.base import Draw, Policy
+    from dragon_train.objectives import Experience, Objective
+    from dragon_train.pipelines.base import Policy
+    from dragon_train.team import Team
 
-
-class Tuning(Protocol):
-    """Which weights learn, and how the reference is reached."""
-
-    parameters: list[nn.Parameter]
-
-    def reference(self) -> AbstractContextManager[None]:
-        """Inside, the policy's denoiser is the frozen reference."""
-        ...
-
-    def weights(self) -> dict[str, Tensor]:
-        """The tuned weights, to be stored."""
-        ...
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore what `weights` gave."""
-        ...
-
-
-class AllWeights:
-    """Every weight of the denoiser learns; the reference is a frozen copy."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy, self.tuned = policy, policy.denoiser
-        self.frozen = deepcopy(self.tuned).requires_grad_(False)
-        self.parameters = [p for p in self.tuned.parameters() if p.requires_grad]
-
-    @contextmanager
-    def reference(self) -> Iterator[None]:
-        """Swap the frozen copy in."""
-        self.policy.denoiser = self.frozen
-        try:
-            yield
-        finally:
-            self.policy.denoiser = self.tuned
-
-    def weights(self) -> dict[str, Tensor]:
-        """The denoiser's state."""
-        return dict(self.tuned.state_dict())
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore the denoiser's state."""
-        self.tuned.load_state_dict(weights)
-
-
-class Lora:
-    """Low-rank adapters learn (arXiv 2106.09685); the reference is the policy with its adapters off."""
-
-    def __init__(self, policy: Policy, rank: int) -> None:
-        self.config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(policy.lora_targets))
-        self.denoiser = inject_adapter_in_model(self.config, policy.denoiser)
-        self.parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
-
-    @contextmanager
-    def reference(self) -> Iterator[None]:
-        """Switch the adapters off."""
-        layers = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)]
-        for layer in layers:
-            layer.enable_adapters(enabled=False)
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.enable_adapters(enabled=True)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The adapters alone: saved together with the pipeline they would reload with fresh base weights."""
-        return dict(get_peft_model_state_dict(self.denoiser))
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore the adapters."""
-        set_peft_model_state_dict(self.denoiser, dict(weights))
-
-
-def make_tuning(policy: Policy, kind: str, rank: int) -> Tuning:
-    """`lora` or `all`."""
-    return Lora(policy, rank) if kind == "lora" else AllWeights(policy)
+CLIP_NORM = 1.0
 
 
 class Learner:
-    """Gives objectives the implicit rewards of demonstrations."""
+    """The policy, its reference and the optimiser.
 
-    def __init__(self, policy: Policy, tuning: Tuning) -> None:
-        self.policy, self.tuning = policy, tuning
+    Attributes:
+        policy: is tuned in place.
+        tuning: which weights learn.
+        optimiser: AdamW without weight decay.
+        average: the moving average of the weights, if the run keeps one.
+    """
 
-    def implicit_reward(self, latents: Tensor, condition: Mapping[str, Tensor], draw: Draw) -> Tensor:
+    def __init__(self, policy: Policy, config: TrainConfig, team: Team) -> None:
+        self.policy, self.config, self.team = policy, config, team
+        self.tuning = make_tuning(policy, config)
+        optimiser = torch.optim.AdamW(self.tuning.parameters, config.learning_rate, weight_decay=0.0)
+        self.optimiser = team.accelerator.prepare(optimiser)
+        self.average = EMAModel(self.tuning.parameters, decay=config.ema) if config.ema else None
+        self.notes: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        scaler = self.team.accelerator.scaler
+        return {
+            "weights": self.tuning.weights(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "scaler": scaler.state_dict() if scaler else None,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` gave; an empty one changes nothing."""
+        if not state:
+            return
+        self.tuning.load(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        if state["scaler"]:
+            self.team.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def learn(self, objective: Objective, experience: Experience, generator: torch.Generator) -> dict[str, float]:
+        """All gradient steps on one step's experience; returns the mean loss and what objectives noted."""
+        updates = [
+            self.update(objective, experience.select(rows).draw(self.policy, generator))
+            for rows in minibatches(len(experience), self.config, generator)
+        ]
+        loss, norm = (sum(column) / len(updates) for column in zip(*updates, strict=True))
+        noted = {name: float(torch.cat(values).mean()) for name, values in self.notes.items()}
+        self.notes.clear()
+        return {"loss": loss, "gradient_norm": norm, **noted}
+
+    def update(self, objective: Objective, batch: Experience) -> tuple[float, float]:
+        """One gradient step; returns the loss and the norm of its gradient."""
+        own = torch.tensor(self.team.share(range(len(batch))))
+        loss = torch.zeros((), device=self.team.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        for rows in own.split(self.config.microbatch or max(len(own), 1)):
+            part = objective.losses(self, batch.select(rows)).sum() / len(batch)
+            self.team.accelerator.backward(part)
+            loss += part.detach()
+        loss = self.team.total(loss)
+        if not loss.isfinite():
+            raise DragonError(f"the loss became {loss.item()}; lower learning_rate or beta, and choose another --out")
+        self.team.sum_gradients(self.tuning.parameters)
+        norm = self.team.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
+        self.optimiser.step()
+        if self.average:
+            self.average.step(self.tuning.parameters)
+        return float(loss), float(norm)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the policy has its averaged weights, if the run keeps an average."""
+        if self.average is None:
+            yield
+            return
+        self.average.store(self.tuning.parameters)
+        self.average.copy_to(self.tuning.parameters)
+        try:
+            yield
+        finally:
+            self.average.restore(self.tuning.parameters)
+
+    def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """The policy's error on each clip, (clips,), with gradient."""
+        condition = self.policy.condition(prompts)
+        with self.team.autocast():
+            return self.policy.denoising_error(latents, condition, draw)
+
+    def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """r(x) = |reference error|^2 - |policy error|^2, (clips,), proportional to log p_policy(x) / p_reference(x).
 
         The same draw serves both (arXiv 2311.12908, equation 13).
         """
-        with torch.no_grad(), self.tuning.reference():
+        condition = self.policy.condition(prompts)
+        with torch.no_grad(), self.tuning.reference(), self.team.autocast():
             reference = self.policy.denoising_error(latents, condition, draw)
-        return reference - self.policy.denoising_error(latents, condition, draw)
+        with self.team.autocast():
+            return reference - self.policy.denoising_error(latents, condition, draw)
 
-    def implicit_rewards(self, demos: Demonstrations, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Of D+ and of D-, in one pass; `positive[i]` and `negative[i]` share noise and level."""
-        draw = self.policy.draw(demos.positive, generator)
-        both = type(draw)(torch.cat([draw.noise] * 2), torch.cat([draw.level] * 2))
-        condition = self.policy.condition([*demos.positive_prompts, *demos.negative_prompts])
-        rewards = self.implicit_reward(torch.cat([demos.positive, demos.negative]), condition, both)
+    def implicit_rewards(self, demos: Demonstrations) -> tuple[Tensor, Tensor]:
+        """Of D+ and of D-, in one pass; `positive[i]` and `negative[i]` share noise and level.
+
+        Noted are their `margin`, and `kl`: the implicit reward of what the policy made lately estimates, in units of
+        the denoising error, how far it has moved from the reference.
+        """
+        if demos.noise is None:
+            raise ValueError("these demonstrations have no noise yet: call `draw`")
+        latents = torch.cat([demos.positive, demos.negative])
+        prompts = [*demos.positive_prompts, *demos.negative_prompts]
+        rewards = self.implicit_reward(latents, prompts, Draw.cat([demos.noise, demos.noise]))
         positive, negative = rewards.chunk(2)
+        self.note("margin", positive - negative)
+        self.note("kl", rewards)
         return positive, negative
+
+    def note(self, name: str, values: Tensor) -> None:
+        """Record a figure, (units,); the mean over a step goes into its row."""
+        self.notes[name].append(values.detach())
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the units that all processes have in memory now, without gradient."""
+        if self.team.size == 1:
+            return values.detach().mean()
+        count = torch.tensor(float(len(values)), device=values.device)
+        return self.team.total(values.sum()) / self.team.total(count)
+
+
+def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    """The units in random order, in equal parts of at most `minibatch`, `epochs` times."""
+    for _ in range(config.epochs):
+        order = torch.randperm(units, generator=generator)
+        yield from order.tensor_split(math.ceil(units / config.minibatch))

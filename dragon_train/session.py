@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import serve
 from dragon_train.embedded.prompts import prompts as embedded_prompts
@@ -21,28 +24,57 @@ from dragon_train.registry import load_train_registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.progress import TaskID
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
 
 
 def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) -> Path:
     """Train as configured; returns the folder of the run."""
-    registry = load_train_registry()
-    info = registry.pipeline(config.pipeline)
-    reward, objective = compose(config.reward), make_objective(config)
-    texts = embedded_prompts("train") if prompts is None else shuffled(read_prompts(prompts), config.seed)
-    folder = out or Path("runs") / RewardName.parse(config.reward).slug
+    config = completed(config)
+    info = load_train_registry().pipeline(config.pipeline)
+    reward = compose_mixture(config.reward)
+    objective = make_objective(config, reward)
+    for name in (*config.heldout, *config.at_least):
+        compose(name)
+    texts, heldout = split(config, prompts)
+    folder = out or Path("runs") / slug(config.reward)
     from dragon_train.trainer import train
 
     with progress() as bar:
         task = bar.add_task(config.reward, total=config.steps, note="")
-
-        def on_step(row: dict[str, float]) -> None:
-            note = f"reward {row['reward']:.4g}, D+ {row['positive_reward']:.4g}"
-            bar.update(task, completed=row["step"], note=note)
-
-        train(config, info.factory(), reward, objective, texts, folder, on_step)
+        train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
     return folder
+
+
+def show(bar: Progress, task: TaskID, row: dict[str, float]) -> None:
+    """A line for each step: the reward, and where the time went."""
+    seconds = {key.removesuffix("_s"): value for key, value in row.items() if key.endswith("_s") and value}
+    total = sum(seconds.values())
+    shares = ", ".join(f"{phase} {value / total:.0%}" for phase, value in seconds.items())
+    bar.console.print(f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False)
+    bar.update(task, completed=row["step"])
+
+
+def slug(reward: str) -> str:
+    """A folder's name for a reward, or for a mixture of several."""
+    return "+".join(RewardName.parse(part.name).slug for part in parts_of(compose_mixture(reward)))
+
+
+def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequence[str]]:
+    """The prompts to train on, and those kept from training: the last of a user's list, in random order."""
+    if path is None:
+        return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
+    texts = shuffled(read_prompts(path), config.seed)
+    if len(texts) < config.prompts_per_step + config.heldout_prompts:
+        raise ConfigError(
+            f"{path}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
+            f"heldout_prompts = {config.heldout_prompts}"
+        )
+    return texts[: len(texts) - config.heldout_prompts], texts[len(texts) - config.heldout_prompts :]
 
 
 def run_bench(
@@ -69,14 +101,26 @@ def run_bench(
     return rows
 
 
-def make_objective(config: TrainConfig) -> Objective:
+def completed(config: TrainConfig) -> TrainConfig:
+    """The configuration with the defaults of its objective's options; refuses options that it does not have."""
+    known = load_train_registry().objective(config.objective).options
+    for name in config.options:
+        if name not in known:
+            found = ", ".join(known) or "none"
+            raise ConfigError(
+                f"options.{name}: objective '{config.objective}' has no such option; it has: {found}"
+            )
+    return replace(config, options={**known, **config.options})
+
+
+def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective:
     """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
     info = load_train_registry().objective(config.objective)
     if info.paired_only and config.pairing != "paired":
         raise ConfigError(
             f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
         )
-    return info.factory(config.beta)
+    return info.factory(completed(config), reward)
 
 
 def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:

@@ -2,116 +2,211 @@
 
 from __future__ import annotations
 
-import math
-import random
-import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_train.demonstrations import choose, generate
-from dragon_train.learner import Learner, make_tuning
-from dragon_train.run import Run
-from dragon_train.seeds import Stream, seeds
+from dragon_rewards.media import Media
+from dragon_rewards.metrics import vendi_score
+from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_train import heldout
+from dragon_train.clock import Clock
+from dragon_train.constraint import Constraints
+from dragon_train.learner import Learner
+from dragon_train.run import Run, load_pool, pool_state
+from dragon_train.studio import Studio
+from dragon_train.team import DTYPES, Team
+from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from torch import Tensor
+
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.demonstrations import Demonstrations, Generations
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
 
-CLIP_NORM = 1.0
+    Row = dict[str, float]
+
+DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
 
 
 def train(
     config: TrainConfig,
     policy: Policy,
-    reward: Reward,
+    reward: Reward | Mixture,
     objective: Objective,
     prompts: Sequence[str],
     out: Path,
-    on_step: Callable[[dict[str, float]], None],
+    on_step: Callable[[Row], None],
+    heldout_prompts: Sequence[str] = (),
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
+
+    Raises:
+        ConfigError: fewer prompts than a step takes, or another run is in the folder.
+        DragonError: a reward failed, the loss is not finite, memory or disk ran out; the last step's checkpoint stays.
     """
     if len(prompts) < config.prompts_per_step:
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
-    torch.manual_seed(config.seed)  # initial values of LoRA adapters
-    tuning = make_tuning(policy, config.tuning, config.lora_rank)
-    optimiser = torch.optim.AdamW(tuning.parameters, config.learning_rate, weight_decay=0.0)
-    learner = Learner(policy, tuning)
-    run = Run(config, out)
-    first, pool = run.resume(policy, tuning, optimiser)
-
-    for step in range(first, config.steps):
-        started = time.monotonic()
-        generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
-        batch = prompts_of(prompts, config, step)
-        a, b = (sample_set(policy, batch, config, step, side) for side in (0, 1))
-        sampled = time.monotonic()
-        demos = choose(reward, a, b, [g.clips for g in pool], config, generator)
-        selected = time.monotonic()
-        parts = minibatches(demos, config, generator)
-        losses = [learn(learner, objective, part, optimiser, generator) for part in parts]
-        pool.extend([a, b])
-        row = {
-            "step": step + 1,
-            "reward": demos.reward,
-            "positive_reward": demos.positive_reward,
-            "loss": sum(losses) / len(losses),
-            "sampling_s": sampled - started,
-            "selecting_s": selected - sampled,
-            "learning_s": time.monotonic() - selected,
-        }
-        run.record(row, tuning, optimiser, pool)
+    team = Team(config.precision, config.trackers, out)
+    run = Run(config, out, writes=team.leads)
+    if run.finished:
+        load_tuned(policy, out)
+        return
+    training = Training(config, policy, reward, objective, prompts, run, team)
+    training.compare_on(heldout_prompts)
+    for step in range(training.finished_steps, config.steps):
+        row = training.step(step)
         on_step(row)
-    run.finish(tuning)
+        if training.stale():
+            break
+    training.finish()
 
 
-def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[str]:
-    """The next prompts of the list, round and round from a place that the seed chooses.
+class Training:
+    """What one run holds between its steps."""
 
-    In their order: a list that is balanced in every stretch gives balanced steps.
-    """
-    start = random.Random(config.seed).randrange(len(prompts)) + step * config.prompts_per_step
-    return [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_step)]
+    def __init__(
+        self,
+        config: TrainConfig,
+        policy: Policy,
+        reward: Reward | Mixture,
+        objective: Objective,
+        prompts: Sequence[str],
+        run: Run,
+        team: Team,
+    ) -> None:
+        self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
+        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock()
+        torch.manual_seed(config.seed)  # initial values of LoRA adapters
+        self.learner = Learner(prepared(policy, config, team), config, team)
+        state = run.resume()
+        self.learner.load(state)
+        self.pool: deque[Media] = load_pool(state.get("pool", []), 2 * config.pool, team.device)
+        self.constraints = Constraints([compose(name) for name in config.at_least], state.get("constraints"))
+        self.best: dict[str, Any] = state.get("best", {})
+        self.heldout: heldout.Heldout | None = None
+        team.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
+
+    @property
+    def finished_steps(self) -> int:
+        """How many steps are done."""
+        return len(self.run.rows)
+
+    def compare_on(self, prompts: Sequence[str]) -> None:
+        """Compare with the untuned model on these prompts from now on."""
+        if prompts:
+            watched = [compose(name) for name in self.config.heldout]
+            self.heldout = heldout.start(self.learner, prompts, watched, parts_of(self.reward))
+
+    def step(self, step: int) -> Row:
+        """Generate, judge, learn; returns the step's figures, which are on disk by then."""
+        target = self.constraints.around(self.reward)
+        studio = Studio(self.policy, target, self.config, self.prompts, step, self.pool, self.team, self.clock)
+        with self.explained(step):
+            experience = self.objective.collect(studio)
+            with self.clock.phase("learning"):
+                learnt = self.learner.learn(self.objective, experience, studio.generator)
+            clips = Media.concatenate([made.clips for made in studio.made])
+            row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
+            row |= self.parts(clips) | self.constraints.update(clips)
+            row |= self.comparison(step)
+        self.pool.extend(made.clips for made in studio.made)
+        row |= self.clock.row()
+        self.run.record(row, self.state())
+        self.team.log(row)
+        return row
+
+    @contextmanager
+    def explained(self, step: int) -> Iterator[None]:
+        """Say of a failure what it was, what is kept, and what to do."""
+        kept = f"steps 1 to {step} are kept in {self.run.folder}" if step else "no step was finished"
+        try:
+            yield
+        except DragonError as error:
+            raise DragonError(f"step {step + 1}: {error} ({kept})") from error
+        except torch.OutOfMemoryError as error:
+            raise DragonError(
+                f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
+                f'gradient_checkpointing = true or precision = "bf16" ({kept})'
+            ) from error
+
+    def parts(self, clips: Media) -> Row:
+        """The rewards that a mixture adds up, each in its own unit."""
+        if not isinstance(self.reward, Mixture):
+            return {}
+        return {f"reward {part.name}": standing(part, clips)[0] for part in self.reward.parts}
+
+    def diversity(self, clips: Media) -> float:
+        """Vendi score of the step's clips, in the space of the first encoder."""
+        frames = parts_of(self.reward)[0].embeddings(clips).frames
+        return float(vendi_score(torch.stack([clip.mean(0) for clip in frames])))
+
+    def comparison(self, step: int) -> Row:
+        """The held-out comparison, where this step makes one; a new best keeps its weights."""
+        last = step + 1 == self.config.steps
+        if self.heldout is None or not (last or (step + 1) % self.config.heldout_every == 0):
+            return {}
+        with self.clock.phase("comparing"):
+            figures = self.heldout.compare(self.learner)
+        rate = figures.get("heldout_win_rate")
+        if self.config.patience and rate is not None:
+            waited = self.best.get("waited", 0) + 1
+            better = rate > self.best.get("rate", -1.0)
+            with self.learner.averaged():
+                fresh = {"rate": rate, "waited": 0, "weights": copied(self.learner.tuning.weights())}
+            self.best = fresh if better else {**self.best, "waited": waited}
+        return figures
+
+    def stale(self) -> bool:
+        """Whether the held-out rewards have not improved for as long as the configuration bears."""
+        return 0 < self.config.patience <= self.best.get("waited", 0)
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            **self.learner.state(),
+            "pool": pool_state(self.pool),
+            "constraints": self.constraints.state(),
+            "best": self.best,
+        }
+
+    def finish(self) -> None:
+        """Store the result: the averaged weights if there are any, or the best if the run was to keep them."""
+        with self.learner.averaged():
+            if self.best:
+                self.learner.tuning.load(self.best["weights"])
+            if self.team.leads:
+                self.learner.tuning.save(self.run.folder)
+                self.run.finish()
+        self.team.close()
 
 
-def sample_set(policy: Policy, prompts: Sequence[str], config: TrainConfig, step: int, side: int) -> Generations:
-    """The generations of one set: seeds differ between sets, steps and runs."""
-    own = seeds(Stream.GENERATIONS, config.seed, step, side, count=len(prompts))
-    return generate(policy, prompts, own, config.demonstration_steps, config.guidance)
+def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
+    """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
+    policy.batch = config.sampling_batch
+    pipeline, dtype = policy.pipeline.to(team.device), DTYPES.get(config.precision)
+    if dtype and config.tuning == "lora":
+        for name, part in pipeline.components.items():
+            if isinstance(part, torch.nn.Module) and name not in DECODERS:
+                part.to(dtype)
+    if config.gradient_checkpointing:
+        policy.denoiser.enable_gradient_checkpointing()
+    if config.compile:
+        policy.denoiser.compile()
+    return policy
 
 
-def minibatches(demos: Demonstrations, config: TrainConfig, generator: torch.Generator) -> Iterator[Demonstrations]:
-    """The pairs in random order, in equal parts of at most `minibatch`, `epochs` times."""
-    pairs = len(demos.positive)
-    for _ in range(config.epochs):
-        order = torch.randperm(pairs, generator=generator)
-        for rows in order.tensor_split(math.ceil(pairs / config.minibatch)):
-            yield demos.pairs(rows)
-
-
-def learn(
-    learner: Learner,
-    objective: Objective,
-    demonstrations: Demonstrations,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> float:
-    """One gradient step; returns the loss."""
-    loss = objective(learner, demonstrations, generator)
-    if not loss.isfinite():
-        raise DragonError(f"the loss became {loss.item()}; lower learning_rate or beta and resume from the last step")
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(learner.tuning.parameters, CLIP_NORM)
-    optimiser.step()
-    return float(loss.detach())
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As they are now, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}

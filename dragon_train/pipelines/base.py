@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    import torch
     from torch import Tensor, nn
 
     from dragon_rewards.clips import Clips
@@ -27,9 +28,24 @@ class Draw:
     noise: Tensor
     level: Tensor
 
+    def select(self, rows: Tensor) -> Draw:
+        """That of these clips."""
+        return Draw(self.noise[rows], self.level[rows])
+
+    @staticmethod
+    def cat(parts: Sequence[Draw]) -> Draw:
+        """Those of several sets of clips, one after the other."""
+        return Draw(torch.cat([part.noise for part in parts]), torch.cat([part.level for part in parts]))
+
 
 class Policy(Protocol):
-    """A diffusion pipeline under tuning."""
+    """A diffusion pipeline under tuning.
+
+    Attributes:
+        batch: most clips that are sampled or decoded at once.
+    """
+
+    batch: int
 
     @property
     def pipeline(self) -> Any:

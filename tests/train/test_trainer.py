@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
@@ -17,18 +18,27 @@ from dragon_train.config import TrainConfig
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.run import CHECKPOINT, METRICS, WEIGHTS, load_run
+from dragon_train.run import CHECKPOINT, METRICS, load_run
 from dragon_train.session import make_objective
 from dragon_train.trainer import train
+from dragon_train.tuning import ADAPTER, DENOISER, has_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TINY = TrainConfig("dataset-fad:clap@airs", steps=3, prompts_per_step=4, demonstration_steps=2, pool=1)
+TINY = TrainConfig(
+    "dataset-fad:clap@airs", tuning="all", steps=3, prompts_per_step=4, demonstration_steps=2, pool=1
+)
 
 
 def run(config: TrainConfig, out: Path, on_step: Callable[[dict[str, float]], None] = lambda _: None) -> None:
-    train(config, load_policy(), compose(config.reward), make_objective(config), prompts("train"), out, on_step)
+    reward = compose(config.reward)
+    train(config, load_policy(), reward, make_objective(config, reward), prompts("train"), out, on_step)
+
+
+def result(folder: Path) -> dict[str, Tensor]:
+    path = folder / ADAPTER
+    return load_file(path if path.is_file() else folder / DENOISER / "diffusion_pytorch_model.safetensors")
 
 
 class KilledError(Exception):
@@ -46,11 +56,11 @@ def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, tuning: s
     run(config, tmp_path / "whole")
     with pytest.raises(KilledError):
         run(config, tmp_path / "halved", stop)
-    assert not (tmp_path / "halved" / WEIGHTS).exists()
+    assert not has_result(tmp_path / "halved")
     steps: list[float] = []
     run(config, tmp_path / "halved", lambda row: steps.append(row["step"]))
     assert steps == [3]
-    whole, halved = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "halved"))
+    whole, halved = (result(tmp_path / name) for name in ("whole", "halved"))
     assert whole.keys() == halved.keys()
     assert all(torch.equal(whole[key], halved[key]) for key in whole)
     columns = ["step", "reward", "positive_reward", "loss"]
@@ -85,13 +95,16 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
 def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="prompts_per_step = 4"):
-        train(TINY, load_policy(), compose(TINY.reward), make_objective(TINY), ["one"], tmp_path, lambda _: None)
+        reward = compose(TINY.reward)
+        train(TINY, load_policy(), reward, make_objective(TINY, reward), ["one"], tmp_path, lambda _: None)
 
 
 def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
     """Per-song FAD falls for most of 24 held-out clips; the same seeds before and after."""
     config = TrainConfig(
         "per-song-fad:vae@tunebook",
+        tuning="all",
+        learning_rate=5e-5,
         steps=3,
         prompts_per_step=24,
         keep=0.5,
@@ -100,7 +113,7 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
     reward, texts = compose(config.reward), prompts("heldout")[:24]
     policy = load_policy()
     before = reward.value(generate(policy, texts, range(1000, 1024), 4, 1.0).clips)
-    train(config, policy, reward, make_objective(config), prompts("train"), tmp_path, lambda _: None)
+    train(config, policy, reward, make_objective(config, reward), prompts("train"), tmp_path, lambda _: None)
     after = reward.value(generate(policy, texts, range(1000, 1024), 4, 1.0).clips)
     assert (after > before).float().mean() > 0.6
 
@@ -109,5 +122,5 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
 def test_kto_tunes_with_and_without_pairs(tmp_path: Path, pairing: str) -> None:
     config = replace(TINY, objective="kto", pairing=pairing, steps=1)
     run(config, tmp_path)
-    tuned, untuned = load_file(tmp_path / WEIGHTS), load_policy().denoiser.state_dict()
+    tuned, untuned = result(tmp_path), load_policy().denoiser.state_dict()
     assert any(not torch.equal(tuned[name], untuned[name]) for name in tuned)

@@ -1,0 +1,170 @@
+"""Several rewards at once: a weighted sum in which each is measured by its own spread."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ComposeError
+from dragon_rewards.protocols import RewardKind
+from dragon_rewards.rewards import compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.media import Media
+    from dragon_rewards.registry import Registry
+    from dragon_rewards.rewards import Reward
+
+TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[^\s*]+)")
+DRAWS = 64  # random subsets whose spread is a set reward's unit: known to about 9%, 1 / sqrt(2 * 64)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The weighted sum of rewards of one set of clips, each divided by its standard deviation there.
+
+    A per-clip reward varies over the clips. In a mixture with a reward of whole sets it stands for its mean over a set,
+    and all vary over random subsets of half of the clips. So weights compare what is attainable, whatever the units,
+    and a mixture has no value outside its set of clips: it chooses among clips, and is not reported.
+
+    Attributes:
+        parts: the rewards.
+        weights: one number each, not all zero; a negative one keeps a reward down.
+    """
+
+    parts: tuple[Reward, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """As `compose_mixture` reads it.
+
+        >>> compose_mixture("0.5 * vendi:clap + clap-score:clap").name
+        '0.5 * vendi:clap + clap-score:clap'
+        """
+        terms = zip(self.weights, self.parts, strict=True)
+        return " + ".join(part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in terms)
+
+    @property
+    def kind(self) -> RewardKind:
+        """That of sets, if one of the parts judges sets."""
+        kinds = {part.kind for part in self.parts}
+        of_sets = RewardKind.DISTRIBUTION_TO_DISTRIBUTION
+        return of_sets if of_sets in kinds else max(kinds)
+
+    def value(self, clips: Media) -> Tensor:
+        """(clips,): for parts that all judge clips; raises as the parts do."""
+        import torch
+
+        values = torch.stack([_in_spreads(part.value(clips)) for part in self.parts])
+        return torch.tensor(self.weights).to(values) @ values
+
+    def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
+        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,)."""
+        rows = _halves(len(clips), max(part.reduction.minimum_clips for part in self.parts))
+        prepared = [_of_subsets(part, clips) for part in self.parts]
+        scales = [weight / _spread(value(rows)) for weight, value in zip(self.weights, prepared, strict=True)]
+        return _Sum(tuple(prepared), tuple(scales))
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Scaled values of index rows, added up."""
+
+    values: tuple[Callable[[Tensor], Tensor], ...]
+    scales: tuple[float, ...]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        first, *others = (scale * value(rows) for scale, value in zip(self.scales, self.values, strict=True))
+        return sum(others, first)
+
+
+@dataclass(frozen=True)
+class _Means:
+    """A per-clip reward as one of sets."""
+
+    values: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.values[rows].mean(-1)
+
+
+def _of_subsets(part: Reward, clips: Media) -> Callable[[Tensor], Tensor]:
+    return _Means(part.value(clips)) if part.kind.per_clip else part.subsets(clips)
+
+
+def _halves(clips: int, least: int) -> Tensor:
+    """Index rows of random halves, always the same; of at least `least` clips."""
+    import torch
+
+    order = torch.rand(DRAWS, clips, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
+    return order[:, : max(clips // 2, least)]
+
+
+def standing(reward: Reward, clips: Media) -> tuple[float, float]:
+    """The mean of a reward and its spread: over the clips, or for rewards of whole sets over random halves of them.
+
+    >>> import torch
+    >>> from dragon_rewards.clips import Clips
+    >>> mean, spread = standing(compose("vendi:logmel"), Clips(torch.randn(6, 16_000), 16_000))
+    >>> mean > 1, spread > 0
+    (True, True)
+    """
+    values = reward.value(clips)
+    if not reward.kind.per_clip:
+        values = reward.subsets(clips)(_halves(len(clips), reward.reduction.minimum_clips))
+    return float(values.detach().double().mean()), _spread(values)
+
+
+def _spread(values: Tensor) -> float:
+    """The standard deviation, or 1 for values that do not vary: they choose nothing."""
+    deviation = float(values.detach().double().std())
+    return deviation if deviation > 0 else 1.0
+
+
+def _in_spreads(values: Tensor) -> Tensor:
+    return values / (_spread(values) if len(values) > 1 else 1.0)
+
+
+def compose_mixture(expression: str, registry: Registry | None = None) -> Reward | Mixture:
+    """The reward of a name, or the mixture of an expression such as "dataset-fad:clap@airs + 0.5 * clap-score:clap".
+
+    Raises:
+        ComposeError: a term is no `[weight *] name`, a name does not compose, or one occurs twice.
+        UnknownNameError: no plugin registered one of the parts.
+    """
+    terms = [_term(text, expression) for text in re.split(r"\s\+\s", expression)]
+    parts = [compose(name, registry) for _, name in terms]
+    if len({part.name for part in parts}) < len(parts):
+        raise ComposeError(f"'{expression}' names a reward twice; add its weights up")
+    if len(terms) == 1 and terms[0][0] == 1:
+        return parts[0]
+    return Mixture(tuple(parts), tuple(weight for weight, _ in terms))
+
+
+def _term(text: str, expression: str) -> tuple[float, str]:
+    match = TERM.fullmatch(text.strip())
+    try:
+        weight = float((match and match["weight"]) or 1)
+    except ValueError:
+        weight = math.nan
+    if match is None or not math.isfinite(weight) or weight == 0:
+        raise ComposeError(
+            f"'{text}' in '{expression}' is no term: write [weight *] reward [+ ...], "
+            "as in 'dataset-fad:clap@airs + 0.5 * clap-score:clap'"
+        )
+    return weight, match["name"]
+
+
+def parts_of(reward: Reward | Mixture) -> Sequence[Reward]:
+    """The rewards that a mixture adds up, or the one that it is.
+
+    >>> [part.name for part in parts_of(compose("vendi:clap"))]
+    ['vendi:clap']
+    """
+    return reward.parts if isinstance(reward, Mixture) else (reward,)

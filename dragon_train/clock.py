@@ -1,0 +1,43 @@
+"""Where the time of a step goes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparing")
+
+
+class Clock:
+    """Adds up seconds by phase; a GPU is waited for, so that a phase pays for its own work."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside."""
+        started = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += self.now() - started
+
+    def now(self) -> float:
+        """Seconds, after all work that was given to a GPU."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return monotonic()
+
+    def row(self) -> dict[str, float]:
+        """Seconds of every phase since the last row."""
+        row = {f"{phase}_s": self.seconds[phase] for phase in PHASES}
+        self.seconds.clear()
+        return row

@@ -1,0 +1,60 @@
+"""A reward under constraint: maximise one while others stay where the untuned model has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon_rewards.mixture import Mixture, parts_of, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_rewards.media import Media
+    from dragon_rewards.rewards import Reward
+
+
+class Constraints:
+    """Lagrange multipliers of rewards that are to stay at or above a level: each in the mixture by a weight of its own.
+
+    The level is the reward of the first step's clips, which the untuned model made. After each step the multiplier of a
+    reward rises by how far its clips fell short of the level, in units of its spread then, and falls, never below 0, by
+    how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4).
+
+    Attributes:
+        rewards: the constraints.
+        weights: their multipliers.
+        levels: level and spread of each, once known.
+    """
+
+    def __init__(self, rewards: Sequence[Reward], state: dict[str, list[float]] | None = None) -> None:
+        self.rewards = rewards
+        self.weights: list[float] = state["weights"] if state else [0.0] * len(rewards)
+        self.levels: list[float] = state["levels"] if state else []
+
+    def around(self, reward: Reward | Mixture) -> Reward | Mixture:
+        """What is maximised now: `reward`, and the constraints by their multipliers."""
+        active = [(part, weight) for part, weight in zip(self.rewards, self.weights, strict=True) if weight]
+        if not active:
+            return reward
+        parts, weights = zip(*active, strict=True)
+        own = reward.weights if isinstance(reward, Mixture) else (1.0,)
+        return Mixture((*parts_of(reward), *parts), (*own, *weights))
+
+    def update(self, clips: Media) -> dict[str, float]:
+        """Take in the clips of a step; returns the figures of each constraint."""
+        standings = [standing(reward, clips) for reward in self.rewards]
+        self.levels = self.levels or [mean for mean, _ in standings]
+        self.weights = [
+            max(0.0, weight + (level - mean) / spread)
+            for weight, level, (mean, spread) in zip(self.weights, self.levels, standings, strict=True)
+        ]
+        figures = zip(self.rewards, standings, self.weights, strict=True)
+        return {
+            key: value
+            for reward, (mean, _), weight in figures
+            for key, value in ((f"reward {reward.name}", mean), (f"multiplier {reward.name}", weight))
+        }
+
+    def state(self) -> dict[str, list[float]]:
+        """For a checkpoint."""
+        return {"weights": self.weights, "levels": self.levels}

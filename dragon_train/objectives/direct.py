@@ -1,0 +1,78 @@
+"""Direct backpropagation of a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from torch import Tensor
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.learner import Learner
+    from dragon_train.pipelines.base import Policy
+    from dragon_train.studio import Studio
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where generations start: a prompt and a seed each.
+
+    Attributes:
+        prompts: one for each clip.
+        seeds: likewise.
+        figures: `reward`, of the clips as the policy makes them before it learns.
+    """
+
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+    figures: Mapping[str, float]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def select(self, rows: Tensor) -> Starts:
+        """These alone."""
+        chosen = rows.tolist()
+        return replace(self, prompts=[self.prompts[i] for i in chosen], seeds=[self.seeds[i] for i in chosen])
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Starts:  # noqa: ARG002  the seeds are the noise
+        """The same: a start is generated from anew, not noised."""
+        return self
+
+
+@dataclass(frozen=True)
+class DirectReward:
+    """loss = -r(x), with gradient through the decoder and the last `gradient_steps` calls of the denoiser.
+
+    A reward that judges sets judges those that are in memory together (a microbatch, in one process).
+    """
+
+    reward: Reward | Mixture
+    gradient_steps: int
+    steps: int
+    guidance: float
+
+    def collect(self, studio: Studio) -> Starts:
+        """Prompts and seeds, and what the policy makes of them now."""
+        made = studio.generate()
+        with studio.clock.phase("selecting"):
+            value = float(studio.reward.value(made.clips).double().mean())
+        return Starts(studio.prompts, made.seeds, {"reward": value})
+
+    def losses(self, learner: Learner, experience: Starts) -> Tensor:
+        """Of each start."""
+        policy, prompts = learner.policy, experience.prompts
+        latents = policy.sample(prompts, experience.seeds, self.steps, self.guidance, self.gradient_steps)
+        return -self.reward.value(policy.clips(latents, prompts)).expand(len(prompts))
+
+
+def direct(config: TrainConfig, reward: Reward | Mixture) -> DirectReward:
+    """As configured."""
+    steps = int(config.options["gradient_steps"])
+    return DirectReward(reward, steps, config.demonstration_steps, config.guidance)

@@ -1,0 +1,74 @@
+"""Preferences between D+ and D-: Diffusion-DPO and Diffusion-KTO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch.nn.functional import logsigmoid
+
+from dragon_train.demonstrations import choose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.demonstrations import Demonstrations
+    from dragon_train.learner import Learner
+    from dragon_train.studio import Studio
+
+
+class _Preference:
+    """Two sets of the same prompts, split into D+ and D- (DRAGON, arXiv 2504.15217, algorithm 1)."""
+
+    def collect(self, studio: Studio) -> Demonstrations:
+        """The demonstrations of one step."""
+        a, b = studio.generate(), studio.generate()
+        with studio.clock.phase("selecting"):
+            return choose(studio.reward, a, b, studio.pool, studio.config, studio.generator)
+
+
+@dataclass(frozen=True)
+class DiffusionDPO(_Preference):
+    """Diffusion-DPO (Wallace et al., arXiv 2311.12908, equation 14).
+
+    loss = -log sigmoid(beta (r(x+) - r(x-))), r(x) = reference error - policy error: the winner and the loser of a pair
+    are noised with the same noise to the same level.
+    """
+
+    beta: float
+
+    def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
+        """Of each pair."""
+        positive, negative = learner.implicit_rewards(experience)
+        return -logsigmoid(self.beta * (positive - negative))
+
+
+@dataclass(frozen=True)
+class DiffusionKTO(_Preference):
+    """Diffusion-KTO (Li et al., arXiv 2404.04465, equation 8; KTO, arXiv 2402.01306, equation 8).
+
+    loss = 1 - sigmoid(beta (r(x+) - z)) + 1 - sigmoid(beta (z - r(x-))) with r as in Diffusion-DPO and the reference
+    point z = max(0, mean r) over all demonstrations of a gradient step (of a microbatch), without gradient.
+    """
+
+    beta: float
+
+    def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
+        """Of each positive with a negative."""
+        positive, negative = learner.implicit_rewards(experience)
+        z = ((learner.mean(positive) + learner.mean(negative)) / 2).clamp(min=0)
+        gain = (self.beta * (positive - z)).sigmoid()
+        return 2 - gain - (self.beta * (z - negative)).sigmoid()
+
+
+def dpo(config: TrainConfig, _: Reward | Mixture) -> DiffusionDPO:
+    """As configured."""
+    return DiffusionDPO(config.beta)
+
+
+def kto(config: TrainConfig, _: Reward | Mixture) -> DiffusionKTO:
+    """As configured."""
+    return DiffusionKTO(config.beta)

@@ -1,0 +1,82 @@
+"""RAFT: learn the best of several generations of each prompt, as if they were data (Dong et al., arXiv 2304.06767)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_train.demonstrations import best_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.learner import Learner
+    from dragon_train.pipelines.base import Draw, Policy
+    from dragon_train.studio import Studio
+
+
+@dataclass(frozen=True)
+class Winners:
+    """The best generation of each prompt.
+
+    Attributes:
+        latents: (prompts, ...).
+        prompts: their prompts.
+        figures: `reward`, the mean over all samples, and `best_reward`, that of the winners.
+        noise: what was drawn for the gradient step.
+    """
+
+    latents: Tensor
+    prompts: Sequence[str]
+    figures: Mapping[str, float]
+    noise: Draw | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def select(self, rows: Tensor) -> Winners:
+        """These winners alone."""
+        prompts = [self.prompts[row] for row in rows.tolist()]
+        noise = None if self.noise is None else self.noise.select(rows)
+        return replace(self, latents=self.latents[rows], prompts=prompts, noise=noise)
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Winners:
+        """With fresh noise and levels."""
+        return replace(self, noise=policy.draw(self.latents, generator))
+
+
+@dataclass(frozen=True)
+class RAFT:
+    """loss = the denoising error of the winner, one of `samples` generations of its prompt.
+
+    Winners of a reward that judges sets are the set, one clip for each prompt, that greedy exchanges find. Nothing
+    holds the policy near the reference but the number of steps.
+    """
+
+    samples: int
+
+    def collect(self, studio: Studio) -> Winners:
+        """Sample, and keep the best of each prompt."""
+        sets = [studio.generate() for _ in range(self.samples)]
+        with studio.clock.phase("selecting"):
+            chosen = best_of(studio.reward, [made.clips for made in sets], studio.generator)
+        latents = torch.cat([made.latents for made in sets])[chosen.rows]
+        return Winners(latents, studio.prompts, {"reward": chosen.mean, "best_reward": chosen.value})
+
+    def losses(self, learner: Learner, experience: Winners) -> Tensor:
+        """Of each winner."""
+        if experience.noise is None:
+            raise ValueError("these winners have no noise yet: call `draw`")
+        return learner.denoising_error(experience.latents, experience.prompts, experience.noise)
+
+
+def raft(config: TrainConfig, _: Reward | Mixture) -> RAFT:
+    """As configured."""
+    return RAFT(int(config.options["samples"]))

@@ -1,0 +1,103 @@
+"""The processes that train together, through accelerate: each does its share, and all know everything that counts."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Team:
+    """One process of a run or all of many: `accelerate launch` says which; without it there is one.
+
+    Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as
+    reference, with adapters on and off.
+    """
+
+    def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+        self.accelerator = Accelerator(
+            mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
+        )
+
+    @property
+    def size(self) -> int:
+        """How many processes."""
+        return self.accelerator.num_processes
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes files."""
+        return self.accelerator.is_main_process
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return self.accelerator.device
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inside, the denoiser computes in the precision of the run.
+
+        Without a cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
+        """
+        dtype = DTYPES.get(self.accelerator.mixed_precision)
+        if dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype, cache_enabled=False)
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's part of `items`: consecutive, and equal but for one."""
+        bounds = [len(items) * rank // self.size for rank in range(self.size + 1)]
+        rank = self.accelerator.process_index
+        return items[bounds[rank] : bounds[rank + 1]]
+
+    def gather(self, share: T) -> list[T]:
+        """What every process has, in order, in each of them."""
+        if self.size == 1:
+            return [share]
+        gathered: list[T] = gather_object([share])
+        return gathered
+
+    def same(self, value: T) -> T:
+        """The first process's value, lest rounding make processes choose differently."""
+        return self.gather(value)[0]
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all processes, without gradient."""
+        summed: Tensor = self.accelerator.reduce(value.detach(), "sum")
+        return summed
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add the gradients of all processes, in one message."""
+        if self.size == 1:
+            return
+        learnt = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+        flat = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for parameter, part in zip(learnt, flat.split([p.numel() for p in learnt]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def start_trackers(self, settings: dict[str, Any]) -> None:
+        """Tell the trackers what runs."""
+        flat = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in settings.items()}
+        self.accelerator.init_trackers("dragon", config=flat)
+
+    def log(self, row: dict[str, float]) -> None:
+        """Give a step's figures to the trackers."""
+        self.accelerator.log(row, step=int(row["step"]))
+
+    def close(self) -> None:
+        """Let the trackers write what they hold."""
+        self.accelerator.end_training()

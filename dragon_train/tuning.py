@@ -1,0 +1,158 @@
+"""Which weights learn, and how the reference is reached: the policy with its adapters off, or a frozen copy."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Protocol
+
+from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import load_file, save_file
+
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.report import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor, nn
+
+    from dragon_train.config import TrainConfig
+    from dragon_train.pipelines.base import Policy
+
+ADAPTER = "adapter_model.safetensors"  # as peft names it
+PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers
+DENOISER = "denoiser"
+
+
+class Tuning(Protocol):
+    """Which weights learn, and how the reference is reached."""
+
+    parameters: list[nn.Parameter]
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Inside, the policy's denoiser is the frozen reference."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tuned weights, for a checkpoint."""
+        ...
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore what `weights` gave."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Store the result in the form that peft and diffusers load."""
+        ...
+
+
+class AllWeights:
+    """Every weight of the denoiser learns; the reference is a frozen copy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.tuned = policy, policy.denoiser
+        self.frozen = deepcopy(self.tuned).requires_grad_(False)
+        self.parameters = [p for p in self.tuned.parameters() if p.requires_grad]
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Swap the frozen copy in."""
+        self.policy.denoiser = self.frozen
+        try:
+            yield
+        finally:
+            self.policy.denoiser = self.tuned
+
+    def weights(self) -> dict[str, Tensor]:
+        """The denoiser's state."""
+        return dict(self.tuned.state_dict())
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore the denoiser's state."""
+        self.tuned.load_state_dict(weights)
+
+    def save(self, folder: Path) -> None:
+        """As diffusers does; `from_pretrained` of the denoiser's class loads it."""
+        with TemporaryDirectory(dir=folder) as temporary:
+            self.tuned.save_pretrained(Path(temporary) / DENOISER)
+            (Path(temporary) / DENOISER).replace(folder / DENOISER)
+
+
+class Lora:
+    """Low-rank adapters learn (arXiv 2106.09685), in float32; the reference is the policy with its adapters off."""
+
+    def __init__(self, policy: Policy, config: LoraConfig) -> None:
+        self.config, self.policy = config, policy
+        policy.denoiser.requires_grad_(False)
+        self.denoiser = inject_adapter_in_model(config, policy.denoiser)
+        self.parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
+        for parameter in self.parameters:
+            parameter.data = parameter.data.float()
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Switch the adapters off."""
+        layers = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)]
+        for layer in layers:
+            layer.enable_adapters(enabled=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(enabled=True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The adapters alone: saved together with the pipeline they would reload with fresh base weights."""
+        return dict(get_peft_model_state_dict(self.denoiser))
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore the adapters."""
+        set_peft_model_state_dict(self.denoiser, dict(weights))
+
+    def save(self, folder: Path) -> None:
+        """As peft does; `PeftModel.from_pretrained(denoiser, folder)` loads it, and so does diffusers where it can."""
+        self.config.save_pretrained(folder)
+        weights = {f"{PREFIX}{name}": value.contiguous() for name, value in self.weights().items()}
+        with replacing(folder / ADAPTER) as temporary:
+            save_file(weights, temporary)
+
+
+def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
+    """As configured.
+
+    Raises:
+        ConfigError: no layer of the denoiser has a name that `lora_targets` gives.
+    """
+    if config.tuning == "all":
+        return AllWeights(policy)
+    targets = list(config.lora_targets or policy.lora_targets)
+    try:
+        return Lora(policy, LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=targets))
+    except ValueError as error:
+        raise ConfigError(f"lora_targets = {targets}: {error}") from error
+
+
+def has_result(folder: Path) -> bool:
+    """Whether a tuning was stored there."""
+    return (folder / ADAPTER).is_file() or (folder / DENOISER).is_dir()
+
+
+def load_tuned(policy: Policy, folder: Path) -> None:
+    """Give `policy` what a finished run tuned.
+
+    Raises:
+        ConfigError: the folder holds no result.
+    """
+    if (folder / ADAPTER).is_file():
+        config = PeftConfig.from_pretrained(str(folder))
+        weights = load_file(folder / ADAPTER)
+        Lora(policy, config).load({name.removeprefix(PREFIX): value for name, value in weights.items()})
+    elif (folder / DENOISER).is_dir():
+        policy.denoiser = type(policy.denoiser).from_pretrained(folder / DENOISER)
+    else:
+        raise ConfigError(f"{folder}: no finished run; finish it with dragon train --out {folder}")
