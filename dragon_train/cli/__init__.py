@@ -11,6 +11,7 @@ VERBS = (
     "dragon_rewards.cli.plugins",
     "dragon_rewards.cli.score",
     "dragon_rewards.cli.rank",
+    "dragon_rewards.cli.compare",
     "dragon_rewards.cli.serve",
     "dragon_rewards.cli.remote",
     "dragon_rewards.cli.cache",

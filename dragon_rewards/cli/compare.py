@@ -1,0 +1,66 @@
+"""`dragon compare`: two folders of clips, under many rewards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dragon_rewards.cache import open_cache
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.files import Csv, check_csv, reading_bar, write_csv
+from dragon_rewards.errors import DragonError
+from dragon_rewards.registry import load_registry
+from dragon_rewards.rewards import compose
+from dragon_rewards.suites import load_suite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dragon_rewards.comparison import Sides
+
+SUITE = "dragon20"
+
+Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+
+
+@app.command()
+def compare(
+    a: Folder,
+    b: Folder,
+    rewards: Annotated[
+        list[str] | None, typer.Option(help="Compare by this reward; repeatable; default: all of dragon20 that can.")
+    ] = None,
+    csv: Csv = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
+    composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
+    check_csv(csv)
+    from dragon_rewards.comparison import compare as compare_sides
+    from dragon_rewards.comparison import find_sides, servable
+
+    sides = find_sides(a, b)
+    notes = list(_notes(sides))
+    if not composed:
+        composed, more = servable(load_suite(SUITE), load_registry(), sides)
+        notes += more
+    for note in notes:
+        print(note, file=sys.stderr)
+    if not composed:
+        raise DragonError(f"no reward of {SUITE} can judge these clips, see above; name others with --rewards")
+    with reading_bar() as on_progress:
+        rows = compare_sides(sides, composed, on_progress, cache)
+    write_csv(csv, rows)
+    print_rows(rows, as_json=as_json)
+
+
+def _notes(sides: Sides) -> Iterator[str]:
+    """What a reader of the table must know about the clips."""
+    counts = f"A has {len(sides.a.files)} clips, B {len(sides.b.files)}"
+    yield f"{counts}; clips are compared {sides.pairing}"
+    if len(sides.a.files) != len(sides.b.files):
+        yield f"rewards of sets judge {sides.equal} of each, of the larger folder a draw with a fixed seed"

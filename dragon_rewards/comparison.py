@@ -1,0 +1,261 @@
+"""Two folders of clips under many rewards: who wins, how often and how surely. An encoder hears a clip once."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import mannwhitneyu
+
+from dragon_rewards.audio import find_audio
+from dragon_rewards.errors import DragonError, MissingPromptsError
+from dragon_rewards.evaluation import matched_subsets, win_rate
+from dragon_rewards.prompts import SIDECAR, prompts_of
+from dragon_rewards.rewards import compose
+from dragon_rewards.scoring import build_parts, encoded, read_clips
+from dragon_rewards.suites import serve
+from dragon_rewards.tables import BASELINE, comparisons, scores_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from pathlib import Path
+
+    from dragon_rewards.cache import EmbeddingCache
+    from dragon_rewards.clips import Clips
+    from dragon_rewards.registry import Registry
+    from dragon_rewards.rewards import Reward
+    from dragon_rewards.suites import Suite
+
+TRIALS = 16  # disjoint subsets, as the benchmark has; fewer than 5 can never show a rate above 1/2
+ROUNDS = 25  # random partitions into subsets, as the benchmark's
+SEED = 0  # of the partitions, and of the draw from the larger folder
+
+
+@dataclass(frozen=True)
+class Side:
+    """The clips of one folder, with their prompts if all have one."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    prompts: tuple[str, ...] | None
+
+    def select(self, rows: Sequence[int]) -> Side:
+        """The clips at `rows`, in that order."""
+        prompts = self.prompts and tuple(self.prompts[row] for row in rows)
+        return replace(self, files=tuple(self.files[row] for row in rows), prompts=prompts)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Two folders; clips are paired by what `paired_by` says and then in the same order, or not at all if None."""
+
+    a: Side
+    b: Side
+    paired_by: str | None
+
+    @property
+    def equal(self) -> int:
+        """Clips of each where both must have as many: those of the smaller."""
+        return min(len(self.a.files), len(self.b.files))
+
+    @property
+    def pairing(self) -> str:
+        """For people: how clips are paired."""
+        return f"by {self.paired_by}" if self.paired_by else "unpaired"
+
+
+def find_sides(a: Path, b: Path) -> Sides:
+    """Pair the audio of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
+
+    They pair if every clip of each has its partner. Prompts and seeds are those of `prompts.csv` beside the clips.
+
+    Raises:
+        AudioError: a folder is missing or holds no audio.
+        DragonError: a table cannot be read.
+    """
+    sides = _side(a), _side(b)
+    for name, keys in (("prompt and seed", _by_seed), ("prompt", _by_prompt), ("name", _by_name)):
+        partners = _partners(*map(keys, sides))
+        if partners:
+            return Sides(sides[0], sides[1].select(partners), name)
+    return Sides(*sides, None)
+
+
+def check(reward: Reward, sides: Sides) -> None:
+    """Refuse a reward that cannot judge these clips, before any is read.
+
+    Raises:
+        TooFewClipsError: a side has fewer clips than it needs.
+        MissingPromptsError: it compares clips with their prompts, and one has none.
+        DragonError: a part of it cannot be built.
+    """
+    reward.check_count(sides.equal)
+    if reward.reduction.needs_prompts:
+        for side in (sides.a, sides.b):
+            prompts_of(side.files)
+    build_parts(reward)
+
+
+def servable(suite: Suite, registry: Registry, sides: Sides) -> tuple[list[Reward], list[str]]:
+    """The rewards of a suite that can judge these clips, each once, and notes on stand-ins and on those left out."""
+    rewards: dict[str, Reward] = {}
+    notes = []
+    for slot in suite.slots:
+        try:
+            (serving,) = serve(replace(suite, slots=(slot,)), registry)
+            reward = compose(serving.served, registry)
+            check(reward, sides)
+        except DragonError as refusal:
+            notes.append(f"{slot.reward} is left out: {str(refusal).splitlines()[0]}")
+        else:
+            rewards[reward.name] = reward
+            notes += [serving.note] if serving.note else []
+    return list(rewards.values()), notes
+
+
+def compare(
+    sides: Sides,
+    rewards: Sequence[Reward],
+    on_progress: Callable[[int, int], None],
+    cache: EmbeddingCache | None = None,
+) -> list[dict[str, Any]]:
+    """One row per reward; a win is B's.
+
+    Paired clips compare pair by pair, a tie counting half. Unpaired clips compare all with all: `win_rate` is the
+    probability that a clip of B is better than one of A (Mann and Whitney 1947), and `lower` counts as many independent
+    trials as there are disjoint pairs. Rewards of sets compare on matched random subsets, a sixteenth of the clips
+    each, as the benchmark does (`evaluation.distribution_wins`). They judge equally many clips of both: where there
+    are more, a seeded draw, because their values are biased by the number of clips (`metrics.fad_infinity` is not).
+
+    Args:
+        sides: the clips.
+        rewards: what to compare by, each once.
+        on_progress: is told how many further steps of how many are done.
+        cache: where embeddings are kept for the next time.
+
+    Returns:
+        Rows with `reward`, `compared` (what, and how paired), `better`, `a` and `b` (raw metrics: means over clips, or
+        of the set), `win_rate`, `lower` (one-sided 95% Clopper-Pearson bound), `p_value` (one-sided; binomial, or
+        Mann-Whitney for unpaired clips), `trials`.
+
+    Raises:
+        DragonError: as `check` for any of the rewards, or as the rewards.
+    """
+    for reward in rewards:
+        check(reward, sides)
+    rates = {reward.encoder.sample_rate for reward in rewards}
+    steps = (len(sides.a.files) + len(sides.b.files)) * (len(rates) + len(rewards))
+    rows: dict[str, dict[str, Any]] = {}
+    for rate in sorted(rates):
+        group = [reward for reward in rewards if reward.encoder.sample_rate == rate]
+        rows |= _rows(sides, rate, group, lambda done: on_progress(done, steps), cache)
+    return [rows[reward.name] for reward in rewards]
+
+
+def _rows(
+    sides: Sides, rate: int, rewards: Sequence[Reward], on_steps: Callable[[int], None], cache: EmbeddingCache | None
+) -> dict[str, dict[str, Any]]:
+    """The rows of rewards whose encoders share a sample rate, by name."""
+    a, b = (read_clips(side.files, side.prompts, rate, lambda: on_steps(1), cache) for side in (sides.a, sides.b))
+    rows = {}
+    for reward in rewards:
+        a, b = encoded(reward, a, on_steps), encoded(reward, b, on_steps)
+        with torch.no_grad():
+            rows[reward.name] = _row(reward, a, b, sides)
+    return rows
+
+
+def _row(reward: Reward, a: Clips, b: Clips, sides: Sides) -> dict[str, Any]:
+    size = max(sides.equal // TRIALS, reward.reduction.minimum_clips)
+    unpaired = reward.kind.per_clip and sides.paired_by is None
+    found = _all_with_all(reward, a, b) if unpaired else _matched(reward, a, b, size)
+    what = "clips" if reward.kind.per_clip else f"sets of {size}"
+    return {
+        "reward": reward.name,
+        "compared": f"{what}, {sides.pairing}",
+        "better": str(reward.direction),
+        "a": float(found["before"]),
+        "b": float(found["after"]),
+        "win_rate": float(found["win_rate"]),
+        "lower": float(found["lower"]),
+        "p_value": float(found["p_value"]),
+        "trials": int(found["trials"]),
+    }
+
+
+def _matched(reward: Reward, a: Clips, b: Clips, size: int) -> dict[Hashable, Any]:
+    """As the benchmark compares a tuned model, B, with the untuned one, A."""
+    clips = min(len(a), len(b))
+    subsets = matched_subsets(clips, size, ROUNDS, SEED)
+    frames = [
+        scores_frame(run, "files", _drawn(side, clips), [reward], subsets=subsets, seeds=range(clips))
+        for run, side in ((BASELINE, a), ("b", b))
+    ]
+    return comparisons(pd.concat(frames), [reward], clips // size).to_dict("records")[0]
+
+
+def _drawn(side: Clips, clips: int) -> Clips:
+    if len(side) == clips:
+        return side
+    return side.select(np.random.default_rng(SEED).permutation(len(side))[:clips].tolist())
+
+
+def _all_with_all(reward: Reward, a: Clips, b: Clips) -> dict[str, Any]:
+    before, after = (reward.metric(side).double().cpu().numpy() for side in (a, b))
+    sign, trials = reward.direction.sign, min(len(a), len(b))
+    test = mannwhitneyu(sign * after, sign * before, alternative="greater")
+    rate = float(test.statistic) / (len(a) * len(b))
+    wins = win_rate(rate * trials, trials)
+    found = {"before": before.mean(), "after": after.mean(), "win_rate": rate, "lower": wins.lower}
+    return {**found, "p_value": test.pvalue, "trials": trials}
+
+
+def _side(folder: Path) -> Side:
+    files = tuple(find_audio([folder]))
+    try:
+        return Side(folder, files, tuple(prompts_of(files)))
+    except MissingPromptsError:
+        return Side(folder, files, None)
+
+
+def _partners(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[int]:
+    """For each key of A its place in B; nothing unless both have the same keys, each once."""
+    places = {key: place for place, key in enumerate(b)}
+    if len(a) != len(b) or len(places) < len(b) or set(a) != set(places):
+        return []
+    return [places[key] for key in a]
+
+
+def _by_seed(side: Side) -> Sequence[Hashable]:
+    seeds = {path: seed for folder in {file.parent for file in side.files} for path, seed in _seeds(folder)}
+    if side.prompts is None or any(file.resolve() not in seeds for file in side.files):
+        return []
+    return [(prompt, seeds[file.resolve()]) for prompt, file in zip(side.prompts, side.files, strict=True)]
+
+
+def _by_prompt(side: Side) -> Sequence[Hashable]:
+    """A prompt that occurs again is another key: the first stands against the first, the second against the second."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for prompt in side.prompts or ():
+        seen[prompt] += 1
+        keys.append((prompt, seen[prompt]))
+    return keys
+
+
+def _by_name(side: Side) -> Sequence[Hashable]:
+    return [file.relative_to(side.folder).with_suffix("") for file in side.files]
+
+
+def _seeds(folder: Path) -> list[tuple[Path, str]]:
+    """Resolved paths and seeds of a folder's table, which `prompts_of` could read; nothing if it has no seeds."""
+    table = folder / SIDECAR
+    if not table.is_file():
+        return []
+    rows = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(keepends=True))
+    return [((folder / row["path"]).resolve(), row["seed"]) for row in rows if row.get("seed")]

@@ -1,0 +1,19 @@
+"""The registry of real small parts that `dragon score` is tested with."""
+
+from __future__ import annotations
+
+import pytest
+from cli_score.conftest import encoder
+from registry.parts import TwoTower
+
+import dragon_rewards.cli.compare
+import dragon_rewards.rewards
+
+__all__ = ["encoder", "suite_encoder"]
+
+
+@pytest.fixture
+def suite_encoder(encoder: TwoTower, monkeypatch: pytest.MonkeyPatch) -> TwoTower:
+    """The same registry where the verb looks for the rewards of a suite."""
+    monkeypatch.setattr(dragon_rewards.cli.compare, "load_registry", dragon_rewards.rewards.load_registry)
+    return encoder
