@@ -10,6 +10,8 @@ import torch
 from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 
@@ -93,27 +95,50 @@ class EDM:
         )
 
 
-@dataclass(frozen=True)
-class FlowMatching:
-    """Rectified flow (2209.03003) with the velocity noise - latents; level is the time t in (0, 1), 1 is noise.
+def uniform(u: Tensor) -> Tensor:
+    """Quantiles of the uniform distribution on (0, 1)."""
+    return u
 
-    logit t is normal with this mean and deviation (2403.03206, section 3.1); the network is told `scale` * t.
-    """
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """Quantiles of times whose logit is normal (2403.03206, section 3.1)."""
 
     mean: float = 0.0
     deviation: float = 1.0
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Numbers in (0, 1) -> times in (0, 1)."""
+        return (self.mean + self.deviation * torch.special.ndtri(u)).sigmoid()
+
+
+@dataclass(frozen=True)
+class FlowMatching:
+    """Rectified flow (2209.03003); level is the time t in (0, 1], 1 is noise.
+
+    Attributes:
+        times: quantiles of the times in training.
+        scale: the network is told `scale` * t.
+        from_noise: whether the network counts from the noise: it is told `scale` * (1 - t) instead, and answers
+            latents - noise instead of noise - latents.
+    """
+
+    times: Callable[[Tensor], Tensor] = LogitNormal()
     scale: float = 1.0
+    from_noise: bool = False
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Logit-normal times and unit noise."""
+        """Times as in training and unit noise."""
         noise = gaussian(latents, generator)
-        level = self.mean + self.deviation * torch.special.ndtri(quantiles(len(latents), generator))
-        return Draw(noise, level.sigmoid().to(latents))
+        return Draw(noise, self.times(quantiles(len(latents), generator)).to(latents))
 
     def question(self, latents: Tensor, draw: Draw) -> Question:
         """Linear in between: x = (1 - t) latents + t noise."""
         t = per_clip(draw.level, latents)
-        return Question((1 - t) * latents + t * draw.noise, self.scale * draw.level, draw.noise - latents)
+        noisy, velocity = (1 - t) * latents + t * draw.noise, draw.noise - latents
+        if self.from_noise:
+            return Question(noisy, self.scale * (1 - draw.level), -velocity)
+        return Question(noisy, self.scale * draw.level, velocity)
 
 
 @dataclass(frozen=True)

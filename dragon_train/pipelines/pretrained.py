@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
 
@@ -20,29 +20,116 @@ INDEX = "model_index.json"
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo]) -> Policy:
     """The policy over the pipeline in a folder, or of a name (owner/name) on the hub; safetensors only.
 
+    No code of the checkpoint runs: its components are classes of diffusers and transformers, or it is refused.
+
     Raises:
         DragonError: there is none, it cannot be loaded, or no adapter takes its class.
     """
+    index = read_index(source)
+    adapter = adapter_for(source, index, adapters)
+    check_components(source, index)
+    check_weights(source)
     from diffusers import DiffusionPipeline
 
     try:
-        kind = class_of(source)
-        if kind not in adapters:
-            known = ", ".join(sorted(adapters))
-            raise DragonError(f"'{source}' is a {kind}, which no installed adapter takes; there are: {known}")
         pipeline = DiffusionPipeline.from_pretrained(source, use_safetensors=True)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, AttributeError) as error:
         raise DragonError(
-            f"pipeline '{source}' cannot be loaded ({error}); give a folder that `save_pretrained` wrote, or download "
-            f"it first: hf download {source}"
+            f"pipeline '{source}' cannot be loaded: {error}; it must be complete, as `save_pretrained` writes it, and "
+            "its weights safetensors"
         ) from error
-    return adapters[kind].factory(pipeline)
+    return adapter.factory(pipeline)
 
 
-def class_of(source: str) -> str:
-    """The diffusers class of a saved pipeline, from its index alone."""
+def read_index(source: str) -> dict[str, Any]:
+    """What `save_pretrained` wrote about a pipeline: its class and those of its components.
+
+    Raises:
+        DragonError: there is none, or it is not readable.
+    """
+    path = Path(source) / INDEX if Path(source).is_dir() else downloaded_index(source)
+    try:
+        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DragonError(f"{path}: no such file; give a folder that `save_pretrained` of diffusers wrote") from None
+    except ValueError as error:
+        raise DragonError(f"{path}: not valid JSON ({error}); save the pipeline again") from error
+    if not isinstance(index, dict) or "_class_name" not in index:
+        raise DragonError(
+            f"{path}: names no '_class_name'; save the pipeline again with `save_pretrained` of diffusers"
+        )
+    return index
+
+
+def downloaded_index(source: str) -> Path:
+    """The index of a pipeline on the hub; downloaded, where it is not in the cache.
+
+    Raises:
+        DragonError: it is neither a name on the hub, nor reachable.
+    """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
 
-    local = Path(source) / INDEX
-    path = local if Path(source).is_dir() else Path(hf_hub_download(source, INDEX))
-    return str(json.loads(path.read_text(encoding="utf-8"))["_class_name"])
+    try:
+        return Path(hf_hub_download(source, INDEX))
+    except HFValidationError:
+        raise DragonError(
+            f"pipeline '{source}': no such folder, and no name on the hub; give a folder or owner/name"
+        ) from None
+    except OSError as error:
+        raise DragonError(
+            f"pipeline '{source}': no such folder, and not in the hub's cache or reachable ({error}); give another "
+            f"folder, or download it where there is a network: hf download {source}"
+        ) from error
+
+
+def adapter_for(source: str, index: Mapping[str, Any], adapters: Mapping[str, AdapterInfo]) -> AdapterInfo:
+    """The adapter that takes the pipeline's class.
+
+    Raises:
+        DragonError: none does, or the class is the checkpoint's own.
+    """
+    by_class = {adapter.pipeline_class: adapter for adapter in adapters.values()}
+    kind = index["_class_name"]
+    if not isinstance(kind, str):
+        raise DragonError(
+            f"pipeline '{source}' is of its own class {kind}, whose code is not run; use one of diffusers"
+        )
+    if kind not in by_class:
+        known = ", ".join(sorted(by_class))
+        raise DragonError(
+            f"pipeline '{source}' is a {kind}, which no installed adapter takes; there are: {known}; "
+            "install a plugin that adapts it"
+        )
+    return by_class[kind]
+
+
+def check_components(source: str, index: Mapping[str, Any]) -> None:
+    """Refuse components that are not classes of diffusers or transformers: they would be the checkpoint's own code.
+
+    Raises:
+        DragonError: there is one.
+    """
+    from diffusers import pipelines
+
+    for name, entry in index.items():
+        library = entry[0] if isinstance(entry, list) and entry else None
+        if library is not None and library not in {"diffusers", "transformers"} and not hasattr(pipelines, library):
+            raise DragonError(
+                f"pipeline '{source}': its {name} is {'.'.join(map(str, entry))}, and code of a checkpoint is not run; "
+                "use one whose components are of diffusers and transformers"
+            )
+
+
+def check_weights(source: str) -> None:
+    """Refuse a folder with a component whose weights are pickled only: loading them could run any code.
+
+    Raises:
+        DragonError: there is one.
+    """
+    for pickled in sorted(Path(source).glob("*/*.bin")):
+        if not any(pickled.parent.glob("*.safetensors")):
+            raise DragonError(
+                f"{pickled}: pickled weights are not loaded, and there are no others; convert them where you trust "
+                "them, with `save_pretrained` of diffusers and transformers, which writes safetensors"
+            )

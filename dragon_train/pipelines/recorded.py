@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from inspect import signature, unwrap
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,21 +11,22 @@ import torch
 
 from dragon_rewards.audio import write_audio
 from dragon_rewards.clips import Clips
+from dragon_rewards.errors import DragonError
+from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
-    from dragon_train.pipelines.base import Draw
     from dragon_train.pipelines.noise import Noise
 
 BATCH = 32
 
 
-class _Recorded(Exception):  # noqa: N818  not an error: it ends a call whose first step has told enough
-    """The denoiser was called."""
+class Recorded(Exception):  # noqa: N818  not an error: it ends a call that has told enough
+    """The pipeline has shown what was asked for."""
 
 
 class RecordedPolicy:
@@ -36,21 +38,19 @@ class RecordedPolicy:
     Attributes:
         component: the pipeline's name for its denoiser.
         inputs: the denoiser's names for the noisy latents and for the time; where it takes the time twice, both.
-        calls_per_step: how often the pipeline calls its denoiser in one diffusion step.
         lora_targets: the attention's projections, which diffusers names alike in every model.
         pipeline: the diffusers pipeline.
         noise: the process that it was trained on.
-        arguments: of the pipeline's call, but prompts, seeds, steps and guidance; a value that is a function is
-            given the number of prompts.
+        batch: most clips that are sampled or decoded at once.
+        arguments: of the pipeline's call, but prompts, seeds, steps and guidance.
     """
 
     component: ClassVar[str] = "transformer"
     inputs: ClassVar[tuple[str, ...]] = ("hidden_states", "timestep")
-    calls_per_step: ClassVar[int] = 1
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
 
     def __init__(self, pipeline: Any, noise: Noise, **arguments: Any) -> None:
-        self.pipeline, self.noise, self.arguments = pipeline, noise, arguments
+        self.pipeline, self.noise, self.arguments, self.batch = pipeline, noise, arguments, BATCH
         pipeline.set_progress_bar_config(disable=True)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module) and part is not self.denoiser:
@@ -69,24 +69,31 @@ class RecordedPolicy:
     def sample(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, gradient_steps: int = 0
     ) -> Tensor:
-        """Latents of one clip per prompt, `BATCH` at a time."""
-        parts = [slice(start, start + BATCH) for start in range(0, len(prompts), BATCH)]
+        """Latents of one clip per prompt, `batch` at a time."""
+        parts = [slice(start, start + self.batch) for start in range(0, len(prompts), self.batch)]
         if not gradient_steps:
-            return torch.cat([self._call(prompts[part], seeds[part], steps, guidance) for part in parts])
-        with self._gradient_in_last(gradient_steps * self.calls_per_step, steps * self.calls_per_step):
-            return torch.cat([self._call_with_gradient(prompts[part], seeds[part], steps, guidance) for part in parts])
+            return torch.cat(
+                [self.latents(self.pipeline, prompts[part], seeds[part], steps, guidance) for part in parts]
+            )
+        call = partial(unwrap(type(self.pipeline).__call__), self.pipeline)  # without its `no_grad`
+        with self._gradient_in_last(gradient_steps, self.calls_per_step(guidance)):
+            return torch.cat([self.latents(call, prompts[part], seeds[part], steps, guidance) for part in parts])
 
-    def _call(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
-        latents: Tensor = self.pipeline(**self._arguments(prompts, seeds, steps, guidance))[0]
-        return latents
+    def calls_per_step(self, guidance: float) -> int:  # noqa: ARG002  most pipelines stack what guidance compares
+        """How often the pipeline calls its denoiser in one diffusion step."""
+        return 1
 
-    def _call_with_gradient(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Tensor:
-        call = unwrap(type(self.pipeline).__call__)  # without its `no_grad`
-        latents: Tensor = call(self.pipeline, **self._arguments(prompts, seeds, steps, guidance))[0]
-        return latents
+    def latents(
+        self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> Tensor:
+        """What the pipeline's call makes."""
+        made: Tensor = call(**self.call_arguments(prompts, seeds, steps, guidance))[0]
+        return made
 
-    def _arguments(self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> dict[str, Any]:
-        own = {key: value(len(prompts)) if callable(value) else value for key, value in self.arguments.items()}
+    def call_arguments(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> dict[str, Any]:
+        """Of the pipeline's call."""
         return {
             "prompt": list(prompts),
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
@@ -94,17 +101,18 @@ class RecordedPolicy:
             "guidance_scale": guidance,
             "output_type": "latent",
             "return_dict": False,
-            **own,
+            **self.arguments,
         }
 
     @contextmanager
-    def _gradient_in_last(self, last: int, calls: int) -> Iterator[None]:
-        """Gradient in the last of every `calls` calls of the denoiser only: it is what takes memory."""
+    def _gradient_in_last(self, steps: int, calls_per_step: int) -> Iterator[None]:
+        """Gradient in the denoiser's calls of the last `steps` steps only: it is what takes memory."""
         count = 0
 
         def before(*_: object) -> None:
             nonlocal count
-            torch.set_grad_enabled(count % calls >= calls - last)
+            step = count // calls_per_step % len(self.pipeline.scheduler.timesteps)
+            torch.set_grad_enabled(step >= len(self.pipeline.scheduler.timesteps) - steps)
             count += 1
 
         def after(*_: object) -> None:
@@ -124,12 +132,12 @@ class RecordedPolicy:
 
         def record(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             recorded.update(signature(denoiser.forward).bind(*args, **kwargs).arguments)
-            raise _Recorded
+            raise Recorded
 
         handle = self.denoiser.register_forward_pre_hook(record, with_kwargs=True)
         try:
-            with suppress(_Recorded):
-                self._call(prompts, range(len(prompts)), 2, 1.0)
+            with suppress(Recorded):
+                self.pipeline(**self.call_arguments(prompts, range(len(prompts)), 2, 1.0))
         finally:
             handle.remove()
         return {key: value for key, value in recorded.items() if key not in self.inputs}
@@ -162,10 +170,10 @@ class AudioPolicy(RecordedPolicy):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> audio (clips, channels, samples), with gradient where the latents have it."""
         with torch.set_grad_enabled(latents.requires_grad):
-            return torch.cat([self.decode_batch(part) for part in torch.split(latents, BATCH)])
+            return torch.cat([self.decode_batch(part) for part in torch.split(latents, self.batch)])
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """At most `BATCH` clips by the pipeline's autoencoder."""
+        """At most `batch` clips by the pipeline's autoencoder."""
         audio: Tensor = self.pipeline.vae.decode(latents).sample
         return audio
 
@@ -178,3 +186,46 @@ class AudioPolicy(RecordedPolicy):
         path = stem.with_suffix(".wav")
         write_audio(path, self.decode(latents[None])[0], self.sample_rate)
         return path
+
+
+class PaddedPolicy(AudioPolicy):
+    """A pipeline that is called for one prompt at a time.
+
+    It pads the prompts of a batch to the longest, and the padding reaches the denoiser: in a batch, a clip would depend
+    on its neighbours' prompts.
+    """
+
+    def latents(
+        self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> Tensor:
+        """What the pipeline makes, called for one prompt after the other."""
+        made = [
+            AudioPolicy.latents(self, call, [prompt], [seed], steps, guidance)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        return torch.cat(made)
+
+    def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
+        """The condition of each prompt, in a list: their lengths differ."""
+        return {"each": [AudioPolicy.condition(self, [prompt]) for prompt in prompts]}
+
+    def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
+        """Mean squared error of the denoiser's answer, (clips,)."""
+        errors = [
+            AudioPolicy.denoising_error(self, latents[i, None], own, Draw(draw.noise[i, None], draw.level[i, None]))
+            for i, own in enumerate(condition["each"])
+        ]
+        return torch.cat(errors)
+
+
+def check_seconds(seconds: float, longest: float) -> float:
+    """A length of clips that a pipeline can make.
+
+    Raises:
+        DragonError: it is not positive, or more than `longest`.
+    """
+    if not 0 < seconds <= longest:
+        raise DragonError(
+            f"seconds = {seconds}: this pipeline makes clips of more than 0 and at most {longest} seconds"
+        )
+    return seconds

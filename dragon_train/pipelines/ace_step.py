@@ -1,0 +1,45 @@
+"""Adapter over diffusers' AceStepPipeline: flow matching (ACE-Step 1.5, 2602.00744)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from dragon_train.pipelines.noise import FlowMatching, LogitNormal
+from dragon_train.pipelines.recorded import PaddedPolicy, check_seconds
+
+if TYPE_CHECKING:
+    from diffusers import AceStepPipeline
+    from torch import Tensor
+
+SECONDS = 60.0  # the pipeline's default
+PEAK = 10 ** (-1 / 20)  # -1 dB of full scale
+BASE_TIMES = LogitNormal(-0.4, 1.0)  # `timestep_mu` and `timestep_sigma` of the base and SFT models
+TURBO_STEPS, TURBO_SHIFT = 8, 3.0
+
+
+def turbo_times(u: Tensor) -> Tensor:
+    """Quantiles of the times that a turbo checkpoint knows: the eight of its schedule (acestep/training/trainer.py)."""
+    t = (TURBO_STEPS * u).ceil() / TURBO_STEPS
+    return TURBO_SHIFT * t / (1 + (TURBO_SHIFT - 1) * t)
+
+
+class AceStepPolicy(PaddedPolicy):
+    """Latents are (clips, frames, channels); a noise level is a time in (0, 1]; clips have no lyrics.
+
+    The denoiser takes a second time, which flow matching sets equal to the first. Guidance is distilled into turbo
+    checkpoints, and the pipeline ignores more.
+    """
+
+    inputs = ("hidden_states", "timestep", "timestep_r")
+
+    def __init__(self, pipeline: AceStepPipeline, seconds: float = SECONDS) -> None:
+        check_seconds(seconds, math.inf)
+        times = turbo_times if pipeline.is_turbo else BASE_TIMES
+        noise = FlowMatching(times, pipeline.scheduler.config.num_train_timesteps)
+        super().__init__(pipeline, noise, pipeline.sample_rate, seconds, audio_duration=seconds)
+
+    def decode_batch(self, latents: Tensor) -> Tensor:
+        """Each clip's peak is brought to -1 dB of full scale, as the pipeline does."""
+        audio = super().decode_batch(latents.transpose(1, 2)).float()
+        return audio * (PEAK / audio.abs().amax((1, 2), keepdim=True).clamp(min=1e-6))

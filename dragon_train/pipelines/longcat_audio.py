@@ -1,0 +1,34 @@
+"""Adapter over diffusers' LongCatAudioDiTPipeline: conditional flow matching (LongCat-AudioDiT, 2603.29339)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon_train.pipelines.noise import FlowMatching, uniform
+from dragon_train.pipelines.recorded import PaddedPolicy, check_seconds
+
+if TYPE_CHECKING:
+    from diffusers import LongCatAudioDiTPipeline
+    from torch import Tensor
+
+SECONDS = 5.0  # of the pipeline's example; it would guess a length from the prompt's
+
+
+class LongCatAudioPolicy(PaddedPolicy):
+    """Latents are (clips, frames, channels); a noise level is a time in (0, 1), which the network counts from noise.
+
+    Times are uniform, as conditional flow matching defines its loss (2210.02747, equation 9).
+    """
+
+    def __init__(self, pipeline: LongCatAudioDiTPipeline, seconds: float = SECONDS) -> None:
+        check_seconds(seconds, pipeline.max_wav_duration)
+        noise = FlowMatching(uniform, from_noise=pipeline.scheduler.config.invert_sigmas)
+        super().__init__(pipeline, noise, pipeline.sample_rate, seconds, audio_duration_s=seconds)
+
+    def calls_per_step(self, guidance: float) -> int:
+        """With guidance, once more without the prompt."""
+        return 2 if guidance > 1 else 1
+
+    def decode_batch(self, latents: Tensor) -> Tensor:
+        """By the autoencoder, which takes (clips, channels, frames)."""
+        return super().decode_batch(latents.transpose(1, 2))

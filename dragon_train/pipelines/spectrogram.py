@@ -1,0 +1,87 @@
+"""Adapters over diffusers pipelines of mel spectra: AudioLDM 2 (2308.05734), AudioLDM (2301.12503), MusicLDM (2308.01546).
+
+All are trained as DDPM is, on timesteps drawn uniformly.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dragon_train.pipelines.noise import VariancePreserving
+from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy, Recorded, check_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+
+class SpectrogramPolicy(AudioPolicy):
+    """Latents are (clips, channels, frames, bands) of mono sound; a noise level is a whole timestep.
+
+    Clips are as long as the denoiser's `sample_size`, which is what it was trained on.
+    """
+
+    component = "unet"
+    inputs = ("sample", "timestep")
+
+    def __init__(self, pipeline: Any, seconds: float | None = None) -> None:
+        vocoder = pipeline.vocoder.config
+        rate = int(vocoder.sampling_rate)
+        frames = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        seconds = seconds or frames * math.prod(vocoder.upsample_rates) / rate
+        check_seconds(seconds, math.inf)
+        super().__init__(pipeline, VariancePreserving(pipeline.scheduler), rate, seconds, audio_length_in_s=seconds)
+
+    def decode_batch(self, latents: Tensor) -> Tensor:
+        """Latents -> mel spectrum -> sound, cut to length as the pipeline does."""
+        mel = super().decode_batch(latents / self.pipeline.vae.config.scaling_factor)
+        audio: Tensor = self.pipeline.vocoder(mel.squeeze(1)).float()
+        return audio[:, None, : int(self.seconds * self.sample_rate)]
+
+
+class AudioLDM2Policy(SpectrogramPolicy, PaddedPolicy):
+    """Its language model reads the prompt at positions that padding moves."""
+
+
+class AudioLDMPolicy(SpectrogramPolicy):
+    """Its pipeline decodes whatever it is asked for: the latents are taken from its last step."""
+
+    def latents(
+        self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> Tensor:
+        """Those of the last step, after which the call is ended."""
+        made: list[Tensor] = []
+
+        def keep(_step: int, time: Tensor, latents: Tensor) -> None:
+            if time == self.pipeline.scheduler.timesteps[-1]:
+                made.append(latents)
+                raise Recorded
+
+        with suppress(Recorded):
+            call(**self.call_arguments(prompts, seeds, steps, guidance), callback=keep)
+        return made[0]
+
+
+class MusicLDMPolicy(SpectrogramPolicy):
+    """Its pipeline fails on what transformers 5 returns for a prompt: it is given the embeddings."""
+
+    def call_arguments(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> dict[str, Any]:
+        """With embeddings in place of the prompts."""
+        arguments = super().call_arguments(prompts, seeds, steps, guidance)
+        embeddings = {
+            "prompt_embeds": self.embed(prompts),
+            "negative_prompt_embeds": self.embed([""] * len(prompts)),
+        }
+        return arguments | {"prompt": None} | embeddings
+
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """CLAP's embeddings, (prompts, dim)."""
+        tokens = self.pipeline.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+        features = self.pipeline.text_encoder.get_text_features(**tokens.to(self.pipeline.device))
+        embeddings: Tensor = features.pooler_output
+        return embeddings
