@@ -30,6 +30,7 @@ BATCH = 16  # windows per pass: bounds the memory of long clips
 LONGEST_TEXT = 77  # tokens, as the model was trained
 REPOSITORY, CHECKPOINT = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
 TEXT_REPOSITORY, TEXT_FILES = "FacebookAI/roberta-base", ("config.json", "tokenizer.json")
+NETWORK = "HTSAT-base"  # of laion_clap's configurations, that of the checkpoint
 TRAINING_ONLY = "torchvision.ops.misc"
 
 
@@ -127,8 +128,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def build_network(text: Path) -> Any:
-    """An untrained CLAP: audio tower HTSAT-base without fusion, text tower as configured in the folder `text`."""
-    configuration = json.loads((package_folder() / "model_configs" / "HTSAT-base.json").read_text(encoding="utf-8"))
+    """An untrained CLAP: audio tower without fusion, text tower as configured in the folder `text`."""
+    configuration = json.loads((package_folder() / "model_configs" / f"{NETWORK}.json").read_text(encoding="utf-8"))
     configuration["text_cfg"]["model_type"] = "roberta"
     module = import_network()
     module.RobertaModel = Untrained(text)

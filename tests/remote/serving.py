@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "dragon_train.cli", "serve"]
+DRAGON_SERVE = ["-m", "dragon_train.cli", "serve"]
+COMMAND = [sys.executable, *DRAGON_SERVE]
 PLUGIN = """
 import os
 import time
@@ -79,9 +80,9 @@ class Server:
         return said
 
 
-def serve(*arguments: str, site: Path, port: int = 0, **environment: str) -> Server:
+def serve(*arguments: str, site: Path, port: int = 0, python: str = sys.executable, **environment: str) -> Server:
     """Start `dragon serve` with the plugins of `site` and wait until it has said what clients need."""
-    command = [*COMMAND, *arguments, "--port", str(port)]
+    command = [python, *DRAGON_SERVE, *arguments, "--port", str(port)]
     process = subprocess.Popen(
         command, env=os.environ | {"PYTHONPATH": str(site)} | environment, stderr=subprocess.PIPE, text=True
     )

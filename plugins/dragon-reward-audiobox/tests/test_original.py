@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from audiobox_aesthetics.model import aes
 from conftest import CONFIG, SIZES
 from dragon_reward_audiobox import AXES, WINDOW, Audiobox
 from torch import Tensor
@@ -15,7 +16,6 @@ from dragon_rewards import Clips, compose
 if TYPE_CHECKING:
     from pathlib import Path
 
-aes = pytest.importorskip("audiobox_aesthetics.model.aes", reason="needs audiobox-aesthetics (CC-BY-4.0)")
 pytestmark = [  # of the original's own making
     pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask"),
     pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated"),

@@ -64,16 +64,21 @@ def released(network: Any) -> dict[str, Any]:
     return {"epoch": 15, "name": "music", "state_dict": tensors, "optimizer": optimiser, "score": np.float64(90.14)}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def weights() -> Path:
-    """The folder of the encoder's weights."""
+def save_weights(folder: Path) -> None:
+    """A checkpoint, and RoBERTa's configuration and tokenizer, in `folder`."""
     import torch
     from dragon_reward_laion_clap import CHECKPOINT, build_network
 
-    folder = Path(os.environ["DRAGON_WEIGHTS"]) / "laion-clap"
     folder.mkdir(parents=True)
     save_text(folder)
     network = build_network(folder)
     spread(network)
     torch.save(released(network), folder / CHECKPOINT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def weights() -> Path:
+    """The folder of the encoder's weights."""
+    folder = Path(os.environ["DRAGON_WEIGHTS"]) / "laion-clap"
+    save_weights(folder)
     return folder
