@@ -7,6 +7,7 @@ and then replacing the manifest: a kill at any moment leaves the old set or the 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-HEX_DIGITS = frozenset("0123456789abcdef")
-HASH_LENGTH = 64  # hex digits of SHA-256
-TYPES = {"str": str, "str | None": (str, type(None)), "int": int, "int | None": (int, type(None)), "float": (float, int)}
+HASH = re.compile(r"[0-9a-f]{64}")
+TYPES = {"str": str, "str | None": str, "int": int, "int | None": int, "float": (float, int)}  # None is left out
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a terminal would obey; no line of UTF-8
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Item:
         caption: of a text set's example, or of audio that came with one.
         path: of the audio file; None where the audio is not on this machine, and for text.
         row: of the parquet file at `path`, if the audio is in one.
-        seconds: of audio, all of it.
+        seconds: of audio, in all its windows.
         window: the length in seconds of the windows that the audio is cut into.
         windows: how many windows are encoded.
         silent: how many are left out because nothing is heard in them.
@@ -58,6 +59,11 @@ class Item:
         return replace(self, path=None, row=None)
 
 
+def is_line(text: str) -> bool:
+    """Whether a text is a caption: one line, not blank, without control characters."""
+    return bool(text.strip()) and not CONTROL.search(text)
+
+
 def text_item(caption: str) -> Item:
     """The example that a caption is."""
     return Item(sha256(caption.encode()).hexdigest(), caption)
@@ -66,7 +72,7 @@ def text_item(caption: str) -> Item:
 def pack_items(items: Iterable[Item]) -> bytes:
     """A line of JSON each; what is not known is left out."""
     lines = ({key: value for key, value in asdict(item).items() if value is not None} for item in items)
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # ASCII: names of files may be no UTF-8
 
 
 def unpack_items(content: bytes) -> tuple[Item, ...]:
@@ -98,7 +104,7 @@ def read_items(path: Path) -> tuple[Item, ...]:
         status = path.stat()
         return _read(path, status.st_mtime_ns, status.st_ino)
     except (OSError, ValueError) as error:
-        raise DragonError(f"'{path}' does not list the examples of a set ({error}); remove the set and add it") from error
+        raise DragonError(f"'{path}' lists no examples of a set ({error}); remove the set and add it again") from error
 
 
 @lru_cache(maxsize=64)
@@ -115,9 +121,11 @@ def _item(values: Any) -> Item:
     kinds = {field.name: TYPES[str(field.type)] for field in fields(Item)}
     if not isinstance(values, dict) or not {"sha256"} <= set(values) <= set(kinds):
         raise ValueError(f"expected an object with the keys {', '.join(kinds)}, not {values!r:.80}")
-    for key, value in values.items():
-        if not isinstance(value, kinds[key]) or isinstance(value, bool):
-            raise ValueError(f"{key} is {value!r:.80}")
-    if len(values["sha256"]) != HASH_LENGTH or not set(values["sha256"]) <= HEX_DIGITS:
+    wrong = [key for key, value in values.items() if not isinstance(value, kinds[key]) or isinstance(value, bool)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r:.80}")
+    if not HASH.fullmatch(values["sha256"]):
         raise ValueError(f"sha256 is {values['sha256']!r:.80}")
+    if "caption" in values and not is_line(values["caption"]):
+        raise ValueError(f"a caption is {values['caption']!r:.80}")
     return Item(**values)

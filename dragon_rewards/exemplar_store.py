@@ -129,6 +129,17 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
     return describe_set(folder)
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed left of a new set, or of one that was being removed.
+
+    Raises:
+        DragonError: there is a set in the folder.
+    """
+    if (folder / MANIFEST).is_file():
+        raise DragonError(f"there is an exemplar set '{folder.name}'; give another name, or remove it first")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _check_unchanged(folder: Path, before: Manifest | None) -> None:
     found = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     if found != before:

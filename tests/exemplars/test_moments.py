@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from metrics.cases import dims, embeddings, seeds, thorough
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.metrics.gaussian import Moments
-from metrics.cases import dims, embeddings, seeds, thorough
 
 counts = st.integers(2, 12)
 

@@ -1,0 +1,283 @@
+"""`dragon exemplars`: sets of the user's own, from folders of audio or files of captions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.errors import ComposeError, DragonError
+from dragon_rewards.exemplar_store import (
+    broken_sets,
+    delete_set,
+    describe_set,
+    find_set,
+    require_set,
+    save_set,
+    set_folders,
+)
+from dragon_rewards.exemplars import Manifest, content_hash, encoders_of, items, read_manifest, reference, serves
+from dragon_rewards.names import check_name
+from dragon_rewards.protocols import Modality
+from dragon_rewards.registry import load_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dragon_rewards.exemplar_changes import Change
+    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplar_sources import Gathered
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+LICENCE = "unknown: the owner's"
+PLUGIN = "dragon_rewards.exemplar_plugin"
+HOUR = 3600
+
+verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
+app.add_typer(verbs, name="exemplars")
+
+Name = Annotated[str, typer.Argument(help="Name of the set.")]
+Encoders = Annotated[list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.")]
+
+
+@verbs.command()
+def add(
+    name: Name,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(help="Audio files, folders, caption files (TXT, CSV, JSONL), or datasets owner/name."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
+    summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
+    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = 30.0,
+    encoder: Encoders = None,
+    *,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a set of files that stay where they are, or add to one; statistics follow when they are needed."""
+    _check_free(name)
+    before = find_set(name)
+    if before is None and not places:
+        raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
+    _check_encoders(encoder or [])
+    change, found = _changed(before, places or [], window, skip_bad=skip_bad)
+    old = read_manifest(before.path) if before else None
+    info = save_set(_manifest(name, found, old, {"licence": licence, "summary": summary}), change.items, old)
+    for each in encoder or []:
+        _make_statistics(info, each)
+    counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
+    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json)
+
+
+def _check_free(name: str) -> None:
+    """Refuse a name under which the set would not be found."""
+    registry = load_registry()
+    if check_name(name) in registry.exemplar_sets:
+        owner = registry.owners["register_exemplar_sets", name]
+        if owner.name != PLUGIN:
+            raise ComposeError(f"exemplar set '{name}' is taken by {owner}; give yours another name")
+
+
+def _check_encoders(names: Sequence[str]) -> None:
+    """Build the encoders now, so that one that cannot be is refused before the long work."""
+    registry = load_registry()
+    for name in names:
+        registry.encoder(name)
+        registry.build_encoder(name)
+
+
+def _changed(
+    before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
+) -> tuple[Change, Gathered]:
+    """The examples that the set shall have; refuses what is bad unless it is to be skipped."""
+    from dragon_rewards.exemplar_changes import examine, listed, modality_of, united
+    from dragon_rewards.exemplar_sources import gather
+
+    found = gather(places)
+    old = items(before) if before else ()
+    if not places:
+        return united(old, ()), found
+    modality = modality_of(found)
+    if before and before.modality is not modality:
+        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
+    with _progress("reading") as on_progress:
+        new = examine(found, window, on_progress)
+    if found.faults and not skip_bad:
+        bad = listed(found.faults)
+        raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
+    if found.faults:
+        print(f"left out:\n{listed(found.faults)}", file=sys.stderr)
+    return united(old, new), found
+
+
+def _manifest(name: str, found: Gathered, old: Manifest | None, given: dict[str, str | None]) -> Manifest:
+    """What to record: what was given now, else what was recorded before, else what is plain."""
+    if old is None:
+        modality = Modality.AUDIO if found.audio else Modality.TEXT
+        old = Manifest(name, modality, 0, LICENCE, f"{modality} of the user's", "", "")
+    origins = dict.fromkeys([*old.provenance.split("; "), *found.origins])
+    facts = {key: value for key, value in given.items() if value is not None}
+    return replace(old, **{"provenance": "; ".join(filter(None, origins)), **facts})
+
+
+def _make_statistics(info: ExemplarSetInfo, name: str) -> None:
+    registry = load_registry()
+    if not serves(info, registry.encoder(name)):
+        raise DragonError(f"exemplar set '{info.name}' is {info.modality}, which encoder '{name}' does not embed")
+    owner = registry.owners["register_encoders", name]
+    reference(info, registry.encoder(name), registry.build_encoder(name), owner)
+
+
+@verbs.command("list")
+def list_sets(*, as_json: Json = False) -> None:
+    """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
+    broken = {Path(failure.package) for failure in broken_sets()}
+    infos = [describe_set(folder) for folder in set_folders() if folder not in broken]
+    rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
+    print_rows(rows, as_json=as_json)
+    for failure in broken_sets():
+        print(failure, file=sys.stderr)
+
+
+@verbs.command()
+def show(name: Name, *, as_json: Json = False) -> None:
+    """Show the manifest of a set, the encoders with statistics, and what is in it."""
+    info = find_set(name) or load_registry().exemplar_set(name)
+    facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
+    if as_json:
+        print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
+    else:
+        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False)
+
+
+@verbs.command()
+def remove(
+    name: Name,
+    places: Annotated[
+        list[str] | None, typer.Argument(help="Files or folders to take out of it; default: the whole set.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Remove a set, or files from it; the audio itself stays where it is."""
+    if not places:
+        delete_set(name)
+        return
+    from dragon_rewards.exemplar_changes import without
+
+    before = require_set(name)
+    old = items(before)
+    kept = without(old, places)
+    manifest = read_manifest(before.path)
+    info = save_set(manifest, kept, manifest)
+    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json)
+
+
+@verbs.command()
+def check(name: Name, *, as_json: Json = False) -> None:
+    """Read all files of a set again, and compare; exits with 2 if something is wrong."""
+    info = require_set(name)
+    faults = [*_manifest_faults(info), *_audio_faults(items(info)), *_statistics_faults(info)]
+    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json)
+    if faults:
+        raise DragonError(
+            f"exemplar set '{name}' has {len(faults)} fault(s); put files back, take them out with `dragon exemplars "
+            f"remove {name} FILE`, or `add` them again"
+        )
+
+
+def _manifest_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
+    if content_hash(info.path) != read_manifest(info.path).sha256:
+        yield "manifest", "the items are others than those it was written for"
+    if len(items(info)) != info.count:
+        yield "manifest", f"it counts {info.count} examples, and there are {len(items(info))}"
+    owner = load_registry().owners.get(("register_exemplar_sets", info.name))
+    if owner and owner.name != PLUGIN:
+        yield "name", f"taken by {owner}, whose set is used"
+
+
+def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
+    """Files that are missing or have changed, of those whose audio was ever on this machine."""
+    local = [item for item in examples if item.path]
+    if not local:
+        return []
+    from dragon_rewards.exemplar_audio import fault
+    from dragon_rewards.exemplar_sources import Source
+
+    faults = []
+    with _progress("reading") as on_progress:
+        for done, item in enumerate(local, 1):
+            faults += [(str(Source.of(item)), wrong)] if (wrong := fault(item)) else []
+            on_progress(done, len(local))
+    return faults
+
+
+def _statistics_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
+    keys = {item.key for item in items(info)}
+    for name in encoders_of(info):
+        from dragon_rewards.exemplar_statistics import read_kept
+
+        try:
+            covered = read_kept(info.path / f"{name}.safetensors").keys
+        except DragonError as error:
+            yield name, str(error)
+            continue
+        if covered != keys:
+            yield name, f"stale: lacks {len(keys - covered)} files and has {len(covered - keys)} too many"
+
+
+@verbs.command("export")
+def export_set(
+    name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
+) -> None:
+    """Write a set to one file, with its statistics and captions, and without any audio or names of files."""
+    from dragon_rewards.exemplar_archive import export_set as write
+
+    encoders = write(require_set(name), file)
+    print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
+
+
+@verbs.command("import")
+def import_set(
+    file: Annotated[Path, typer.Argument(help="What `dragon exemplars export` wrote.")],
+    name: Annotated[str | None, typer.Option(help="Name of the set here; default: as it was exported.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a set of an exported file; it serves the encoders whose statistics it holds."""
+    from dragon_rewards.exemplar_archive import import_set as read
+
+    info = read(file, name, _check_free)
+    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)
+
+
+def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
+    """What a set holds, in figures."""
+    examples = items(info)
+    audio = any(item.windows for item in examples)
+    return {
+        "examples": info.count,
+        "hours": sum(item.seconds for item in examples) / HOUR if audio else None,
+        "windows": sum(item.windows for item in examples) if audio else None,
+        "silent_windows": sum(item.silent for item in examples) if audio else None,
+        "without_audio": sum(item.path is None for item in examples) if audio else None,
+        "encoders": encoders_of(info),
+    }
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

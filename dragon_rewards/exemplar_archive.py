@@ -1,0 +1,165 @@
+"""A user's exemplar set in one file without its audio: for others, where the music cannot be shared.
+
+A ZIP archive, without compression, of `manifest.json`, `items.jsonl` (hashes of the files, captions; no names),
+`<encoder>.safetensors` and `hashes.json`, the SHA-256 of each of these.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplar_items import items_hash, pack_items, unpack_items
+from dragon_rewards.exemplar_store import clear_leftovers, save_set, sets_folder
+from dragon_rewards.exemplars import MANIFEST, encoders_of, items, read_manifest
+from dragon_rewards.names import check_name
+from dragon_rewards.protocols import Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars import Manifest
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+ITEMS, HASHES, STATISTICS = "items.jsonl", "hashes.json", ".safetensors"
+LIMIT = 2**30  # bytes; statistics of 2,048 dimensions take 34 MB
+TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of ZIP: the same set makes the same file
+
+
+def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
+    """Write a set to a file; the encoders whose statistics it holds.
+
+    Raises:
+        DragonError: statistics are not of all its files, or there are none; the file cannot be written.
+    """
+    from dragon_rewards.report import replacing
+
+    _check_statistics(info)
+    members = {
+        MANIFEST: json.dumps(asdict(read_manifest(info.path)), indent=2, ensure_ascii=False).encode(),
+        ITEMS: pack_items(item.portable for item in items(info)),
+        **{name + STATISTICS: (info.path / (name + STATISTICS)).read_bytes() for name in encoders_of(info)},
+    }
+    members[HASHES] = json.dumps({name: sha256(content).hexdigest() for name, content in members.items()}).encode()
+    try:
+        with replacing(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as archive:
+            for name, content in members.items():
+                archive.writestr(ZipInfo(name, TIME), content)
+    except OSError as error:
+        raise DragonError(f"'{path}' cannot be written ({error}); give the path of a file") from error
+    return encoders_of(info)
+
+
+def _check_statistics(info: ExemplarSetInfo) -> None:
+    if info.modality is Modality.TEXT:
+        return
+    made = encoders_of(info)
+    if not made:
+        raise DragonError(
+            f"exemplar set '{info.name}' has no statistics yet, and its audio is not exported; make them: "
+            f"dragon exemplars add {info.name} --encoder NAME"
+        )
+    stale = [name for name in made if _keys(info.path / (name + STATISTICS)) != {item.key for item in items(info)}]
+    if stale:
+        options = " ".join(f"--encoder {name}" for name in stale)
+        raise DragonError(
+            f"statistics of exemplar set '{info.name}' for {', '.join(stale)} were made before files were added or "
+            f"removed; bring them up to date: dragon exemplars add {info.name} {options}"
+        )
+
+
+def _keys(path: Path) -> frozenset[bytes]:
+    from dragon_rewards.exemplar_statistics import read_kept
+
+    return read_kept(path).keys
+
+
+def import_set(path: Path, name: str | None, check_free: Callable[[str], None]) -> ExemplarSetInfo:
+    """Make a set of what `export_set` wrote.
+
+    Args:
+        path: the file.
+        name: of the set here; None for its own.
+        check_free: raises if a set of that name would not be found.
+
+    Raises:
+        DragonError: the file is no such archive or was damaged, or a set of this name is there.
+    """
+    members = _members(path)
+    with TemporaryDirectory() as scratch:
+        for member, content in members.items():
+            (Path(scratch) / member).write_bytes(content)
+        manifest, examples = _checked(path, Path(scratch), members[ITEMS])
+        manifest = replace(manifest, name=check_name(name or manifest.name))
+        check_free(manifest.name)
+        folder = sets_folder() / manifest.name
+        clear_leftovers(folder)
+        folder.mkdir(parents=True)
+        for statistics in Path(scratch).glob(f"*{STATISTICS}"):
+            shutil.move(statistics, folder / statistics.name)
+        return save_set(manifest, examples, before=None)
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """The files of an archive, whose names and hashes are right."""
+    try:
+        with ZipFile(path) as archive:
+            _check_form(archive)
+            members = {name: archive.read(name) for name in archive.namelist()}
+            hashes = dict(json.loads(members.pop(HASHES)))
+    # What a broken archive raises: zlib is not asked, but encryption and unknown versions are refused so.
+    except (
+        OSError,
+        BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DragonError(f"'{path}' is no file of `dragon exemplars export` ({error})") from error
+    wrong = [name for name, content in members.items() if hashes.get(name) != sha256(content).hexdigest()]
+    if wrong or set(hashes) != set(members):
+        raise DragonError(f"'{path}' is damaged: {', '.join(wrong) or 'files are missing'}; get the file again")
+    return members
+
+
+def _check_form(archive: ZipFile) -> None:
+    """Refuse foreign names, compression, and more than fits."""
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    rest = set(names) - {MANIFEST, ITEMS, HASHES}
+    if len(rest) != len(names) - 3 or not all(name.endswith(STATISTICS) for name in rest):
+        raise ValueError(f"it holds {', '.join(names)[:200]}")
+    for name in rest:
+        check_name(name.removesuffix(STATISTICS))
+    if any(entry.compress_type != ZIP_STORED for entry in entries):
+        raise ValueError("it is compressed")
+    if sum(entry.file_size for entry in entries) > LIMIT:
+        raise ValueError(f"it holds more than {LIMIT} bytes")
+
+
+def _checked(path: Path, folder: Path, packed: bytes) -> tuple[Manifest, tuple[Item, ...]]:
+    """Manifest and items, which fit each other and the statistics."""
+    manifest = read_manifest(folder)
+    try:
+        examples = unpack_items(packed)
+    except ValueError as error:
+        raise DragonError(f"'{path}' holds a malformed list of examples: {error}") from error
+    keys = {item.key for item in examples}
+    others = [file.name for file in folder.glob(f"*{STATISTICS}") if _keys(file) != keys]
+    if others or any(item.path for item in examples) or manifest.sha256 != items_hash(examples):
+        raise DragonError(f"'{path}' contradicts itself: {', '.join(others) or ITEMS} is of another set; export again")
+    texts = [value for value in asdict(manifest).values() if isinstance(value, str)]
+    if not all(text.isprintable() for text in texts):
+        raise DragonError(f"'{path}' has control characters in its manifest; export it again without them")
+    return manifest, examples

@@ -1,0 +1,182 @@
+"""Statistics of a user's audio: made when they are first needed, and mended when files were added or removed.
+
+A file of statistics holds, beside the Gaussian, the keys of the items that it was made of: it is never read as what it
+is not, whatever became of the set meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.audio import resample
+from dragon_rewards.cache import open_cache
+from dragon_rewards.clips import Clips
+from dragon_rewards.errors import AudioError, DragonError
+from dragon_rewards.exemplar_audio import fault, sounding
+from dragon_rewards.exemplar_store import removed_items
+from dragon_rewards.exemplars import items, space_of
+from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from dragon_rewards.cache import EmbeddingCache
+    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.plugins import PluginRecord
+    from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+KEYS = "items"  # the tensor of keys, uint8 (items, 32)
+BATCH = 8  # windows in memory at once: of 30 s at 48 kHz, 46 MB
+PAUSE = 10.0  # seconds between two lines of progress
+SHOWN = 20  # files that a refusal names
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Statistics in a file: what they were made with and of."""
+
+    gaussian: Gaussian
+    identity: str
+    keys: frozenset[bytes]
+
+
+def read_kept(path: Path) -> Kept:
+    """The statistics in a file.
+
+    Raises:
+        DragonError: it is broken.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            identity = (file.metadata() or {})["identity"]
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return Kept(Gaussian.from_tensors(tensors), identity, frozenset(map(bytes, tensors[KEYS].tolist())))
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, DragonError) as error:
+        raise DragonError(f"'{path}' holds no statistics of a user's set ({error}); remove this file") from error
+
+
+def write_kept(path: Path, kept: Kept) -> None:
+    """Write statistics to a file, which appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    from dragon_rewards.report import replacing
+
+    keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
+    with replacing(path) as temporary:
+        save_file({**kept.gaussian.to_tensors(), KEYS: keys}, temporary, metadata={"identity": kept.identity})
+
+
+def up_to_date(
+    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+) -> Gaussian:
+    """The Gaussian of a user's audio in an encoder's space, made or mended if need be, and kept.
+
+    Raises:
+        DragonError: audio that is needed is missing or has changed; the encoder failed.
+    """
+    path = info.path / f"{space_of(encoder_info)}.safetensors"
+    wanted = {item.key: item for item in items(info)}
+    kept = read_kept(path) if path.is_file() else None
+    if kept and kept.identity == encoder.identity and kept.keys == wanted.keys():
+        return kept.gaussian
+    ear = _Ear(info, encoder_info, encoder, owner, open_cache())
+    moments = _mended(ear, kept, wanted) if kept and kept.identity == encoder.identity else None
+    if moments is None:
+        other = kept.identity if kept else None
+        _check_audio(info, list(wanted.values()), _why(encoder_info, encoder, other))
+        moments = ear.moments(list(wanted.values()))
+    if moments.count < MINIMUM_FRAMES:
+        raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
+    made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
+    write_kept(path, made)
+    return made.gaussian
+
+
+def _why(encoder_info: EncoderInfo, encoder: Encoder, other: str | None) -> str:
+    """Why statistics are made from all of the audio."""
+    if other not in {None, encoder.identity}:
+        return f"statistics made with identity '{other}', and encoder '{encoder_info.name}' is '{encoder.identity}'"
+    return f"no statistics for encoder '{encoder_info.name}' that could be mended"
+
+
+def _mended(ear: _Ear, kept: Kept, wanted: dict[bytes, Item]) -> Moments | None:
+    """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
+
+    It is where audio of removed items is gone, or where most of the items are: float64 cancels when little is left.
+    """
+    added = [item for key, item in wanted.items() if key not in kept.keys]
+    known = {item.key: item for item in removed_items(ear.info.path)}
+    gone = kept.keys - wanted.keys()
+    removed = [known[key] for key in sorted(gone) if key in known and fault(known[key]) is None]
+    if len(removed) < len(gone) or 2 * len(gone) > len(kept.keys):
+        return None
+    _check_audio(ear.info, added, f"statistics for encoder '{ear.encoder_info.name}' that lack new files")
+    moments = kept.gaussian.moments
+    if added:
+        moments += ear.moments(added)
+    return moments - ear.moments(removed) if removed else moments
+
+
+def _check_audio(info: ExemplarSetInfo, needed: Iterable[Item], why: str) -> None:
+    faults = [(item, wrong) for item in needed if (wrong := fault(item))]
+    if faults:
+        lines = [f"  {item.path or item.sha256}: {wrong}" for item, wrong in faults[:SHOWN]]
+        lines += [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        raise AudioError(
+            f"exemplar set '{info.name}' has {why}, and audio that it takes to make them is not what was added; put it "
+            f"back, `dragon exemplars remove {info.name} FILE`, or `add` it again:\n" + "\n".join(lines)
+        )
+
+
+@dataclass(frozen=True)
+class _Ear:
+    """An encoder that listens to examples of a set, and what it has heard before."""
+
+    info: ExemplarSetInfo
+    encoder_info: EncoderInfo
+    encoder: Encoder
+    owner: PluginRecord | None
+    cache: EmbeddingCache | None
+
+    @torch.no_grad()
+    def moments(self, examples: Sequence[Item]) -> Moments:
+        """The moments of all frames of some examples, a few windows in memory at a time."""
+        windows = self._windows(examples)
+        total = None
+        while batch := list(islice(windows, BATCH)):
+            names, audio = zip(*batch, strict=True)
+            clips = Clips(audio, self.encoder_info.sample_rate, names=names, cache=self.cache)
+            frames = clips.embeddings(self.encoder_info, self.encoder, self.owner).frames
+            heard = Moments.of(torch.cat(list(frames)).cpu())
+            total = heard if total is None else total + heard
+        if total is None:
+            raise AudioError(f"nothing is heard in the new files of exemplar set '{self.info.name}'; remove them")
+        return total
+
+    def _windows(self, examples: Sequence[Item]) -> Iterator[tuple[str, Tensor]]:
+        """Names and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
+        for item in self._noted(examples):
+            for window in sounding(item):
+                name = f"{item.path}, from {window.start:g} s"
+                yield name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
+
+    def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
+        """The examples, with lines of progress on stderr, which a bar of the caller's may share."""
+        told = time.monotonic()
+        sys.stderr.write(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'\n")
+        for done, item in enumerate(examples):
+            if time.monotonic() - told > PAUSE:
+                told = time.monotonic()
+                sys.stderr.write(f"{self.info.name}: {done} of {len(examples)} files\n")
+            yield item
