@@ -44,6 +44,23 @@ ENCODER = (
     "gradients",
     "text tower",
 )
+IMAGE_ENCODER = (
+    "facts",
+    "builds",
+    "identity",
+    "frames",
+    "finite",
+    "deterministic",
+    "order-equivariant",
+    "batch-invariant",
+    "size-independent",
+    "distinct images",
+    "odd sizes",
+    "input unmodified",
+    "devices",
+    "gradients",
+    "text tower",
+)
 TEXT_TOWER = ("text embeddings", "text deterministic", "text batch-invariant", "empty text")
 EXEMPLAR_SET = ("facts", "manifest", "content hash", "count", "statistics", "identities")
 TEXT_SET = ("captions",)
@@ -130,28 +147,32 @@ def _checks_of_parts(package: str, registry: Registry) -> Iterator[Check]:
         distribution = registry.owners[owned[0]].package
         yield from _family("package", distribution, PACKAGE, registry)
     for hook, name in owned:
-        family, names = FAMILIES[hook]
-        yield from _family(family, name, names(registry, name), registry)
+        for family, names in FAMILIES[hook](registry, name).items():
+            yield from _family(family, name, names, registry)
 
 
-def _of_encoder(registry: Registry, name: str) -> tuple[str, ...]:
-    return ENCODER + (TEXT_TOWER if Modality.TEXT in registry.encoders[name].modalities else ())
+def _of_encoder(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:
+    modalities = registry.encoders[name].modalities
+    text = TEXT_TOWER if Modality.TEXT in modalities else ()
+    sees = {"image encoder": IMAGE_ENCODER + text} if Modality.IMAGE in modalities else {}
+    return {"encoder": ENCODER + text, **sees} if Modality.AUDIO in modalities or not sees else sees
 
 
-def _of_exemplar_set(registry: Registry, name: str) -> tuple[str, ...]:
-    return EXEMPLAR_SET + (TEXT_SET if registry.exemplar_sets[name].modality is Modality.TEXT else ())
+def _of_exemplar_set(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:
+    return {"exemplar set": EXEMPLAR_SET + (TEXT_SET if registry.exemplar_sets[name].modality is Modality.TEXT else ())}
 
 
-def _of_reduction(registry: Registry, name: str) -> tuple[str, ...]:
+def _of_reduction(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:
     info = registry.reductions[name]
     own = PER_CLIP if info.kind.per_clip else WHOLE_SET
-    return REDUCTION + own + REFERENCE * bool(info.needs_reference) + PROMPTS * bool(info.needs_prompts)
+    return {"reduction": REDUCTION + own + REFERENCE * bool(info.needs_reference) + PROMPTS * bool(info.needs_prompts)}
 
 
-FAMILIES: dict[str, tuple[str, Callable[[Registry, str], tuple[str, ...]]]] = {
-    "register_encoders": ("encoder", _of_encoder),
-    "register_exemplar_sets": ("exemplar set", _of_exemplar_set),
-    "register_reductions": ("reduction", _of_reduction),
+# Families of checks, and the names of the checks, by the hook that registers the part.
+FAMILIES: dict[str, Callable[[Registry, str], dict[str, tuple[str, ...]]]] = {
+    "register_encoders": _of_encoder,
+    "register_exemplar_sets": _of_exemplar_set,
+    "register_reductions": _of_reduction,
 }
 
 

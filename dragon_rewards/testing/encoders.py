@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from dragon_rewards.testing.require import require, require_equal, require_texts
 from dragon_rewards.testing.sounds import melody, sounds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dragon_rewards.protocols import Encoder
     from dragon_rewards.registry import Registry
@@ -26,8 +27,17 @@ DISTANT = 0.1  # resampling moves frames by less than this share of their distan
 TEXTS = ("jig", "a slow hymn played on organ", "a fast jig on the fiddle, recorded in a small room " * 20, "a waltz")
 
 
-class EncoderCase:
-    """An encoder and what its checks share; everything is made when a check asks for it."""
+class TowerCase(ABC):
+    """An encoder, one of its towers, and what the checks of both share; everything is made when a check asks for it.
+
+    Attributes:
+        modality: that of the tower; `method` is its name, `media` and `noun` what it is given, many and one.
+    """
+
+    modality: ClassVar[Modality]
+    method: ClassVar[str]
+    media: ClassVar[str]
+    noun: ClassVar[str]
 
     def __init__(self, name: str, registry: Registry) -> None:
         self.info = registry.encoder(name)
@@ -44,35 +54,24 @@ class EncoderCase:
         return self.info.factory()
 
     @property
-    def audio(self) -> Tensor:
-        """Four sounds (4, samples), long enough for a frame; new on every call, as an encoder may write to them."""
-        return sounds(4, self.info.sample_rate, self.seconds)
-
-    @cached_property
-    def seconds(self) -> int:
-        """The shortest of `DURATIONS` that gives a frame."""
-        return next((seconds for seconds in DURATIONS if self._hears(seconds)), DURATIONS[-1])
+    @abstractmethod
+    def batch(self) -> Tensor:
+        """Four examples, large enough for a frame; new on every call, as an encoder may write to them."""
 
     @cached_property
     def frames(self) -> Tensor:
-        """Of `audio`: (4, frames, dim)."""
-        return self.encode(self.audio)
+        """Of `batch`: (4, frames, dim)."""
+        return self.encode(self.batch)
 
-    def encode(self, audio: Tensor) -> Tensor:
+    def encode(self, batch: Tensor) -> Tensor:
         """Frames without gradient."""
         with torch.no_grad():
-            return self.encoder.encode_audio(audio)
+            return self.tower(self.encoder)(batch)
 
-    def through_clips(self, audio: Sequence[Tensor], rate: int) -> Sequence[Tensor]:
-        """Frames of each clip, as rewards get them."""
-        return Clips(audio, rate).embeddings(self.info, self.encoder).frames
-
-    def _hears(self, seconds: int) -> bool:
-        try:
-            self.through_clips(list(sounds(1, self.info.sample_rate, seconds)), self.info.sample_rate)
-        except (AudioError, EncoderError):
-            return False
-        return True
+    def tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor]:
+        """The method of a build that encodes a batch."""
+        method: Callable[[Tensor], Tensor] = getattr(encoder, self.method)
+        return method
 
     @property
     def text_tower(self) -> TextEncoder:
@@ -87,29 +86,67 @@ class EncoderCase:
             return self.text_tower.encode_text(texts)
 
 
+class EncoderCase(TowerCase):
+    """An encoder that hears."""
+
+    modality, method, media, noun = Modality.AUDIO, "encode_audio", "audio", "clip"
+
+    @property
+    def batch(self) -> Tensor:
+        """Four sounds (4, samples)."""
+        return sounds(4, self.info.sample_rate, self.seconds)
+
+    @cached_property
+    def seconds(self) -> int:
+        """The shortest of `DURATIONS` that gives a frame."""
+        return next((seconds for seconds in DURATIONS if self._hears(seconds)), DURATIONS[-1])
+
+    def through_clips(self, audio: Sequence[Tensor], rate: int) -> Sequence[Tensor]:
+        """Frames of each clip, as rewards get them."""
+        return Clips(audio, rate).embeddings(self.info, self.encoder).frames
+
+    def _hears(self, seconds: int) -> bool:
+        try:
+            self.through_clips(list(sounds(1, self.info.sample_rate, seconds)), self.info.sample_rate)
+        except (AudioError, EncoderError):
+            return False
+        return True
+
+
 prepare = lru_cache(maxsize=1)(EncoderCase)  # the checks of an encoder, run one after the other, share its frames
 
 
 def facts(case: EncoderCase) -> None:
     """The descriptor's facts are of the right type and not empty."""
-    info = case.info
-    for name, value in (("dim", info.dim), ("sample_rate", info.sample_rate)):
+    require_positive(case, "dim", "sample_rate")
+    require_facts(case)
+
+
+def require_positive(case: TowerCase, *names: str) -> None:
+    """Facts that are numbers."""
+    for name in names:
+        value = getattr(case.info, name)
         positive = type(value) is int and value > 0
         require(positive, f"{name} is a positive whole number", repr(value), "correct the EncoderInfo")
+
+
+def require_facts(case: TowerCase) -> None:
+    """Facts that every encoder has."""
+    info = case.info
     require_texts(info, "licence", "summary")
-    promised = "modalities that include audio, from Modality"
-    known = Modality.AUDIO in info.modalities and info.modalities <= set(Modality)
+    promised = f"modalities that include {case.modality}, from Modality"
+    known = case.modality in info.modalities and info.modalities <= set(Modality)
     require(known, promised, f"{set(info.modalities)}", "correct the EncoderInfo")
 
 
-def builds(case: EncoderCase) -> None:
+def builds(case: TowerCase) -> None:
     """The factory makes an encoder, and can make another."""
     for encoder in (case.encoder, case.another):
-        made = hasattr(encoder, "encode_audio")
-        require(made, "a factory that returns an encoder", f"{encoder!r}", "return an object with encode_audio")
+        made = hasattr(encoder, case.method)
+        require(made, "a factory that returns an encoder", f"{encoder!r}", f"return an object with {case.method}")
 
 
-def identity(case: EncoderCase) -> None:
+def identity(case: TowerCase) -> None:
     """The fingerprint of weights and preprocessing is a text, the same for every build."""
     first, second = case.encoder.identity, case.another.identity
     promised = "an identity that is a text, the same whenever the same weights are loaded"
@@ -117,55 +154,59 @@ def identity(case: EncoderCase) -> None:
     require(isinstance(first, str) and first and first == second, promised, f"{first!r}, then {second!r}", mend)
 
 
-def frames(case: EncoderCase) -> None:
-    """Float32 frames (clips, frames, dim), at least one of a clip of 12 s."""
-    _require_frames(case.frames, case, clips=len(case.audio), least=1)
+def frames(case: TowerCase) -> None:
+    """Float32 frames (examples, frames, dim), at least one of each."""
+    require_frames(case.frames, case, count=len(case.batch), least=1)
 
 
-def _require_frames(found: object, case: EncoderCase, clips: int, least: int) -> None:
+def require_frames(found: object, case: TowerCase, count: int, least: int) -> None:
+    """Frames of `count` examples, `least` or more of each."""
     dim = case.info.dim
-    promised = f"encode_audio returns torch.float32 ({clips}, frames, {dim}) with {least} or more frames"
+    promised = f"{case.method} returns torch.float32 ({count}, frames, {dim}) with {least} or more frames"
     kept = (
         isinstance(found, Tensor)
         and found.dtype == torch.float32
-        and found.ndim == 3  # noqa: PLR2004  clips, frames, dim
-        and found.shape == (clips, max(found.shape[1], least), dim)
+        and found.ndim == 3  # noqa: PLR2004  examples, frames, dim
+        and found.shape == (count, max(found.shape[1], least), dim)
     )
     got = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else f"{type(found).__name__}"
     require(kept, promised, got, "return this shape, or correct `dim` of the EncoderInfo")
 
 
-def finite(case: EncoderCase) -> None:
-    """No frame of any sound holds NaN or infinity."""
-    _require_finite(case.frames, "frames", "add a floor before a logarithm, a division or a root; see digital silence")
+def finite(case: TowerCase) -> None:
+    """No frame of any example holds NaN or infinity."""
+    mend = "add a floor before a logarithm, a division or a root; see digital silence, and black"
+    require_finite(case.frames, "frames", mend)
 
 
-def _require_finite(found: Tensor, what: str, mend: str) -> None:
+def require_finite(found: Tensor, what: str, mend: str) -> None:
+    """Values that are numbers."""
     count = int((~found.isfinite()).sum())
     require(not count, f"finite {what}", f"{count} of {found.numel()} values are not", mend)
 
 
-def deterministic(case: EncoderCase) -> None:
-    """The same audio gives the same frames: again, and by another build."""
+def deterministic(case: TowerCase) -> None:
+    """The same media give the same frames: again, and by another build."""
     mend = "switch dropout off (model.eval()) and seed what is drawn by a constant"
-    require_equal(case.encode(case.audio), case.frames, "the same frames for the same audio", mend)
+    require_equal(case.encode(case.batch), case.frames, f"the same frames for the same {case.media}", mend)
     with torch.no_grad():
-        again = case.another.encode_audio(case.audio)
+        again = case.tower(case.another)(case.batch)
     require_equal(again, case.frames, "the same frames by another build", f"load all weights; {mend}")
 
 
-def order_equivariant(case: EncoderCase) -> None:
-    """Clips in another order give the same frames in that order."""
+def order_equivariant(case: TowerCase) -> None:
+    """Examples in another order give the same frames in that order."""
     order = torch.tensor([2, 0, 3, 1])
-    mend = "keep the clips' order, and let no clip's place in the batch count"
-    require_equal(case.encode(case.audio[order]), case.frames[order], "frames that follow the order of clips", mend)
+    mend = f"keep the {case.noun}s' order, and let no {case.noun}'s place in the batch count"
+    promised = f"frames that follow the order of {case.noun}s"
+    require_equal(case.encode(case.batch[order]), case.frames[order], promised, mend)
 
 
-def batch_invariant(case: EncoderCase) -> None:
-    """A clip alone gives the frames that it has in a batch."""
-    alone = torch.cat([case.encode(clip[None]) for clip in case.audio])
-    mend = "normalise each clip by itself; model.eval() for batch norm"
-    require_equal(alone, case.frames, "frames that do not depend on the other clips of the batch", mend)
+def batch_invariant(case: TowerCase) -> None:
+    """An example alone gives the frames that it has in a batch."""
+    alone = torch.cat([case.encode(example[None]) for example in case.batch])
+    mend = f"normalise each {case.noun} by itself; model.eval() for batch norm"
+    require_equal(alone, case.frames, f"frames that do not depend on the other {case.noun}s of the batch", mend)
 
 
 def length_independent(case: EncoderCase) -> None:
@@ -181,8 +222,13 @@ def length_independent(case: EncoderCase) -> None:
 
 def distinct_sounds(case: EncoderCase) -> None:
     """A chord, a chirp and noise do not give the same frames."""
+    require_distinct(case, "sound")
+
+
+def require_distinct(case: TowerCase, what: str) -> None:
+    """Frames that differ between examples."""
     spread = float((case.frames - case.frames.mean(0)).abs().max())
-    require(spread, "frames that tell sounds apart", "the same frames for every sound", "read the audio")
+    require(spread, f"frames that tell {what}s apart", f"the same frames for every {what}", f"read the {case.media}")
 
 
 def channels_and_rate(case: EncoderCase) -> None:
@@ -207,27 +253,27 @@ def short_input(case: EncoderCase) -> None:
             found = case.encode(sound[:, :samples])
         except (RuntimeError, AudioError, EncoderError):  # what `Clips` reports as a refusal
             continue
-        _require_frames(found, case, clips=1, least=0)
-        _require_finite(found, f"frames of {samples} sample(s)", "return no frames below one window")
+        require_frames(found, case, count=1, least=0)
+        require_finite(found, f"frames of {samples} sample(s)", "return no frames below one window")
 
 
-def input_unmodified(case: EncoderCase) -> None:
-    """The audio is not written to."""
-    audio = case.audio
-    case.encode(audio)
-    promised, found = "audio that is left as it was", "encode_audio wrote to its input"
-    require(audio.equal(case.audio), promised, found, "use no operation in place, or clone first")
+def input_unmodified(case: TowerCase) -> None:
+    """The media are not written to."""
+    batch = case.batch
+    case.encode(batch)
+    promised, found = f"{case.media} left as it came in", f"{case.method} wrote to its input"
+    require(batch.equal(case.batch), promised, found, "use no operation in place, or clone first")
 
 
-def devices(case: EncoderCase) -> None:
-    """Frames are on the device of the audio: on the CPU, and on the accelerator if there is one."""
-    promised = "frames on the device of the audio"
-    mend = "be a torch.nn.Module with buffers, which moves by .to(device), or move to audio.device in encode_audio"
+def devices(case: TowerCase) -> None:
+    """Frames are on the device of the media: on the CPU, and on the accelerator if there is one."""
+    promised = f"frames on the device of the {case.media}"
+    mend = f"be a torch.nn.Module with buffers, which moves by .to(device), or follow the device in {case.method}"
     for device in _available():
         try:
             found = str(_frames_on(device, case).device.type)
         except RuntimeError as error:  # torch's refusal of tensors on two devices
-            found = f"with audio on {device}: {error}"
+            found = f"with {case.media} on {device}: {error}"
         require(found == device.type, promised, f"{found} for {device.type}", mend)
 
 
@@ -236,41 +282,43 @@ def _available() -> list[torch.device]:
     return [torch.device("cpu"), *([accelerator] if accelerator else [])]
 
 
-def _frames_on(device: torch.device, case: EncoderCase) -> Tensor:
+def _frames_on(device: torch.device, case: TowerCase) -> Tensor:
     """Frames of an encoder that is on `device` for as long as this takes: builds may share their weights."""
     encoder = case.another
+    encode = case.tower(encoder)
     if not isinstance(encoder, torch.nn.Module):
-        return encoder.encode_audio(case.audio.to(device))
+        return encode(case.batch.to(device))
     try:
-        return encoder.to(device).encode_audio(case.audio.to(device))
+        encoder.to(device)
+        return encode(case.batch.to(device))
     finally:
         encoder.to("cpu")
 
 
-def gradients(case: EncoderCase) -> None:
-    """Where frames carry a gradient, it reaches the audio, is finite and is not zero everywhere."""
-    audio = case.audio.requires_grad_()
+def gradients(case: TowerCase) -> None:
+    """Where frames carry a gradient, it reaches the media, is finite and is not zero everywhere."""
+    batch = case.batch.requires_grad_()
     try:
-        found = case.encoder.encode_audio(audio)
-    except DragonError:  # an encoder may refuse audio that requires gradients
+        found = case.tower(case.encoder)(batch)
+    except DragonError:  # an encoder may refuse media that require gradients
         return
     if found.requires_grad:
         # Random weights: the sum or norm of frames that were normalised is constant.
         weights = torch.randn(found.shape, generator=torch.Generator().manual_seed(0)).to(found)
-        [gradient] = torch.autograd.grad((found * weights).sum(), audio, allow_unused=True)
-        _require_gradient(gradient)
+        [gradient] = torch.autograd.grad((found * weights).sum(), batch, allow_unused=True)
+        _require_gradient(gradient, case)
 
 
-def _require_gradient(gradient: Tensor | None) -> None:
-    promised = "a gradient of the audio, where frames carry one"
+def _require_gradient(gradient: Tensor | None, case: TowerCase) -> None:
+    promised = f"a gradient of the {case.media}, where frames carry one"
     mend = "let it through with torch operations, or detach the frames and freeze the weights"
     require(gradient is not None, promised, "the weights' gradient only", mend)
     assert gradient is not None  # noqa: S101  `require` made sure
-    _require_finite(gradient, "gradients", "add an offset before a root or logarithm: their slope at 0 is infinite")
+    require_finite(gradient, "gradients", "add an offset before a root or logarithm: their slope at 0 is infinite")
     require(gradient.any(), promised, "zeros only", mend)
 
 
-def text_tower(case: EncoderCase) -> None:
+def text_tower(case: TowerCase) -> None:
     """The modality text is declared if and only if there is encode_text."""
     declared, present = Modality.TEXT in case.info.modalities, isinstance(case.encoder, TextEncoder)
     found = f"declared: {declared}, encode_text: {present}"
@@ -278,38 +326,38 @@ def text_tower(case: EncoderCase) -> None:
     require(declared == present, "encode_text where the modality text is declared, and only there", found, mend)
 
 
-def text_embeddings(case: EncoderCase) -> None:
+def text_embeddings(case: TowerCase) -> None:
     """Finite float32 embeddings (texts, dim), of long texts, too."""
     found = case.encode_text(TEXTS)
     _require_embeddings(found, case, len(TEXTS))
-    _require_finite(found, "embeddings of text", "mask the padding before attention and means")
+    require_finite(found, "embeddings of text", "mask the padding before attention and means")
 
 
-def _require_embeddings(found: object, case: EncoderCase, texts: int) -> None:
+def _require_embeddings(found: object, case: TowerCase, texts: int) -> None:
     shape = (texts, case.info.dim)
     got = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else f"{type(found).__name__}"
     mend = "return this shape, in the space of the frames"
     require(got == f"torch.float32 {shape}", f"encode_text returns torch.float32 {shape}", got, mend)
 
 
-def text_deterministic(case: EncoderCase) -> None:
+def text_deterministic(case: TowerCase) -> None:
     """The same texts give the same embeddings."""
     promised = "the same embeddings for the same texts"
     require_equal(case.encode_text(TEXTS), case.encode_text(TEXTS), promised, "switch dropout off (model.eval())")
 
 
-def text_batch_invariant(case: EncoderCase) -> None:
+def text_batch_invariant(case: TowerCase) -> None:
     """A text alone is embedded as it is among longer ones."""
     alone = torch.cat([case.encode_text([text]) for text in TEXTS])
     promised, mend = "embeddings that do not depend on the other texts", "mask the padding of shorter texts"
     require_equal(alone, case.encode_text(TEXTS), promised, mend)
 
 
-def empty_text(case: EncoderCase) -> None:
+def empty_text(case: TowerCase) -> None:
     """The empty text is embedded, or refused by a DragonError."""
     try:
         found = case.encode_text([""])
     except DragonError:
         return
     _require_embeddings(found, case, 1)
-    _require_finite(found, "embeddings of the empty text", "divide by no count of words that may be 0")
+    require_finite(found, "embeddings of the empty text", "divide by no count of words that may be 0")
