@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.clips import Clips
+    from dragon_rewards.media import Media
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.metrics.expansion import Expansion
     from dragon_rewards.protocols import (
@@ -60,7 +60,7 @@ class Reward:
         """Whether a larger or a smaller `metric` is better."""
         return self.reduction.direction
 
-    def metric(self, clips: Clips) -> Tensor:
+    def metric(self, clips: Media) -> Tensor:
         """The raw metric: (clips,), or a scalar for kinds that judge a whole set.
 
         Raises:
@@ -71,7 +71,7 @@ class Reward:
         embeddings = self._embeddings(clips)
         return self._built()(embeddings, self._reference(embeddings))
 
-    def value(self, clips: Clips) -> Tensor:
+    def value(self, clips: Media) -> Tensor:
         """`metric` with the sign that makes higher better; raises as `metric` does."""
         return self.direction.sign * self.metric(clips)
 
@@ -81,7 +81,7 @@ class Reward:
 
         return self.value(Clips(audio, sample_rate, prompts))
 
-    def embeddings(self, clips: Clips) -> Embeddings:
+    def embeddings(self, clips: Media) -> Embeddings:
         """What the reduction sees of the clips, looked up in their cache if they have one.
 
         Raises:
@@ -91,7 +91,7 @@ class Reward:
         owner = self.registry.owners["register_encoders", self.encoder.name]
         return clips.embeddings(self.encoder, encoder, owner, with_prompts=self.reduction.needs_prompts)
 
-    def subsets(self, clips: Clips) -> Callable[[Tensor], Tensor]:
+    def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
         """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,).
 
         Raises:
@@ -110,7 +110,7 @@ class Reward:
     def _built(self) -> Reduction:
         return self.registry.build_reduction(self.reduction.name)
 
-    def _embeddings(self, clips: Clips) -> Embeddings:
+    def _embeddings(self, clips: Media) -> Embeddings:
         self.check_count(len(clips))
         if self.reduction.needs_prompts and clips.prompts is None:
             raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from dragon_rewards.clips import Clips
+    from dragon_rewards.media import Media
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Policy(Protocol):
         """Latents -> media (clips, ...), with gradient where the latents have it."""
         ...
 
-    def clips(self, latents: Tensor, prompts: Sequence[str]) -> Clips:
+    def clips(self, latents: Tensor, prompts: Sequence[str]) -> Media:
         """Decoded, as rewards take them."""
         ...
 
