@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dragon_rewards.clips import Clips
+    from dragon_rewards.media import Media
     from dragon_rewards.rewards import Reward
 
 COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
@@ -26,7 +26,7 @@ WHOLE_SET = "all"
 
 
 def scores_frame(
-    run: str, model: str, clips: Clips, rewards: Sequence[Reward], *, subsets: NDArray[np.int64], seeds: Sequence[int]
+    run: str, model: str, clips: Media, rewards: Sequence[Reward], *, subsets: NDArray[np.int64], seeds: Sequence[int]
 ) -> pd.DataFrame:
     """Every reward's raw metric of one model's clips: columns run, model, prompt_id, seed, reward, value.
 
@@ -55,7 +55,7 @@ def scores_frame(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _scores(reward: Reward, clips: Clips, subsets: NDArray[np.int64], seeds: Sequence[int]) -> list[dict[str, Any]]:
+def _scores(reward: Reward, clips: Media, subsets: NDArray[np.int64], seeds: Sequence[int]) -> list[dict[str, Any]]:
     values = reward.metric(clips).double().cpu()
     if reward.kind.per_clip:
         return _rows("p", seeds, values.tolist())
