@@ -15,6 +15,7 @@ from dragon_rewards.registry import load_registry
 if TYPE_CHECKING:
     from socket import socket
 
+    import torch
     from fastapi import FastAPI
 
 MEGABYTE = 2**20
@@ -28,6 +29,9 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     limit_mb: Annotated[int, typer.Option(min=1, help="Most megabytes of a request.")] = 256,
+    device: Annotated[
+        str | None, typer.Option(help="Where to encode, as in cuda:1; default: cuda where there is one, else cpu.")
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="File of the token that clients must show; default: a new one, printed.")
     ] = None,
@@ -38,7 +42,7 @@ def serve(
         registry.encoder(name)
     with _bound(host, port, guarded=token_file is not None) as listener:
         token = _token(token_file)
-        application = _application(encoders, token, limit_mb)
+        application = _application(encoders, token, limit_mb, device)
         listener.listen()
         _announce(encoders, f"http://{_address(listener)}", token, token_file)
         _run(application, listener)
@@ -83,12 +87,23 @@ def _token(file: Path | None) -> str:
     return token_urlsafe() if file is None else read_token(f"file:{file}")
 
 
-def _application(encoders: list[str], token: str, limit_mb: int) -> FastAPI:
+def _application(encoders: list[str], token: str, limit_mb: int, device: str | None) -> FastAPI:
     try:
         from dragon_rewards.remote.server import build_app
     except ModuleNotFoundError as error:
         raise DragonError(f"`dragon serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
-    return build_app(load_registry(), encoders, token, limit_mb * MEGABYTE)
+    return build_app(load_registry(), encoders, token, limit_mb * MEGABYTE, _device(device))
+
+
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name).cpu()  # 'meta' is a device that holds no values
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without the device
+        raise ConfigError(f"'{name}' is no device that torch computes on here ({error}); correct --device") from error
+    return torch.device(name)
 
 
 def _announce(encoders: list[str], url: str, token: str, file: Path | None) -> None:

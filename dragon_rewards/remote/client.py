@@ -9,7 +9,7 @@ import json
 import time
 from contextlib import suppress
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from http.client import HTTPResponse
 
     from torch import Tensor
 
@@ -36,6 +37,8 @@ ONCE = (0.0,)
 TRIES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
+MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
+PIECE = 2**20  # bytes
 
 
 class Client:
@@ -151,7 +154,7 @@ class Client:
         try:
             self._connection.request(method, path, body, {"Authorization": f"Bearer {read_token(self._token)}"})
             reply = self._connection.getresponse()
-            content = reply.read()
+            content = self._content(reply)
         except TimeoutError as error:
             raise EncoderError(
                 f"{self._subject}: no answer within {REPLY_TIMEOUT:.0f} s; the server is too slow for batches of this "
@@ -159,6 +162,20 @@ class Client:
             ) from error
         self._check_status(reply.status, content)
         return content
+
+    def _content(self, reply: HTTPResponse) -> bytes:
+        """The body, counted as it comes: what a server declares of its length is not relied on."""
+        body = bytearray()
+        while piece := reply.read(PIECE):
+            body += piece
+            if len(body) > MOST_REPLY:
+                raise EncoderError(
+                    f"{self._subject}: the reply is larger than {MOST_REPLY} bytes; give shorter clips, or start the "
+                    "server with a smaller --limit-mb, which bounds the clips of one request"
+                )
+        if reply.length:  # `read` with a number of bytes does not say that the rest is missing
+            raise IncompleteRead(b"", reply.length)
+        return bytes(body)
 
     def _check_status(self, status: int, content: bytes) -> None:
         detail = f"status {status}, {_detail(content)}"

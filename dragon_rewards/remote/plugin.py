@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """Every encoder of every server, from the file alone, but those whose names are taken."""
+    """Every encoder of every server, from the file alone, but those whose names are taken.
+
+    Raises:
+        ComposeError: a prefix makes a malformed name.
+    """
     for remote in load_remotes():
         for descriptor in descriptors(remote):
-            with suppress(ValueError):
+            with suppress(ValueError):  # the name is taken; one that is malformed is a ComposeError, which is none
                 register(descriptor)
 
 

@@ -40,11 +40,16 @@ def _one_thread() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True)
 class Served:
-    """An encoder and the thread in which it works: one encode at a time, while the event loop goes on answering."""
+    """An encoder and the thread in which it works: one encode at a time, while the event loop goes on answering.
+
+    Attributes:
+        device: where it is given its audio; encoders follow that.
+    """
 
     info: EncoderInfo
     encoder: Encoder
     owner: PluginRecord
+    device: torch.device
     thread: ThreadPoolExecutor = field(default_factory=_one_thread)
 
     @property
@@ -69,7 +74,7 @@ class Served:
         audio = unpack(body, "audio", ("clips", "samples"))
         if not audio.numel():
             raise WireError(f"the body holds audio {tuple(audio.shape)}; send at least one sample")
-        return pack("frames", _without_gradients(self.encoder.encode_audio, audio))
+        return pack("frames", _without_gradients(self.encoder.encode_audio, audio.to(self.device)))
 
     def text(self, body: bytes) -> bytes:
         """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
@@ -145,7 +150,7 @@ class Service:
         return bytes(body)
 
 
-def build_app(registry: Registry, names: Iterable[str], token: str, limit: int) -> FastAPI:
+def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, device: torch.device) -> FastAPI:
     """The application that serves these encoders, which are built now.
 
     Args:
@@ -153,17 +158,21 @@ def build_app(registry: Registry, names: Iterable[str], token: str, limit: int) 
         names: of the encoders.
         token: what clients must show.
         limit: the most bytes of a body.
+        device: where they encode.
 
     Raises:
         DragonError: an encoder is unknown or could not be built.
     """
-    owners = {name: registry.owners["register_encoders", registry.encoder(name).name] for name in names}
-    served = {
-        name: Served(registry.encoder(name), registry.build_encoder(name), owner) for name, owner in owners.items()
-    }
-    service = Service(served, token, limit)
+    service = Service({name: _served(registry, name, device) for name in names}, token, limit)
     app = FastAPI(openapi_url=None, dependencies=[Depends(service.authorise)])
     app.add_api_route("/encoders", service.catalogue)
     app.add_api_route("/encode/audio/{name}", service.audio, methods=["POST"])
     app.add_api_route("/encode/text/{name}", service.text, methods=["POST"])
     return app
+
+
+def _served(registry: Registry, name: str, device: torch.device) -> Served:
+    info, encoder = registry.encoder(name), registry.build_encoder(name)
+    if isinstance(encoder, torch.nn.Module):
+        encoder.to(device)  # others move to where their audio is
+    return Served(info, encoder, registry.owners["register_encoders", name], device)

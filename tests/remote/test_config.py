@@ -186,6 +186,14 @@ def test_what_is_installed_here_goes_before_what_is_served(remotes: Path) -> Non
     assert registry.owners["register_encoders", "mert"].name == "dragon_rewards.remote.plugin"
 
 
+@pytest.mark.parametrize("prefix", ["Far-", "far:", " "])
+def test_a_prefix_that_makes_no_name_is_a_failure(remotes: Path, prefix: str) -> None:
+    remotes.write_text(json.dumps([{**REMOTE, "prefix": prefix}]), encoding="utf-8")
+    (failure,) = load_registry().failures
+    assert failure.plugin == "dragon_rewards.remote.plugin"
+    assert f"'{prefix}mert' is no name" in failure.reason
+
+
 def test_an_environment_may_serve_to_others_of_the_same_user(
     start: Callable[..., Server], add: Callable[..., None], dragon: Dragon
 ) -> None:

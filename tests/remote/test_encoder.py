@@ -6,6 +6,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from dragon_rewards.errors import AudioError, ConfigError, DragonError, EncoderError
 from dragon_rewards.protocols import TextEncoder
 from dragon_rewards.registry import load_registry
-from dragon_rewards.remote.client import TRIES, connect
+from dragon_rewards.remote.client import TRIES, connect, offered
 from dragon_rewards.remote.config import load_remotes
 from dragon_rewards.rewards import compose
 
@@ -79,6 +80,38 @@ def test_a_clip_larger_than_a_request_is_refused_before_it_is_sent(server: Serve
     add(server)
     with pytest.raises(EncoderError, match=r"takes \d+ bytes and the server accepts 1048576; .* --limit-mb"):
         plain().encode_audio(noise(1, 2**18))
+
+
+def test_a_reply_that_is_too_large_is_refused(
+    server: Server, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(server)
+    encoder = plain()
+    monkeypatch.setattr("dragon_rewards.remote.client.MOST_REPLY", 4000)
+    assert encoder.encode_audio(noise(1, 900)).shape == (1, 900, 1)
+    with pytest.raises(EncoderError, match=r"'far-plain' .* the reply is larger than 4000 bytes; give shorter clips"):
+        encoder.encode_audio(noise(1, 1000))
+
+
+class Halves(BaseHTTPRequestHandler):
+    """Ends the connection in the middle of each reply."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "20")
+        self.end_headers()
+        self.wfile.write(b'{"limit": ')
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as above
+        """Say nothing."""
+
+
+def test_a_reply_that_is_cut_short_is_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGON_TOKEN", "any")
+    with HTTPServer(("127.0.0.1", 0), Halves) as cut, ThreadPoolExecutor() as threads:
+        threads.submit(cut.handle_request)
+        with pytest.raises(EncoderError, match=r"1 tries in .* failed, the last with IncompleteRead"):
+            offered(f"http://127.0.0.1:{cut.server_port}", "env:DRAGON_TOKEN")
 
 
 def test_a_batch_that_fits_exactly_is_one_request(server: Server, add: Callable[..., None]) -> None:

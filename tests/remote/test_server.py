@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
+from dragon_rewards.registry import load_registry
+from dragon_rewards.remote.server import Served, build_app
 from remote.serving import COMMAND, Server, refused, serve
 
 if TYPE_CHECKING:
@@ -194,6 +197,33 @@ def test_an_installation_without_the_server_says_what_to_install() -> None:
         2,
         "dragon: `dragon serve` needs fastapi: pip install 'dragon-rewards[serve]'\n",
     )
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "gpu"])
+def test_a_device_that_is_not_here_is_refused(encoders_site: Path, device: str) -> None:
+    said = refused("--encoders", "plain", "--port", "0", "--device", device, site=encoders_site)
+    assert f"'{device}' is no device that torch computes on here" in said
+
+
+class Listener:
+    """Notes where its audio is."""
+
+    identity = "listener-1"
+    heard: torch.device | None = None
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        self.heard = audio.device
+        return torch.zeros(len(audio), 1, 1)
+
+
+def test_audio_and_modules_go_to_the_device() -> None:
+    meta, registry, listener = torch.device("meta"), load_registry(), Listener()  # the one other device of any machine
+    owner = registry.owners["register_encoders", "chroma"]
+    Served(registry.encoder("chroma"), listener, owner, meta).audio(GOOD)
+    assert listener.heard == meta
+    build_app(registry, ["clap"], "token", LIMIT, meta)
+    clap: Any = registry.build_encoder("clap")
+    assert {weight.device for weight in clap.parameters()} == {meta}
 
 
 def test_a_token_that_was_made_is_new_each_time_and_not_among_the_arguments(encoders_site: Path) -> None:
