@@ -1,0 +1,1 @@
+"""Tests of rewards in the forms of other trainers."""
