@@ -89,5 +89,5 @@ def test_its_encoder_is_scored_with_from_here(
     dragon("remote", "add", server.url, "--token-env", "DRAGON_TOKEN")
     assert "laion-clap" in [encoder["name"] for encoder in dragon("list", "encoders", "--json")]
     [[there], [here]] = json.loads(own.stdout), dragon(*scored)
-    assert there["value"] > 1.01
-    assert here["value"] == pytest.approx(there["value"], rel=1e-5)
+    assert there["value"] > 1.001  # random weights tell sounds apart by little
+    assert here["value"] == pytest.approx(there["value"], rel=1e-6)
