@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.exemplars import captions
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import serve
@@ -55,8 +57,13 @@ def show(bar: Progress, task: TaskID, row: dict[str, float]) -> None:
     seconds = {key.removesuffix("_s"): value for key, value in row.items() if key.endswith("_s") and value}
     total = sum(seconds.values())
     shares = ", ".join(f"{phase} {value / total:.0%}" for phase, value in seconds.items())
-    bar.console.print(f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False)
+    bar.console.print(f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False, soft_wrap=True)
     bar.update(task, completed=row["step"])
+
+
+def leads() -> bool:
+    """Whether this is the only process of a run, or the first of those that a launcher started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def slug(reward: str) -> str:
@@ -65,16 +72,28 @@ def slug(reward: str) -> str:
 
 
 def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequence[str]]:
-    """The prompts to train on, and those kept from training: the last of a user's list, in random order."""
-    if path is None:
+    """The prompts to train on, and those kept from training: the last of a list in random order.
+
+    Without a list, those that shipped with the embedded model; for other pipelines the captions of the exemplar sets
+    that the reward names, if they are enough.
+    """
+    wanted = config.prompts_per_step + config.heldout_prompts
+    texts = described(config) if path is None else read_prompts(path)
+    if path is None and (config.pipeline == "embedded" or len(texts) < wanted):
         return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
-    texts = shuffled(read_prompts(path), config.seed)
-    if len(texts) < config.prompts_per_step + config.heldout_prompts:
+    if len(texts) < wanted:
         raise ConfigError(
             f"{path}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
             f"heldout_prompts = {config.heldout_prompts}"
         )
+    texts = shuffled(texts, config.seed)
     return texts[: len(texts) - config.heldout_prompts], texts[len(texts) - config.heldout_prompts :]
+
+
+def described(config: TrainConfig) -> Sequence[str]:
+    """The captions of the reward's exemplar sets: what they hold is what is wanted."""
+    sets = [part.exemplar_set for part in parts_of(compose_mixture(config.reward))]
+    return list(dict.fromkeys(caption for chosen in sets if chosen for caption in captions(chosen)))
 
 
 def run_bench(
@@ -145,4 +164,5 @@ def read_prompts(path: Path) -> Sequence[str]:
 def progress() -> Progress:
     """A bar on stderr, so that stdout stays for results."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+    console = Console(stderr=True, quiet=not leads())
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=console)

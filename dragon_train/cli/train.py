@@ -14,15 +14,21 @@ from dragon_rewards.cli import app
 def train(
     config: Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<reward>.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Name of the reward, see `dragon list rewards`.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="Name of the pipeline, see `dragon list pipelines`.")] = None,
+    reward: Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")] = None,
+    at_least: Annotated[list[str] | None, typer.Option(help="A reward that is not to fall; repeatable.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
+    ] = None,
     objective: Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")] = None,
     pairing: Annotated[str | None, typer.Option(help="paired or unpaired.")] = None,
-    tuning: Annotated[str | None, typer.Option(help="all or lora.")] = None,
+    tuning: Annotated[str | None, typer.Option(help="lora or all.")] = None,
+    precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
     steps: Annotated[int | None, typer.Option(help="On-policy steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
     beta: Annotated[float | None, typer.Option(help="Pull toward the reference.")] = None,
     pool: Annotated[int | None, typer.Option(help="Earlier steps counted beside a set; 0 is the paper's rule.")] = None,
+    heldout: Annotated[list[str] | None, typer.Option(help="A reward to watch only; repeatable.")] = None,
+    heldout_prompts: Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")] = None,
 ) -> None:
@@ -31,19 +37,25 @@ def train(
 
     given = {
         "reward": reward,
+        "at_least": at_least,
         "pipeline": pipeline,
         "objective": objective,
         "pairing": pairing,
         "tuning": tuning,
+        "precision": precision,
         "steps": steps,
         "learning_rate": learning_rate,
         "beta": beta,
         "pool": pool,
+        "heldout": heldout,
+        "heldout_prompts": heldout_prompts,
         "seed": seed,
     }
     values: dict[str, Any] = read_config(config) if config else {}
     values |= {key: value for key, value in given.items() if value is not None}
     checked = train_config(values, str(config or "dragon train"))
-    from dragon_train.session import run_training
+    from dragon_train.session import leads, run_training
 
-    print(run_training(checked, prompts, out))
+    folder = run_training(checked, prompts, out)
+    if leads():
+        print(folder)

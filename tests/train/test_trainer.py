@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
@@ -21,7 +19,8 @@ from dragon_train.embedded.prompts import prompts
 from dragon_train.run import CHECKPOINT, METRICS, load_run
 from dragon_train.session import make_objective
 from dragon_train.trainer import train
-from dragon_train.tuning import ADAPTER, DENOISER, has_result
+from dragon_train.tuning import has_result
+from train.results import result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +33,6 @@ TINY = TrainConfig(
 def run(config: TrainConfig, out: Path, on_step: Callable[[dict[str, float]], None] = lambda _: None) -> None:
     reward = compose(config.reward)
     train(config, load_policy(), reward, make_objective(config, reward), prompts("train"), out, on_step)
-
-
-def result(folder: Path) -> dict[str, Tensor]:
-    path = folder / ADAPTER
-    return load_file(path if path.is_file() else folder / DENOISER / "diffusion_pytorch_model.safetensors")
 
 
 class KilledError(Exception):

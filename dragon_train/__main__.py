@@ -1,0 +1,11 @@
+"""`python -m dragon_train` is `dragon train`, in the form that `accelerate launch -m dragon_train` starts."""
+
+from __future__ import annotations
+
+import sys
+
+from dragon_rewards.cli import app
+from dragon_train.cli import load_verbs
+
+load_verbs()
+app(["train", *sys.argv[1:]])

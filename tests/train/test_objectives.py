@@ -1,0 +1,85 @@
+"""Objectives that learn without pairs: they raise their reward on the embedded model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from dragon_rewards import compose
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.metrics import vendi_score
+from dragon_train.config import TrainConfig
+from dragon_train.demonstrations import Generations, best_of, generate
+from dragon_train.embedded.pipeline import load_policy
+from dragon_train.embedded.prompts import prompts
+from dragon_train.pipelines.stable_audio import StableAudioPolicy
+from dragon_train.session import completed, make_objective
+from dragon_train.trainer import train
+
+TEXTS = prompts("heldout")[:12]
+
+
+@pytest.fixture(scope="module")
+def three_sets(frozen_policy: StableAudioPolicy) -> list[Generations]:
+    return [generate(frozen_policy, TEXTS, range(s, s + len(TEXTS)), 3, 1.0) for s in (0, 100, 200)]
+
+
+def test_the_best_of_several_is_the_best_of_each_prompt(three_sets: list[Generations]) -> None:
+    reward = compose("per-song-fad:clap@airs")
+    best = best_of(reward, [made.clips for made in three_sets], torch.Generator().manual_seed(0))
+    values = torch.stack([reward.value(made.clips) for made in three_sets])
+    assert best.rows.tolist() == [int(row) * 12 + i for i, row in enumerate(values.argmax(0))]
+    assert best.value == pytest.approx(float(values.amax(0).mean()))
+    assert best.mean == pytest.approx(float(values.mean()))
+
+
+@pytest.mark.parametrize("name", ["dataset-fad:clap@airs", "vendi:clap"])
+def test_the_best_set_has_a_clip_of_each_prompt_and_beats_every_set(name: str, three_sets: list[Generations]) -> None:
+    reward, sets = compose(name), [made.clips for made in three_sets]
+    best = best_of(reward, sets, torch.Generator().manual_seed(0))
+    assert (best.rows % 12).tolist() == list(range(12))
+    chosen = sets[0].concatenate(sets).select(best.rows)
+    assert best.value == pytest.approx(float(reward.value(chosen)))
+    assert best.value > max(float(reward.value(each)) for each in sets)
+
+
+@pytest.mark.parametrize(
+    ("reward", "settings"),
+    [
+        ("per-song-fad:vae@tunebook", {"objective": "raft", "options": {"samples": 3}, "learning_rate": 1e-3}),
+        (
+            "clap-score:clap",
+            {"objective": "direct", "options": {"gradient_steps": 2}, "learning_rate": 3e-3, "minibatch": 4},
+        ),
+    ],
+)
+def test_an_objective_raises_its_reward(reward: str, settings: dict[str, object], tmp_path: Path) -> None:
+    """On prompts that it was not trained on, from the same seeds before and after."""
+    config = replace(TrainConfig(reward, steps=4, prompts_per_step=12, demonstration_steps=3), **settings)
+    policy, judge = load_policy(), compose(reward)
+    before = judge.value(generate(policy, TEXTS, range(12), 3, 1.0).clips)
+    train(completed(config), policy, judge, make_objective(config, judge), prompts("train"), tmp_path, lambda _: None)
+    after = judge.value(generate(policy, TEXTS, range(12), 3, 1.0).clips)
+    assert (after > before).float().mean() > 0.7
+
+
+def test_direct_gradients_reach_every_adapter_through_a_reward_of_a_set(tmp_path: Path) -> None:
+    config = TrainConfig("vendi:clap", objective="direct", steps=1, prompts_per_step=4, demonstration_steps=2)
+    policy, judge = load_policy(), compose(config.reward)
+    rows: list[dict[str, float]] = []
+    train(completed(config), policy, judge, make_objective(config, judge), prompts("train"), tmp_path, rows.append)
+    assert rows[0]["gradient_norm"] > 0
+    # Loss and reward are of the same clips: the loss is the negative Vendi score.
+    assert rows[0]["loss"] == pytest.approx(-rows[0]["reward"], rel=1e-3)
+    assert rows[0]["vendi"] == pytest.approx(rows[0]["reward"], rel=1e-6)
+    assert vendi_score(torch.eye(3)) == pytest.approx(3)
+
+
+def test_options_are_those_of_the_objective() -> None:
+    config = TrainConfig("vendi:clap", objective="raft")
+    assert completed(config).options == {"samples": 4}
+    with pytest.raises(ConfigError, match=r"options\.sample: .*it has: samples"):
+        completed(replace(config, options={"sample": 2}))

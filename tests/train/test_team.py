@@ -1,0 +1,51 @@
+"""Two processes that `accelerate launch` starts give what one gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from train.results import result
+
+CONFIG = """
+reward = "{reward}"
+objective = "{objective}"
+steps = 2
+prompts_per_step = 4
+sampling_batch = 2
+microbatch = 2
+demonstration_steps = 2
+learning_rate = 1e-3
+pool = 1
+heldout_prompts = 4
+heldout = ["clap-score:clap"]
+"""
+LAUNCH = ["accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
+
+
+def finished(command: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("reward", "objective"), [("dataset-fad:clap@airs", "dpo"), ("per-song-fad:clap@airs", "kto")])
+def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
+    """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
+
+    Batches of sampling and learning are cut alike, so that every clip is computed in the same company.
+    """
+    config = tmp_path / "run.toml"
+    config.write_text(CONFIG.format(reward=reward, objective=objective))
+    finished(["dragon_train", str(config), "--out", str(tmp_path / "one")])
+    finished([*LAUNCH, "--dynamo_backend=no", "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
+    one, two = (torch.cat([v.flatten() for v in result(tmp_path / name).values()]) for name in ("one", "two"))
+    assert float((one - two).norm() / one.norm()) < 1e-3
+    tables = [pd.read_csv(tmp_path / name / "metrics.csv").filter(regex="^(?!.*_s$)") for name in ("one", "two")]
+    pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-5)
