@@ -119,7 +119,8 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
     folder = sets_folder() / check_name(manifest.name)
     _check_unchanged(folder, before)
     manifest = replace(manifest, count=len(examples), sha256=items_hash(examples))
-    _keep_removed(folder, examples)
+    if before:
+        _keep_removed(folder, examples)
     with replacing(folder / items_name(manifest.sha256)) as temporary:
         temporary.write_bytes(pack_items(examples))
     write_text(folder / MANIFEST, f"{json.dumps(asdict(manifest), indent=2, ensure_ascii=False)}\n")
