@@ -63,6 +63,10 @@ class TowerCase(ABC):
         """Of `batch`: (4, frames, dim)."""
         return self.encode(self.batch)
 
+    @abstractmethod
+    def examples(self, count: int, seed: int) -> Sequence[Tensor]:
+        """Frames of `count` examples, as rewards get them; another seed, other examples."""
+
     def encode(self, batch: Tensor) -> Tensor:
         """Frames without gradient."""
         with torch.no_grad():
@@ -100,6 +104,10 @@ class EncoderCase(TowerCase):
     def seconds(self) -> int:
         """The shortest of `DURATIONS` that gives a frame."""
         return next((seconds for seconds in DURATIONS if self._hears(seconds)), DURATIONS[-1])
+
+    def examples(self, count: int, seed: int) -> Sequence[Tensor]:
+        """Of sounds."""
+        return self.through_clips(list(sounds(count, self.info.sample_rate, self.seconds, seed)), self.info.sample_rate)
 
     def through_clips(self, audio: Sequence[Tensor], rate: int) -> Sequence[Tensor]:
         """Frames of each clip, as rewards get them."""

@@ -71,6 +71,10 @@ class ImageCase(TowerCase):
         """Four images (4, 3, height, width)."""
         return pictures(4, HEIGHT, WIDTH)
 
+    def examples(self, count: int, seed: int) -> Sequence[Tensor]:
+        """Of pictures."""
+        return self.through_images(list(pictures(count, HEIGHT, WIDTH, seed)))
+
     def through_images(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
         """Frames of each image, as rewards get them."""
         return Images(images).embeddings(self.info, self.encoder).frames

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 
-def pictures(count: int, height: int, width: int) -> Tensor:
+def pictures(count: int, height: int, width: int, seed: int = 0) -> Tensor:
     """RGB images (count, 3, height, width) in [0, 1]; each differs in colour."""
     down, across = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     kinds = (_stripes, _gradient, _noise, _disc)
-    return torch.stack([kinds[image % len(kinds)](down, across, _colour(image)) for image in range(count)])
+    return torch.stack([kinds[image % len(kinds)](down, across, _colour(image + seed)) for image in range(count)])
 
 
 def _colour(image: int) -> Tensor:

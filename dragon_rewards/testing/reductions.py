@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dragon_rewards.metrics import Gaussian
-from dragon_rewards.protocols import Embeddings
-from dragon_rewards.testing.encoders import EncoderCase
+from dragon_rewards.protocols import Embeddings, Modality
+from dragon_rewards.testing.encoders import EncoderCase, TowerCase
+from dragon_rewards.testing.image_encoders import ImageCase
 from dragon_rewards.testing.require import require, require_equal, require_texts
-from dragon_rewards.testing.sounds import sounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,10 +38,10 @@ class ReductionCase:
         return self.registry.build_reduction(self.info.name)
 
     @cached_property
-    def encoder(self) -> EncoderCase | None:
+    def encoder(self) -> TowerCase | None:
         """The encoder that the reduction is tied to; of several, an installed one."""
         tied = sorted(self.info.encoders, key=lambda name: (name not in self.registry.encoders, name))
-        return EncoderCase(tied[0], self.registry) if tied else None
+        return _tower(tied[0], self.registry) if tied else None
 
     @cached_property
     def clips(self) -> Embeddings:
@@ -65,8 +65,7 @@ class ReductionCase:
 
     def _frames(self, count: int, seed: int) -> list[Tensor]:
         if self.encoder:
-            rate = self.encoder.info.sample_rate
-            return [*self.encoder.through_clips(list(sounds(count, rate, self.encoder.seconds, seed)), rate)]
+            return [*self.encoder.examples(count, seed)]
         generator = torch.Generator().manual_seed(seed)
         lengths = range(EXAMPLES // CLIPS, EXAMPLES // CLIPS + count)
         return [torch.randn(frames, DIM, generator=generator) for frames in lengths]
@@ -75,6 +74,11 @@ class ReductionCase:
         if self.encoder:
             return self.encoder.encode_text([f"a tune on {number} fiddles" for number in range(count)])
         return torch.randn(count, DIM, generator=torch.Generator().manual_seed(9))
+
+
+def _tower(encoder: str, registry: Registry) -> TowerCase:
+    hears = Modality.AUDIO in registry.encoder(encoder).modalities
+    return EncoderCase(encoder, registry) if hears else ImageCase(encoder, registry)
 
 
 prepare = lru_cache(maxsize=1)(ReductionCase)  # the checks of a reduction share its values

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dragon_rewards.errors import EncoderError
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import ENCODER, IMAGE_ENCODER, TEXT_TOWER
-from testing.parts import DIM, Ear, TwoTower, checks_of, encoder, registry_of
+from testing.parts import DIM, Ear, Fit, TwoTower, checks_of, encoder, reduction, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,4 +250,10 @@ def test_an_encoder_is_checked_by_what_it_takes(factory: Any, hearing: tuple[str
     found = checks_of("encoder", registry_of([eye(factory)]))
     assert set(found) == set(hearing)
     for check in found.values():
+        check.run()
+
+
+def test_a_reduction_that_is_tied_to_an_image_encoder_is_tried_on_images() -> None:
+    judge = reduction(Fit, needs_prompts=True, encoders=frozenset({"ear"}))
+    for check in checks_of("reduction", registry_of([eye(Captioner)], reductions=[judge])).values():
         check.run()

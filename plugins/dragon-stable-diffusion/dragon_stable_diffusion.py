@@ -1,0 +1,84 @@
+"""Stable Diffusion (arXiv 2112.10752) for the trainer, and CLIP (arXiv 2103.00020) for the rewards of its images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind
+from dragon_rewards import hookimpl as rewards_hookimpl
+from dragon_train.catalogue import AdapterInfo
+from dragon_train.hookspecs import hookimpl as train_hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards import Encoder, Reduction
+    from dragon_train.pipelines.base import Policy
+
+DIM = 512  # of clip-vit-base-patch32 and -patch16
+
+
+def clip() -> Encoder:
+    """Build the encoder from the user's weights."""
+    from dragon_stable_diffusion_clip import load_encoder
+
+    return load_encoder("clip", DIM)
+
+
+def clip_score() -> Reduction:
+    """Build the cosine of an image with its prompt."""
+    from dragon_rewards.reductions import ClapScore
+
+    return ClapScore()
+
+
+def stable_diffusion(pipeline: Any) -> Policy:
+    """Adapt a StableDiffusionPipeline."""
+    from dragon_stable_diffusion_policy import StableDiffusionPolicy
+
+    return StableDiffusionPolicy(pipeline)
+
+
+@rewards_hookimpl
+def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
+    """CLIP of images and text."""
+    register(
+        EncoderInfo(
+            name="clip",
+            modalities=frozenset({Modality.IMAGE, Modality.TEXT}),
+            dim=DIM,
+            sample_rate=0,
+            licence="MIT",
+            summary="OpenAI CLIP (ViT-B/32): images and text as unit vectors",
+            factory=clip,
+        )
+    )
+
+
+@rewards_hookimpl
+def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
+    """CLIP score: what `clap-score` computes, under its name in the world of images (arXiv 2104.08718)."""
+    register(
+        ReductionInfo(
+            name="clip-score",
+            kind=RewardKind.INSTANCE,
+            direction=Direction.HIGHER,
+            summary="cosine of an image with its prompt",
+            factory=clip_score,
+            needs_prompts=True,
+            encoders=frozenset({"clip"}),
+        )
+    )
+
+
+@train_hookimpl
+def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
+    """Stable Diffusion 1 and 2."""
+    register(
+        AdapterInfo(
+            "stable-diffusion",
+            "StableDiffusionPipeline",
+            "images; the process of DDPM, in the prediction that its scheduler names",
+            stable_diffusion,
+        )
+    )
