@@ -97,7 +97,12 @@ STABILITY = "Stability AI Community License"
 ON_THE_HUB = (
     ("stable-audio-open", "stabilityai/stable-audio-open-1.0", "47 s of 44.1 kHz stereo; needs torchsde", STABILITY),
     ("stable-audio-3", "stabilityai/stable-audio-3-medium", "44.1 kHz stereo, distilled to 8 steps", STABILITY),
-    ("ace-step", "ACE-Step/acestep-v15-xl-turbo-diffusers", "48 kHz stereo, distilled to 8 steps", "see its model card"),
+    (
+        "ace-step",
+        "ACE-Step/acestep-v15-xl-turbo-diffusers",
+        "48 kHz stereo, distilled to 8 steps",
+        "see its model card",
+    ),
     ("audioldm2-music", "cvssp/audioldm2-music", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
     ("musicldm", "ucsd-reach/musicldm", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
     ("longcat-audio", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "speech, 24 kHz mono", "see its model card"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from inspect import signature, unwrap
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,15 +69,15 @@ class RecordedPolicy:
     def sample(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, gradient_steps: int = 0
     ) -> Tensor:
-        """Latents of one clip per prompt, `batch` at a time."""
+        """Latents of one clip per prompt, `batch` at a time; float32, whatever the pipeline computes in."""
         parts = [slice(start, start + self.batch) for start in range(0, len(prompts), self.batch)]
-        if not gradient_steps:
-            return torch.cat(
-                [self.latents(self.pipeline, prompts[part], seeds[part], steps, guidance) for part in parts]
-            )
-        call = partial(unwrap(type(self.pipeline).__call__), self.pipeline)  # without its `no_grad`
-        with self._gradient_in_last(gradient_steps, self.calls_per_step(guidance)):
-            return torch.cat([self.latents(call, prompts[part], seeds[part], steps, guidance) for part in parts])
+        call, gradient = self.pipeline, nullcontext()
+        if gradient_steps:
+            call = partial(unwrap(type(self.pipeline).__call__), self.pipeline)  # without its `no_grad`
+            gradient = self._gradient_in_last(gradient_steps, self.calls_per_step(guidance))
+        with gradient:
+            made = [self.latents(call, prompts[part], seeds[part], steps, guidance) for part in parts]
+            return torch.cat(made).float()
 
     def calls_per_step(self, guidance: float) -> int:  # noqa: ARG002  most pipelines stack what guidance compares
         """How often the pipeline calls its denoiser in one diffusion step."""
@@ -151,7 +151,8 @@ class RecordedPolicy:
         question = self.noise.question(latents, draw)
         sample, *times = self.inputs
         asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
-        error: Tensor = self.denoiser(**asked, **condition)[0] - question.target
+        answer: Tensor = self.denoiser(**asked, **condition)[0]
+        error = answer.float() - question.target  # in half precision, policy and reference would differ by rounding
         return error.square().flatten(1).mean(1)
 
 

@@ -1,6 +1,7 @@
-"""Adapters over diffusers pipelines of mel spectra: AudioLDM 2 (2308.05734), AudioLDM (2301.12503), MusicLDM (2308.01546).
+"""Adapters over diffusers pipelines of mel spectra.
 
-All are trained as DDPM is, on timesteps drawn uniformly.
+AudioLDM 2 (2308.05734), AudioLDM (2301.12503) and MusicLDM (2308.01546). All are trained as DDPM is,
+on timesteps drawn uniformly.
 """
 
 from __future__ import annotations

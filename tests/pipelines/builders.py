@@ -11,8 +11,12 @@ from diffusers.pipelines import ace_step, audioldm2, stable_audio, stable_audio_
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from dragon_train.pipelines.recorded import RecordedPolicy
+from dragon_train.registry import load_train_registry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from diffusers import DiffusionPipeline
 
@@ -121,7 +125,10 @@ def stable_audio_3_pipeline(*, distilled: bool = False) -> DiffusionPipeline:
         vae=vae,
         text_encoder=transformers.T5GemmaEncoderModel(settings),
         tokenizer=transformers.GemmaTokenizer(
-            vocab={token: index for index, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS])},
+            vocab={
+                token: index
+                for index, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS])
+            },
             merges=[],
             model_max_length=32,
         ),
@@ -178,7 +185,13 @@ def ace_step_pipeline(*, turbo: bool = False) -> DiffusionPipeline:
 def longcat_pipeline() -> DiffusionPipeline:
     """LongCatAudioDiTPipeline: 2 kHz mono, 16 samples a latent."""
     vae = diffusers.LongCatAudioDiTVae(
-        channels=4, c_mults=[1, 2], strides=[4, 4], latent_dim=4, encoder_latent_dim=8, downsampling_ratio=16, sample_rate=2000
+        channels=4,
+        c_mults=[1, 2],
+        strides=[4, 4],
+        latent_dim=4,
+        encoder_latent_dim=8,
+        downsampling_ratio=16,
+        sample_rate=2000,
     )
     transformer = diffusers.LongCatAudioDiTTransformer(
         dit_dim=WIDTH, dit_depth=2, dit_heads=2, dit_text_dim=WIDTH, latent_dim=4
@@ -286,7 +299,9 @@ def class_conditioned_unet() -> diffusers.UNet2DConditionModel:
 
 def audioldm2_pipeline() -> DiffusionPipeline:
     """AudioLDM2Pipeline."""
-    language = transformers.GPT2Config(vocab_size=8, n_positions=80, n_embd=WIDTH, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+    language = transformers.GPT2Config(
+        vocab_size=8, n_positions=80, n_embd=WIDTH, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+    )
     language.max_new_tokens = 4
     return diffusers.AudioLDM2Pipeline(
         text_encoder=clap(),
@@ -298,7 +313,9 @@ def audioldm2_pipeline() -> DiffusionPipeline:
         tokenizer=roberta_tokenizer(),
         tokenizer_2=t5_tokenizer(),
         feature_extractor=transformers.ClapFeatureExtractor(),
-        unet=audioldm2.AudioLDM2UNet2DConditionModel(**unet_settings(), cross_attention_dim=((None, WIDTH, WIDTH),) * 2),
+        unet=audioldm2.AudioLDM2UNet2DConditionModel(
+            **unet_settings(), cross_attention_dim=((None, WIDTH, WIDTH),) * 2
+        ),
         **spectrogram_parts(),
     )
 
@@ -339,3 +356,18 @@ def build(name: str, seed: int = 0) -> DiffusionPipeline:
     """The tiny pipeline of an adapter's class, from a seed."""
     torch.manual_seed(seed)
     return BUILDERS[name]()
+
+
+def folder_of(name: str, saved: Path) -> Path:
+    """A tiny pipeline of the adapter's class, as `save_pretrained` writes it."""
+    folder = saved / name
+    if not folder.exists():
+        build(name).save_pretrained(folder)
+    return folder
+
+
+def load(name: str, saved: Path) -> RecordedPolicy:
+    """A policy over a freshly loaded pipeline, by the path that `dragon train --pipeline FOLDER` takes."""
+    policy = load_train_registry().pipeline(str(folder_of(name, saved))).factory()
+    assert isinstance(policy, RecordedPolicy)
+    return policy

@@ -6,10 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dragon_train.pipelines.recorded import RecordedPolicy
-from dragon_train.registry import load_train_registry
-from tests.pipelines.builders import build
-
 torch.set_num_threads(1)
 
 
@@ -29,18 +25,3 @@ def quiet() -> None:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which `folder_of` keeps pipelines, each saved once."""
     return tmp_path_factory.mktemp("pipelines")
-
-
-def folder_of(name: str, saved: Path) -> Path:
-    """A tiny pipeline of the adapter's class, as `save_pretrained` writes it."""
-    folder = saved / name
-    if not folder.exists():
-        build(name).save_pretrained(folder)
-    return folder
-
-
-def load(name: str, saved: Path) -> RecordedPolicy:
-    """A policy over a freshly loaded pipeline, by the path that `dragon train --pipeline FOLDER` takes."""
-    policy = load_train_registry().pipeline(str(folder_of(name, saved))).factory()
-    assert isinstance(policy, RecordedPolicy)
-    return policy

@@ -10,12 +10,12 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
+from dragon_rewards.errors import DragonError
 from dragon_train.builtin import ADAPTERS
 from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.noise import EDM, FlowMatching
 from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy, RecordedPolicy
-from tests.pipelines.builders import BUILDERS, ace_step_pipeline, stable_audio_3_pipeline
-from tests.pipelines.conftest import load
+from pipelines.builders import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 
 NAMES = list(BUILDERS)
 PROMPTS = ["a slow hymn on the organ", "a jig"]
@@ -234,3 +234,19 @@ def test_gradient_is_kept_for_no_more_steps_than_asked(name: str, saved: Path) -
     policy.sample(PROMPTS[:1], [1], 3, 3.0, gradient_steps=1)
     seen = enabled[:: len(enabled) // (3 * policy.calls_per_step(3.0))]
     assert seen == [False] * 2 * policy.calls_per_step(3.0) + [True] * policy.calls_per_step(3.0)
+
+
+@pytest.mark.parametrize(("name", "longest"), [("stable-audio-3", 384), ("longcat-audio", 30)])
+def test_clips_longer_than_the_pipeline_makes_are_refused(name: str, longest: float, saved: Path) -> None:
+    policy = load(name, saved)
+    assert type(policy)(policy.pipeline, seconds=0.5).sample(PROMPTS[:1], [0], 1, 1.0).isfinite().all()
+    for seconds in (0, longest + 1):
+        with pytest.raises(DragonError, match=f"seconds = {seconds}.*at most {longest}"):
+            type(policy)(policy.pipeline, seconds=seconds)
+
+
+def test_spectrogram_clips_are_as_long_as_asked(saved: Path) -> None:
+    """An odd length: the spectrum is rounded up, and the sound cut."""
+    policy = load("audioldm2", saved)
+    shorter = type(policy)(policy.pipeline, seconds=0.15)
+    assert shorter.decode(shorter.sample(PROMPTS[:1], [0], 1, 1.0)).shape == (1, 1, 600)
