@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from installation import SHARED, run_tests, shared
 from isolation.environments import Environment
+
+from plugins.installation import SHARED, run_tests, shared
 
 
 @pytest.fixture(scope="module")

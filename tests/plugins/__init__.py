@@ -1,0 +1,1 @@
+"""The packages under `plugins/`, installed and tested."""
