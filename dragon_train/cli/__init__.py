@@ -19,6 +19,7 @@ VERBS = (
     "dragon_rewards.cli.exemplars",
     "dragon_train.cli.catalogues",
     "dragon_train.cli.sample",
+    "dragon_train.cli.best_of",
     "dragon_train.cli.train",
     "dragon_train.cli.bench",
 )

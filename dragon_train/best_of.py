@@ -1,0 +1,121 @@
+"""Selection at inference: of several clips for each prompt, those that a reward, of clips or of sets, likes best."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from dragon_rewards.media import Media
+from dragon_rewards.metrics import select_pairs, select_positive
+from dragon_rewards.report import write_text
+from dragon_rewards.scoring import build_parts
+from dragon_train.demonstrations import Generations, generate
+from dragon_train.seeds import Stream, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.pipelines.base import Policy
+
+PASSES = 4  # of single exchanges after the leap: selection ends when none helps, and most end before
+
+
+@dataclass(frozen=True)
+class Best:
+    """One clip for each prompt.
+
+    Attributes:
+        chosen: the clips, in the order of the prompts.
+        metric: raw, of each clip; under a reward of sets of the whole set, (1,).
+        before: of the first set that was made: mean of its clips, or of the set.
+        after: likewise of the chosen clips; never worse.
+    """
+
+    chosen: Generations
+    metric: Tensor
+    before: float
+    after: float
+
+
+@torch.no_grad()
+def best_of(
+    n: int,
+    policy: Policy,
+    reward: Reward,
+    prompts: Sequence[str],
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
+    on_set: Callable[[], None],
+) -> Best:
+    """Make n sets of one clip per prompt and keep the best clip of each prompt, or the best set of one clip each.
+
+    A set is sampled and encoded at a time, and what is kept of it is latents and embeddings. Under a reward of sets the
+    n sets are folded: from the first on, each further set gives the clips whose exchanges raise the reward, found as
+    the trainer finds D+ (`metrics.select_positive`).
+
+    Args:
+        n: sets.
+        policy: what samples.
+        reward: what chooses.
+        prompts: one for each clip of a set.
+        steps: diffusion steps.
+        guidance: classifier-free guidance; 1 is none.
+        seed: what the seeds of all clips are drawn from.
+        on_set: is called after each set.
+
+    Raises:
+        TooFewClipsError: the reward needs more clips than there are prompts.
+        DragonError: as the reward, whose parts are built before anything is sampled.
+    """
+    reward.check_count(len(prompts))
+    build_parts(reward)
+
+    def made(number: int) -> Generations:
+        own = seeds(Stream.HELDOUT, seed, side=number, count=len(prompts))
+        generations = generate(policy, prompts, own, steps, guidance)
+        reward.embeddings(generations.clips)
+        on_set()
+        return replace(generations, clips=generations.clips.without_media())
+
+    chosen = first = made(0)
+    for number in range(1, n):
+        chosen = _better(reward, chosen, made(number))
+    values = reward.metric(chosen.clips).cpu()
+    return Best(chosen, values.reshape(-1), float(reward.metric(first.clips).mean()), float(values.mean()))
+
+
+def _better(reward: Reward, held: Generations, other: Generations) -> Generations:
+    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
+    clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
+    if reward.kind.per_clip:
+        rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()
+    else:
+        rows = select_positive(pairs, reward.subsets(clips), max_passes=PASSES).positive
+    numbers = [*held.seeds, *other.seeds]
+    latents = torch.cat([held.latents, other.latents])[rows.to(held.latents.device)]
+    return Generations(latents, clips.select(rows), [numbers[row] for row in rows.tolist()])
+
+
+def write_best(policy: Policy, best: Best, out: Path) -> list[dict[str, Any]]:
+    """Write one file per prompt and `prompts.csv`, as `dragon sample` does, with the values; returns a row per clip."""
+    out.mkdir(parents=True, exist_ok=True)
+    chosen = best.chosen
+    values = best.metric.expand(len(chosen.clips)).tolist()
+    rows: list[dict[str, Any]] = []
+    for prompt, seed, value, latents in zip(chosen.prompts, chosen.seeds, values, chosen.latents, strict=True):
+        stem = f"{len(rows):04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"
+        path = policy.write(latents, out / stem)
+        rows.append({"path": str(path), "prompt": prompt, "seed": seed, "value": value})
+    table = pd.DataFrame([{**row, "path": Path(row["path"]).name} for row in rows])  # relative: the folder may move
+    write_text(out / "prompts.csv", table.to_csv(index=False))
+    return rows
