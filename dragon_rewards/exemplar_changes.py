@@ -76,6 +76,7 @@ def listed(faults: Iterable[str]) -> str:
 
 def united(old: Sequence[Item], new: Sequence[Item]) -> Change:
     """The old examples and the new ones, each content once; a file that moved is found where it is now."""
+    places: dict[tuple[str | None, int | None], str]
     places = {(item.path, item.row): item.sha256 for item in new if item.path}
     kept = {item.sha256: item for item in old if places.get((item.path, item.row), item.sha256) == item.sha256}
     counts = Counter[bool]()

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HASH = re.compile(r"[0-9a-f]{64}")
-TYPES = {"str": str, "str | None": str, "int": int, "int | None": int, "float": (float, int)}  # None is left out
+TYPES: dict[str, tuple[type, ...]] = {  # None is left out of a line
+    "str": (str,),
+    "str | None": (str,),
+    "int": (int,),
+    "int | None": (int,),
+    "float": (float, int),
+}
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a terminal would obey; no line of UTF-8
 
 

@@ -11,9 +11,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplar_items import is_line
@@ -49,7 +49,7 @@ class Source:
         """Where the audio of an example is."""
         return Source(Path(str(item.path)), item.row, item.caption)
 
-    def open(self) -> BinaryIO:
+    def open(self) -> BufferedReader | BytesIO:
         """The bytes of the audio file.
 
         Raises:

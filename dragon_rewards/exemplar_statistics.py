@@ -24,7 +24,7 @@ from dragon_rewards.exemplars import items, space_of
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -88,14 +88,13 @@ def up_to_date(
     path = info.path / f"{space_of(encoder_info)}.safetensors"
     wanted = {item.key: item for item in items(info)}
     kept = read_kept(path) if path.is_file() else None
-    if kept and kept.identity == encoder.identity and kept.keys == wanted.keys():
-        return kept.gaussian
     ear = _Ear(info, encoder_info, encoder, owner, open_cache())
-    moments = _mended(ear, kept, wanted) if kept and kept.identity == encoder.identity else None
-    if moments is None:
-        other = kept.identity if kept else None
-        _check_audio(info, list(wanted.values()), _why(encoder_info, encoder, other))
-        moments = ear.moments(list(wanted.values()))
+    if kept and kept.identity != encoder.identity:
+        moments = _anew(ear, wanted, f"statistics made with identity '{kept.identity}', not '{encoder.identity}'")
+    elif kept and kept.keys == wanted.keys():
+        return kept.gaussian
+    else:
+        moments = (_mended(ear, kept, wanted) if kept else None) or _anew(ear, wanted, "no statistics to be mended")
     if moments.count < MINIMUM_FRAMES:
         raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
@@ -103,14 +102,14 @@ def up_to_date(
     return made.gaussian
 
 
-def _why(encoder_info: EncoderInfo, encoder: Encoder, other: str | None) -> str:
-    """Why statistics are made from all of the audio."""
-    if other not in {None, encoder.identity}:
-        return f"statistics made with identity '{other}', and encoder '{encoder_info.name}' is '{encoder.identity}'"
-    return f"no statistics for encoder '{encoder_info.name}' that could be mended"
+def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
+    """The moments of all items; `why` says what they are made for."""
+    examples = list(wanted.values())
+    _check_audio(ear, examples, why)
+    return ear.moments(examples)
 
 
-def _mended(ear: _Ear, kept: Kept, wanted: dict[bytes, Item]) -> Moments | None:
+def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
     """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
 
     It is where audio of removed items is gone, or where most of the items are: float64 cancels when little is left.
@@ -121,21 +120,22 @@ def _mended(ear: _Ear, kept: Kept, wanted: dict[bytes, Item]) -> Moments | None:
     removed = [known[key] for key in sorted(gone) if key in known and fault(known[key]) is None]
     if len(removed) < len(gone) or 2 * len(gone) > len(kept.keys):
         return None
-    _check_audio(ear.info, added, f"statistics for encoder '{ear.encoder_info.name}' that lack new files")
+    _check_audio(ear, added, "statistics that lack new files")
     moments = kept.gaussian.moments
     if added:
         moments += ear.moments(added)
     return moments - ear.moments(removed) if removed else moments
 
 
-def _check_audio(info: ExemplarSetInfo, needed: Iterable[Item], why: str) -> None:
+def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:
     faults = [(item, wrong) for item in needed if (wrong := fault(item))]
     if faults:
         lines = [f"  {item.path or item.sha256}: {wrong}" for item, wrong in faults[:SHOWN]]
         lines += [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         raise AudioError(
-            f"exemplar set '{info.name}' has {why}, and audio that it takes to make them is not what was added; put it "
-            f"back, `dragon exemplars remove {info.name} FILE`, or `add` it again:\n" + "\n".join(lines)
+            f"exemplar set '{ear.info.name}' has {why} for encoder '{ear.encoder_info.name}', and audio that it takes "
+            f"to make them is not there; put it back, take it out with `dragon exemplars remove {ear.info.name} FILE`, "
+            "or `add` it again:\n" + "\n".join(lines)
         )
 
 

@@ -113,7 +113,7 @@ class Registry:
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                owner = self.owners["register_encoders", encoder]
+                owner = self.owners.get(("register_encoders", encoder))
                 self._built[key] = _moved(exemplars.reference(*infos, self.build_encoder(encoder), owner), device)
         gaussian: Gaussian = self._built[key]
         return gaussian

@@ -69,7 +69,7 @@ def add(
     _check_encoders(encoder or [])
     change, found = _changed(before, places or [], window, skip_bad=skip_bad)
     old = read_manifest(before.path) if before else None
-    info = save_set(_manifest(name, found, old, {"licence": licence, "summary": summary}), change.items, old)
+    info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
     for each in encoder or []:
         _make_statistics(info, each)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
@@ -117,14 +117,18 @@ def _changed(
     return united(old, new), found
 
 
-def _manifest(name: str, found: Gathered, old: Manifest | None, given: dict[str, str | None]) -> Manifest:
+def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
     """What to record: what was given now, else what was recorded before, else what is plain."""
     if old is None:
         modality = Modality.AUDIO if found.audio else Modality.TEXT
         old = Manifest(name, modality, 0, LICENCE, f"{modality} of the user's", "", "")
     origins = dict.fromkeys([*old.provenance.split("; "), *found.origins])
-    facts = {key: value for key, value in given.items() if value is not None}
-    return replace(old, **{"provenance": "; ".join(filter(None, origins)), **facts})
+    return replace(
+        old,
+        licence=old.licence if licence is None else licence,
+        summary=old.summary if summary is None else summary,
+        provenance="; ".join(filter(None, origins)),
+    )
 
 
 def _make_statistics(info: ExemplarSetInfo, name: str) -> None:

@@ -18,6 +18,7 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.exemplar_audio import windows
 from dragon_rewards.exemplar_sources import Source
 from dragon_rewards.metrics import Gaussian
+from dragon_rewards.protocols import AudioEncoder
 from exemplars.sounds import tone, write_tone
 
 if TYPE_CHECKING:
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 
 
+def hearing(name: str) -> AudioEncoder:
+    encoder = load_registry().build_encoder(name)
+    assert isinstance(encoder, AudioEncoder)
+    return encoder
+
+
 def of_files(encoder: str, *files: Path) -> Gaussian:
     """The Gaussian of files that are a window each, made the plain way."""
-    info, built = load_registry().encoder(encoder), load_registry().build_encoder(encoder)
+    info, built = load_registry().encoder(encoder), hearing(encoder)
     frames = []
     for file in files:
         audio, rate = read_audio(file)
@@ -147,7 +154,7 @@ def test_long_files_are_cut_into_windows(tmp_path: Path, rows: Rows) -> None:
     ]
     whole = torch.from_numpy(soundfile.read(tmp_path / "long.wav", dtype="float32")[0])
     assert torch.equal(torch.cat([window.audio for window in cut]), whole)
-    encoder = load_registry().build_encoder("chroma")
+    encoder = hearing("chroma")
     parts = [resample(window.audio, 8000, 16_000) for window in cut if not window.silent]
     rows("exemplars", "remove", "mine", tmp_path / "rest.wav", tmp_path / "short.wav")
     expected = Gaussian.fit(torch.cat([encoder.encode_audio(part[None])[0] for part in parts]))
