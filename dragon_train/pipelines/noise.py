@@ -109,7 +109,8 @@ class LogitNormal:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Numbers in (0, 1) -> times in (0, 1)."""
-        return (self.mean + self.deviation * torch.special.ndtri(u)).sigmoid()
+        times: Tensor = (self.mean + self.deviation * torch.special.ndtri(u)).sigmoid()
+        return times
 
 
 @dataclass(frozen=True)

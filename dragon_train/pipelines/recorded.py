@@ -16,6 +16,7 @@ from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -71,7 +72,8 @@ class RecordedPolicy:
     ) -> Tensor:
         """Latents of one clip per prompt, `batch` at a time; float32, whatever the pipeline computes in."""
         parts = [slice(start, start + self.batch) for start in range(0, len(prompts), self.batch)]
-        call, gradient = self.pipeline, nullcontext()
+        call: Callable[..., Any] = self.pipeline
+        gradient: AbstractContextManager[None] = nullcontext()
         if gradient_steps:
             call = partial(unwrap(type(self.pipeline).__call__), self.pipeline)  # without its `no_grad`
             gradient = self._gradient_in_last(gradient_steps, self.calls_per_step(guidance))

@@ -24,7 +24,7 @@ def truncated_logit_normal(u: Tensor) -> Tensor:
     applies on top is not in a diffusers checkpoint, and left out.
     """
     least = torch.special.ndtr(torch.tensor(TRUNCATION).logit())
-    remaining = torch.special.ndtri(least + (1 - least) * (1 - u)).sigmoid()
+    remaining: Tensor = torch.special.ndtri(least + (1 - least) * (1 - u)).sigmoid()
     return 1 - (remaining - TRUNCATION) / (1 - TRUNCATION)
 
 
