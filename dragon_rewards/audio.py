@@ -101,7 +101,7 @@ def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
     up, down = target // gcd(source, target), source // gcd(source, target)
     bank, reach = _phases(up, down)
-    samples = (2 * audio.shape[-1] * up + down) // (2 * down)  # rounded to the nearest, as by soxr
+    samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, whose ties are those of floats
     padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
     padded = torch.nn.functional.pad(audio, (reach, padding))[:, None]
     phases = torch.nn.functional.conv1d(padded, bank.to(padded), stride=down)
