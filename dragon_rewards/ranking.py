@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.cache import EmbeddingCache
-    from dragon_rewards.clips import Clips
+    from dragon_rewards.media import Media
     from dragon_rewards.rewards import Reward
 
 ROWS = 64  # subsets valued at once: their index rows are as long as the set
@@ -64,7 +64,7 @@ def rank_files(
     ]
 
 
-def credits_of(reward: Reward, clips: Clips) -> Tensor:
+def credits_of(reward: Reward, clips: Media) -> Tensor:
     """What each clip is worth, (clips,), higher is better: its own value, or what it adds to the set's.
 
     For a reward r of sets that is the leave-one-out difference r(S) - r(S less the clip), exact, in the units of r. The
@@ -90,7 +90,7 @@ def check_credits(reward: Reward, clips: int) -> None:
         )
 
 
-def _left_out(reward: Reward, clips: Clips) -> Tensor:
+def _left_out(reward: Reward, clips: Media) -> Tensor:
     value, every = reward.subsets(clips), torch.arange(len(clips))
     without = [value(torch.stack([every[every != clip] for clip in some])) for some in every.split(ROWS)]
     return value(every.unsqueeze(0)) - torch.cat(without)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,8 +47,8 @@ def best_of(
         load_run(policy, run)
     with progress() as bar:
         task = bar.add_task(reward, total=n, note="sets")
-        options = {"steps": steps, "guidance": guidance, "seed": seed}
-        best = choose(n, policy, composed, texts, **options, on_set=lambda: bar.advance(task))
+        advance = partial(bar.advance, task)
+        best = choose(n, policy, composed, texts, steps=steps, guidance=guidance, seed=seed, on_set=advance)
     rows = write_best(policy, best, out)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}
     if as_json:
