@@ -95,7 +95,7 @@ def test_code_of_a_checkpoint_does_not_run(copy: Path, changes: dict[str, list[s
     for folder in (copy, copy / "transformer", copy / "vae"):
         (folder / "trap.py").write_text(f"open({str(sprung)!r}, 'w')\nclass Trap: pass\n", encoding="utf-8")
     change_index(copy, **changes)
-    assert "code" in refusal(copy)
+    assert "not run" in refusal(copy)
     assert not sprung.exists()
 
 
