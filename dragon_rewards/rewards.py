@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import product
@@ -14,7 +15,7 @@ from dragon_rewards.protocols import Embeddings, Modality
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -66,10 +67,12 @@ class Reward:
         Raises:
             TooFewClipsError: fewer clips than the reduction needs.
             MissingPromptsError: it compares clips with their prompts and they have none.
-            DragonError: a part could not be built, or an encoder failed.
+            DragonError: a part could not be built, or an encoder or the reduction failed.
         """
         embeddings = self._embeddings(clips)
-        return self._built()(embeddings, self._reference(embeddings))
+        reference = self._reference(embeddings)
+        with self._named():
+            return self._built()(embeddings, reference)
 
     def value(self, clips: Media) -> Tensor:
         """`metric` with the sign that makes higher better; raises as `metric` does."""
@@ -104,8 +107,23 @@ class Reward:
         embeddings = self._embeddings(clips)
         reduction, reference = self._built(), self._reference(embeddings)
         prepare = getattr(reduction, "subsets", None)
-        metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
+        with self._named():
+            metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
         return _SubsetValues(self, metric if self.direction.sign > 0 else negated(metric))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which reward failed, and whose code it is."""
+        try:
+            yield
+        except DragonError:
+            raise
+        except Exception as error:
+            owner = self.registry.owners["register_reductions", self.reduction.name]
+            raise DragonError(
+                f"reward '{self.name}' failed in reduction '{self.reduction.name}' of {owner}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def _built(self) -> Reduction:
         return self.registry.build_reduction(self.reduction.name)
@@ -138,7 +156,8 @@ class _SubsetValues:
 
     def __call__(self, rows: Tensor) -> Tensor:
         self.reward.check_count(rows.shape[-1])
-        return self.value(rows)
+        with self.reward._named():  # noqa: SLF001  the reward's own values
+            return self.value(rows)
 
     @property
     def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:

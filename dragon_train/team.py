@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Team:
     """
 
     def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+        AcceleratorState._reset_state()  # noqa: SLF001  an earlier run of this process may have had another precision
         self.accelerator = Accelerator(
             mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
         )

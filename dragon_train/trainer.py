@@ -135,7 +135,7 @@ class Training:
             yield
         except DragonError as error:
             raise DragonError(f"step {step + 1}: {error} ({kept})") from error
-        except torch.OutOfMemoryError as error:
+        except (torch.OutOfMemoryError, MemoryError) as error:
             raise DragonError(
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'
@@ -199,12 +199,20 @@ def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
     if dtype and config.tuning == "lora":
         for name, part in pipeline.components.items():
             if isinstance(part, torch.nn.Module) and name not in DECODERS:
-                part.to(dtype)
+                cast(part, dtype)
     if config.gradient_checkpointing:
         policy.denoiser.enable_gradient_checkpointing()
     if config.compile:
         policy.denoiser.compile()
     return policy
+
+
+def cast(part: torch.nn.Module, dtype: torch.dtype) -> None:
+    """In place, but for what diffusers and transformers say a model needs in float32."""
+    kept = getattr(part, "_keep_in_fp32_modules", None) or ()
+    for name, tensor in (*part.named_parameters(), *part.named_buffers()):
+        if tensor.is_floating_point() and not set(kept) & set(name.split(".")):
+            tensor.data = tensor.data.to(dtype)
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
