@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 REFUSED = 2  # exit code of every refusal, as of a wrong option
-PIPED_WIDTH = 200  # columns of a table that no terminal bounds, so that a row stays a line
+GAP = 2  # columns of a terminal between those of a table
+NARROWEST = 20  # columns of a terminal below which no column of a table is wrapped
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -50,23 +52,27 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from tabulate import tabulate
 
-    table = Table(box=SIMPLE_HEAD)
-    for index, column in enumerate(rows[0]):
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=index == 0)  # first: names, to be copied
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    headers = [column.replace("_", " ") for column in rows[0]]
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    widths = _widths(headers, cells)
+    print(tabulate(cells, headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths))
+
+
+def _widths(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int | None]:
+    """The width to which each column is wrapped: in a terminal, the widest but the first, which holds names to copy."""
+    if not sys.stdout.isatty():
+        return [None] * len(headers)
+    first, *others = (max(map(len, column)) for column in zip(headers, *cells, strict=True))
+    room = get_terminal_size().columns - first - GAP * len(others)
+    fitting = (width for width in range(room, NARROWEST, -1) if sum(min(width, other) for other in others) <= room)
+    return [None, *[next(fitting, NARROWEST)] * len(others)]
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
     if isinstance(value, list):
-        return escape(", ".join(map(str, value)))
+        return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{value:.5g}"  # for reading; --json and --csv keep every digit
-    return "" if value is None else escape(str(value))
+    return "" if value is None else str(value)
