@@ -89,6 +89,7 @@ def run_benchmark(benchmark: Benchmark, workers: int, on_progress: Callable[[int
     claim(benchmark)
     runs = (BASELINE, *benchmark.tuned)
     todo = [run for run in runs if not (benchmark.folder(run) / SCORES).exists()]
+    todo.sort(key=lambda run: generations(benchmark, run), reverse=True)  # the longest first: none runs on alone
     with ProcessPoolExecutor(workers, get_context("spawn"), prepare_worker) as pool:
         waiting: set[Future[None]] = {pool.submit(run_one, benchmark, run) for run in todo}
         while waiting:
@@ -97,6 +98,14 @@ def run_benchmark(benchmark: Benchmark, workers: int, on_progress: Callable[[int
             for future in done:
                 raise_and_cancel(future, waiting)
     return pd.concat([pd.read_parquet(benchmark.folder(run) / SCORES) for run in runs], ignore_index=True)
+
+
+def generations(benchmark: Benchmark, run: str) -> int:
+    """Pairs of clips that a run generates: what its time goes with."""
+    if run == BASELINE:
+        return 0
+    config = benchmark.preset.config(compose(benchmark.served[run]), benchmark.seed)
+    return config.steps * config.prompts_per_step
 
 
 def prepare_worker() -> None:
