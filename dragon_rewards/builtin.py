@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.exemplars import MANIFEST, load_exemplar_set
 from dragon_rewards.hookspecs import hookimpl
-from dragon_rewards.protocols import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind
+from dragon_rewards.protocols import Direction, EncoderInfo, Modality, ReductionInfo, ReferenceKind, RewardKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,16 @@ REDUCTIONS = (
         minimum_clips=2,
     ),
     ReductionInfo(
+        name="facet-coverage",
+        kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
+        direction=Direction.HIGHER,
+        summary="how much of the shares of the exemplars' facets the whole set covers",
+        factory=Deferred("dragon_rewards.reductions:FacetCoverage"),
+        needs_reference=True,
+        minimum_clips=2,
+        reference=ReferenceKind.FACETS,
+    ),
+    ReductionInfo(
         name="clap-score",
         kind=RewardKind.INSTANCE,
         direction=Direction.HIGHER,
@@ -106,6 +116,6 @@ def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """The reductions of DRAGON's twenty rewards."""
+    """The reductions of DRAGON's twenty rewards, and coverage of facets."""
     for reduction in REDUCTIONS:
         register(reduction)

@@ -1,7 +1,7 @@
 """A user's exemplar set in one file without its audio: for others, where the music cannot be shared.
 
 A ZIP archive, without compression, of `manifest.json`, `items.jsonl` (hashes of the files, captions; no names),
-`<encoder>.safetensors` and `hashes.json`, the SHA-256 of each of these.
+`<encoder>.safetensors`, `<encoder>.facets` and `hashes.json`, the SHA-256 of each of these.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplar_facets import SUFFIX as FACETS
+from dragon_rewards.exemplar_facets import describe_facets, facets_of, load_facets, stale
 from dragon_rewards.exemplar_items import items_hash, pack_items, unpack_items
 from dragon_rewards.exemplar_store import clear_leftovers, save_set, sets_folder
 from dragon_rewards.exemplars import MANIFEST, encoders_of, items, read_manifest
@@ -38,15 +40,18 @@ def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
     """Write a set to a file; the encoders whose statistics it holds.
 
     Raises:
-        DragonError: statistics are not of all its files, or there are none; the file cannot be written.
+        DragonError: statistics or facets are not of all its files, or there are no statistics; the file cannot be
+            written.
     """
     from dragon_rewards.report import replacing
 
     _check_statistics(info)
+    _check_facets(info)
     members = {
         MANIFEST: json.dumps(asdict(read_manifest(info.path)), indent=2, ensure_ascii=False).encode(),
         ITEMS: pack_items(item.portable for item in items(info)),
         **{name + STATISTICS: (info.path / (name + STATISTICS)).read_bytes() for name in encoders_of(info)},
+        **{name + FACETS: (info.path / (name + FACETS)).read_bytes() for name in facets_of(info)},
     }
     members[HASHES] = json.dumps({name: sha256(content).hexdigest() for name, content in members.items()}).encode()
     try:
@@ -76,6 +81,13 @@ def _check_statistics(info: ExemplarSetInfo) -> None:
         )
 
 
+def _check_facets(info: ExemplarSetInfo) -> None:
+    for name in facets_of(info):
+        wrong = stale(info, name, describe_facets(info.path / (name + FACETS)))
+        if wrong:
+            raise DragonError(wrong)
+
+
 def _keys(path: Path) -> frozenset[bytes]:
     from dragon_rewards.exemplar_statistics import read_kept
 
@@ -103,8 +115,8 @@ def import_set(path: Path, name: str | None, check_free: Callable[[str], None]) 
         folder = sets_folder() / manifest.name
         clear_leftovers(folder)
         folder.mkdir(parents=True)
-        for statistics in Path(scratch).glob(f"*{STATISTICS}"):
-            shutil.move(statistics, folder / statistics.name)
+        for made in (*Path(scratch).glob(f"*{STATISTICS}"), *Path(scratch).glob(f"*{FACETS}")):
+            shutil.move(made, folder / made.name)
         return save_set(manifest, examples, before=None)
 
 
@@ -138,10 +150,10 @@ def _check_form(archive: ZipFile) -> None:
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     rest = set(names) - {MANIFEST, ITEMS, HASHES}
-    if len(rest) != len(names) - 3 or not all(name.endswith(STATISTICS) for name in rest):
+    if len(rest) != len(names) - 3 or not all(name.endswith((STATISTICS, FACETS)) for name in rest):
         raise ValueError(f"it holds {', '.join(names)[:200]}")
     for name in rest:
-        check_name(name.removesuffix(STATISTICS))
+        check_name(name.removesuffix(STATISTICS).removesuffix(FACETS))
     if any(entry.compress_type != ZIP_STORED for entry in entries):
         raise ValueError("it is compressed")
     if sum(entry.file_size for entry in entries) > LIMIT:
@@ -149,7 +161,7 @@ def _check_form(archive: ZipFile) -> None:
 
 
 def _checked(path: Path, folder: Path, packed: bytes) -> tuple[Manifest, tuple[Item, ...]]:
-    """Manifest and items, which fit each other and the statistics."""
+    """Manifest and items, which fit each other, the statistics and the facets."""
     manifest = read_manifest(folder)
     try:
         examples = unpack_items(packed)
@@ -157,6 +169,7 @@ def _checked(path: Path, folder: Path, packed: bytes) -> tuple[Manifest, tuple[I
         raise DragonError(f"'{path}' holds a malformed list of examples: {error}") from error
     keys = {item.key for item in examples}
     others = [file.name for file in folder.glob(f"*{STATISTICS}") if _keys(file) != keys]
+    others += [file.name for file in folder.glob(f"*{FACETS}") if load_facets(file)[1].items != manifest.sha256]
     if others or any(item.path for item in examples) or manifest.sha256 != items_hash(examples):
         raise DragonError(f"'{path}' contradicts itself: {', '.join(others) or ITEMS} is of another set; export again")
     texts = [value for value in asdict(manifest).values() if isinstance(value, str)]

@@ -102,6 +102,24 @@ def up_to_date(
     return made.gaussian
 
 
+def pooled_windows(
+    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+) -> tuple[list[Item], Tensor]:
+    """The item of each window of a user's audio, and the windows' mean frames (windows, dim).
+
+    Raises:
+        DragonError: audio is missing or has changed; the encoder failed.
+    """
+    ear = _Ear(info, encoder_info, encoder, owner, open_cache())
+    _check_audio(ear, items(info), "no embeddings")
+    sources: list[Item] = []
+    means: list[Tensor] = []
+    for batch, frames in ear.heard(items(info)):
+        sources += batch
+        means += [each.mean(0) for each in frames]
+    return sources, torch.stack(means)
+
+
 def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
     """The moments of all items; `why` says what they are made for."""
     examples = list(wanted.values())
@@ -152,24 +170,30 @@ class _Ear:
     @torch.no_grad()
     def moments(self, examples: Sequence[Item]) -> Moments:
         """The moments of all frames of some examples, a few windows in memory at a time."""
-        windows = self._windows(examples)
         total = None
-        while batch := list(islice(windows, BATCH)):
-            names, audio = zip(*batch, strict=True)
-            clips = Clips(audio, self.encoder_info.sample_rate, names=names, cache=self.cache)
-            frames = clips.embeddings(self.encoder_info, self.encoder, self.owner).frames
-            heard = Moments.of(torch.cat(list(frames)).cpu())
+        for _, frames in self.heard(examples):
+            heard = Moments.of(torch.cat(frames))
             total = heard if total is None else total + heard
         if total is None:
             raise AudioError(f"nothing is heard in the new files of exemplar set '{self.info.name}'; remove them")
         return total
 
-    def _windows(self, examples: Sequence[Item]) -> Iterator[tuple[str, Tensor]]:
-        """Names and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
+    @torch.no_grad()
+    def heard(self, examples: Sequence[Item]) -> Iterator[tuple[list[Item], list[Tensor]]]:
+        """The items of a few windows at a time, and the frames (frames, dim) of each of these windows."""
+        windows = self._windows(examples)
+        while batch := list(islice(windows, BATCH)):
+            sources, names, audio = zip(*batch, strict=True)
+            clips = Clips(audio, self.encoder_info.sample_rate, names=names, cache=self.cache)
+            frames = clips.embeddings(self.encoder_info, self.encoder, self.owner).frames
+            yield list(sources), [each.cpu() for each in frames]
+
+    def _windows(self, examples: Sequence[Item]) -> Iterator[tuple[Item, str, Tensor]]:
+        """Items, names and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
         for item in self._noted(examples):
             for window in sounding(item):
                 name = f"{item.path}, from {window.start:g} s"
-                yield name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
+                yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
         """The examples, with lines of progress on stderr, which a bar of the caller's may share."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from torch import Tensor
+
     from dragon_rewards.exemplar_items import Item
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.plugins import PluginRecord
@@ -173,13 +175,18 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
 
 
 def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
-    import torch
-
     from dragon_rewards.metrics import Gaussian
+
+    return Gaussian.fit(encode_texts(texts, encoder))
+
+
+def encode_texts(texts: Sequence[str], encoder: TextEncoder) -> Tensor:
+    """Embeddings (texts, dim) of many texts, 256 at a time; without gradient."""
+    import torch
 
     with torch.no_grad():
         batches = [encoder.encode_text(texts[at : at + TEXT_BATCH]) for at in range(0, len(texts), TEXT_BATCH)]
-    return Gaussian.fit(torch.cat(batches))
+    return torch.cat(batches)
 
 
 def write_exemplar_set(

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor
-
-    from dragon_rewards.metrics import Gaussian
 
 
 class Modality(StrEnum):
@@ -38,6 +36,13 @@ class RewardKind(StrEnum):
     def per_clip(self) -> bool:
         """Whether every clip gets a value of its own; otherwise the whole set gets one."""
         return self is not RewardKind.DISTRIBUTION_TO_DISTRIBUTION
+
+
+class ReferenceKind(StrEnum):
+    """What of an exemplar set a reduction compares with."""
+
+    STATISTICS = "statistics"  # a metrics.Gaussian of all frames
+    FACETS = "facets"  # metrics.Facets, which `dragon exemplars facets` makes
 
 
 class Direction(StrEnum):
@@ -103,7 +108,10 @@ class Embeddings:
 
 
 class Reduction(Protocol):
-    """Turns embeddings, and the reference's Gaussian where the descriptor wants one, into raw metric values.
+    """Turns embeddings, and the reference where the descriptor wants one, into raw metric values.
+
+    The reference is a `metrics.Gaussian`, or `metrics.Facets` where the descriptor's `reference` says so; None without
+    an exemplar set. A reduction annotates the one that it declares.
 
     Kinds that judge clips return (clips,); distribution kinds return a scalar. A distribution reduction may also have
     `subsets(clips, reference) -> Callable[[Tensor], Tensor]`: the metric of many subsets of these clips at once, from
@@ -111,7 +119,7 @@ class Reduction(Protocol):
     per subset.
     """
 
-    def __call__(self, clips: Embeddings, reference: Gaussian | None) -> Tensor:
+    def __call__(self, clips: Embeddings, reference: Any) -> Tensor:
         """The raw metric of `clips`."""
         ...
 
@@ -119,7 +127,7 @@ class Reduction(Protocol):
 class SubsetReduction(Reduction, Protocol):
     """A distribution reduction that prepares once and then values many subsets."""
 
-    def subsets(self, clips: Embeddings, reference: Gaussian | None) -> Callable[[Tensor], Tensor]:
+    def subsets(self, clips: Embeddings, reference: Any) -> Callable[[Tensor], Tensor]:
         """Prepare for `clips`; the result maps index rows (subsets, size) to raw metrics (subsets,)."""
         ...
 
@@ -163,6 +171,7 @@ class ReductionInfo:
         needs_prompts: whether it compares clips with their prompts, through the encoder's text tower.
         minimum_clips: the fewest clips it can judge.
         encoders: the encoders it is tied to (a head fitted in one space); empty for any.
+        reference: what of the exemplar set it compares with.
     """
 
     name: str
@@ -174,3 +183,4 @@ class ReductionInfo:
     needs_prompts: bool = False
     minimum_clips: int = 1
     encoders: frozenset[str] = frozenset()
+    reference: ReferenceKind = ReferenceKind.STATISTICS

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.metrics import Facets, Gaussian
     from dragon_rewards.protocols import Embeddings
 
 T = TypeVar("T")
@@ -49,6 +49,18 @@ class Vendi:
     def subsets(self, clips: Embeddings, reference: Gaussian | None) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
         """See `metrics.vendi_subsets`."""
         return metrics.vendi_subsets(_pooled(clips))
+
+
+class FacetCoverage:
+    """How much of the shares of the exemplars' facets a set of clips covers: a scalar."""
+
+    def __call__(self, clips: Embeddings, reference: Facets | None) -> Tensor:
+        """See `metrics.facet_coverage`."""
+        return metrics.facet_coverage(clips.frames, _given(reference))
+
+    def subsets(self, clips: Embeddings, reference: Facets | None) -> Callable[[Tensor], Tensor]:
+        """See `metrics.facet_coverage_subsets`."""
+        return metrics.facet_coverage_subsets(clips.frames, _given(reference))
 
 
 class ClapScore:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dragon_rewards import exemplars, hookspecs
+from dragon_rewards import exemplar_facets, exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.exemplar_store import broken_sets
 from dragon_rewards.plugins import PluginGroup, load_plugins
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.metrics import Facets, Gaussian
     from dragon_rewards.plugins import PluginFailure, PluginRecord
     from dragon_rewards.protocols import Reduction
 
 T = TypeVar("T")
+R = TypeVar("R", "Gaussian", "Facets")
 
 TOWERS = {
     Modality.AUDIO: AudioEncoder,
@@ -109,14 +110,33 @@ class Registry:
         Raises:
             DragonError: the set has none for this encoder, or one that was made with other weights.
         """
-        key = ("reference", exemplar_set, encoder, str(device))
+        owner = self.owners.get(("register_encoders", encoder))
+        read = partial(exemplars.reference, owner=owner)
+        return self._kept("reference", exemplar_set, encoder, device, read)
+
+    def facets(self, exemplar_set: str, encoder: str, device: torch.device) -> Facets:
+        """The facets of an exemplar set in an encoder's space, on the device where the clips' embeddings are.
+
+        Raises:
+            DragonError: the set has none for this encoder, or they are of other items, or made with other weights.
+        """
+        return self._kept("facets", exemplar_set, encoder, device, exemplar_facets.read_facets)
+
+    def _kept(
+        self,
+        what: str,
+        exemplar_set: str,
+        encoder: str,
+        device: torch.device,
+        read: Callable[[ExemplarSetInfo, EncoderInfo, Encoder], R],
+    ) -> R:
+        key = (what, exemplar_set, encoder, str(device))
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                owner = self.owners.get(("register_encoders", encoder))
-                self._built[key] = _moved(exemplars.reference(*infos, self.build_encoder(encoder), owner), device)
-        gaussian: Gaussian = self._built[key]
-        return gaussian
+                self._built[key] = _moved(read(*infos, self.build_encoder(encoder)), device)
+        found: R = self._built[key]
+        return found
 
     def _find(self, what: str, name: str, known: Mapping[str, T]) -> T:
         if name not in known:
@@ -147,8 +167,8 @@ def _encoder(info: EncoderInfo) -> Encoder:
     return encoder
 
 
-def _moved(gaussian: Gaussian, device: torch.device) -> Gaussian:
-    return type(gaussian).from_tensors({key: tensor.to(device) for key, tensor in gaussian.to_tensors().items()})
+def _moved(reference: R, device: torch.device) -> R:
+    return type(reference).from_tensors({key: tensor.to(device) for key, tensor in reference.to_tensors().items()})
 
 
 @cache

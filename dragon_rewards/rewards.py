@@ -8,19 +8,20 @@ from difflib import SequenceMatcher
 from itertools import product
 from typing import TYPE_CHECKING
 
-from dragon_rewards import exemplars
+from dragon_rewards import exemplar_facets, exemplars
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
 from dragon_rewards.names import RewardName
-from dragon_rewards.protocols import Embeddings, Modality
+from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import torch
     from torch import Tensor
 
     from dragon_rewards.media import Media
-    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.metrics import Facets, Gaussian
     from dragon_rewards.metrics.expansion import Expansion
     from dragon_rewards.protocols import (
         Direction,
@@ -70,7 +71,7 @@ class Reward:
             DragonError: a part could not be built, or an encoder or the reduction failed.
         """
         embeddings = self._embeddings(clips)
-        reference = self._reference(embeddings)
+        reference = self.reference(embeddings.frames[0].device)
         with self._named():
             return self._built()(embeddings, reference)
 
@@ -105,7 +106,7 @@ class Reward:
         if self.kind.per_clip:
             raise DragonError(f"'{self.name}' judges clip by clip; only rewards of whole sets value subsets")
         embeddings = self._embeddings(clips)
-        reduction, reference = self._built(), self._reference(embeddings)
+        reduction, reference = self._built(), self.reference(embeddings.frames[0].device)
         prepare = getattr(reduction, "subsets", None)
         with self._named():
             metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
@@ -134,10 +135,17 @@ class Reward:
             raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
         return self.embeddings(clips)
 
-    def _reference(self, embeddings: Embeddings) -> Gaussian | None:
+    def reference(self, device: torch.device) -> Gaussian | Facets | None:
+        """What the reduction compares with, on a device; None without an exemplar set.
+
+        Raises:
+            DragonError: the set has none for this encoder, or one that was made with other weights.
+        """
         if self.exemplar_set is None:
             return None
-        return self.registry.reference(self.exemplar_set.name, self.encoder.name, embeddings.frames[0].device)
+        faceted = self.reduction.reference is ReferenceKind.FACETS
+        find = self.registry.facets if faceted else self.registry.reference
+        return find(self.exemplar_set.name, self.encoder.name, device)
 
     def check_count(self, clips: int) -> None:
         """Raises TooFewClipsError if the reduction needs more clips."""
@@ -171,7 +179,7 @@ class _OneByOne:
 
     reduction: Reduction
     clips: Embeddings
-    reference: Gaussian | None
+    reference: Gaussian | Facets | None
 
     def __call__(self, rows: Tensor) -> Tensor:
         import torch
@@ -210,6 +218,8 @@ def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: Exempla
         return f"'{reduction.name}' compares with an exemplar set: add @<set>" if reduction.needs_reference else None
     if not reduction.needs_reference:
         return f"'{reduction.name}' compares with no exemplar set: leave '@{exemplar_set.name}' out"
+    if reduction.reference is ReferenceKind.FACETS:
+        return exemplar_facets.facets_fault(exemplar_set, encoder)
     return _unserved(encoder, exemplar_set)
 
 

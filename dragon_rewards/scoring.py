@@ -86,11 +86,9 @@ def read_clips(
 
 def build_parts(reward: Reward) -> None:
     """Build the reward's parts now, so that one that cannot be built is refused before the clips are encoded."""
-    encoder, registry = reward.encoder.name, reward.registry
-    registry.build_encoder(encoder)
-    registry.build_reduction(reward.reduction.name)
-    if reward.exemplar_set:
-        registry.reference(reward.exemplar_set.name, encoder, torch.device("cpu"))
+    reward.registry.build_encoder(reward.encoder.name)
+    reward.registry.build_reduction(reward.reduction.name)
+    reward.reference(torch.device("cpu"))
 
 
 def encoded(reward: Reward, clips: Clips, on_clips: Callable[[int], None]) -> Clips:

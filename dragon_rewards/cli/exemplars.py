@@ -13,6 +13,7 @@ import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.errors import ComposeError, DragonError
+from dragon_rewards.exemplar_facets import SUFFIX, facets_of, installed_fault, stale
 from dragon_rewards.exemplar_store import (
     broken_sets,
     delete_set,
@@ -22,7 +23,17 @@ from dragon_rewards.exemplar_store import (
     save_set,
     set_folders,
 )
-from dragon_rewards.exemplars import Manifest, content_hash, encoders_of, items, read_manifest, reference, serves
+from dragon_rewards.exemplars import (
+    CAPTIONS,
+    Manifest,
+    captions,
+    content_hash,
+    encoders_of,
+    items,
+    read_manifest,
+    reference,
+    serves,
+)
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
@@ -33,7 +44,7 @@ if TYPE_CHECKING:
     from dragon_rewards.exemplar_changes import Change
     from dragon_rewards.exemplar_items import Item
     from dragon_rewards.exemplar_sources import Gathered
-    from dragon_rewards.protocols import ExemplarSetInfo
+    from dragon_rewards.protocols import EncoderInfo, ExemplarSetInfo
 
 LICENCE = "unknown: the owner's"
 PLUGIN = "dragon_rewards.exemplar_plugin"
@@ -188,7 +199,12 @@ def remove(
 def check(name: Name, *, as_json: Json = False) -> None:
     """Read all files of a set again, and compare; exits with 2 if something is wrong."""
     info = require_set(name)
-    faults = [*_manifest_faults(info), *_audio_faults(items(info)), *_statistics_faults(info)]
+    faults = [
+        *_manifest_faults(info),
+        *_audio_faults(items(info)),
+        *_statistics_faults(info),
+        *_facets_faults(info),
+    ]
     print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json)
     if faults:
         raise DragonError(
@@ -237,11 +253,95 @@ def _statistics_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
             yield name, f"stale: lacks {len(keys - covered)} files and has {len(covered - keys)} too many"
 
 
+def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
+    for name in facets_of(info):
+        from dragon_rewards.exemplar_facets import load_facets
+
+        try:
+            wrong = stale(info, name, load_facets(info.path / f"{name}{SUFFIX}")[1])
+        except DragonError as error:
+            wrong = str(error)
+        if wrong:
+            yield f"{name}{SUFFIX}", wrong
+
+
+@verbs.command()
+def facets(
+    name: Name,
+    encoder: Annotated[str, typer.Option(help="In whose space.")],
+    count: Annotated[int, typer.Option(min=2, help="Of facets.")] = 8,
+    captions_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions", help="Captions to name them by (TXT, CSV, JSONL); default: the set's, or installed."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of k-means.")] = 0,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
+    from dragon_rewards.exemplar_clusters import make_facets
+
+    info, registry = _facetable(name), load_registry()
+    names = _names(info, registry.encoder(encoder), captions_file)
+    owner = registry.owners["register_encoders", encoder]
+    built = registry.build_encoder(encoder)
+    made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names)
+    labels = {item.sha256: _label(item) for item in items(info)}
+    print_rows(
+        [
+            {
+                "facet": at,
+                "share": facet.share,
+                "spread": facet.spread,
+                "captions": list(facet.captions),
+                "examples": [labels[example] for example in facet.examples],
+            }
+            for at, facet in enumerate(made.facets, 1)
+        ],
+        as_json=as_json,
+    )
+
+
+def _facetable(name: str) -> ExemplarSetInfo:
+    """A set of the user's: an installed one is refused with the remedy."""
+    installed = load_registry().exemplar_sets.get(name)
+    if installed and not find_set(name):
+        raise DragonError(str(installed_fault(installed)))
+    return require_set(name)
+
+
+def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> list[str]:
+    """Captions to name facets by: those given, else the set's own, else those of all installed text sets."""
+    reads = Modality.TEXT in encoder.modalities
+    if file is None:
+        installed = [each for each in load_registry().exemplar_sets.values() if (each.path / CAPTIONS).is_file()]
+        texts = [each for each in installed if each.modality is Modality.TEXT]
+        return (captions(info) or [line for each in texts for line in captions(each)]) if reads else []
+    if not reads:
+        raise DragonError(f"encoder '{encoder.name}' embeds no text, so captions name nothing: leave --captions out")
+    from dragon_rewards.exemplar_changes import listed
+    from dragon_rewards.exemplar_sources import gather
+
+    found = gather([str(file)])
+    if found.faults or not found.captions:
+        raise DragonError(f"'{file}' is no file of captions; mend it:\n{listed(found.faults)}")
+    return list(found.captions)
+
+
+def _label(item: Item) -> str:
+    """Where an example is, or what it is if its audio is elsewhere."""
+    from dragon_rewards.exemplar_sources import Source
+
+    return str(Source.of(item)) if item.path else item.caption or item.sha256
+
+
 @verbs.command("export")
 def export_set(
     name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
 ) -> None:
-    """Write a set to one file, with its statistics and captions, and without any audio or names of files."""
+    """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplar_archive import export_set as write
 
     encoders = write(require_set(name), file)
@@ -273,6 +373,7 @@ def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
         "silent_windows": sum(item.silent for item in examples) if audio else None,
         "without_audio": sum(item.path is None for item in examples) if audio else None,
         "encoders": encoders_of(info),
+        "facets": facets_of(info),
     }
 
 

@@ -1,6 +1,7 @@
 """The metric core: pure functions of tensors, exact, batched and differentiable, on the device of the embeddings."""
 
 from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
+from dragon_rewards.metrics.facets import Facets, facet_coverage, facet_coverage_subsets
 from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
 from dragon_rewards.metrics.infinity import FadInfinity, fad_infinity
@@ -20,6 +21,7 @@ from dragon_rewards.metrics.vendi import MatchedVendi, vendi_matched, vendi_scor
 
 __all__ = [
     "ClipContributions",
+    "Facets",
     "FadInfinity",
     "Gaussian",
     "MatchedVendi",
@@ -32,6 +34,8 @@ __all__ = [
     "dataset_fad_subsets",
     "density",
     "exchange_losses",
+    "facet_coverage",
+    "facet_coverage_subsets",
     "fad_infinity",
     "frechet_distance",
     "frechet_loss",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dragon_rewards.metrics import Gaussian
-from dragon_rewards.protocols import Embeddings, Modality
+from dragon_rewards.metrics import Facets, Gaussian
+from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.testing.encoders import EncoderCase, TowerCase
 from dragon_rewards.testing.image_encoders import ImageCase
 from dragon_rewards.testing.require import require, require_equal, require_texts
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CLIPS, DIM, EXAMPLES = 8, 8, 500
 FEW = 3  # frames, fewer than dimensions
 AWAY = 5  # standard deviations of the exemplars
+FACETS = 3
 
 
 class ReductionCase:
@@ -50,9 +52,25 @@ class ReductionCase:
         return Embeddings(self._frames(count, seed=0), self._prompts(count) if self.info.needs_prompts else None)
 
     @cached_property
-    def reference(self) -> Gaussian | None:
-        """Of other clips of the same kind, if the reduction wants one."""
-        return Gaussian.fit(torch.cat(self._frames(CLIPS, seed=5))) if self.info.needs_reference else None
+    def exemplars(self) -> list[Tensor]:
+        """Frames of other clips of the same kind."""
+        return self._frames(CLIPS, seed=5)
+
+    @cached_property
+    def deviations(self) -> Tensor:
+        """Of the exemplars' frames, (dim,), in float64."""
+        return torch.cat(self.exemplars).double().std(0)
+
+    @cached_property
+    def reference(self) -> Gaussian | Facets | None:
+        """Of the exemplars, if the reduction wants one."""
+        return self.fit(self.exemplars) if self.info.needs_reference else None
+
+    def fit(self, exemplars: Sequence[Tensor]) -> Gaussian | Facets:
+        """What the reduction compares with, of exemplars' frames."""
+        if self.info.reference is ReferenceKind.FACETS:
+            return Facets.fit(torch.stack([frames.mean(0) for frames in exemplars]), FACETS)
+        return Gaussian.fit(torch.cat(list(exemplars)))
 
     @cached_property
     def values(self) -> Tensor:
@@ -164,7 +182,7 @@ def input_unmodified(case: ReductionCase) -> None:
     """Frames, prompts and reference are not written to."""
     fresh = ReductionCase(case.info.name, case.registry)  # an earlier check's call may have written to what it shares
     given = [*fresh.clips.frames, fresh.clips.prompts]
-    given += [fresh.reference.mean, fresh.reference.covariance] if fresh.reference else []
+    given += fresh.reference.to_tensors().values() if fresh.reference else []
     tensors = [tensor for tensor in given if tensor is not None]
     before = [tensor.clone() for tensor in tensors]
     fresh.judge(fresh.clips)
@@ -194,8 +212,9 @@ def subsets(case: ReductionCase) -> None:
 
 def reference_matters(case: ReductionCase) -> None:
     """Another exemplar set gives other values."""
-    given = _given(case.reference)
-    other = Gaussian(given.mean + given.covariance.diagonal().sqrt(), 2 * given.covariance, given.count)
+    _require_reference(case)
+    centre = torch.cat(case.exemplars).double().mean(0)
+    other = case.fit([(frames - centre) * sqrt(2) + centre + case.deviations for frames in case.exemplars])
     changed = not case.reduction(case.clips, other).allclose(case.values)
     mend = "read the reference, or declare needs_reference=False"
     require(changed, "values that depend on the exemplars", "the same for other exemplars", mend)
@@ -203,7 +222,8 @@ def reference_matters(case: ReductionCase) -> None:
 
 def direction(case: ReductionCase) -> None:
     """Clips that are moved away from the exemplars have lower rewards."""
-    shift = AWAY * _given(case.reference).covariance.diagonal().sqrt().float()
+    _require_reference(case)
+    shift = AWAY * case.deviations.float()
     moved = case.judge(Embeddings([frames + shift for frames in case.clips.frames], case.clips.prompts))
     sign = case.info.direction.sign
     found = f"rewards {sign * case.values} near them, {sign * moved} at {AWAY} deviations"
@@ -211,9 +231,9 @@ def direction(case: ReductionCase) -> None:
     require(fell, "rewards that fall away from the exemplars", found, "exchange Direction.LOWER and Direction.HIGHER")
 
 
-def _given(reference: Gaussian | None) -> Gaussian:
-    require(reference, "a reduction that names needs_reference", "no reference", "correct the ReductionInfo")
-    return reference  # type: ignore[return-value]  # `require` made sure
+def _require_reference(case: ReductionCase) -> None:
+    declared = case.info.needs_reference
+    require(declared, "a reduction that names needs_reference", "no reference", "correct the ReductionInfo")
 
 
 def prompts_matter(case: ReductionCase) -> None:

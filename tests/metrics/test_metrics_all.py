@@ -15,6 +15,7 @@ from torch import Tensor
 from dragon_rewards import metrics
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import (
+    Facets,
     Gaussian,
     clap_score,
     clip_contributions,
@@ -22,6 +23,8 @@ from dragon_rewards.metrics import (
     dataset_fad,
     dataset_fad_subsets,
     density,
+    facet_coverage,
+    facet_coverage_subsets,
     fad_infinity,
     frechet_distance,
     frechet_loss,
@@ -60,6 +63,12 @@ def moments(gaussian: Gaussian) -> Tensor:
     return torch.cat([gaussian.mean, gaussian.covariance.flatten()])
 
 
+def facets(reference: Gaussian) -> Facets:
+    """Two, a standard deviation to each side of the mean."""
+    side, shares = reference.covariance.diagonal().sqrt(), torch.tensor([0.3, 0.7], dtype=torch.float64)
+    return Facets(torch.stack([reference.mean - side, reference.mean + side]), side.square().mean(), shares)
+
+
 FRECHET: dict[str, Callable[[Clips, Gaussian], Tensor]] = {
     "per_song_fad": per_song_fad,
     "dataset_fad": dataset_fad,
@@ -71,6 +80,10 @@ FRECHET: dict[str, Callable[[Clips, Gaussian], Tensor]] = {
 OF_CLIPS: dict[str, Callable[[Clips, Gaussian], Tensor]] = FRECHET | {
     "update_population": lambda clips, reference: moments(update_population(reference, clips, memory=10)),
     "clap_score": lambda clips, reference: clap_score(clips, reference.mean.expand(len(clips), -1)),
+    "facet_coverage": lambda clips, reference: facet_coverage(clips, facets(reference)),
+    "facet_coverage_subsets": lambda clips, reference: facet_coverage_subsets(clips, facets(reference))(
+        subsets(len(clips))
+    ),
 }
 OF_PAIRS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "frechet_distance": lambda x, y: frechet_distance(Gaussian.fit(x), Gaussian.fit(y)),
@@ -161,10 +174,10 @@ def test_sets_without_a_value_are_refused(name: str, frames: Tensor, cause: str)
         OF_SETS[name](frames)
 
 
-cosines = {"clap_score", "vendi_score", "vendi_subsets", "vendi_matched"}
+of_means = {"clap_score", "facet_coverage", "facet_coverage_subsets", "vendi_score", "vendi_subsets", "vendi_matched"}
 
 
-@pytest.mark.parametrize("name", sorted(EVERY.keys() - cosines - {"dataset_fad_subsets"}))  # that refuses its rows
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - of_means - {"dataset_fad_subsets"}))  # that refuses its rows
 def test_one_frame_has_no_spread(name: str) -> None:
     with pytest.raises(DragonError, match=r"1 frame\b|at least 2 frames in all, not 1|there (is|are) 1$"):
         EVERY[name]([torch.ones(1, 2)], torch.ones(1, 2) if name in OF_PAIRS else embeddings(9, 5, 2))
@@ -179,7 +192,9 @@ def test_no_clips_have_no_value(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
 def test_indices_of_another_type_are_refused_and_short_ones_serve(dtype: torch.dtype) -> None:
     clips, rows = songs(0, [4, 4], 2), torch.tensor([[0, 1]])
-    for value in (dataset_fad_subsets(clips, Gaussian.fit(embeddings(9, 5, 2))), vendi_subsets(torch.cat(clips))):
+    reference = Gaussian.fit(embeddings(9, 5, 2))
+    coverages = facet_coverage_subsets(clips, facets(reference))
+    for value in (dataset_fad_subsets(clips, reference), vendi_subsets(torch.cat(clips)), coverages):
         with pytest.raises(DragonError, match="must be rows of clip indices"):
             value(rows.to(dtype))
         assert torch.equal(value(rows.int()), value(rows))
@@ -224,7 +239,11 @@ def test_clips_on_a_device_are_judged_there_against_a_reference_that_is_not(name
 @given(seeds, dims, st.permutations(range(len(RAGGED))))
 def test_values_move_with_their_clips(seed: int, dim: int, order: list[int]) -> None:
     clips, reference = songs(seed, RAGGED, dim), Gaussian.fit(embeddings(seed + 99, 20, dim))
-    for name in OF_CLIPS.keys() - {"fad_infinity", "dataset_fad_subsets"}:  # those draw or list clips by position
+    for name in OF_CLIPS.keys() - {
+        "fad_infinity",
+        "dataset_fad_subsets",
+        "facet_coverage_subsets",
+    }:  # draw or list by position
         before, after = (OF_CLIPS[name](each, reference) for each in (clips, [clips[index] for index in order]))
         assert same_or_moved(name, before, after, order), name
 

@@ -1,0 +1,101 @@
+"""Facets of a user's set are found by k-means over its windows or captions, and named by the captions nearest to them.
+
+Towers of an encoder share a space, but sound and text lie apart in it (Liang et al., arXiv 2203.02053): the same few
+captions are nearest to every sound. So each side is centred before they are compared, and a name says what sets a facet
+off from the rest of the set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import normalize
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplar_facets import Description, Facet, facets_path, write_facets
+from dragon_rewards.exemplars import captions, encode_texts, items, read_manifest
+from dragon_rewards.metrics import Facets
+from dragon_rewards.protocols import Modality, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.plugins import PluginRecord
+    from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+NEAREST = 3  # captions and examples of a facet: as many as fit a row
+
+
+def make_facets(
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    count: int,
+    seed: int,
+    names: Sequence[str],
+) -> Description:
+    """Find facets of a user's set in an encoder's space, and keep them with the set.
+
+    Args:
+        info: the set.
+        encoder_info: the encoder's descriptor.
+        encoder: the encoder itself.
+        owner: the plugin that registered it; embeddings of audio are cached under it.
+        count: of facets.
+        seed: of k-means.
+        names: captions to name facets by; read only by an encoder of text.
+
+    Raises:
+        DragonError: the encoder does not embed the set; audio of it is missing or has changed; it has fewer different
+            windows or captions than facets.
+    """
+    manifest = read_manifest(info.path)
+    sources, points = _embedded(info, encoder_info, encoder, owner)
+    try:
+        facets = Facets.fit(points, count, seed)
+    except DragonError as error:
+        raise DragonError(f"exemplar set '{info.name}' for encoder '{encoder_info.name}': {error}") from error
+    named = _nearest_captions(facets, points, list(dict.fromkeys(names)), encoder)
+    distances = torch.cdist(points.double(), facets.centroids)
+    found = [_facet(distances[:, at], distances.argmin(1) == at, named[at], sources) for at in range(count)]
+    description = Description(encoder.identity, manifest.sha256, tuple(found))
+    write_facets(facets_path(info, encoder_info), facets, description)
+    return description
+
+
+def _embedded(
+    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+) -> tuple[Sequence[Item], Tensor]:
+    """The item of each point, and the points (points, dim): of windows of audio, or of captions."""
+    if info.modality is Modality.AUDIO and Modality.AUDIO in encoder_info.modalities:
+        from dragon_rewards.exemplar_statistics import pooled_windows
+
+        return pooled_windows(info, encoder_info, encoder, owner)
+    if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
+        return items(info), encode_texts(captions(info), encoder).cpu()
+    raise DragonError(
+        f"exemplar set '{info.name}' is {info.modality}, which encoder '{encoder_info.name}' does not embed"
+    )
+
+
+def _nearest_captions(facets: Facets, points: Tensor, names: Sequence[str], encoder: Encoder) -> list[tuple[str, ...]]:
+    """Of each facet the captions of the largest cosines with it, both centred."""
+    if not names or not isinstance(encoder, TextEncoder):
+        return [()] * len(facets.shares)
+    texts = encode_texts(names, encoder).cpu().double()
+    cosines = normalize(facets.centroids - points.double().mean(0)) @ normalize(texts - texts.mean(0)).mT
+    best = cosines.topk(min(NEAREST, len(names))).indices
+    return [tuple(names[index] for index in row) for row in best.tolist()]
+
+
+def _facet(distances: Tensor, members: Tensor, named: tuple[str, ...], sources: Sequence[Item]) -> Facet:
+    """A facet's figures, of the distances (points,) from its centroid and which points (points,) are nearest to it."""
+    own = members.nonzero()[:, 0]
+    nearest = dict.fromkeys(sources[index].sha256 for index in own[distances[own].argsort(stable=True)].tolist())
+    spread = distances[own].square().mean().sqrt()
+    return Facet(float(members.double().mean()), float(spread), named, tuple(nearest)[:NEAREST])

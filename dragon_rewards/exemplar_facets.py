@@ -1,0 +1,174 @@
+"""The facets of a user's set in an encoder's space, on disk: `<encoder>.facets` in the folder of the set.
+
+A safetensors file of `metrics.Facets`, whose header holds as JSON what they were made with and of, and what they are
+like: one file, so that tensors and description never part. The header is read without the library, which imports
+numpy. Files of the set are named by hashes alone, so that a set is exported as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplar_items import HASH, is_line
+from dragon_rewards.exemplars import CAPTIONS, items, read_manifest, space_of
+from dragon_rewards.protocols import Modality
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dragon_rewards.metrics import Facets
+    from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+SUFFIX = ".facets"
+LONGEST_HEADER = 2**24  # bytes; that of 1,000 facets is below 1 MB, and what a broken file claims may be anything
+
+
+@dataclass(frozen=True)
+class Facet:
+    """What a facet is like.
+
+    Attributes:
+        share: of the set's windows or captions that are nearest to its centroid, from 0 to 1.
+        spread: their root mean squared distance from it, in embedding units.
+        captions: the nearest ones, nearest first; none where the encoder reads no text.
+        examples: SHA-256 of the set's items that are nearest to it, nearest first.
+    """
+
+    share: float
+    spread: float
+    captions: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What facets in a file are: made with an encoder's `identity`, of the items whose hash is `items`."""
+
+    identity: str
+    items: str
+    facets: tuple[Facet, ...]
+
+
+def facets_path(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path:
+    """Where the set keeps facets in this encoder's space."""
+    return info.path / f"{space_of(encoder)}{SUFFIX}"
+
+
+def facets_of(info: ExemplarSetInfo) -> list[str]:
+    """The encoders that the set has facets for, by the names of their spaces."""
+    return sorted(path.stem for path in info.path.glob(f"*{SUFFIX}"))
+
+
+def describe_facets(path: Path) -> Description:
+    """What the facets in a file are.
+
+    Raises:
+        DragonError: it is broken.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, LONGEST_HEADER)))["__metadata__"]
+        return Description(header["identity"], header["items"], tuple(map(_facet, json.loads(header["facets"]))))
+    except (OSError, struct.error, LookupError, TypeError, ValueError) as error:
+        raise DragonError(f"'{path}' holds no facets of a user's set ({error}); remove this file") from error
+
+
+def _facet(values: dict[str, Any]) -> Facet:
+    facet = Facet(float(values["share"]), float(values["spread"]), tuple(values["captions"]), tuple(values["examples"]))
+    if not all(map(is_line, facet.captions)) or not all(map(HASH.fullmatch, facet.examples)):
+        raise ValueError("captions are lines of text, and examples are SHA-256 sums")
+    return facet
+
+
+def write_facets(path: Path, facets: Facets, description: Description) -> None:
+    """Write facets to a file, which appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    from dragon_rewards.report import replacing
+
+    described = json.dumps([asdict(facet) for facet in description.facets])
+    metadata = {"identity": description.identity, "items": description.items, "facets": described}
+    with replacing(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in facets.to_tensors().items()}, temporary, metadata)
+
+
+def load_facets(path: Path) -> tuple[Facets, Description]:
+    """The inverse of `write_facets`.
+
+    Raises:
+        DragonError: the file is broken.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from dragon_rewards.metrics import Facets
+
+    description = describe_facets(path)
+    try:
+        facets = Facets.from_tensors(load_file(path))
+    except (OSError, SafetensorError, DragonError) as error:
+        raise DragonError(f"'{path}' holds no facets of a user's set ({error}); remove this file") from error
+    if len(facets.shares) != len(description.facets):
+        raise DragonError(f"'{path}' describes {len(description.facets)} facets of {len(facets.shares)}; remove it")
+    return facets, description
+
+
+def read_facets(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder) -> Facets:
+    """The facets of a set in an encoder's space, as kept.
+
+    Raises:
+        DragonError: there are none, or they are of other items or of another identity of the encoder.
+    """
+    wrong = facets_fault(info, encoder_info)
+    if wrong:
+        raise DragonError(wrong)
+    facets, description = load_facets(facets_path(info, encoder_info))
+    if description.identity != encoder.identity:
+        raise DragonError(
+            f"the facets of exemplar set '{info.name}' were made with identity '{description.identity}' of encoder "
+            f"'{encoder_info.name}', and it is '{encoder.identity}'; make them again: "
+            f"{_command(info, encoder_info.name, description)}"
+        )
+    return facets
+
+
+def facets_fault(info: ExemplarSetInfo, encoder: EncoderInfo) -> str | None:
+    """Why a set has no facets in an encoder's space that can be used, and the remedy; None if it has."""
+    if not items(info):
+        return installed_fault(info)
+    path = facets_path(info, encoder)
+    if not path.is_file():
+        command = f"dragon exemplars facets {info.name} --encoder {encoder.name}"
+        return f"exemplar set '{info.name}' has no facets for encoder '{encoder.name}'; make them: {command}"
+    try:
+        return stale(info, encoder.name, describe_facets(path))
+    except DragonError as error:
+        return str(error)
+
+
+def stale(info: ExemplarSetInfo, encoder: str, description: Description) -> str | None:
+    """That facets are of other items than the set's, and the remedy; None if they are not."""
+    if description.items == read_manifest(info.path).sha256:
+        return None
+    return (
+        f"facets of exemplar set '{info.name}' for encoder '{encoder}' are stale: items were added, removed or "
+        f"changed since; make them again: {_command(info, encoder, description)}"
+    )
+
+
+def _command(info: ExemplarSetInfo, encoder: str, description: Description) -> str:
+    return f"dragon exemplars facets {info.name} --encoder {encoder} --count {len(description.facets)}"
+
+
+def installed_fault(info: ExemplarSetInfo) -> str:
+    """That an installed set has no facets, and the remedy: a set of the user's, whose captions or audio are there."""
+    own = info.path / CAPTIONS if info.modality is Modality.TEXT else "FOLDER"
+    return (
+        f"exemplar set '{info.name}' is installed, and facets are kept with sets of your own; make one, and facets of "
+        f"it: dragon exemplars add NAME {own}"
+    )
