@@ -11,3 +11,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Tests neither read nor fill the user's cache of embeddings; those of the cache name a folder of their own.
 os.environ["DRAGON_CACHE"] = "off"
+
+# Nor do they see the user's exemplar sets.
+os.environ["DRAGON_EXEMPLARS"] = "no such folder"

@@ -10,6 +10,7 @@ blocks are run in the order of the page, unless the line above says `<!-- not ru
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,11 @@ def exemplar_sets() -> str:
     return table(listing.exemplar_sets(), SHOWN["exemplar-sets"])
 
 
+def adapters() -> str:
+    """What `dragon list adapters` shows."""
+    return table(catalogues.adapters(), ["pipeline_class", "summary"])
+
+
 def objectives() -> str:
     """What `dragon list objectives` shows."""
     return table(catalogues.objectives(), ["name", "summary"])
@@ -182,6 +188,7 @@ MAKERS = {
     "commands": commands,
     "encoders": encoders,
     "exemplar-sets": exemplar_sets,
+    "adapters": adapters,
     "objectives": objectives,
     "dragon20": dragon20,
     "embedded": embedded,
@@ -190,4 +197,5 @@ MAKERS = {
 }
 
 if __name__ == "__main__":
+    os.environ["DRAGON_EXEMPLARS"] = "no such folder"  # the page lists what everyone has
     README.write_text(fresh(README.read_text(encoding="utf-8")), encoding="utf-8")

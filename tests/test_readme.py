@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 PAGE = README.read_text(encoding="utf-8")
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt "
 MAIN_JOB = SET_UP + ". && .venv/bin/dragon bench\n"
+MADE = (
+    "clips/prompts.csv",
+    "tuned/prompts.csv",
+    "runs/airs/adapter_model.safetensors",
+    "runs/mixed/metrics.csv",
+    "best/prompts.csv",
+)
+VERBS = ("list", "sample", "score", "train", "plugins", "exemplars", "rank", "best-of", "compare", "export-reward")
 TESTS = SET_UP + '".[test]" && .venv/bin/pytest\n'
 
 
@@ -29,6 +37,7 @@ def environment(site: Path) -> dict[str, str]:
         "PIP_NO_DEPS": "1",
         "PIP_NO_INDEX": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as "without isolation"
+        "DRAGON_EXEMPLARS": str(site.parent / "sets"),
     }
 
 
@@ -49,8 +58,7 @@ def test_the_tour_runs_as_written(tmp_path: Path) -> None:
             path.write_text(block.text, encoding="utf-8")
         elif block.is_run:
             run(block, tmp_path)
-    made = ("clips/prompts.csv", "tuned/prompts.csv", "runs/airs/weights.safetensors", "runs/kto/metrics.csv")
-    assert [path for path in made if not (tmp_path / path).is_file()] == []
+    assert [path for path in MADE if not (tmp_path / path).is_file()] == []
 
 
 def test_the_two_commands_are_single_lines_that_share_their_set_up() -> None:
@@ -66,6 +74,6 @@ def test_generated_blocks_are_in_sync() -> None:
     assert fresh(PAGE) == PAGE, "run: python tests/readme.py"
 
 
-@pytest.mark.parametrize("verb", ["list", "sample", "score", "train", "plugins"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_but_the_benchmark_is_run(verb: str) -> None:
     assert any(f"dragon {verb}" in block.text for block in blocks(PAGE) if block.is_run)

@@ -50,7 +50,7 @@ def test_the_best_set_has_a_clip_of_each_prompt_and_beats_every_set(name: str, t
     ("reward", "settings"),
     [
         ("per-song-fad:clap@airs", {"objective": "direct", "learning_rate": 1e-3, "minibatch": 4}),
-        ("clap-score:clap", {"objective": "direct", "options": {"gradient_steps": 2}, "learning_rate": 1e-3}),
+        ("per-song-fad:clap@airs", {"objective": "direct", "options": {"gradient_steps": 2}, "learning_rate": 1e-3}),
     ],
 )
 def test_an_objective_raises_its_reward(reward: str, settings: dict[str, object], tmp_path: Path) -> None:
