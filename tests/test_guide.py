@@ -43,3 +43,10 @@ def test_tables_are_those_that_the_scripts_wrote(path: Path) -> None:
 @pytest.mark.parametrize("block", [block for block in blocks(PAGE) if block.language == "toml"], ids=lambda b: b.mark)
 def test_settings_are_those_of_the_trainer(block: Block) -> None:
     assert train_config(tomllib.loads(block.text), block.mark).reward.endswith("@mytracks")
+
+
+def test_the_cross_effects_are_those_of_the_benchmark() -> None:
+    rates = pd.read_csv(ROOT / "reports" / "bench-quick" / "cross_effects.csv").set_index("run")
+    row = rates.loc["dataset-fad:clap@tunebook"]
+    own, logmel, chroma = (row[f"dataset-fad:{encoder}@tunebook"] for encoder in ("clap", "logmel", "chroma"))
+    assert f"won {own:.0%} by that, and {logmel:.0%} and {chroma:.0%} by the distance" in PAGE
