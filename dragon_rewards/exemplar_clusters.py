@@ -1,8 +1,9 @@
 """Facets of a user's set are found by k-means over its windows or captions, and named by the captions nearest to them.
 
-Towers of an encoder share a space, but sound and text lie apart in it (Liang et al., arXiv 2203.02053): the same few
-captions are nearest to every sound. So each side is centred before they are compared, and a name says what sets a facet
-off from the rest of the set.
+Towers of an encoder share a space, but sound and text lie apart in it (Liang et al., arXiv 2203.02053). So each side is
+centred before they are compared, and a name says what sets a facet off from the rest of the set: slow organ hymns
+beside fast fiddle jigs are "a slow, sad hymn played on church organ", where plain cosines say "a fast, dark chorale on
+the organ" too.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def make_facets(
             windows or captions than facets.
     """
     manifest = read_manifest(info.path)
+    most = sum(item.windows or 1 for item in items(info))
+    if count > most:
+        raise DragonError(f"exemplar set '{info.name}' has {most} window(s) or captions, too few for {count} facets")
     sources, points = _embedded(info, encoder_info, encoder, owner)
     try:
         facets = Facets.fit(points, count, seed)

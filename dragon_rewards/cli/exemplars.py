@@ -289,14 +289,15 @@ def facets(
     built = registry.build_encoder(encoder)
     made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names)
     labels = {item.sha256: _label(item) for item in items(info)}
+    listed = list if as_json else "; ".join  # captions have commas
     print_rows(
         [
             {
                 "facet": at,
                 "share": facet.share,
                 "spread": facet.spread,
-                "captions": list(facet.captions),
-                "examples": [labels[example] for example in facet.examples],
+                "captions": listed(facet.captions),
+                "examples": listed([labels[example] for example in facet.examples]),
             }
             for at, facet in enumerate(made.facets, 1)
         ],

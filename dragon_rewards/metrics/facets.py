@@ -80,7 +80,10 @@ class Facets:
         points = checked_matrix(points.detach(), "the set to find facets of", minimum=1)
         different = len(torch.unique(points, dim=0))
         if not MINIMUM_FACETS <= count <= different:
-            raise DragonError(f"{different} different examples have from 2 to {different} facets, not {count}")
+            raise DragonError(
+                f"{count} facets cannot be made of {different} different example(s): ask for 2 or more, and for no "
+                "more than there are examples"
+            )
         found, labels = _clustered(points, count, seed)
         order = labels.bincount(minlength=count).argsort(descending=True, stable=True)
         centroids = found[order]
@@ -131,7 +134,9 @@ def facet_coverage(frames: Sequence[Tensor], facets: Facets) -> Tensor:
     1991) over bins that k-means finds (Richardson and Weiss, arXiv 1805.12462). It is 1 for the set itself. A sample
     of m clips of the set's own distribution covers less: about 1 - sum_k sqrt(w_k (1 - w_k) / (2 pi m)), where facets
     are apart; 0.81 for 32 clips and 8 equal facets. It judges proportions alone: a clip that is like nothing in the
-    set counts for the facet that it is least unlike, which a Fréchet distance beside it would tell. Differentiable.
+    set counts for the facet that it is least unlike, which a Fréchet distance beside it would tell. Differentiable; but
+    where facets are many deviations apart memberships are all but 0 or 1, and the gradient vanishes with their doubt:
+    selection, which takes no gradient, serves there.
 
     Args:
         frames: per clip a matrix (frames, d).
