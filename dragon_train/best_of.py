@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from dragon_rewards.media import Media
 from dragon_rewards.metrics import select_pairs, select_positive
-from dragon_rewards.report import write_text
 from dragon_rewards.scoring import build_parts
 from dragon_train.demonstrations import Generations, generate
+from dragon_train.sampling import write_clips
 from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -108,14 +106,10 @@ def _better(reward: Reward, held: Generations, other: Generations) -> Generation
 
 def write_best(policy: Policy, best: Best, out: Path) -> list[dict[str, Any]]:
     """Write one file per prompt and `prompts.csv`, as `dragon sample` does, with the values; returns a row per clip."""
-    out.mkdir(parents=True, exist_ok=True)
     chosen = best.chosen
     values = best.metric.expand(len(chosen.clips)).tolist()
-    rows: list[dict[str, Any]] = []
-    for prompt, seed, value, latents in zip(chosen.prompts, chosen.seeds, values, chosen.latents, strict=True):
-        stem = f"{len(rows):04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"
-        path = policy.write(latents, out / stem)
-        rows.append({"path": str(path), "prompt": prompt, "seed": seed, "value": value})
-    table = pd.DataFrame([{**row, "path": Path(row["path"]).name} for row in rows])  # relative: the folder may move
-    write_text(out / "prompts.csv", table.to_csv(index=False))
-    return rows
+    rows = [
+        {"prompt": prompt, "seed": seed, "value": value}
+        for prompt, seed, value in zip(chosen.prompts, chosen.seeds, values, strict=True)
+    ]
+    return write_clips(policy, chosen.latents, rows, range(len(rows)), out)

@@ -32,13 +32,14 @@ class Constraints:
         self.levels: list[float] = state["levels"] if state else []
 
     def around(self, reward: Reward | Mixture) -> Reward | Mixture:
-        """What is maximised now: `reward`, and the constraints by their multipliers."""
-        active = [(part, weight) for part, weight in zip(self.rewards, self.weights, strict=True) if weight]
-        if not active:
+        """What is maximised now: `reward`, and the constraints by their multipliers.
+
+        Those of multiplier 0 are in it too: clips are encoded for what is maximised, and `update` judges them by all.
+        """
+        if not self.rewards:
             return reward
-        parts, weights = zip(*active, strict=True)
         own = reward.weights if isinstance(reward, Mixture) else (1.0,)
-        return Mixture((*parts_of(reward), *parts), (*own, *weights))
+        return Mixture((*parts_of(reward), *self.rewards), (*own, *self.weights))
 
     def update(self, clips: Media) -> dict[str, float]:
         """Take in the clips of a step; returns the figures of each constraint."""

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.report import write_text
 from dragon_train.run import load_run
+from dragon_train.tuning import check_result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from torch import Tensor
 
     from dragon_train.catalogue import PipelineInfo
+    from dragon_train.pipelines.base import Policy
 
 
 def sample_to_folder(
@@ -27,20 +32,42 @@ def sample_to_folder(
     guidance: float,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Write one file per prompt and `prompts.csv`; returns a row per clip."""
+    """Write one file per prompt and `prompts.csv`; returns a row per clip.
+
+    Raises:
+        DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
+    """
     if not all(prompt.strip() for prompt in prompts):
         raise DragonError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
+    if run is not None:
+        check_result(run)
     policy = info.factory()
     if run is not None:
         load_run(policy, run)
     seeds = range(seed, seed + len(prompts))
     latents = policy.sample(prompts, seeds, steps, guidance)
+    rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]
+    return write_clips(policy, latents, rows, seeds, out)
+
+
+def write_clips(
+    policy: Policy, latents: Tensor, rows: Iterable[Mapping[str, Any]], numbers: Iterable[int], out: Path
+) -> list[dict[str, Any]]:
+    """Write each clip to a file that its number and prompt name, and the rows, with their paths, to `prompts.csv`."""
     out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for prompt, number, own in zip(prompts, seeds, latents, strict=True):
-        stem = f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"
-        rows.append({"path": str(policy.write(own, out / stem)), "prompt": prompt, "seed": number})
-    table = pd.DataFrame(rows)
-    table["path"] = [Path(path).name for path in table["path"]]  # relative: the folder may move
-    table.to_csv(out / "prompts.csv", index=False)
-    return rows
+    written = [
+        {"path": str(policy.write(own, out / stem(number, row["prompt"]))), **row}
+        for own, row, number in zip(latents, rows, numbers, strict=True)
+    ]
+    table = pd.DataFrame([{**row, "path": Path(row["path"]).name} for row in written])  # relative: the folder may move
+    write_text(out / "prompts.csv", table.to_csv(index=False))
+    return written
+
+
+def stem(number: int, prompt: str) -> str:
+    """A file's name without its suffix.
+
+    >>> stem(7, "A jig, on the fiddle!")
+    '0007-a-jig-on-the-fiddle'
+    """
+    return f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
+
+from dragon_rewards.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +32,7 @@ class Team:
     """
 
     def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+        check_trackers(trackers)
         AcceleratorState._reset_state()  # noqa: SLF001  an earlier run of this process may have had another precision
         self.accelerator = Accelerator(
             mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
@@ -103,3 +107,18 @@ class Team:
     def close(self) -> None:
         """Let the trackers write what they hold."""
         self.accelerator.end_training()
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Whether accelerate can tell these trackers anything; it would skip one whose package is missing.
+
+    Raises:
+        UnknownNameError: accelerate knows no such tracker.
+        ConfigError: its package is not installed.
+    """
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise UnknownNameError("tracker", name, LOGGER_TYPE_TO_CLASS)
+        if name not in installed:
+            raise ConfigError(f"trackers: '{name}' is not installed; pip install {name}, or leave it out")

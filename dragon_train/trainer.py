@@ -53,11 +53,13 @@ def train(
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
 
     Raises:
-        ConfigError: fewer prompts than a step takes, or another run is in the folder.
+        ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
+            that cannot do it, or another run is in the folder.
         DragonError: a reward failed, the loss is not finite, memory or disk ran out; the last step's checkpoint stays.
     """
     if len(prompts) < config.prompts_per_step:
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+    check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out)
     run = Run(config, out, writes=team.leads)
     if run.finished:
@@ -66,10 +68,9 @@ def train(
     training = Training(config, policy, reward, objective, prompts, run, team)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):
-        row = training.step(step)
-        on_step(row)
         if training.stale():
             break
+        on_step(training.step(step))
     training.finish()
 
 
@@ -119,7 +120,7 @@ class Training:
                 learnt = self.learner.learn(self.objective, experience, studio.generator)
             clips = Media.concatenate([made.clips for made in studio.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
-            row |= self.parts(clips) | self.constraints.update(clips)
+            row |= parts(target, clips) | self.constraints.update(clips)
             row |= self.comparison(step)
         self.pool.extend(made.clips for made in studio.made)
         row |= self.clock.row()
@@ -140,12 +141,6 @@ class Training:
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'
             ) from error
-
-    def parts(self, clips: Media) -> Row:
-        """The rewards that a mixture adds up, each in its own unit."""
-        if not isinstance(self.reward, Mixture):
-            return {}
-        return {f"reward {part.name}": standing(part, clips)[0] for part in self.reward.parts}
 
     def diversity(self, clips: Media) -> float:
         """Vendi score of the step's clips, in the space of the first encoder."""
@@ -182,14 +177,22 @@ class Training:
         }
 
     def finish(self) -> None:
-        """Store the result: the averaged weights if there are any, or the best if the run was to keep them."""
-        with self.learner.averaged():
-            if self.best:
-                self.learner.tuning.load(self.best["weights"])
-            if self.team.leads:
-                self.learner.tuning.save(self.run.folder)
-                self.run.finish()
+        """Give the policy its result and store it: the best weights if the run keeps them, or the average."""
+        if self.best:
+            self.learner.tuning.load(self.best["weights"])
+        elif self.learner.average:
+            self.learner.average.copy_to(self.learner.tuning.parameters)
+        if self.team.leads:
+            self.learner.tuning.save(self.run.folder)
+            self.run.finish()
         self.team.close()
+
+
+def parts(reward: Reward | Mixture, clips: Media) -> Row:
+    """The rewards that a mixture adds up, each in its own unit."""
+    if not isinstance(reward, Mixture):
+        return {}
+    return {f"reward {part.name}": standing(part, clips)[0] for part in reward.parts}
 
 
 def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
@@ -205,6 +208,20 @@ def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
     if config.compile:
         policy.denoiser.compile()
     return policy
+
+
+def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
+    """Whether the denoiser can compute activations twice, where the configuration wants that.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    able = getattr(policy.denoiser, "_supports_gradient_checkpointing", False)
+    if config.gradient_checkpointing and not (able and getattr(policy, "checkpointing", True)):
+        raise ConfigError(
+            f"gradient_checkpointing = true: diffusers cannot do it for {type(policy.denoiser).__name__}, the denoiser "
+            "of this pipeline; leave it out, and lower microbatch to save memory"
+        )
 
 
 def cast(part: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,6 +81,7 @@ class AllWeights:
         """As diffusers does; `from_pretrained` of the denoiser's class loads it."""
         with TemporaryDirectory(dir=folder) as temporary:
             self.tuned.save_pretrained(Path(temporary) / DENOISER)
+            rmtree(folder / DENOISER, ignore_errors=True)  # of a run that was interrupted here
             (Path(temporary) / DENOISER).replace(folder / DENOISER)
 
 
@@ -115,11 +117,18 @@ class Lora:
         set_peft_model_state_dict(self.denoiser, dict(weights))
 
     def save(self, folder: Path) -> None:
-        """As peft does; `PeftModel.from_pretrained(denoiser, folder)` loads it, and so does diffusers where it can."""
+        """As peft does: `PeftModel.from_pretrained(denoiser, folder)` loads it.
+
+        Where the pipeline can, also as diffusers does: its `load_lora_weights(folder)` loads that.
+        """
         self.config.save_pretrained(folder)
-        weights = {f"{PREFIX}{name}": value.contiguous() for name, value in self.weights().items()}
+        weights = {name: value.contiguous() for name, value in self.weights().items()}
         with replacing(folder / ADAPTER) as temporary:
-            save_file(weights, temporary)
+            save_file({f"{PREFIX}{name}": value for name, value in weights.items()}, temporary)
+        pipeline = self.policy.pipeline
+        if hasattr(pipeline, "save_lora_weights"):
+            component = next(name for name, part in pipeline.components.items() if part is self.denoiser)
+            pipeline.save_lora_weights(folder, **{f"{component}_lora_layers": weights})
 
 
 def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
@@ -146,13 +155,41 @@ def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
     Raises:
-        ConfigError: the folder holds no result.
+        ConfigError: the folder holds no result, or that of another pipeline.
     """
-    if (folder / ADAPTER).is_file():
-        config = PeftConfig.from_pretrained(str(folder))
-        weights = load_file(folder / ADAPTER)
-        Lora(policy, config).load({name.removeprefix(PREFIX): value for name, value in weights.items()})
-    elif (folder / DENOISER).is_dir():
-        policy.denoiser = type(policy.denoiser).from_pretrained(folder / DENOISER)
-    else:
+    check_result(folder)
+    try:
+        if (folder / ADAPTER).is_file():
+            load_adapter(policy, folder)
+        else:
+            load_denoiser(policy, folder)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline") from error
+
+
+def check_result(folder: Path) -> None:
+    """Whether there is one.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not has_result(folder):
         raise ConfigError(f"{folder}: no finished run; finish it with dragon train --out {folder}")
+
+
+def load_adapter(policy: Policy, folder: Path) -> None:
+    """Raises ValueError or RuntimeError where it does not fit the denoiser."""
+    weights = {name.removeprefix(PREFIX): value for name, value in load_file(folder / ADAPTER).items()}
+    lora = Lora(policy, PeftConfig.from_pretrained(str(folder)))
+    if lora.weights().keys() != weights.keys():
+        raise ValueError("its adapters are of other layers")
+    lora.load(weights)
+
+
+def load_denoiser(policy: Policy, folder: Path) -> None:
+    """Raises ValueError or RuntimeError where its weights are not those of the denoiser."""
+    tuned = type(policy.denoiser).from_pretrained(folder / DENOISER)
+    shapes, wanted = ({k: v.shape for k, v in net.state_dict().items()} for net in (tuned, policy.denoiser))
+    if shapes != wanted:
+        raise ValueError("its denoiser has other layers")
+    policy.denoiser = tuned

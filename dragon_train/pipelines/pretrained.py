@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from dragon_train.pipelines.base import Policy
 
 INDEX = "model_index.json"
+NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # class: its package, extra that brings it
 
 
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo]) -> Policy:
@@ -23,11 +25,12 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo]) -> Policy:
     No code of the checkpoint runs: its components are classes of diffusers and transformers, or it is refused.
 
     Raises:
-        DragonError: there is none, it cannot be loaded, or no adapter takes its class.
+        DragonError: there is none, it cannot be loaded, it needs a package, or no adapter takes its class.
     """
     index = read_index(source)
     adapter = adapter_for(source, index, adapters)
     check_components(source, index)
+    check_packages(source, index)
     check_weights(source)
     from diffusers import DiffusionPipeline
 
@@ -119,6 +122,18 @@ def check_components(source: str, index: Mapping[str, Any]) -> None:
                 f"pipeline '{source}': its {name} is {'.'.join(map(str, entry))}, and code of a checkpoint is not run; "
                 "use one whose components are of diffusers and transformers"
             )
+
+
+def check_packages(source: str, index: Mapping[str, Any]) -> None:
+    """Refuse components whose packages are missing, before weights are downloaded.
+
+    Raises:
+        DragonError: there is one.
+    """
+    for name, (package, extra) in NEEDS.items():
+        used = any(isinstance(entry, list) and name in entry for entry in index.values())
+        if used and find_spec(package) is None:
+            raise DragonError(f"pipeline '{source}': {name} needs {package}; pip install 'dragon-rewards[{extra}]'")
 
 
 def check_weights(source: str) -> None:

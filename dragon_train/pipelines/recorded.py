@@ -40,6 +40,7 @@ class RecordedPolicy:
         component: the pipeline's name for its denoiser.
         inputs: the denoiser's names for the noisy latents and for the time; where it takes the time twice, both.
         lora_targets: the attention's projections, which diffusers names alike in every model.
+        checkpointing: whether gradient checkpointing works where diffusers offers it.
         pipeline: the diffusers pipeline.
         noise: the process that it was trained on.
         batch: most clips that are sampled or decoded at once.
@@ -49,6 +50,7 @@ class RecordedPolicy:
     component: ClassVar[str] = "transformer"
     inputs: ClassVar[tuple[str, ...]] = ("hidden_states", "timestep")
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
+    checkpointing: ClassVar[bool] = True
 
     def __init__(self, pipeline: Any, noise: Noise, **arguments: Any) -> None:
         self.pipeline, self.noise, self.arguments, self.batch = pipeline, noise, arguments, BATCH

@@ -46,6 +46,8 @@ class SpectrogramPolicy(AudioPolicy):
 class AudioLDM2Policy(SpectrogramPolicy, PaddedPolicy):
     """Its language model reads the prompt at positions that padding moves."""
 
+    checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as that of self-attention, and fails
+
 
 class AudioLDMPolicy(SpectrogramPolicy):
     """Its pipeline decodes whatever it is asked for: the latents are taken from its last step."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
 
 from dragon_rewards import compose
+from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.session import make_objective
 from dragon_train.trainer import train
@@ -72,8 +72,6 @@ def test_peft_reloads_the_result(run: Run) -> None:
 def test_diffusers_reloads_the_result_where_it_can(run: Run) -> None:
     fresh = load(run.name, run.saved)
     if run.name == "ace-step":
-        weights = {key.removeprefix(PREFIX): value for key, value in load_file(run.folder / ADAPTER).items()}
-        fresh.pipeline.save_lora_weights(run.folder, transformer_lora_layers=weights)
         fresh.pipeline.load_lora_weights(run.folder)
     elif run.name in {"audioldm", "musicldm"}:
         fresh.denoiser.load_lora_adapter(run.folder, weight_name=ADAPTER, prefix=PREFIX.removesuffix("."))
@@ -82,3 +80,9 @@ def test_diffusers_reloads_the_result_where_it_can(run: Run) -> None:
         assert not hasattr(fresh.denoiser, "load_lora_adapter")
         return
     assert torch.equal(fresh.sample(PROMPTS, [1, 2], 2, 1.0), run.tuned)
+
+
+def test_the_result_of_another_pipeline_is_refused(run: Run) -> None:
+    other = load("stable-audio" if run.name != "stable-audio" else "ace-step", run.saved)
+    with pytest.raises(ConfigError, match=r"tuned on another pipeline; .*--pipeline"):
+        load_tuned(other, run.folder)

@@ -1,0 +1,52 @@
+"""Runs of the trainer on a pipeline so small that a step takes a tenth of a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.builders import build
+
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.config import TrainConfig
+from dragon_train.registry import load_train_registry
+from dragon_train.session import make_objective
+from dragon_train.trainer import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_train.pipelines.base import Policy
+
+CONFIG = TrainConfig(
+    "vendi:logmel", lora_rank=2, learning_rate=1e-2, steps=2, prompts_per_step=4, demonstration_steps=2, epochs=1
+)
+PROMPTS = ["a slow hymn on the organ", "a jig", "a reel on the fiddle", "a march", "an air", "a sad waltz"]
+HELDOUT = ["a fast jig", "a hymn", "a polka", "a slow air"]
+
+
+def tiny_policy(name: str = "stable-audio") -> Policy:
+    """The tiny pipeline of an adapter's class, always with the same weights."""
+    pipeline = build(name)
+    for part in pipeline.components.values():
+        if hasattr(part, "eval"):
+            part.eval()
+    return load_train_registry().adapters[name].factory(pipeline)
+
+
+def tiny_run(
+    config: TrainConfig,
+    out: Path,
+    policy: Policy | None = None,
+    on_step: Callable[[dict[str, float]], None] = lambda _: None,
+) -> list[dict[str, float]]:
+    """Train; returns the steps' figures."""
+    reward, rows = compose_mixture(config.reward), list[dict[str, float]]()
+
+    def seen(row: dict[str, float]) -> None:
+        rows.append(row)
+        on_step(row)
+
+    heldout = HELDOUT[: config.heldout_prompts]
+    train(config, policy or tiny_policy(), reward, make_objective(config, reward), PROMPTS, out, seen, heldout)
+    return rows
