@@ -18,7 +18,8 @@ PAGE = GUIDE.read_text(encoding="utf-8")
 TABLES = ROOT / "reports" / "guide"
 
 
-def test_the_guide_runs_as_written(tmp_path: Path) -> None:
+def test_the_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
     for block in blocks(PAGE):
         if block.file and block.file.startswith("small"):
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")

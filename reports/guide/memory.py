@@ -122,7 +122,7 @@ def kept(denoiser: nn.Module, inputs: dict[str, Tensor]) -> int:
     return sum(found.values())
 
 
-def adapted(case: Case) -> tuple[nn.Module, int]:
+def adapted(case: Case) -> tuple[Any, int]:
     """The denoiser with its adapters, on fake tensors, and how many parameters it has without them."""
     with torch.device("meta"):
         denoiser = getattr(diffusers, case.kind)(**case.config).requires_grad_(requires_grad=False)

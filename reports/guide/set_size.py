@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,9 @@ from dragon_train.registry import load_train_registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
+
+    from dragon_rewards.protocols import TextEncoder
 
 HERE = Path(__file__).parent
 STEPS, BATCH, RATE = 8, 50, 16_000
@@ -65,8 +66,8 @@ def described(name: str) -> list[Tensor]:
     """The captions of a set in the space of `clap`, a frame each, in random order."""
     registry = load_registry()
     texts = captions(registry.exemplar_set(name))
-    embedded = registry.build_encoder("clap").encode_text(random.Random(0).sample(texts, BROAD))
-    return list(embedded.double()[:, None])
+    encoder = cast("TextEncoder", registry.build_encoder("clap"))
+    return list(encoder.encode_text(random.Random(0).sample(texts, BROAD)).double()[:, None])
 
 
 def gaussian(clips: Sequence[Tensor]) -> Gaussian:
@@ -79,11 +80,11 @@ def distance(clips: Sequence[Tensor], reference: Gaussian) -> float:
     return float(frechet_distance(gaussian(clips), reference))
 
 
-def clip_distances(clips: Sequence[Tensor], reference: Gaussian) -> NDArray[np.float64]:
+def clip_distances(clips: Sequence[Tensor], reference: Gaussian) -> list[float]:
     """Per-song FAD; of a caption, which is one frame and has no spread, its distance from the mean."""
     if len(clips[0]) == 1:
-        return (torch.cat(list(clips)) - reference.mean).square().sum(1).numpy()
-    return per_song_fad(clips, reference).numpy()
+        return (torch.cat(list(clips)) - reference.mean).square().sum(1).tolist()
+    return per_song_fad(clips, reference).tolist()
 
 
 def knowledge(size: int, pool: list[Tensor], known: list[Tensor], made: list[Tensor]) -> dict[str, float]:
