@@ -1,0 +1,86 @@
+"""`dragon sample`: what it writes, with a run's adapters too, and what it refuses before a model is loaded."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+import torch
+from pipelines.builders import build
+from typer.testing import CliRunner
+
+from dragon_rewards.audio import read_audio
+from dragon_rewards.cli import app
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_train.catalogue import PipelineInfo
+from dragon_train.cli import load_verbs
+from dragon_train.sampling import sample_to_folder
+from train.tiny import CONFIG, tiny_policy, tiny_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dragon_train.pipelines.base import Policy
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+PROMPTS = ["A slow hymn, on the organ!", "a jig"]
+SETTINGS = {"steps": 2, "guidance": 1.0, "seed": 7}
+load_verbs()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished LoRA run."""
+    folder = tmp_path_factory.mktemp("run")
+    tiny_run(CONFIG, folder)
+    return folder
+
+
+def test_a_lora_run_is_heard(run: Path, tmp_path: Path) -> None:
+    """By the command, of a pipeline in a folder; the sound is that of the policy that was tuned."""
+    pipeline = tmp_path / "pipeline"
+    build("stable-audio").save_pretrained(pipeline)
+    options = ["--pipeline", str(pipeline), "--steps", "2", "--guidance", "1", "--seed", "7", "--json"]
+    heard = {}
+    for name, more in {"untuned": [], "tuned": ["--run", str(run)]}.items():
+        done = CliRunner().invoke(app, ["sample", *PROMPTS, "--out", str(tmp_path / name), *options, *more])
+        assert done.exit_code == 0, done.output
+        rows = json.loads(done.stdout)
+        assert [row["path"] for row in rows] == [
+            str(tmp_path / name / "0007-a-slow-hymn-on-the-organ.wav"),
+            str(tmp_path / name / "0008-a-jig.wav"),
+        ]
+        table = pd.read_csv(tmp_path / name / "prompts.csv")
+        assert table.to_dict("list") == {
+            "path": ["0007-a-slow-hymn-on-the-organ.wav", "0008-a-jig.wav"],
+            "prompt": PROMPTS,
+            "seed": [7, 8],
+        }
+        heard[name] = read_audio(tmp_path / name / "0008-a-jig.wav")[0]
+    assert not torch.equal(heard["tuned"], heard["untuned"])
+    policy = tiny_policy()
+    tiny_run(CONFIG, run, policy)
+    policy.write(policy.sample(PROMPTS, [7, 8], 2, 1.0)[1], tmp_path / "own")
+    assert torch.allclose(heard["tuned"], read_audio(tmp_path / "own.wav")[0], atol=1e-3)  # 16 bits
+
+
+def unloaded() -> Policy:
+    pytest.fail("the model was loaded")
+
+
+def test_what_is_refused_before_a_model_is_loaded(run: Path, tmp_path: Path) -> None:
+    info = PipelineInfo("tiny", "", "", unloaded)
+    with pytest.raises(DragonError, match="a prompt is empty"):
+        sample_to_folder(info, run, ["a jig", " "], tmp_path / "out", **SETTINGS)
+    with pytest.raises(ConfigError, match="no finished run"):
+        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", **SETTINGS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:
+    info = PipelineInfo("tiny", "", "", lambda: tiny_policy("audioldm2"))
+    with pytest.raises(ConfigError, match="tuned on another pipeline"):
+        sample_to_folder(info, run, PROMPTS, tmp_path / "out", **SETTINGS)
+    assert not (tmp_path / "out").exists()
