@@ -150,8 +150,9 @@ def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
     check_keys(values, [field.name for field in fields(TrainConfig)], source)
     if "reward" not in values:
         raise ConfigError(f"{source}: 'reward' is missing; name one, for example reward = \"vendi:clap\"")
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        return TrainConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return TrainConfig(**given)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
 

@@ -94,7 +94,8 @@ def pool_state(pool: deque[Media]) -> list[Any]:
 
 def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media]:
     """What `pool_state` gave."""
-    return deque((rebuilt(*clips, device) for clips in stored), maxlen=size)
+    clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
+    return deque(clips, maxlen=size)
 
 
 def load_run(policy: Policy, folder: Path) -> TrainConfig:
