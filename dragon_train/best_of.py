@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media import Media
-from dragon_rewards.metrics import select_pairs, select_positive
 from dragon_rewards.scoring import build_parts
-from dragon_train.demonstrations import Generations, generate
+from dragon_train.demonstrations import Generations, better, generate
 from dragon_train.sampling import write_clips
 from dragon_train.seeds import Stream, seeds
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import Reward
     from dragon_train.pipelines.base import Policy
-
-PASSES = 4  # of single exchanges after the leap: selection ends when none helps, and most end before
 
 
 @dataclass(frozen=True)
@@ -87,21 +83,9 @@ def best_of(
 
     chosen = first = made(0)
     for number in range(1, n):
-        chosen = _better(reward, chosen, made(number))
+        chosen = better(reward, chosen, made(number))
     values = reward.metric(chosen.clips).cpu()
     return Best(chosen, values.reshape(-1), float(reward.metric(first.clips).mean()), float(values.mean()))
-
-
-def _better(reward: Reward, held: Generations, other: Generations) -> Generations:
-    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
-    clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
-    if reward.kind.per_clip:
-        rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()
-    else:
-        rows = select_positive(pairs, reward.subsets(clips), max_passes=PASSES).positive
-    numbers = [*held.seeds, *other.seeds]
-    latents = torch.cat([held.latents, other.latents])[rows.to(held.latents.device)]
-    return Generations(latents, clips.select(rows), [numbers[row] for row in rows.tolist()])
 
 
 def write_best(policy: Policy, best: Best, out: Path) -> list[dict[str, Any]]:

@@ -21,10 +21,10 @@ AT_LEAST = {
     "epochs": 1,
     "minibatch": 1,
     "microbatch": 0,
-    "sampling_batch": 1,
+    "sampling_batch": 0,
     "lora_rank": 1,
-    "demonstration_steps": 2,
-    "guidance": 1.0,
+    "demonstration_steps": 0,
+    "guidance": 0.0,
     "pool": 0,
     "keep": 0.0,
     "learning_rate": 0.0,
@@ -51,7 +51,7 @@ class TrainConfig:
         pairing: `paired` (clips of the same prompt compete) or `unpaired` (all clips of a step compete).
         steps: on-policy steps; each samples two sets of clips for the same prompts.
         prompts_per_step: clips in each of the two sets.
-        sampling_batch: most clips that are sampled or decoded at once.
+        sampling_batch: most clips that are sampled or decoded at once; 0 is what the pipeline suggests.
         epochs: passes over one step's demonstrations, each with fresh noise.
         minibatch: most pairs in one gradient step.
         microbatch: most pairs at once in memory, whose gradients are added up; 0 is the whole minibatch.
@@ -64,8 +64,8 @@ class TrainConfig:
         precision: `no` (float32), `bf16` or `fp16`: of the frozen weights and of what autocast allows.
         gradient_checkpointing: compute activations twice rather than keep them.
         compile: compile the denoiser: a minute at the start, and faster steps on a GPU.
-        demonstration_steps: diffusion steps of on-policy generations.
-        guidance: classifier-free guidance of on-policy generations; 1 is none.
+        demonstration_steps: diffusion steps of on-policy generations; 0 is what the pipeline suggests.
+        guidance: classifier-free guidance of on-policy generations; 1 is none, 0 what the pipeline suggests.
         pool: earlier steps whose generations, with both sets of the step, count beside D+ in a distribution reward;
             0 is the paper's rule, D+ alone.
         keep: share of the pairs that learn: those that lose most reward when winner and loser trade places.
@@ -86,7 +86,7 @@ class TrainConfig:
     pairing: str = "paired"
     steps: int = 10
     prompts_per_step: int = 16
-    sampling_batch: int = 32
+    sampling_batch: int = 0
     epochs: int = 2
     minibatch: int = 32
     microbatch: int = 0
@@ -99,8 +99,8 @@ class TrainConfig:
     precision: str = "no"
     gradient_checkpointing: bool = False
     compile: bool = False
-    demonstration_steps: int = 8
-    guidance: float = 1.0
+    demonstration_steps: int = 0
+    guidance: float = 0.0
     pool: int = 0
     keep: float = 1.0
     heldout: tuple[str, ...] = ()
@@ -119,6 +119,10 @@ class TrainConfig:
         for key, least in AT_LEAST.items():
             if not getattr(self, key) >= least:
                 raise ConfigError(f"{key} = {getattr(self, key)!r}: must be at least {least}")
+        if self.demonstration_steps == 1 or 0 < self.guidance < 1:
+            raise ConfigError(
+                "demonstration_steps must be at least 2 and guidance at least 1, or 0 for the pipeline's own"
+            )
         if (self.heldout or self.patience) and not self.heldout_prompts:
             raise ConfigError("heldout and patience compare on prompts kept from training: set heldout_prompts, say 64")
         if self.patience and not self.heldout:

@@ -11,7 +11,7 @@ from dragon_rewards.media import Encoded, Known, Media
 from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Draw, Policy
     from dragon_train.team import Team
+
+
+PASSES = 4  # of single exchanges after the leap: selection ends when none helps, and most end before
 
 
 @dataclass(frozen=True)
@@ -167,47 +170,13 @@ def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
-@dataclass(frozen=True)
-class Best:
-    """One clip for each prompt, out of several sets.
-
-    Attributes:
-        rows: the clips, as indices into all sets one after the other, (prompts,).
-        value: their reward; for instance rewards the mean.
-        mean: the mean reward of the sets.
-    """
-
-    rows: Tensor
-    value: float
-    mean: float
-
-
-def best_of(reward: Reward | Mixture, sets: Sequence[Media], generator: torch.Generator) -> Best:
-    """The best clip of each prompt; of rewards that judge sets, the best set that greedy exchanges find.
-
-    There the first set takes in one further set after the other, each time keeping the exchanges that raise r.
-    """
-    clips, count = Media.concatenate(sets), len(sets[0])
+def better(reward: Reward | Mixture, held: Generations, other: Generations) -> Generations:
+    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
+    clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
     if reward.kind.per_clip:
-        values = reward.value(clips).view(len(sets), count)
-        rows = values.argmax(0) * count + torch.arange(count, device=values.device)
-        return Best(rows, float(values.amax(0).double().mean()), float(values.double().mean()))
-    value, rows = reward.subsets(clips), torch.arange(len(clips)).view(len(sets), count)
-    values, best = value(rows), rows[0]
-    for other in rows[1:]:
-        both = torch.cat([best, other])
-        best = both[select_positive(count, Exchanged(value, both), generator=generator).positive]
-        best = best[(best % count).argsort()]
-    return Best(best, float(value(best[None])), float(values.double().mean()))
-
-
-@dataclass(frozen=True)
-class Exchanged:
-    """The value of subsets of some clips, by their place among these."""
-
-    value: Callable[[Tensor], Tensor]
-    clips: Tensor
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Index rows among `clips` -> values."""
-        return self.value(self.clips[rows])
+        rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()
+    else:
+        rows = select_positive(pairs, reward.subsets(clips), max_passes=PASSES).positive
+    numbers = [*held.seeds, *other.seeds]
+    latents = torch.cat([held.latents, other.latents])[rows.to(held.latents.device)]
+    return Generations(latents, clips.select(rows), [numbers[row] for row in rows.tolist()])

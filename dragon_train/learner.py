@@ -64,6 +64,7 @@ class Learner:
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average:
             self.average.load_state_dict(state["average"])
+            self.average.to(self.team.device)
         if state["scaler"]:
             self.team.accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.report import provenance, write_text
@@ -15,14 +16,13 @@ from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
 from dragon_train.registry import load_train_registry
-from dragon_train.tuning import has_result, load_tuned
+from dragon_train.tuning import check_result, has_result, load_tuned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
     from dragon_rewards.media import Media
+    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
@@ -96,6 +96,17 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     """What `pool_state` gave."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
+
+
+def load_policy(info: PipelineInfo, run: Path | None) -> Policy:
+    """A pipeline's policy, tuned by a finished run if one is given, on the GPU where there is one."""
+    if run is not None:
+        check_result(run)
+    policy = info.factory()
+    if run is not None:
+        load_run(policy, run)
+    policy.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    return policy
 
 
 def load_run(policy: Policy, folder: Path) -> TrainConfig:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.errors import DragonError
 from dragon_rewards.report import write_text
-from dragon_train.run import load_run
-from dragon_train.tuning import check_result
+from dragon_train.run import load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,13 +35,7 @@ def sample_to_folder(
     Raises:
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
     """
-    if not all(prompt.strip() for prompt in prompts):
-        raise DragonError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
-    if run is not None:
-        check_result(run)
-    policy = info.factory()
-    if run is not None:
-        load_run(policy, run)
+    policy = load_policy(info, run)
     seeds = range(seed, seed + len(prompts))
     latents = policy.sample(prompts, seeds, steps, guidance)
     rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]

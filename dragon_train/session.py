@@ -7,6 +7,7 @@ import random
 import sys
 from dataclasses import replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from dragon_rewards.suites import serve
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.presets import load_preset
 from dragon_train.registry import load_train_registry
+
+MUSIC = "music_prompts.txt"
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +47,26 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
         compose(name)
     texts, heldout = split(config, prompts)
     folder = out or Path("runs") / slug(config.reward)
+    warn_of_small_encoders(config, reward)
+    from dragon_train.team import check_trackers
     from dragon_train.trainer import train
 
+    check_trackers(config.trackers)
     with progress() as bar:
         task = bar.add_task(config.reward, total=config.steps, note="")
         train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
     return folder
+
+
+def warn_of_small_encoders(config: TrainConfig, reward: Reward | Mixture) -> None:
+    """The embedded encoders learnt ten synthesised instruments: enough for the embedded pipeline, and for no other."""
+    small = {part.encoder.name for part in parts_of(reward)} & {"clap", "vae"}
+    if small and config.pipeline != "embedded" and leads():
+        print(
+            f"encoder '{min(small)}' is the embedded one, which has heard ten synthesised instruments: for a published "
+            "model install one of the encoders of the field, such as plugins/dragon-reward-clap",
+            file=sys.stderr,
+        )
 
 
 def show(bar: Progress, task: TaskID, row: dict[str, float]) -> None:
@@ -57,7 +74,9 @@ def show(bar: Progress, task: TaskID, row: dict[str, float]) -> None:
     seconds = {key.removesuffix("_s"): value for key, value in row.items() if key.endswith("_s") and value}
     total = sum(seconds.values())
     shares = ", ".join(f"{phase} {value / total:.0%}" for phase, value in seconds.items())
-    bar.console.print(f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False, soft_wrap=True)
+    bar.console.print(
+        f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False, soft_wrap=True
+    )
     bar.update(task, completed=row["step"])
 
 
@@ -74,20 +93,33 @@ def slug(reward: str) -> str:
 def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequence[str]]:
     """The prompts to train on, and those kept from training: the last of a list in random order.
 
-    Without a list, those that shipped with the embedded model; for other pipelines the captions of the exemplar sets
-    that the reward names, if they are enough.
+    Without a list, the embedded model has prompts of its own, and other pipelines take the captions of the exemplar
+    sets that the reward names, if they are enough, or else a list of music of all kinds.
     """
     wanted = config.prompts_per_step + config.heldout_prompts
-    texts = described(config) if path is None else read_prompts(path)
-    if path is None and (config.pipeline == "embedded" or len(texts) < wanted):
+    if path is None and config.pipeline == "embedded":
         return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
+    texts = default_prompts(config, wanted) if path is None else read_prompts(path)
     if len(texts) < wanted:
         raise ConfigError(
-            f"{path}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
+            f"{path or MUSIC}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
             f"heldout_prompts = {config.heldout_prompts}"
         )
     texts = shuffled(texts, config.seed)
     return texts[: len(texts) - config.heldout_prompts], texts[len(texts) - config.heldout_prompts :]
+
+
+def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
+    """The captions of the exemplar sets if they are enough, or music of all kinds; says which."""
+    texts, source = described(config), "the captions of the exemplar sets"
+    if len(texts) < wanted:
+        texts, source = (
+            read_prompts(Path(str(files("dragon_train"))) / MUSIC),
+            f"{MUSIC}, which ships with dragon_train",
+        )
+    if leads():
+        print(f"prompts: {source}; --prompts FILE names others", file=sys.stderr)
+    return texts
 
 
 def described(config: TrainConfig) -> Sequence[str]:
@@ -126,9 +158,7 @@ def completed(config: TrainConfig) -> TrainConfig:
     for name in config.options:
         if name not in known:
             found = ", ".join(known) or "none"
-            raise ConfigError(
-                f"options.{name}: objective '{config.objective}' has no such option; it has: {found}"
-            )
+            raise ConfigError(f"options.{name}: objective '{config.objective}' has no such option; it has: {found}")
     return replace(config, options={**known, **config.options})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,6 +60,7 @@ def train(
     """
     if len(prompts) < config.prompts_per_step:
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+    config = resolved(config, policy)
     check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out)
     run = Run(config, out, writes=team.leads)
@@ -197,17 +199,27 @@ def parts(reward: Reward | Mixture, clips: Media) -> Row:
 
 def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
     """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
-    policy.batch = config.sampling_batch
-    pipeline, dtype = policy.pipeline.to(team.device), DTYPES.get(config.precision)
+    policy.batch, dtype = config.sampling_batch or policy.batch, DTYPES.get(config.precision)
     if dtype and config.tuning == "lora":
-        for name, part in pipeline.components.items():
+        for name, part in policy.pipeline.components.items():
             if isinstance(part, torch.nn.Module) and name not in DECODERS:
                 cast(part, dtype)
+    policy.pipeline.to(team.device)
     if config.gradient_checkpointing:
         policy.denoiser.enable_gradient_checkpointing()
     if config.compile:
         policy.denoiser.compile()
     return policy
+
+
+def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
+    """The configuration with what the pipeline suggests where it says nothing."""
+    return replace(
+        config,
+        demonstration_steps=config.demonstration_steps or policy.steps,
+        guidance=config.guidance or policy.guidance,
+        sampling_batch=config.sampling_batch or policy.batch,
+    )
 
 
 def check_checkpointing(policy: Policy, config: TrainConfig) -> None:

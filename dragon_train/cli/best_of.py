@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
-from dragon_rewards.errors import ConfigError
 from dragon_rewards.rewards import compose
-from dragon_train.registry import load_train_registry
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from dragon_train.cli.options import chosen_pipeline, given_prompts
 
 
 @app.command("best-of")
@@ -26,7 +22,7 @@ def best_of(
     reward: Annotated[str, typer.Option(help="Name of the reward that chooses, of clips or of whole sets.")],
     out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
     file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
-    pipeline: Annotated[str, typer.Option(help="Name of the pipeline, a folder, or owner/name.")] = "embedded",
+    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: choose of the tuned.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
@@ -34,17 +30,14 @@ def best_of(
     as_json: Json = False,
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
-    info, composed = load_train_registry().pipeline(pipeline), compose(reward)
+    info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
     from dragon_train.best_of import best_of as choose
     from dragon_train.best_of import write_best
-    from dragon_train.run import load_run
+    from dragon_train.run import load_policy
     from dragon_train.session import progress
 
-    texts = _texts(prompts or [], file)
     composed.check_count(len(texts))
-    policy = info.factory()
-    if run is not None:
-        load_run(policy, run)
+    policy = load_policy(info, run)
     with progress() as bar:
         task = bar.add_task(reward, total=n, note="sets")
         advance = partial(bar.advance, task)
@@ -56,14 +49,3 @@ def best_of(
     else:
         print_rows(rows, as_json=False)
         print(f"{reward} ({composed.direction} is better): {best.before:.5g} first of {n}, {best.after:.5g} chosen")
-
-
-def _texts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
-    from dragon_train.session import read_prompts
-
-    if bool(prompts) == bool(file):
-        raise ConfigError("give prompts, or --prompts and a text file of them, and not both")
-    texts = read_prompts(file) if file else prompts
-    if not all(text.strip() for text in texts):
-        raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
-    return texts

@@ -8,24 +8,25 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
-from dragon_train.registry import load_train_registry
+from dragon_train.cli.options import chosen_pipeline, given_prompts
 
 
 @app.command()
 def sample(
-    prompts: Annotated[list[str], typer.Argument(help="One clip is generated for each prompt.")],
-    out: Annotated[Path, typer.Option(help="Folder for the WAV files and prompts.csv.")],
-    pipeline: Annotated[str, typer.Option(help="Name of the pipeline.")] = "embedded",
+    prompts: Annotated[list[str] | None, typer.Argument(help="One clip is generated for each prompt.")] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
+    file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
+    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: hear the tuned model.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the others follow.")] = 0,
-    *,
     as_json: Json = False,
 ) -> None:
-    """Generate a clip for each prompt and write it as WAV."""
-    info = load_train_registry().pipeline(pipeline)
+    """Generate a clip for each prompt and write it to a file."""
+    info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
     from dragon_train.sampling import sample_to_folder  # imports torch: only now
 
-    rows = sample_to_folder(info, run, prompts, out, steps=steps, guidance=guidance, seed=seed)
+    rows = sample_to_folder(info, run, texts, out, steps=steps, guidance=guidance, seed=seed)
     print_rows(rows, as_json=as_json)

@@ -55,8 +55,6 @@ class DirectReward:
 
     reward: Reward | Mixture
     gradient_steps: int
-    steps: int
-    guidance: float
 
     def collect(self, studio: Studio) -> Starts:
         """Prompts and seeds, and what the policy makes of them now."""
@@ -67,12 +65,12 @@ class DirectReward:
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
         """Of each start."""
-        policy, prompts = learner.policy, experience.prompts
-        latents = policy.sample(prompts, experience.seeds, self.steps, self.guidance, self.gradient_steps)
+        policy, config, prompts = learner.policy, learner.config, experience.prompts
+        steps, guidance = config.demonstration_steps, config.guidance
+        latents = policy.sample(prompts, experience.seeds, steps, guidance, self.gradient_steps)
         return -self.reward.value(policy.clips(latents, prompts)).expand(len(prompts))
 
 
 def direct(config: TrainConfig, reward: Reward | Mixture) -> DirectReward:
     """As configured."""
-    steps = int(config.options["gradient_steps"])
-    return DirectReward(reward, steps, config.demonstration_steps, config.guidance)
+    return DirectReward(reward, int(config.options["gradient_steps"]))

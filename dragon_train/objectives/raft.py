@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_train.demonstrations import best_of
+from dragon_rewards.media import Media
+from dragon_train.demonstrations import better
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,15 +68,23 @@ class RAFT:
         """Sample, and keep the best of each prompt."""
         sets = [studio.generate() for _ in range(self.samples)]
         with studio.clock.phase("selecting"):
-            chosen = best_of(studio.reward, [made.clips for made in sets], studio.generator)
-        latents = torch.cat([made.latents for made in sets])[chosen.rows]
-        return Winners(latents, studio.prompts, {"reward": chosen.mean, "best_reward": chosen.value})
+            best = reduce(partial(better, studio.reward), sets)
+            *sampled, kept = set_values(studio.reward, [made.clips for made in (*sets, best)])
+        return Winners(best.latents, best.prompts, {"reward": sum(sampled) / len(sampled), "best_reward": kept})
 
     def losses(self, learner: Learner, experience: Winners) -> Tensor:
         """Of each winner."""
         if experience.noise is None:
             raise ValueError("these winners have no noise yet: call `draw`")
         return learner.denoising_error(experience.latents, experience.prompts, experience.noise)
+
+
+def set_values(reward: Reward | Mixture, sets: Sequence[Media]) -> list[float]:
+    """The reward of each of some equally large sets; for instance rewards its mean."""
+    clips = Media.concatenate(sets)
+    rows = torch.arange(len(clips)).view(len(sets), -1)
+    values = reward.value(clips)[rows].mean(1) if reward.kind.per_clip else reward.subsets(clips)(rows)
+    return values.double().tolist()
 
 
 def raft(config: TrainConfig, _: Reward | Mixture) -> RAFT:

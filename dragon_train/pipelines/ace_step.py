@@ -38,6 +38,7 @@ class AceStepPolicy(PaddedPolicy):
         times = turbo_times if pipeline.is_turbo else BASE_TIMES
         noise = FlowMatching(times, pipeline.scheduler.config.num_train_timesteps)
         super().__init__(pipeline, noise, pipeline.sample_rate, seconds, audio_duration=seconds)
+        self.steps, self.guidance = (8, 1.0) if pipeline.is_turbo else (25, 7.0)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
         """Each clip's peak is brought to -1 dB of full scale, as the pipeline does."""

@@ -43,9 +43,13 @@ class Policy(Protocol):
 
     Attributes:
         batch: most clips that are sampled or decoded at once.
+        steps: diffusion steps of on-policy generations, where a run does not say otherwise.
+        guidance: likewise classifier-free guidance; 1 is none.
     """
 
     batch: int
+    steps: int
+    guidance: float
 
     @property
     def pipeline(self) -> Any:

@@ -20,6 +20,8 @@ class LongCatAudioPolicy(PaddedPolicy):
     Times are uniform, as conditional flow matching defines its loss (2210.02747, equation 9).
     """
 
+    steps, guidance = 16, 4.0
+
     def __init__(self, pipeline: LongCatAudioDiTPipeline, seconds: float = SECONDS) -> None:
         check_seconds(seconds, pipeline.max_wav_duration)
         noise = FlowMatching(uniform, from_noise=pipeline.scheduler.config.invert_sigmas)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from dragon_train.pipelines.noise import Noise
 
-BATCH = 32
-
 
 class Recorded(Exception):  # noqa: N818  not an error: it ends a call that has told enough
     """The pipeline has shown what was asked for."""
@@ -44,6 +42,9 @@ class RecordedPolicy:
         pipeline: the diffusers pipeline.
         noise: the process that it was trained on.
         batch: most clips that are sampled or decoded at once.
+        steps: diffusion steps of on-policy generations, where a run does not say otherwise: fewer than for listening,
+            since demonstrations cost the most and need no polish (DRAGON, figure 3).
+        guidance: likewise classifier-free guidance, as the pipeline's documentation has it; 1 is none.
         arguments: of the pipeline's call, but prompts, seeds, steps and guidance.
     """
 
@@ -51,9 +52,12 @@ class RecordedPolicy:
     inputs: ClassVar[tuple[str, ...]] = ("hidden_states", "timestep")
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
     checkpointing: ClassVar[bool] = True
+    batch: int = 4  # of clips of a minute, decoding which takes gigabytes
+    steps: int = 25
+    guidance: float = 1.0
 
     def __init__(self, pipeline: Any, noise: Noise, **arguments: Any) -> None:
-        self.pipeline, self.noise, self.arguments, self.batch = pipeline, noise, arguments, BATCH
+        self.pipeline, self.noise, self.arguments = pipeline, noise, arguments
         pipeline.set_progress_bar_config(disable=True)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module) and part is not self.denoiser:

@@ -46,11 +46,15 @@ class SpectrogramPolicy(AudioPolicy):
 class AudioLDM2Policy(SpectrogramPolicy, PaddedPolicy):
     """Its language model reads the prompt at positions that padding moves."""
 
+    guidance = 3.5
+
     checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as that of self-attention, and fails
 
 
 class AudioLDMPolicy(SpectrogramPolicy):
     """Its pipeline decodes whatever it is asked for: the latents are taken from its last step."""
+
+    guidance = 2.5
 
     def latents(
         self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
@@ -70,6 +74,8 @@ class AudioLDMPolicy(SpectrogramPolicy):
 
 class MusicLDMPolicy(SpectrogramPolicy):
     """Its pipeline fails on what transformers 5 returns for a prompt: it is given the embeddings."""
+
+    guidance = 2.0
 
     def call_arguments(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float

@@ -16,6 +16,8 @@ LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which
 class StableAudioPolicy(AudioPolicy):
     """A noise level is an EDM sigma; clips are as long as the transformer's `sample_size`."""
 
+    guidance = 7.0
+
     def __init__(self, pipeline: StableAudioPipeline) -> None:
         rate = int(pipeline.vae.config.sampling_rate)
         seconds = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate

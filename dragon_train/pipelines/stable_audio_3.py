@@ -31,6 +31,8 @@ def truncated_logit_normal(u: Tensor) -> Tensor:
 class StableAudio3Policy(AudioPolicy):
     """A noise level is a time in (0, 1)."""
 
+    steps = 8
+
     # Query, key and value are one layer (self-attention), or key and value are (cross-attention).
     lora_targets = ("to_qkv", "to_q", "to_kv", "to_out")
 

@@ -28,7 +28,8 @@ print("a plugin that prints")
 
 @hookimpl
 def register_encoders(register):
-    register(EncoderInfo("good", frozenset({Modality.AUDIO, Modality.TEXT}), 4, 16000, "MIT", "[red]square brackets", object))
+    both = frozenset({Modality.AUDIO, Modality.TEXT})
+    register(EncoderInfo("good", both, 4, 16000, "MIT", "[red]square brackets", object))
 """
 HEAVY = "torch numpy scipy pandas diffusers transformers peft pyarrow soundfile"
 LIGHT_RUN = f"""

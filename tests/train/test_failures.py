@@ -57,7 +57,9 @@ def run(judge: Judge, out: Path, policy: StableAudioPolicy | None = None) -> lis
     steps: list[float] = []
     reward = reward_of(judge)
     objective = make_objective(CONFIG, reward)
-    train(CONFIG, policy or load_policy(), reward, objective, prompts("train"), out, lambda row: steps.append(row["step"]))
+    train(
+        CONFIG, policy or load_policy(), reward, objective, prompts("train"), out, lambda row: steps.append(row["step"])
+    )
     return steps
 
 
@@ -114,7 +116,10 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return loudness(clips)
 
-    with largest_file(resource.RLIM_INFINITY), pytest.raises(DragonError, match=r"checkpoint\.pt.*make room") as refusal:
+    with (
+        largest_file(resource.RLIM_INFINITY),
+        pytest.raises(DragonError, match=r"checkpoint\.pt.*make room") as refusal,
+    ):
         run(filling, tmp_path)
     assert "could not be stored" in str(refusal.value)
     assert len(load_checkpoint(tmp_path / CHECKPOINT)["rows"]) == 1
@@ -129,5 +134,5 @@ def test_out_of_memory_names_what_to_lower(tmp_path: Path, monkeypatch: pytest.M
         raise torch.OutOfMemoryError("tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(policy, "sample", exhausted)
-    with pytest.raises(DragonError, match="sampling_batch or microbatch.*no step was finished"):
+    with pytest.raises(DragonError, match=r"sampling_batch or microbatch.*no step was finished"):
         run(loudness, tmp_path, policy)

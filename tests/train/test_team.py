@@ -31,7 +31,8 @@ LAUNCH = ["accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_mac
 
 def finished(command: list[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, env=environment)
+    started = [sys.executable, "-m", *command]
+    done = subprocess.run(started, check=False, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -25,9 +25,7 @@ from train.results import result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TINY = TrainConfig(
-    "dataset-fad:clap@airs", tuning="all", steps=3, prompts_per_step=4, demonstration_steps=2, pool=1
-)
+TINY = TrainConfig("dataset-fad:clap@airs", tuning="all", steps=3, prompts_per_step=4, demonstration_steps=2, pool=1)
 
 
 def run(config: TrainConfig, out: Path, on_step: Callable[[dict[str, float]], None] = lambda _: None) -> None:
@@ -88,8 +86,8 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
+    reward = compose(TINY.reward)
     with pytest.raises(ConfigError, match="prompts_per_step = 4"):
-        reward = compose(TINY.reward)
         train(TINY, load_policy(), reward, make_objective(TINY, reward), ["one"], tmp_path, lambda _: None)
 
 

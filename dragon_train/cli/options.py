@@ -1,0 +1,39 @@
+"""What verbs that generate are given: a pipeline, or a run of one, and prompts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dragon_train.catalogue import PipelineInfo
+
+
+def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
+    """The pipeline of this name, or the one that a run tuned, or the embedded one."""
+    config = run / "config.json" if run else None
+    if name is None and config is not None and config.is_file():
+        name = json.loads(config.read_text(encoding="utf-8"))["config"]["pipeline"]
+    return load_train_registry().pipeline(name or "embedded")
+
+
+def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
+    """The prompts of the command line, or those of a file.
+
+    Raises:
+        ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
+    """
+    from dragon_train.session import read_prompts
+
+    if bool(prompts) == bool(file):
+        raise ConfigError("give prompts, or --prompts and a text file of them, and not both")
+    texts = read_prompts(file) if file else prompts
+    if not all(text.strip() for text in texts):
+        raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
+    return texts
