@@ -41,17 +41,18 @@ class Team:
     @property
     def size(self) -> int:
         """How many processes."""
-        return self.accelerator.num_processes
+        return int(self.accelerator.num_processes)
 
     @property
     def leads(self) -> bool:
         """Whether this one writes files."""
-        return self.accelerator.is_main_process
+        return bool(self.accelerator.is_main_process)
 
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        return self.accelerator.device
+        device: torch.device = self.accelerator.device
+        return device
 
     def autocast(self) -> AbstractContextManager[None]:
         """Inside, the denoiser computes in the precision of the run.

@@ -167,7 +167,8 @@ class Training:
 
     def stale(self) -> bool:
         """Whether the held-out rewards have not improved for as long as the configuration bears."""
-        return 0 < self.config.patience <= self.best.get("waited", 0)
+        waited: int = self.best.get("waited", 0)
+        return 0 < self.config.patience <= waited
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -205,10 +206,11 @@ def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
             if isinstance(part, torch.nn.Module) and name not in DECODERS:
                 cast(part, dtype)
     policy.pipeline.to(team.device)
+    denoiser: Any = policy.denoiser
     if config.gradient_checkpointing:
-        policy.denoiser.enable_gradient_checkpointing()
+        denoiser.enable_gradient_checkpointing()
     if config.compile:
-        policy.denoiser.compile()
+        denoiser.compile()
     return policy
 
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -80,7 +80,8 @@ class AllWeights:
     def save(self, folder: Path) -> None:
         """As diffusers does; `from_pretrained` of the denoiser's class loads it."""
         with TemporaryDirectory(dir=folder) as temporary:
-            self.tuned.save_pretrained(Path(temporary) / DENOISER)
+            model: Any = self.tuned
+            model.save_pretrained(Path(temporary) / DENOISER)
             rmtree(folder / DENOISER, ignore_errors=True)  # of a run that was interrupted here
             (Path(temporary) / DENOISER).replace(folder / DENOISER)
 
@@ -188,7 +189,8 @@ def load_adapter(policy: Policy, folder: Path) -> None:
 
 def load_denoiser(policy: Policy, folder: Path) -> None:
     """Raises ValueError or RuntimeError where its weights are not those of the denoiser."""
-    tuned = type(policy.denoiser).from_pretrained(folder / DENOISER)
+    kind: Any = type(policy.denoiser)
+    tuned = kind.from_pretrained(folder / DENOISER)
     shapes, wanted = ({k: v.shape for k, v in net.state_dict().items()} for net in (tuned, policy.denoiser))
     if shapes != wanted:
         raise ValueError("its denoiser has other layers")

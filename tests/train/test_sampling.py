@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from dragon_rewards.audio import read_audio
 from dragon_rewards.cli import app
-from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.errors import ConfigError
 from dragon_train.catalogue import PipelineInfo
 from dragon_train.cli import load_verbs
+from dragon_train.cli.options import given_prompts
 from dragon_train.sampling import sample_to_folder
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
@@ -70,10 +71,12 @@ def unloaded() -> Policy:
     pytest.fail("the model was loaded")
 
 
-def test_what_is_refused_before_a_model_is_loaded(run: Path, tmp_path: Path) -> None:
+def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     info = PipelineInfo("tiny", "", "", unloaded)
-    with pytest.raises(DragonError, match="a prompt is empty"):
-        sample_to_folder(info, run, ["a jig", " "], tmp_path / "out", **SETTINGS)
+    with pytest.raises(ConfigError, match="a prompt is empty"):
+        given_prompts(["a jig", " "], None)
+    with pytest.raises(ConfigError, match="not both"):
+        given_prompts(["a jig"], tmp_path / "prompts.txt")
     with pytest.raises(ConfigError, match="no finished run"):
         sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", **SETTINGS)
     assert not (tmp_path / "out").exists()

@@ -18,7 +18,7 @@ from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
 from dragon_train.run import CHECKPOINT, METRICS, load_run
 from dragon_train.session import make_objective
-from dragon_train.trainer import train
+from dragon_train.trainer import resolved, train
 from dragon_train.tuning import has_result
 from train.results import result
 
@@ -64,7 +64,7 @@ def test_a_finished_run_gives_its_model_back(tmp_path: Path) -> None:
     config = replace(TINY, reward="clap-score:clap", steps=1, learning_rate=1e-3)
     run(config, tmp_path)
     tuned, untuned = load_policy(), load_policy()
-    assert load_run(tuned, tmp_path) == config
+    assert load_run(tuned, tmp_path) == resolved(config, untuned)
     sound = [p.sample(["a jig on fiddle"], [0], 2, 1.0) for p in (tuned, untuned)]
     assert not torch.allclose(sound[0], sound[1], atol=1e-3)
     again: list[dict[str, float]] = []
