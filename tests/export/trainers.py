@@ -1,7 +1,7 @@
 """How other trainers call a reward: their signatures, as read in the sources that each names, in few words of our own.
 
 What is exported was also run once inside the originals: TRL 1.16 (which `test_trl.py` installs), `multi_score` of
-flow_grpo at 54809b5, `RewardProcessor` of Flow-Factory at a0b2bc5, local and distributed.
+flow_grpo at ac4c86e (54809b5 was read), `RewardProcessor` of Flow-Factory at a0b2bc5, local and distributed.
 """
 
 from __future__ import annotations
