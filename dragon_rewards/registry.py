@@ -7,9 +7,10 @@ from functools import cache, partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dragon_rewards import exemplar_facets, exemplars, hookspecs
+from dragon_rewards import exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
-from dragon_rewards.exemplar_store import broken_sets
+from dragon_rewards.exemplars import facets as exemplar_facets
+from dragon_rewards.exemplars.store import broken_sets
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_rewards.protocols import (
     AudioEncoder,
@@ -50,7 +51,7 @@ GROUP = PluginGroup(
     },
     builtins=("dragon_rewards.builtin",),
     restrict="DRAGON_REWARDS_PLUGINS",
-    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplar_plugin"),
+    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplars.plugin"),
 )
 
 

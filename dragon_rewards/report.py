@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dragon_rewards.files import replacing, write_text
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
@@ -24,28 +24,10 @@ if TYPE_CHECKING:
 PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a long frame."""
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_table(stem: Path, table: pd.DataFrame) -> None:

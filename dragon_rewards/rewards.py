@@ -8,8 +8,9 @@ from difflib import SequenceMatcher
 from itertools import product
 from typing import TYPE_CHECKING
 
-from dragon_rewards import exemplar_facets, exemplars
+from dragon_rewards import exemplars
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
+from dragon_rewards.exemplars import facets as exemplar_facets
 from dragon_rewards.names import RewardName
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.registry import load_registry
@@ -227,7 +228,7 @@ def _unserved(encoder: EncoderInfo, exemplar_set: ExemplarSetInfo) -> str | None
     if exemplars.serves(exemplar_set, encoder):
         return None
     if exemplar_set.modality is Modality.TEXT:
-        return f"exemplar set '{exemplar_set.name}' is text, and encoder '{encoder.name}' embeds audio only"
+        return f"exemplar set '{exemplar_set.name}' is text, and encoder '{encoder.name}' embeds no text"
     known = ", ".join(exemplars.encoders_of(exemplar_set)) or "no encoder"
     return f"exemplar set '{exemplar_set.name}' has no statistics for encoder '{encoder.name}', only for {known}"
 

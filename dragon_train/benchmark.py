@@ -16,15 +16,16 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.evaluation import matched_subsets
+from dragon_rewards.files import write_text
 from dragon_rewards.names import RewardName
-from dragon_rewards.report import provenance, write_parquet, write_text
+from dragon_rewards.report import provenance, write_parquet
 from dragon_rewards.tables import BASELINE, scores_frame
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.prompts import prompts
+from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS
 from dragon_train.seeds import Stream, seeds
-from dragon_train.session import make_objective
 from dragon_train.trainer import train
 
 if TYPE_CHECKING:

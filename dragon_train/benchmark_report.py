@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose
-from dragon_rewards.report import write_parquet, write_table, write_text
+from dragon_rewards.files import write_text
+from dragon_rewards.report import write_parquet, write_table
 from dragon_rewards.tables import comparisons, cross_table, win_table
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.report import replacing
+from dragon_rewards.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.report import provenance, write_text
+from dragon_rewards.files import write_text
+from dragon_rewards.report import provenance
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.report import write_text
+from dragon_rewards.files import write_text
 from dragon_train.run import load_policy
 
 if TYPE_CHECKING:

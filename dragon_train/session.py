@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import serve
 from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.presets import load_preset
 from dragon_train.registry import load_train_registry
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.objectives import Objective
 
 
 def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) -> Path:
@@ -150,26 +149,6 @@ def run_bench(
     rows = write_report(benchmark, frame)
     print(f"report: {folder / 'README.md'}", file=sys.stderr)
     return rows
-
-
-def completed(config: TrainConfig) -> TrainConfig:
-    """The configuration with the defaults of its objective's options; refuses options that it does not have."""
-    known = load_train_registry().objective(config.objective).options
-    for name in config.options:
-        if name not in known:
-            found = ", ".join(known) or "none"
-            raise ConfigError(f"options.{name}: objective '{config.objective}' has no such option; it has: {found}")
-    return replace(config, options={**known, **config.options})
-
-
-def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective:
-    """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
-    info = load_train_registry().objective(config.objective)
-    if info.paired_only and config.pairing != "paired":
-        raise ConfigError(
-            f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
-        )
-    return info.factory(completed(config), reward)
 
 
 def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:

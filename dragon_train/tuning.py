@@ -14,7 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.report import replacing
+from dragon_rewards.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

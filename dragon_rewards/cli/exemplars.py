@@ -13,16 +13,6 @@ import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.errors import ComposeError, DragonError
-from dragon_rewards.exemplar_facets import SUFFIX, facets_of, installed_fault, stale
-from dragon_rewards.exemplar_store import (
-    broken_sets,
-    delete_set,
-    describe_set,
-    find_set,
-    require_set,
-    save_set,
-    set_folders,
-)
 from dragon_rewards.exemplars import (
     CAPTIONS,
     Manifest,
@@ -34,6 +24,16 @@ from dragon_rewards.exemplars import (
     reference,
     serves,
 )
+from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
+from dragon_rewards.exemplars.store import (
+    broken_sets,
+    delete_set,
+    describe_set,
+    find_set,
+    require_set,
+    save_set,
+    set_folders,
+)
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
@@ -41,13 +41,13 @@ from dragon_rewards.registry import load_registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dragon_rewards.exemplar_changes import Change
-    from dragon_rewards.exemplar_items import Item
-    from dragon_rewards.exemplar_sources import Gathered
+    from dragon_rewards.exemplars.changes import Change
+    from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.exemplars.sources import Gathered
     from dragon_rewards.protocols import EncoderInfo, ExemplarSetInfo
 
 LICENCE = "unknown: the owner's"
-PLUGIN = "dragon_rewards.exemplar_plugin"
+PLUGIN = "dragon_rewards.exemplars.plugin"
 HOUR = 3600
 
 verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
@@ -108,8 +108,8 @@ def _changed(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
 ) -> tuple[Change, Gathered]:
     """The examples that the set shall have; refuses what is bad unless it is to be skipped."""
-    from dragon_rewards.exemplar_changes import examine, listed, modality_of, united
-    from dragon_rewards.exemplar_sources import gather
+    from dragon_rewards.exemplars.changes import examine, listed, modality_of, united
+    from dragon_rewards.exemplars.sources import gather
 
     found = gather(places)
     old = items(before) if before else ()
@@ -185,7 +185,7 @@ def remove(
     if not places:
         delete_set(name)
         return
-    from dragon_rewards.exemplar_changes import without
+    from dragon_rewards.exemplars.changes import without
 
     before = require_set(name)
     old = items(before)
@@ -228,8 +228,8 @@ def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
     local = [item for item in examples if item.path]
     if not local:
         return []
-    from dragon_rewards.exemplar_audio import fault
-    from dragon_rewards.exemplar_sources import Source
+    from dragon_rewards.exemplars.audio import fault
+    from dragon_rewards.exemplars.sources import Source
 
     faults = []
     with _progress("reading") as on_progress:
@@ -242,7 +242,7 @@ def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
 def _statistics_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
     keys = {item.key for item in items(info)}
     for name in encoders_of(info):
-        from dragon_rewards.exemplar_statistics import read_kept
+        from dragon_rewards.exemplars.statistics import read_kept
 
         try:
             covered = read_kept(info.path / f"{name}.safetensors").keys
@@ -255,7 +255,7 @@ def _statistics_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
 
 def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
     for name in facets_of(info):
-        from dragon_rewards.exemplar_facets import load_facets
+        from dragon_rewards.exemplars.facets import load_facets
 
         try:
             wrong = stale(info, name, load_facets(info.path / f"{name}{SUFFIX}")[1])
@@ -281,7 +281,7 @@ def facets(
     as_json: Json = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
-    from dragon_rewards.exemplar_clusters import make_facets
+    from dragon_rewards.exemplars.clusters import make_facets
 
     info, registry = _facetable(name), load_registry()
     names = _names(info, registry.encoder(encoder), captions_file)
@@ -322,8 +322,8 @@ def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> li
         return (captions(info) or [line for each in texts for line in captions(each)]) if reads else []
     if not reads:
         raise DragonError(f"encoder '{encoder.name}' embeds no text, so captions name nothing: leave --captions out")
-    from dragon_rewards.exemplar_changes import listed
-    from dragon_rewards.exemplar_sources import gather
+    from dragon_rewards.exemplars.changes import listed
+    from dragon_rewards.exemplars.sources import gather
 
     found = gather([str(file)])
     if found.faults or not found.captions:
@@ -333,7 +333,7 @@ def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> li
 
 def _label(item: Item) -> str:
     """Where an example is, or what it is if its audio is elsewhere."""
-    from dragon_rewards.exemplar_sources import Source
+    from dragon_rewards.exemplars.sources import Source
 
     return str(Source.of(item)) if item.path else item.caption or item.sha256
 
@@ -343,7 +343,7 @@ def export_set(
     name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
 ) -> None:
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
-    from dragon_rewards.exemplar_archive import export_set as write
+    from dragon_rewards.exemplars.archive import export_set as write
 
     encoders = write(require_set(name), file)
     print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
@@ -357,7 +357,7 @@ def import_set(
     as_json: Json = False,
 ) -> None:
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
-    from dragon_rewards.exemplar_archive import import_set as read
+    from dragon_rewards.exemplars.archive import import_set as read
 
     info = read(file, name, _check_free)
     print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)

@@ -90,6 +90,6 @@ def export_reward(
     if out is None:
         print(source, end="")
     else:
-        from dragon_rewards.report import write_text
+        from dragon_rewards.files import write_text
 
         write_text(out, source)

@@ -43,6 +43,6 @@ def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     if csv:
         import pandas as pd
 
-        from dragon_rewards.report import write_text
+        from dragon_rewards.files import write_text
 
         write_text(csv, pd.DataFrame(rows).to_csv(index=False))

@@ -160,5 +160,5 @@ def test_other_files_are_refused(
     assert "it is compressed" in refused("exemplars", "import", packed, "--name", "new")
     (tmp_path / "cut.zip").write_bytes(exported.read_bytes()[:-100])
     assert "is no file of" in refused("exemplars", "import", tmp_path / "cut.zip", "--name", "new")
-    monkeypatch.setattr("dragon_rewards.exemplar_archive.LIMIT", 1000)
+    monkeypatch.setattr("dragon_rewards.exemplars.archive.LIMIT", 1000)
     assert "it holds more than 1000 bytes" in refused("exemplars", "import", exported, "--name", "new")

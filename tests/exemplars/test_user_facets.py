@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from dragon_rewards import DragonError, compose, load_registry
-from dragon_rewards.exemplar_facets import describe_facets, load_facets, write_facets
+from dragon_rewards.exemplars.facets import describe_facets, load_facets, write_facets
 from dragon_rewards.testing import checks
 from exemplars.test_user_archive import rehash, repack
 from exemplars.test_user_store import LIGHT

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from dragon_rewards import DragonError, exemplars, load_registry
-from dragon_rewards.exemplar_items import text_item
-from dragon_rewards.exemplar_store import find_set, save_set, sets_folder
 from dragon_rewards.exemplars import Manifest, read_manifest
+from dragon_rewards.exemplars.item import text_item
+from dragon_rewards.exemplars.store import find_set, save_set, sets_folder
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import exemplar_sets as kit
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows
 
 SAVER = """
-from dragon_rewards.exemplar_items import text_item
-from dragon_rewards.exemplar_store import find_set, save_set
+from dragon_rewards.exemplars.item import text_item
+from dragon_rewards.exemplars.store import find_set, save_set
 from dragon_rewards.exemplars import read_manifest
 for count in range(10**6):
     manifest = read_manifest(find_set("words").path)

@@ -13,7 +13,7 @@ from train.results import result
 from dragon_rewards import compose
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
-from dragon_train.session import make_objective
+from dragon_train.objectives.configured import make_objective
 from dragon_train.trainer import DECODERS, train
 from pipelines.builders import load
 

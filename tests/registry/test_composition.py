@@ -27,7 +27,7 @@ WHOLE_SET = ["dataset-fad:ear@tunes", "dataset-fad:two@tunes", "dataset-fad:two@
 REFUSALS = {
     "per-song-fad:ear": ("compares with an exemplar set: add @<set>", "per-song-fad:ear@tunes"),
     "vendi:ear@tunes": ("compares with no exemplar set: leave '@tunes' out", "vendi:ear"),
-    "per-song-fad:ear@words": ("'words' is text, and encoder 'ear' embeds audio only", "per-song-fad:two@words"),
+    "per-song-fad:ear@words": ("'words' is text, and encoder 'ear' embeds no text", "per-song-fad:two@words"),
     "clap-score:ear": ("compares clips with prompts, and encoder 'ear' embeds no text", "clap-score:two"),
     "aesthetics-degradation:ear": ("works only with encoder clap", "vendi:ear"),
 }

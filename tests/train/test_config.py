@@ -10,8 +10,9 @@ import pytest
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.config import TrainConfig, read_config, train_config
+from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import builtin_presets, load_preset
-from dragon_train.session import make_objective, read_prompts
+from dragon_train.session import read_prompts
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from dragon_train.checkpoint import load_checkpoint
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
+from dragon_train.objectives.configured import make_objective
 from dragon_train.run import CHECKPOINT
-from dragon_train.session import make_objective
 from dragon_train.trainer import train
 from dragon_train.tuning import has_result
 from train.results import result

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from dragon_rewards import Images, compose
 from dragon_train.config import TrainConfig
+from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.session import make_objective
 from dragon_train.trainer import train
 from dragon_train.tuning import load_tuned
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplar_items import has_audio, items_hash, items_name, read_items
+from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars.item import Item
     from dragon_rewards.metrics import Gaussian
-    from dragon_rewards.plugins import PluginRecord
-    from dragon_rewards.protocols import Encoder, EncoderInfo
+    from dragon_rewards.protocols import EncoderInfo
 
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.txt"
@@ -126,58 +125,6 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
     if space_of(encoder) in encoders_of(info):
         return True
     return Modality.AUDIO in encoder.modalities and has_audio(items(info))
-
-
-def reference(
-    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None
-) -> Gaussian:
-    """The Gaussian of a set in an encoder's space: as stored, or of the captions or the user's audio, encoded now.
-
-    Args:
-        info: the set.
-        encoder_info: the encoder's descriptor.
-        encoder: the encoder itself.
-        owner: the plugin that registered the encoder; embeddings of audio are cached under it.
-
-    Raises:
-        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio
-            of a user's set is missing or has changed.
-    """
-    if info.modality is Modality.AUDIO and items(info):
-        from dragon_rewards.exemplar_statistics import up_to_date
-
-        return up_to_date(info, encoder_info, encoder, owner)
-    reads = info.modality is Modality.TEXT and isinstance(encoder, TextEncoder)
-    stored = encoder_info.name if reads else space_of(encoder_info)
-    if stored in encoders_of(info):
-        return _stored(info, stored, encoder.identity)
-    if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
-        return _encoded(captions(info), encoder)
-    known = ", ".join(encoders_of(info)) or "no encoder"
-    raise DragonError(
-        f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
-    )
-
-
-def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    from safetensors import safe_open
-
-    from dragon_rewards.metrics import Gaussian
-
-    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
-        recorded = (file.metadata() or {}).get("identity")
-        if recorded != identity:
-            raise DragonError(
-                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
-                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
-            )
-        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-
-
-def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
-    from dragon_rewards.metrics import Gaussian
-
-    return Gaussian.fit(encode_texts(texts, encoder))
 
 
 def encode_texts(texts: Sequence[str], encoder: TextEncoder) -> Tensor:

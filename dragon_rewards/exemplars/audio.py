@@ -11,8 +11,8 @@ import torch
 
 from dragon_rewards.audio import SILENCE, to_mono
 from dragon_rewards.errors import AudioError
-from dragon_rewards.exemplar_items import Item
-from dragon_rewards.exemplar_sources import Source
+from dragon_rewards.exemplars.item import Item
+from dragon_rewards.exemplars.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

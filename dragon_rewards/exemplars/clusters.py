@@ -14,8 +14,8 @@ import torch
 from torch.nn.functional import normalize
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplar_facets import Description, Facet, facets_path, write_facets
-from dragon_rewards.exemplars import captions, encode_texts, items, read_manifest
+from dragon_rewards.exemplars.facets import Description, Facet, facets_path, write_facets
+from dragon_rewards.exemplars.sets import captions, encode_texts, items, read_manifest
 from dragon_rewards.metrics import Facets
 from dragon_rewards.protocols import Modality, TextEncoder
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars.item import Item
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
@@ -77,7 +77,7 @@ def _embedded(
 ) -> tuple[Sequence[Item], Tensor]:
     """The item of each point, and the points (points, dim): of windows of audio, or of captions."""
     if info.modality is Modality.AUDIO and Modality.AUDIO in encoder_info.modalities:
-        from dragon_rewards.exemplar_statistics import pooled_windows
+        from dragon_rewards.exemplars.statistics import pooled_windows
 
         return pooled_windows(info, encoder_info, encoder, owner)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):

@@ -18,9 +18,9 @@ from dragon_rewards.audio import resample
 from dragon_rewards.cache import open_cache
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import AudioError, DragonError
-from dragon_rewards.exemplar_audio import fault, sounding
-from dragon_rewards.exemplar_store import removed_items
-from dragon_rewards.exemplars import items, space_of
+from dragon_rewards.exemplars.audio import fault, sounding
+from dragon_rewards.exemplars.sets import items, space_of
+from dragon_rewards.exemplars.store import removed_items
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.cache import EmbeddingCache
-    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars.item import Item
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
@@ -70,7 +70,7 @@ def write_kept(path: Path, kept: Kept) -> None:
     """Write statistics to a file, which appears whole or not at all."""
     from safetensors.torch import save_file
 
-    from dragon_rewards.report import replacing
+    from dragon_rewards.files import replacing
 
     keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
     with replacing(path) as temporary:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplar_items import HASH, is_line
-from dragon_rewards.exemplars import CAPTIONS, items, read_manifest, space_of
+from dragon_rewards.exemplars.item import HASH, is_line
+from dragon_rewards.exemplars.sets import CAPTIONS, items, read_manifest, space_of
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def write_facets(path: Path, facets: Facets, description: Description) -> None:
     """Write facets to a file, which appears whole or not at all."""
     from safetensors.torch import save_file
 
-    from dragon_rewards.report import replacing
+    from dragon_rewards.files import replacing
 
     described = json.dumps([asdict(facet) for facet in description.facets])
     metadata = {"identity": description.identity, "items": description.items, "facets": described}

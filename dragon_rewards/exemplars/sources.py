@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import AudioError, DragonError
-from dragon_rewards.exemplar_items import is_line
+from dragon_rewards.exemplars.item import is_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dragon_rewards.exemplar_items import Item
+    from dragon_rewards.exemplars.item import Item
 
 COLUMNS = ("caption", "text", "prompt")  # any of them holds captions; the first that is there counts
 TABLES = frozenset({".txt", ".csv", ".jsonl"})

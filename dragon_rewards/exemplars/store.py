@@ -11,16 +11,16 @@ from traceback import TracebackException
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
-from dragon_rewards.exemplar_items import items_hash, items_name, pack_items, read_items
-from dragon_rewards.exemplars import MANIFEST, items, load_exemplar_set, read_manifest
+from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
+from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dragon_rewards.exemplar_items import Item
-    from dragon_rewards.exemplars import Manifest
+    from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.exemplars.sets import Manifest
     from dragon_rewards.protocols import ExemplarSetInfo
 
 VARIABLE = "DRAGON_EXEMPLARS"
@@ -112,7 +112,7 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
     Raises:
         DragonError: there are no examples, or another process has changed the set since.
     """
-    from dragon_rewards.report import replacing, write_text
+    from dragon_rewards.files import replacing, write_text
 
     if not examples:
         raise DragonError(f"nothing would be left in '{manifest.name}'; remove the set with `dragon exemplars remove`")
@@ -149,7 +149,7 @@ def _check_unchanged(folder: Path, before: Manifest | None) -> None:
 
 def _keep_removed(folder: Path, examples: Sequence[Item]) -> None:
     """Note where the audio of removed examples is, so that statistics that cover it can be rid of it."""
-    from dragon_rewards.report import replacing
+    from dragon_rewards.files import replacing
 
     if not any(folder.glob("*.safetensors")):
         return

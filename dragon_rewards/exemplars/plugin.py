@@ -1,6 +1,6 @@
 """The exemplar sets that the user made: a plugin of its own, which loads last, so that what is installed goes first.
 
-A set that is broken is left out and named among the failures (`exemplar_store.broken_sets`); the others are registered.
+A set that is broken is left out and named among the failures (`store.broken_sets`); the others are registered.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplar_store import describe_set, set_folders
+from dragon_rewards.exemplars.store import describe_set, set_folders
 from dragon_rewards.hookspecs import hookimpl
 
 if TYPE_CHECKING:

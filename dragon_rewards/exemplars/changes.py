@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import AudioError, DragonError
-from dragon_rewards.exemplar_items import text_item
-from dragon_rewards.exemplar_sources import gather
+from dragon_rewards.exemplars.item import text_item
+from dragon_rewards.exemplars.sources import gather
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from dragon_rewards.exemplar_items import Item
-    from dragon_rewards.exemplar_sources import Gathered
+    from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.exemplars.sources import Gathered
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def examine(found: Gathered, window: float, on_progress: Callable[[int, int], No
     """
     if found.captions:
         return [text_item(caption) for caption in found.captions]
-    from dragon_rewards.exemplar_audio import inspect
+    from dragon_rewards.exemplars.audio import inspect
 
     examined = []
     for done, source in enumerate(found.audio, 1):

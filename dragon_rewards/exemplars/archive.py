@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplar_facets import SUFFIX as FACETS
-from dragon_rewards.exemplar_facets import describe_facets, facets_of, load_facets, stale
-from dragon_rewards.exemplar_items import items_hash, pack_items, unpack_items
-from dragon_rewards.exemplar_store import clear_leftovers, save_set, sets_folder
-from dragon_rewards.exemplars import MANIFEST, encoders_of, items, read_manifest
+from dragon_rewards.exemplars.facets import SUFFIX as FACETS
+from dragon_rewards.exemplars.facets import describe_facets, facets_of, load_facets, stale
+from dragon_rewards.exemplars.item import items_hash, pack_items, unpack_items
+from dragon_rewards.exemplars.sets import MANIFEST, encoders_of, items, read_manifest
+from dragon_rewards.exemplars.store import clear_leftovers, save_set, sets_folder
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_rewards.exemplar_items import Item
-    from dragon_rewards.exemplars import Manifest
+    from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.exemplars.sets import Manifest
     from dragon_rewards.protocols import ExemplarSetInfo
 
 ITEMS, HASHES, STATISTICS = "items.jsonl", "hashes.json", ".safetensors"
@@ -43,7 +43,7 @@ def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
         DragonError: statistics or facets are not of all its files, or there are no statistics; the file cannot be
             written.
     """
-    from dragon_rewards.report import replacing
+    from dragon_rewards.files import replacing
 
     _check_statistics(info)
     _check_facets(info)
@@ -89,7 +89,7 @@ def _check_facets(info: ExemplarSetInfo) -> None:
 
 
 def _keys(path: Path) -> frozenset[bytes]:
-    from dragon_rewards.exemplar_statistics import read_kept
+    from dragon_rewards.exemplars.statistics import read_kept
 
     return read_kept(path).keys
 

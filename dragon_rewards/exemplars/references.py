@@ -1,0 +1,68 @@
+"""The Gaussian of an exemplar set in an encoder's space: as stored, or of what the set holds, encoded now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplars.sets import captions, encode_texts, encoders_of, items, space_of
+from dragon_rewards.protocols import Modality, TextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.plugins import PluginRecord
+    from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+
+def reference(
+    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None
+) -> Gaussian:
+    """The Gaussian of a set in an encoder's space: as stored, or of the captions or the user's audio, encoded now.
+
+    Args:
+        info: the set.
+        encoder_info: the encoder's descriptor.
+        encoder: the encoder itself.
+        owner: the plugin that registered the encoder; embeddings of audio are cached under it.
+
+    Raises:
+        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio
+            of a user's set is missing or has changed.
+    """
+    if info.modality is Modality.AUDIO and items(info):
+        from dragon_rewards.exemplars.statistics import up_to_date
+
+        return up_to_date(info, encoder_info, encoder, owner)
+    reads = info.modality is Modality.TEXT and isinstance(encoder, TextEncoder)
+    stored = encoder_info.name if reads else space_of(encoder_info)
+    if stored in encoders_of(info):
+        return _stored(info, stored, encoder.identity)
+    if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
+        return _encoded(captions(info), encoder)
+    known = ", ".join(encoders_of(info)) or "no encoder"
+    raise DragonError(
+        f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
+    )
+
+
+def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
+    from safetensors import safe_open
+
+    from dragon_rewards.metrics import Gaussian
+
+    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
+        recorded = (file.metadata() or {}).get("identity")
+        if recorded != identity:
+            raise DragonError(
+                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
+                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
+            )
+        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+
+
+def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
+    from dragon_rewards.metrics import Gaussian
+
+    return Gaussian.fit(encode_texts(texts, encoder))

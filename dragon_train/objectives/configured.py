@@ -1,0 +1,35 @@
+"""The objective that a configuration names, with its options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.objectives import Objective
+
+
+def completed(config: TrainConfig) -> TrainConfig:
+    """The configuration with the defaults of its objective's options; refuses options that it does not have."""
+    known = load_train_registry().objective(config.objective).options
+    for name in config.options:
+        if name not in known:
+            found = ", ".join(known) or "none"
+            raise ConfigError(f"options.{name}: objective '{config.objective}' has no such option; it has: {found}")
+    return replace(config, options={**known, **config.options})
+
+
+def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective:
+    """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
+    info = load_train_registry().objective(config.objective)
+    if info.paired_only and config.pairing != "paired":
+        raise ConfigError(
+            f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
+        )
+    return info.factory(completed(config), reward)
