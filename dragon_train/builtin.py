@@ -109,11 +109,11 @@ ON_THE_HUB = (
 )
 
 
-def objective(module: str, name: str) -> Callable[[TrainConfig, Reward | Mixture], Objective]:
+def objective(module: str, name: str) -> Callable[[TrainConfig, Reward | Mixture], Objective[Any]]:
     """A factory that imports its module when it is called."""
 
-    def build(config: TrainConfig, reward: Reward | Mixture) -> Objective:
-        built: Objective = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config, reward)
+    def build(config: TrainConfig, reward: Reward | Mixture) -> Objective[Any]:
+        built: Objective[Any] = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config, reward)
         return built
 
     return build

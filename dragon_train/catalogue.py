@@ -47,6 +47,6 @@ class ObjectiveInfo:
 
     name: str
     summary: str
-    factory: Callable[[TrainConfig, Reward | Mixture], Objective]
+    factory: Callable[[TrainConfig, Reward | Mixture], Objective[Any]]
     paired_only: bool = False
     options: Mapping[str, float] = field(default_factory=dict)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
     from dragon_train.demonstrations import Demonstrations
-    from dragon_train.objectives import Experience, Objective
+    from dragon_train.objectives import AnyExperience, Objective
     from dragon_train.pipelines.base import Policy
     from dragon_train.team import Team
 
@@ -68,7 +68,9 @@ class Learner:
         if state["scaler"]:
             self.team.accelerator.scaler.load_state_dict(state["scaler"])
 
-    def learn(self, objective: Objective, experience: Experience, generator: torch.Generator) -> dict[str, float]:
+    def learn(
+        self, objective: Objective[AnyExperience], experience: AnyExperience, generator: torch.Generator
+    ) -> dict[str, float]:
         """All gradient steps on one step's experience; returns the mean loss and what objectives noted."""
         updates = [
             self.update(objective, experience.select(rows).draw(self.policy, generator))
@@ -79,7 +81,7 @@ class Learner:
         self.notes.clear()
         return {"loss": loss, "gradient_norm": norm, **noted}
 
-    def update(self, objective: Objective, batch: Experience) -> tuple[float, float]:
+    def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
         """One gradient step; returns the loss and the norm of its gradient."""
         own = torch.tensor(self.team.share(range(len(batch))))
         loss = torch.zeros((), device=self.team.device)

@@ -86,7 +86,8 @@ def _cell(value: object) -> object:
 def commands() -> str:
     """Usage and first line of help of every verb."""
     load_verbs()
-    lines = list(_usages(typer.main.get_command(app), "dragon"))
+    # Sorted, as verbs stand in the order in which somebody imported them.
+    lines = sorted(_usages(typer.main.get_command(app), "dragon"))
     width = max(len(usage) for usage, _ in lines)
     return "\n".join(["```", *(f"{usage:{width}}  {text}" for usage, text in lines), "```"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,13 +36,16 @@ class Experience(Protocol):
         ...
 
 
-class Objective(Protocol):
+AnyExperience = TypeVar("AnyExperience", bound=Experience)
+
+
+class Objective(Protocol[AnyExperience]):
     """How a policy learns from a reward."""
 
-    def collect(self, studio: Studio) -> Experience:
+    def collect(self, studio: Studio) -> AnyExperience:
         """Let the policy generate, and judge it; the same in every process."""
         ...
 
-    def losses(self, learner: Learner, experience: Experience) -> Tensor:
+    def losses(self, learner: Learner, experience: AnyExperience) -> Tensor:
         """One value to minimise for each unit, (units,); the learner gives access to policy and reference."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
 from dragon_train.registry import load_train_registry
@@ -25,7 +25,7 @@ def completed(config: TrainConfig) -> TrainConfig:
     return replace(config, options={**known, **config.options})
 
 
-def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective:
+def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective[Any]:
     """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
     info = load_train_registry().objective(config.objective)
     if info.paired_only and config.pairing != "paired":

@@ -45,7 +45,7 @@ def audio_statistics(clips: Any) -> dict[str, Statistics]:
     """The Gaussian of all frames of all clips, for each built-in encoder."""
     registry, made = load_registry(), {}
     for name in ("vae", "clap", "logmel", "chroma"):
-        encoder = registry.build_encoder(name)
+        encoder: Any = registry.build_encoder(name)
         parts = [encoder.encode_audio(to_float(clips[i : i + 64])) for i in range(0, len(clips), 64)]
         made[name] = Statistics(Gaussian.fit(torch.cat(parts).flatten(0, 1)), encoder.identity)
     return made

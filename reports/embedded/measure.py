@@ -35,7 +35,7 @@ ENCODERS = ("vae", "clap", "logmel", "chroma")
 
 def band_statistics(audio: Tensor) -> Tensor:
     """Mean and deviation over time of each log-mel band, (clips, 128)."""
-    encoder = load_registry().build_encoder("logmel")
+    encoder: Any = load_registry().build_encoder("logmel")
     frames = torch.cat([encoder.encode_audio(part) for part in torch.split(audio, 64)])
     return torch.cat([frames.mean(1), frames.std(1)], dim=1)
 
@@ -102,7 +102,7 @@ def main(work: Path) -> None:
     }
     policy, texts = load_policy(), [describe(row["attributes"], rng) for row in held_rows[:CLIPS]]
     for title, (steps, guidance) in SETTINGS.items():
-        audio = torch.cat(generate(policy, texts, range(CLIPS), steps, guidance).clips.audio)
+        audio = torch.cat(generate(policy, texts, range(CLIPS), steps, guidance).clips.media)
         report[title] = {"probe": judged(band_statistics(audio)), "fad": distances(gaussians(audio), other)}
     Path(__file__).with_name("denoiser_quality.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

@@ -80,10 +80,15 @@ def latents_of(pipeline: StableAudioPipeline, clips: Any, kept: Path) -> Tensor:
 
 def conditions(policy: StableAudioPolicy, texts: list[str], rng: random.Random) -> dict[str, Tensor]:
     """The pipeline's conditioning with gradient to the text encoder, and some of it dropped."""
-    condition = policy.condition(texts)
+    pipeline, device = policy.pipeline, torch.device("cpu")
+    text = pipeline.encode_prompt(texts, device, do_classifier_free_guidance=False)
+    start, end = pipeline.encode_duration(0.0, policy.seconds, device, False, len(texts))
     keep = torch.tensor([float(rng.random() >= DROP) for _ in texts])[:, None, None]
-    condition["encoder_hidden_states"] = condition["encoder_hidden_states"] * keep
-    return condition
+    own = {
+        "encoder_hidden_states": torch.cat([text, start, end], dim=1) * keep,
+        "global_hidden_states": torch.cat([start, end], dim=2),
+    }
+    return {**policy.condition(texts), **own}
 
 
 def save(pipeline: StableAudioPipeline, out: Path) -> None:

@@ -15,5 +15,5 @@ __all__ = ["encoder", "suite_encoder"]
 @pytest.fixture
 def suite_encoder(encoder: TwoTower, monkeypatch: pytest.MonkeyPatch) -> TwoTower:
     """The same registry where the verb looks for the rewards of a suite."""
-    monkeypatch.setattr(dragon_rewards.cli.compare, "load_registry", dragon_rewards.rewards.load_registry)
+    monkeypatch.setattr(dragon_rewards.cli.compare, "load_registry", vars(dragon_rewards.rewards)["load_registry"])
     return encoder

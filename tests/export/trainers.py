@@ -49,7 +49,7 @@ def call_as_flow_grpo(
     factory: Callable[..., FlowGrpoFunction], images: Any, prompts: list[str], weight: float = 1.0
 ) -> list[float]:
     """The factory is asked for its code object, which plain functions alone have, to see whether it takes a device."""
-    takes_device = "device" in factory.__code__.co_varnames  # type: ignore[attr-defined]
+    takes_device = "device" in factory.__code__.co_varnames
     reward = factory(torch.device("cpu")) if takes_device else factory()
     scores, _ = reward(images, prompts, [{} for _ in prompts])
     return torch.as_tensor([weight * score for score in scores]).float().tolist()
@@ -120,7 +120,9 @@ def call_as_flow_factory(path: str, samples: Sequence[Sample], group: int) -> li
 def _fields(model: BaseRewardModel, samples: Sequence[Sample]) -> dict[str, Any]:
     named = [field for field in inspect.signature(model.__call__).parameters if hasattr(samples[0], field)]
     fields = {field: [getattr(sample, field) for sample in samples] for field in named}
-    given = {field: values for field, values in fields.items() if all(value is not None for value in values)}
+    given: dict[str, Any] = {
+        field: values for field, values in fields.items() if all(value is not None for value in values)
+    }
     audio = given.get("audio", [])
     if len({waveform.shape for waveform in audio}) == 1:
         given["audio"] = torch.stack(audio)

@@ -11,7 +11,7 @@ from diffusers.pipelines import ace_step, audioldm2, stable_audio, stable_audio_
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dragon_train.pipelines.recorded import RecordedPolicy
+from dragon_train.pipelines.recorded import AudioPolicy
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def stable_audio_3_pipeline(*, distilled: bool = False) -> DiffusionPipeline:
 
 def ace_step_pipeline(*, turbo: bool = False) -> DiffusionPipeline:
     """AceStepPipeline: 1.6 kHz stereo, 64 samples a latent."""
-    width = {"hidden_size": WIDTH, "intermediate_size": 16, "head_dim": 8}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    width: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": 16, "head_dim": 8}
+    heads: dict[str, Any] = {"num_attention_heads": 2, "num_key_value_heads": 1}
     text = transformers.Qwen3Config(
         vocab_size=128, num_hidden_layers=1, max_position_embeddings=512, **width, **heads, tie_word_embeddings=True
     )
@@ -366,8 +366,8 @@ def folder_of(name: str, saved: Path) -> Path:
     return folder
 
 
-def load(name: str, saved: Path) -> RecordedPolicy:
+def load(name: str, saved: Path) -> Any:
     """A policy over a freshly loaded pipeline, by the path that `dragon train --pipeline FOLDER` takes."""
     policy = load_train_registry().pipeline(str(folder_of(name, saved))).factory()
-    assert isinstance(policy, RecordedPolicy)
+    assert isinstance(policy, AudioPolicy)
     return policy

@@ -14,7 +14,7 @@ from dragon_rewards.errors import DragonError
 from dragon_train.builtin import ADAPTERS
 from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.noise import EDM, FlowMatching
-from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy, RecordedPolicy
+from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy
 from pipelines.builders import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 
 NAMES = list(BUILDERS)
@@ -31,12 +31,12 @@ LORA_LAYERS = {
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def policy(request: pytest.FixtureRequest, saved: Path) -> RecordedPolicy:
+def policy(request: pytest.FixtureRequest, saved: Path) -> Any:
     """For tests that tune nothing."""
     return load(request.param, saved)
 
 
-def adapted(name: str, saved: Path) -> tuple[RecordedPolicy, list[nn.Module]]:
+def adapted(name: str, saved: Path) -> tuple[AudioPolicy, list[nn.Module]]:
     """A policy with adapters that do something, and the adapted layers."""
     policy = load(name, saved)
     config = LoraConfig(r=2, lora_alpha=2, target_modules=list(policy.lora_targets), init_lora_weights=False)
@@ -48,7 +48,7 @@ def test_every_adapter_is_tried() -> None:
     assert {adapter.name for adapter in ADAPTERS} == set(NAMES)
 
 
-def test_a_clip_depends_on_its_own_prompt_and_seed(policy: RecordedPolicy) -> None:
+def test_a_clip_depends_on_its_own_prompt_and_seed(policy: AudioPolicy) -> None:
     both = policy.sample(PROMPTS, [5, 6], 2, 1.0)
     alone = policy.sample(PROMPTS[1:], [6], 2, 1.0)
     assert torch.allclose(both[1:], alone, atol=1e-4)
@@ -56,7 +56,7 @@ def test_a_clip_depends_on_its_own_prompt_and_seed(policy: RecordedPolicy) -> No
     assert not torch.equal(alone, policy.sample(PROMPTS[:1], [6], 2, 1.0))
 
 
-def test_guidance_reaches_the_pipeline(policy: RecordedPolicy) -> None:
+def test_guidance_reaches_the_pipeline(policy: AudioPolicy) -> None:
     free, guided = (policy.sample(PROMPTS, [5, 6], 2, guidance) for guidance in (1.0, 4.0))
     assert guided.shape == free.shape
     assert guided.isfinite().all()
@@ -84,7 +84,7 @@ def test_levels_of_ace_step_and_stable_audio_3_are_those_of_their_trainers(saved
         assert torch.allclose(level.quantile(shares), times.quantile(shares), atol=0.02)
 
 
-def levels_at(policy: RecordedPolicy, time: Tensor) -> Tensor:
+def levels_at(policy: AudioPolicy, time: Tensor) -> Any:
     """The noise level that the pipeline means by a time."""
     if isinstance(policy.noise, EDM):
         return policy.pipeline.scheduler.sigmas[policy.pipeline.scheduler.step_index]
@@ -93,7 +93,7 @@ def levels_at(policy: RecordedPolicy, time: Tensor) -> Tensor:
     return time
 
 
-def oracle(policy: RecordedPolicy, clean: Tensor) -> Any:
+def oracle(policy: AudioPolicy, clean: Tensor) -> Any:
     """A hook that answers for the denoiser as one would that knew the clean latents.
 
     The noise in its input is found from the process' own mixture, which is linear in it.
@@ -123,7 +123,7 @@ class Answer(tuple[Tensor]):
         return self[0]
 
 
-def assert_oracle_denoises(policy: RecordedPolicy) -> None:
+def assert_oracle_denoises(policy: Any) -> None:
     clean = torch.randn(policy.sample(PROMPTS[:1], [0], 2, 1.0).shape, generator=torch.Generator().manual_seed(9))
     handle = policy.denoiser.register_forward_hook(oracle(policy, clean), with_kwargs=True)
     try:
@@ -132,7 +132,7 @@ def assert_oracle_denoises(policy: RecordedPolicy) -> None:
         handle.remove()
 
 
-def test_the_pipeline_s_own_steps_lead_a_perfect_answer_to_the_clean_latents(policy: RecordedPolicy) -> None:
+def test_the_pipeline_s_own_steps_lead_a_perfect_answer_to_the_clean_latents(policy: AudioPolicy) -> None:
     """Sign, scale and time of the target: one who answers it at every step ends at what it answers for.
 
     Tolerance: the last step of EDM and DDIM leaves noise of the smallest level or rounds.
@@ -146,7 +146,7 @@ def test_distilled_stable_audio_3_steps_to_the_clean_latents_too() -> None:
     assert_oracle_denoises(next(a for a in ADAPTERS if a.name == "stable-audio-3").factory(pipeline))
 
 
-def test_the_condition_is_what_the_pipeline_tells_its_denoiser(policy: RecordedPolicy) -> None:
+def test_the_condition_is_what_the_pipeline_tells_its_denoiser(policy: AudioPolicy) -> None:
     calls: list[dict[str, Any]] = []
     handle = policy.denoiser.register_forward_pre_hook(lambda _, __, kwargs: calls.append(kwargs), with_kwargs=True)
     policy.sample(PROMPTS[:1], [3], 3, 1.0)
@@ -160,7 +160,7 @@ def test_the_condition_is_what_the_pipeline_tells_its_denoiser(policy: RecordedP
             assert torch.equal(value, condition[key]) if isinstance(value, Tensor) else True
 
 
-def test_denoising_errors_of_a_batch_are_those_of_its_clips(policy: RecordedPolicy) -> None:
+def test_denoising_errors_of_a_batch_are_those_of_its_clips(policy: AudioPolicy) -> None:
     latents = policy.sample(PROMPTS, [1, 2], 2, 1.0)
     draw = policy.draw(latents, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -170,7 +170,7 @@ def test_denoising_errors_of_a_batch_are_those_of_its_clips(policy: RecordedPoli
     assert torch.allclose(both[1:], alone, rtol=1e-3)
 
 
-def test_decoded_audio_is_the_pipeline_s_own(policy: RecordedPolicy) -> None:
+def test_decoded_audio_is_the_pipeline_s_own(policy: AudioPolicy) -> None:
     """Against the pipeline asked for sound instead of latents."""
     assert isinstance(policy, AudioPolicy)
     latents = policy.sample(PROMPTS[:1], [4], 2, 1.0)

@@ -18,13 +18,13 @@ from dragon_train.tuning import ADAPTER, PREFIX, load_tuned
 from pipelines.builders import BUILDERS, load
 
 if TYPE_CHECKING:
-    from dragon_train.pipelines.recorded import RecordedPolicy
+    from dragon_train.pipelines.recorded import AudioPolicy
 
 NAMES = list(BUILDERS)
 PROMPTS = ["a slow hymn on the organ", "a jig"]
 
 
-def tune(policy: RecordedPolicy, out: Path) -> list[dict[str, float]]:
+def tune(policy: AudioPolicy, out: Path) -> list[dict[str, float]]:
     """Two steps toward more diverse clips, with LoRA; returns what was recorded of them."""
     config = TrainConfig(
         "vendi:logmel", tuning="lora", lora_rank=2, steps=2, prompts_per_step=2, demonstration_steps=2, epochs=1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -36,7 +36,7 @@ load_verbs()
 
 
 def chosen_of(name: str, policy: StableAudioPolicy) -> Best:
-    settings = {"steps": STEPS, "guidance": 1.0, "seed": 4}
+    settings: dict[str, Any] = {"steps": STEPS, "guidance": 1.0, "seed": 4}
     return best_of(N, policy, compose(name), PROMPTS, **settings, on_set=lambda: None)
 
 
@@ -96,7 +96,7 @@ def test_each_clip_is_encoded_once_and_no_audio_is_kept(
     frozen_policy: StableAudioPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reward: Reward = compose(SET)
-    encoder = reward.registry.build_encoder("logmel")
+    encoder: Any = reward.registry.build_encoder("logmel")
     encode, counts = encoder.encode_audio, []
 
     def counted(audio: torch.Tensor) -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_each_clip_is_encoded_once_and_no_audio_is_kept(
 
 
 def test_too_few_prompts_are_refused_before_anything_is_sampled(frozen_policy: StableAudioPolicy) -> None:
-    settings = {"steps": STEPS, "guidance": 1.0, "seed": 0}
+    settings: dict[str, Any] = {"steps": STEPS, "guidance": 1.0, "seed": 0}
     with pytest.raises(TooFewClipsError, match="at least 2 clips"):
         best_of(N, frozen_policy, compose(SET), PROMPTS[:1], **settings, on_set=lambda: pytest.fail("sampled"))
 

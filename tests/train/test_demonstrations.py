@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
-from dragon_rewards import compose
+from dragon_rewards import Clips, compose
 from dragon_train.config import TrainConfig
 from dragon_train.demonstrations import Generations, choose, generate
 from dragon_train.embedded.prompts import prompts
@@ -110,12 +111,11 @@ def test_each_encoder_runs_once_whatever_is_asked(
     two_sets: tuple[Generations, Generations], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, _ = two_sets
-    clips = a.clips.__class__(torch.cat([clip[None] for clip in a.clips.audio]), 16_000, a.clips.prompts)
+    clips = Clips(a.clips.media, 16_000, a.clips.prompts)
     registry = compose("vendi:clap").registry
     passes = {"clap": 0, "vae": 0}
     for name in passes:
-        encoder = registry.build_encoder(name)
-
+        encoder: Any = registry.build_encoder(name)
         monkeypatch.setattr(encoder, "encode_audio", counting(passes, name, encoder.encode_audio))
     for reward in ("vendi:clap", "clap-score:clap", "per-song-fad:clap@airs", "dataset-fad:clap@tunebook-captions"):
         compose(reward).metric(clips)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from dragon_rewards import Direction, Embeddings, ReductionInfo, Reward, RewardKind, compose
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics import Gaussian
 from dragon_rewards.registry import load_registry
 from dragon_train.checkpoint import load_checkpoint
 from dragon_train.config import TrainConfig
@@ -38,7 +38,7 @@ def loudness(clips: Embeddings) -> Tensor:
 def reward_of(judge: Judge) -> Reward:
     """A reward whose reduction is `judge`."""
 
-    def build() -> Callable[[Embeddings, Gaussian | None], Tensor]:
+    def build() -> Any:
         return lambda clips, _: judge(clips)
 
     known = load_registry()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_winners_are_one_clip_of_each_prompt_and_better_than_every_set(
         ("per-song-fad:clap@airs", {"objective": "direct", "options": {"gradient_steps": 2}, "learning_rate": 1e-3}),
     ],
 )
-def test_an_objective_raises_its_reward(reward: str, settings: dict[str, object], tmp_path: Path) -> None:
+def test_an_objective_raises_its_reward(reward: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """On prompts that it was not trained on, from the same seeds before and after."""
     config = replace(TrainConfig(reward, steps=4, prompts_per_step=12, demonstration_steps=3), **settings)
     policy, judge = load_policy(), compose(reward)

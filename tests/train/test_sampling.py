@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 PROMPTS = ["A slow hymn, on the organ!", "a jig"]
-SETTINGS = {"steps": 2, "guidance": 1.0, "seed": 7}
+SETTINGS: dict[str, Any] = {"steps": 2, "guidance": 1.0, "seed": 7}
 load_verbs()
 
 

@@ -48,5 +48,5 @@ def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: s
     finished([*LAUNCH, "--dynamo_backend=no", "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
     one, two = (torch.cat([v.flatten() for v in result(tmp_path / name).values()]) for name in ("one", "two"))
     assert float((one - two).norm() / one.norm()) < 1e-3
-    tables = [pd.read_csv(tmp_path / name / "metrics.csv").filter(regex="^(?!.*_s$)") for name in ("one", "two")]
-    pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-5)
+    left, right = (pd.read_csv(tmp_path / name / "metrics.csv").filter(regex="^(?!.*_s$)") for name in ("one", "two"))
+    pd.testing.assert_frame_equal(left, right, rtol=1e-3, atol=1e-5)
