@@ -161,7 +161,7 @@ def run_one(benchmark: Benchmark, run: str) -> None:
     if run != BASELINE:
         reward = compose(benchmark.served[run])
         config = benchmark.preset.config(reward, benchmark.seed)
-        objective = make_objective(config, reward)
+        objective = make_objective(config)
         train(config, policy, reward, objective, prompts("train"), benchmark.folder(run), on_step=lambda _: None)
     write_parquet(benchmark.folder(run) / SCORES, score_heldout(benchmark, policy, run))
 

@@ -12,8 +12,6 @@ from dragon_train.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
@@ -109,11 +107,11 @@ ON_THE_HUB = (
 )
 
 
-def objective(module: str, name: str) -> Callable[[TrainConfig, Reward | Mixture], Objective[Any]]:
+def objective(module: str, name: str) -> Callable[[TrainConfig], Objective[Any]]:
     """A factory that imports its module when it is called."""
 
-    def build(config: TrainConfig, reward: Reward | Mixture) -> Objective[Any]:
-        built: Objective[Any] = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config, reward)
+    def build(config: TrainConfig) -> Objective[Any]:
+        built: Objective[Any] = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config)
         return built
 
     return build

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
@@ -40,13 +38,13 @@ class ObjectiveInfo:
     """A registered objective.
 
     Attributes:
-        factory: builds it from the run's configuration and its reward.
+        factory: builds it from the run's configuration.
         paired_only: whether it compares clips of the same prompt.
         options: its own settings with their defaults; the configuration's `options` holds the values.
     """
 
     name: str
     summary: str
-    factory: Callable[[TrainConfig, Reward | Mixture], Objective[Any]]
+    factory: Callable[[TrainConfig], Objective[Any]]
     paired_only: bool = False
     options: Mapping[str, float] = field(default_factory=dict)

@@ -23,7 +23,7 @@ class Constraints:
     Attributes:
         rewards: the constraints.
         weights: their multipliers.
-        levels: level and spread of each, once known.
+        levels: the level of each, once known.
     """
 
     def __init__(self, rewards: Sequence[Reward], state: dict[str, list[float]] | None = None) -> None:

@@ -41,7 +41,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
-    objective = make_objective(config, reward)
+    objective = make_objective(config)
     for name in (*config.heldout, *config.at_least):
         compose(name)
     texts, heldout = split(config, prompts)

@@ -9,8 +9,6 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
 
@@ -25,11 +23,11 @@ def completed(config: TrainConfig) -> TrainConfig:
     return replace(config, options={**known, **config.options})
 
 
-def make_objective(config: TrainConfig, reward: Reward | Mixture) -> Objective[Any]:
+def make_objective(config: TrainConfig) -> Objective[Any]:
     """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
     info = load_train_registry().objective(config.objective)
     if info.paired_only and config.pairing != "paired":
         raise ConfigError(
             f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
         )
-    return info.factory(completed(config), reward)
+    return info.factory(completed(config))

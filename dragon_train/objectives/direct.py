@@ -26,11 +26,13 @@ class Starts:
     Attributes:
         prompts: one for each clip.
         seeds: likewise.
+        reward: what is maximised in this step.
         figures: `reward`, of the clips as the policy makes them before it learns.
     """
 
     prompts: Sequence[str]
     seeds: Sequence[int]
+    reward: Reward | Mixture
     figures: Mapping[str, float]
 
     def __len__(self) -> int:
@@ -53,7 +55,6 @@ class DirectReward:
     A reward that judges sets judges those that are in memory together (a microbatch, in one process).
     """
 
-    reward: Reward | Mixture
     gradient_steps: int
 
     def collect(self, studio: Studio) -> Starts:
@@ -61,16 +62,16 @@ class DirectReward:
         made = studio.generate()
         with studio.clock.phase("selecting"):
             value = float(studio.reward.value(made.clips).double().mean())
-        return Starts(studio.prompts, made.seeds, {"reward": value})
+        return Starts(studio.prompts, made.seeds, studio.reward, {"reward": value})
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
         """Of each start."""
         policy, config, prompts = learner.policy, learner.config, experience.prompts
         steps, guidance = config.demonstration_steps, config.guidance
         latents = policy.sample(prompts, experience.seeds, steps, guidance, self.gradient_steps)
-        return -self.reward.value(policy.clips(latents, prompts)).expand(len(prompts))
+        return -experience.reward.value(policy.clips(latents, prompts)).expand(len(prompts))
 
 
-def direct(config: TrainConfig, reward: Reward | Mixture) -> DirectReward:
+def direct(config: TrainConfig) -> DirectReward:
     """As configured."""
-    return DirectReward(reward, int(config.options["gradient_steps"]))
+    return DirectReward(int(config.options["gradient_steps"]))

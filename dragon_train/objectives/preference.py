@@ -12,8 +12,6 @@ from dragon_train.demonstrations import choose
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.demonstrations import Demonstrations
     from dragon_train.learner import Learner
@@ -64,11 +62,11 @@ class DiffusionKTO(_Preference):
         return 2 - gain - (self.beta * (z - negative)).sigmoid()
 
 
-def dpo(config: TrainConfig, _: Reward | Mixture) -> DiffusionDPO:
+def dpo(config: TrainConfig) -> DiffusionDPO:
     """As configured."""
     return DiffusionDPO(config.beta)
 
 
-def kto(config: TrainConfig, _: Reward | Mixture) -> DiffusionKTO:
+def kto(config: TrainConfig) -> DiffusionKTO:
     """As configured."""
     return DiffusionKTO(config.beta)

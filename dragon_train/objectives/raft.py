@@ -87,6 +87,6 @@ def set_values(reward: Reward | Mixture, sets: Sequence[Media]) -> list[float]:
     return values.double().tolist()
 
 
-def raft(config: TrainConfig, _: Reward | Mixture) -> RAFT:
+def raft(config: TrainConfig) -> RAFT:
     """As configured."""
     return RAFT(int(config.options["samples"]))

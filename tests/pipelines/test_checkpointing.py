@@ -26,7 +26,7 @@ CONFIG = TrainConfig("vendi:logmel", lora_rank=2, steps=1, prompts_per_step=2, d
 def tune(name: str, saved: Path, out: Path, *, checkpointing: bool) -> None:
     config = replace(CONFIG, gradient_checkpointing=checkpointing)
     reward = compose(config.reward)
-    objective = make_objective(config, reward)
+    objective = make_objective(config)
     train(config, load(name, saved), reward, objective, ["a slow hymn", "a jig"], out, lambda _: None)
 
 

@@ -60,7 +60,7 @@ def test_it_is_tuned(folder: Path, tmp_path: Path) -> None:
     for objective in ("dpo", "kto"):
         config = replace(CONFIG, objective=objective)
         out = tmp_path / objective
-        train(config, policy_of(folder), reward, make_objective(config, reward), PROMPTS, out, lambda _: None)
+        train(config, policy_of(folder), reward, make_objective(config), PROMPTS, out, lambda _: None)
         assert any(value.any() for name, value in result(out).items() if "lora_B" in name)
 
 

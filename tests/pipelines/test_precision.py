@@ -31,7 +31,7 @@ def tuned(name: str, saved: Path, out: Path, config: TrainConfig) -> tuple[Polic
     """A policy after one step, and its figures."""
     policy: Policy = load_policy() if name == "embedded" else load(name, saved)
     reward, rows = compose(config.reward), list[dict[str, float]]()
-    train(config, policy, reward, make_objective(config, reward), ["a slow hymn", "a jig"], out, rows.append)
+    train(config, policy, reward, make_objective(config), ["a slow hymn", "a jig"], out, rows.append)
     return policy, rows[0]
 
 

@@ -30,7 +30,7 @@ def tune(policy: AudioPolicy, out: Path) -> list[dict[str, float]]:
         "vendi:logmel", tuning="lora", lora_rank=2, steps=2, prompts_per_step=2, demonstration_steps=2, epochs=1
     )
     reward, rows = compose(config.reward), list[dict[str, float]]()
-    train(config, policy, reward, make_objective(config, reward), PROMPTS, out, rows.append)
+    train(config, policy, reward, make_objective(config), PROMPTS, out, rows.append)
     return rows
 
 

@@ -56,7 +56,7 @@ def reward_of(judge: Judge) -> Reward:
 def run(judge: Judge, out: Path, policy: StableAudioPolicy | None = None) -> list[float]:
     steps: list[float] = []
     reward = reward_of(judge)
-    objective = make_objective(CONFIG, reward)
+    objective = make_objective(CONFIG)
     train(
         CONFIG, policy or load_policy(), reward, objective, prompts("train"), out, lambda row: steps.append(row["step"])
     )

@@ -35,7 +35,7 @@ def run(out: Path, told: Path) -> None:
         with told.open("a") as file:
             file.write(f"{row['step']}\n")
 
-    train(CONFIG, load_policy(), reward, make_objective(CONFIG, reward), prompts("train"), out, tell)
+    train(CONFIG, load_policy(), reward, make_objective(CONFIG), prompts("train"), out, tell)
 
 
 def started(out: Path, told: Path) -> multiprocessing.context.ForkServerProcess:

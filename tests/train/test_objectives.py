@@ -54,7 +54,7 @@ def test_an_objective_raises_its_reward(reward: str, settings: dict[str, Any], t
     config = replace(TrainConfig(reward, steps=4, prompts_per_step=12, demonstration_steps=3), **settings)
     policy, judge = load_policy(), compose(reward)
     before = judge.value(generate(policy, TEXTS, range(12), 3, 1.0).clips)
-    train(completed(config), policy, judge, make_objective(config, judge), prompts("train"), tmp_path, lambda _: None)
+    train(completed(config), policy, judge, make_objective(config), prompts("train"), tmp_path, lambda _: None)
     after = judge.value(generate(policy, TEXTS, range(12), 3, 1.0).clips)
     assert (after > before).float().mean() > 0.7
 
@@ -63,7 +63,7 @@ def test_direct_gradients_reach_every_adapter_through_a_reward_of_a_set(tmp_path
     config = TrainConfig("vendi:clap", objective="direct", steps=1, prompts_per_step=4, demonstration_steps=2)
     policy, judge = load_policy(), compose(config.reward)
     rows: list[dict[str, float]] = []
-    train(completed(config), policy, judge, make_objective(config, judge), prompts("train"), tmp_path, rows.append)
+    train(completed(config), policy, judge, make_objective(config), prompts("train"), tmp_path, rows.append)
     assert rows[0]["gradient_norm"] > 0
     # Loss and reward are of the same clips: the loss is the negative Vendi score.
     assert rows[0]["loss"] == pytest.approx(-rows[0]["reward"], rel=1e-3)

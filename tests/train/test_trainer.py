@@ -30,7 +30,7 @@ TINY = TrainConfig("dataset-fad:clap@airs", tuning="all", steps=3, prompts_per_s
 
 def run(config: TrainConfig, out: Path, on_step: Callable[[dict[str, float]], None] = lambda _: None) -> None:
     reward = compose(config.reward)
-    train(config, load_policy(), reward, make_objective(config, reward), prompts("train"), out, on_step)
+    train(config, load_policy(), reward, make_objective(config), prompts("train"), out, on_step)
 
 
 class KilledError(Exception):
@@ -88,7 +88,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
 def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
     reward = compose(TINY.reward)
     with pytest.raises(ConfigError, match="prompts_per_step = 4"):
-        train(TINY, load_policy(), reward, make_objective(TINY, reward), ["one"], tmp_path, lambda _: None)
+        train(TINY, load_policy(), reward, make_objective(TINY), ["one"], tmp_path, lambda _: None)
 
 
 def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
     reward, texts = compose(config.reward), prompts("heldout")[:24]
     policy = load_policy()
     before = reward.value(generate(policy, texts, range(1000, 1024), 4, 1.0).clips)
-    train(config, policy, reward, make_objective(config, reward), prompts("train"), tmp_path, lambda _: None)
+    train(config, policy, reward, make_objective(config), prompts("train"), tmp_path, lambda _: None)
     after = reward.value(generate(policy, texts, range(1000, 1024), 4, 1.0).clips)
     assert (after > before).float().mean() > 0.6
 

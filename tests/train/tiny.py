@@ -48,5 +48,5 @@ def tiny_run(
         on_step(row)
 
     heldout = HELDOUT[: config.heldout_prompts]
-    train(config, policy or tiny_policy(), reward, make_objective(config, reward), PROMPTS, out, seen, heldout)
+    train(config, policy or tiny_policy(), reward, make_objective(config), PROMPTS, out, seen, heldout)
     return rows

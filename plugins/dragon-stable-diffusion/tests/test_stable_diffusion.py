@@ -121,7 +121,7 @@ def tuned(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     )
     reward, rows = compose(config.reward), list[dict[str, float]]()
     before = policy.sample(PROMPTS, SEEDS, 2, 1.0)
-    train(config, policy, reward, make_objective(config, reward), PROMPTS, folder, rows.append)
+    train(config, policy, reward, make_objective(config), PROMPTS, folder, rows.append)
     return Tuned(folder, rows, before, policy.sample(PROMPTS, SEEDS, 2, 1.0))
 
 
