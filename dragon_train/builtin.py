@@ -12,8 +12,6 @@ from dragon_train.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_train.config import TrainConfig
-    from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
 
 
@@ -31,63 +29,55 @@ def downloaded(name: str) -> Policy:
     return load_train_registry().pipeline(name).factory()
 
 
-def stable_audio(pipeline: Any) -> Policy:
-    """Adapt a StableAudioPipeline."""
-    from dragon_train.pipelines.stable_audio import StableAudioPolicy
+def lazily(module: str, name: str) -> Callable[[Any], Any]:
+    """What has this name in a module of the trainer, which is imported when it is first called."""
 
-    return StableAudioPolicy(pipeline)
+    def call(argument: Any) -> Any:
+        return getattr(import_module(f"dragon_train.{module}"), name)(argument)
 
-
-def stable_audio_3(pipeline: Any) -> Policy:
-    """Adapt a StableAudio3Pipeline."""
-    from dragon_train.pipelines.stable_audio_3 import StableAudio3Policy
-
-    return StableAudio3Policy(pipeline)
-
-
-def ace_step(pipeline: Any) -> Policy:
-    """Adapt an AceStepPipeline."""
-    from dragon_train.pipelines.ace_step import AceStepPolicy
-
-    return AceStepPolicy(pipeline)
-
-
-def longcat_audio(pipeline: Any) -> Policy:
-    """Adapt a LongCatAudioDiTPipeline."""
-    from dragon_train.pipelines.longcat_audio import LongCatAudioPolicy
-
-    return LongCatAudioPolicy(pipeline)
-
-
-def audioldm2(pipeline: Any) -> Policy:
-    """Adapt an AudioLDM2Pipeline."""
-    from dragon_train.pipelines.spectrogram import AudioLDM2Policy
-
-    return AudioLDM2Policy(pipeline)
-
-
-def audioldm(pipeline: Any) -> Policy:
-    """Adapt an AudioLDMPipeline."""
-    from dragon_train.pipelines.spectrogram import AudioLDMPolicy
-
-    return AudioLDMPolicy(pipeline)
-
-
-def musicldm(pipeline: Any) -> Policy:
-    """Adapt a MusicLDMPipeline."""
-    from dragon_train.pipelines.spectrogram import MusicLDMPolicy
-
-    return MusicLDMPolicy(pipeline)
+    return call
 
 
 ADAPTERS = (
-    AdapterInfo("stable-audio", "StableAudioPipeline", "EDM preconditioning, v-prediction", stable_audio),
-    AdapterInfo("stable-audio-3", "StableAudio3Pipeline", "rectified flow", stable_audio_3),
-    AdapterInfo("ace-step", "AceStepPipeline", "flow matching, base and turbo checkpoints", ace_step),
-    AdapterInfo("longcat-audio", "LongCatAudioDiTPipeline", "flow matching", longcat_audio),
-    AdapterInfo("audioldm2", "AudioLDM2Pipeline", "DDPM on mel spectra", audioldm2),
-    AdapterInfo("audioldm", "AudioLDMPipeline", "DDPM on mel spectra; deprecated by diffusers", audioldm),
-    AdapterInfo("musicldm", "MusicLDMPipeline", "DDPM on mel spectra; deprecated by diffusers", musicldm),
+    AdapterInfo(
+        "stable-audio",
+        "StableAudioPipeline",
+        "EDM preconditioning, v-prediction",
+        lazily("pipelines.stable_audio", "StableAudioPolicy"),
+    ),
+    AdapterInfo(
+        "stable-audio-3",
+        "StableAudio3Pipeline",
+        "rectified flow",
+        lazily("pipelines.stable_audio_3", "StableAudio3Policy"),
+    ),
+    AdapterInfo(
+        "ace-step",
+        "AceStepPipeline",
+        "flow matching, base and turbo checkpoints",
+        lazily("pipelines.ace_step", "AceStepPolicy"),
+    ),
+    AdapterInfo(
+        "longcat-audio",
+        "LongCatAudioDiTPipeline",
+        "flow matching",
+        lazily("pipelines.longcat_audio", "LongCatAudioPolicy"),
+    ),
+    AdapterInfo(
+        "audioldm2", "AudioLDM2Pipeline", "DDPM on mel spectra", lazily("pipelines.spectrogram", "AudioLDM2Policy")
+    ),
+    AdapterInfo(
+        "audioldm",
+        "AudioLDMPipeline",
+        "DDPM on mel spectra; deprecated by diffusers",
+        lazily("pipelines.spectrogram", "AudioLDMPolicy"),
+    ),
+    AdapterInfo(
+        "musicldm",
+        "MusicLDMPipeline",
+        "DDPM on mel spectra; deprecated by diffusers",
+        lazily("pipelines.spectrogram", "MusicLDMPolicy"),
+    ),
 )
 
 STABILITY = "Stability AI Community License"
@@ -105,16 +95,6 @@ ON_THE_HUB = (
     ("musicldm", "ucsd-reach/musicldm", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
     ("longcat-audio", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "speech, 24 kHz mono", "see its model card"),
 )
-
-
-def objective(module: str, name: str) -> Callable[[TrainConfig], Objective[Any]]:
-    """A factory that imports its module when it is called."""
-
-    def build(config: TrainConfig) -> Objective[Any]:
-        built: Objective[Any] = getattr(import_module(f"dragon_train.objectives.{module}"), name)(config)
-        return built
-
-    return build
 
 
 @hookimpl
@@ -142,7 +122,7 @@ def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
 @hookimpl
 def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
     """The paper's two objectives, and two that learn without pairs."""
-    preference = partial(objective, "preference")
+    preference = partial(lazily, "objectives.preference")
     register(
         ObjectiveInfo(
             "dpo", "Diffusion-DPO, winners against losers of the same prompt", preference("dpo"), paired_only=True
@@ -153,7 +133,7 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
         ObjectiveInfo(
             "raft",
             "RAFT, the best of several samples of each prompt as if they were data",
-            objective("raft", "raft"),
+            lazily("objectives.raft", "raft"),
             options={"samples": 4},
         )
     )
@@ -161,7 +141,7 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
         ObjectiveInfo(
             "direct",
             "DRaFT, gradient of a differentiable reward through the last sampling steps",
-            objective("direct", "direct"),
+            lazily("objectives.direct", "direct"),
             options={"gradient_steps": 1},
         )
     )
