@@ -1,8 +1,17 @@
-"""What must be set before any test imports torch."""
+"""What must be set before any test imports torch, and a real browser for tests of pages."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+import pytest
+from browser import launched, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
 
 # Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
 # it.
@@ -14,3 +23,17 @@ os.environ["DRAGON_CACHE"] = "off"
 
 # Nor do they see the user's exemplar sets.
 os.environ["DRAGON_EXEMPLARS"] = "no such folder"
+
+
+@pytest.fixture(scope="session", name="browser")
+def shared_browser() -> Iterator[Browser]:
+    """Headless Chromium, started once."""
+    with launched() as started:
+        yield started
+
+
+@pytest.fixture(name="page")
+def fresh_page(browser: Browser) -> Iterator[Page]:
+    """A page of a fresh profile, whose errors fail the test."""
+    with watched(browser) as opened:
+        yield opened
