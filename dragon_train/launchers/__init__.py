@@ -1,0 +1,29 @@
+"""What starts many independent runs: on this machine, or on a Ray cluster. The results are the same files."""
+
+from __future__ import annotations
+
+from dragon_rewards.errors import UnknownNameError
+from dragon_train.launchers.base import Launcher, Resources, Task
+from dragon_train.launchers.local import LocalLauncher
+
+__all__ = ["LAUNCHERS", "Launcher", "Resources", "Task", "make_launcher"]
+
+LAUNCHERS = {"local": LocalLauncher}
+
+
+def make_launcher(name: str, workers: int | None = None, resources: Resources = Resources()) -> Launcher:  # noqa: B008  frozen
+    """The launcher of this name.
+
+    Args:
+        name: "local" or "ray".
+        workers: runs at a time at most; None takes as many as there is room for.
+        resources: of one run, where the launcher places runs.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        ConfigError: `resources` for a launcher that does not place runs.
+        DragonError: a package that it needs is missing.
+    """
+    if name not in LAUNCHERS:
+        raise UnknownNameError("launcher", name, LAUNCHERS)
+    return LAUNCHERS[name](workers, resources)

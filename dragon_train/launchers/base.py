@@ -1,0 +1,83 @@
+"""What a launcher starts, and what it may use for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dragon_rewards.errors import DragonError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: `function(folder, *arguments)` writes its results under `folder`. Picklable: function is module-level.
+
+    On another machine, `folder` is a copy elsewhere, which begins with what the folder holds here: a run that was
+    interrupted goes on there.
+
+    Attributes:
+        function: finds what it reads by the folder that it is given, for other paths may not exist where it runs.
+        folder: of this task alone.
+        arguments: of the function, after the folder.
+        inputs: files that earlier tasks have made and this one reads. They keep their place relative to the folder.
+    """
+
+    function: Callable[..., None]
+    folder: Path
+    arguments: tuple[Any, ...] = ()
+    inputs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of one run, for launchers that place runs: CPUs, GPUs, GiB of memory."""
+
+    cpus: float = 1
+    gpus: float = 0
+    memory: float | None = None
+
+
+class Launcher(Protocol):
+    """Runs tasks, several at a time."""
+
+    def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
+        """Start the tasks in their order and return when all are done; `on_tick` is called about once a second.
+
+        After a failure, tasks under way finish and are kept, and no other starts.
+
+        Raises:
+            DragonError: an input is missing; a process was killed; a task was refused, with the task's folder.
+            Exception: whatever else a task raised, with a note of the task's folder.
+        """
+        ...
+
+
+def check_inputs(tasks: Sequence[Task]) -> None:
+    """Refuse, before any task starts, one that reads what is not there.
+
+    Raises:
+        DragonError: an input is missing.
+    """
+    for task in tasks:
+        for path in task.inputs:
+            if not path.is_file():
+                raise DragonError(f"{task.folder}: its input {path} is not there; finish the run that makes it first")
+
+
+def named(task: Task, error: BaseException) -> BaseException:
+    """The error of a task, with the folder of the task."""
+    if isinstance(error, DragonError):
+        return DragonError(f"{task.folder}: {error}")
+    error.add_note(f"in the run {task.folder}")
+    return error
+
+
+def prepare_worker(threads: int) -> None:
+    """Torch of this worker computes in so many threads, whatever other workers do."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,57 @@
+"""Runs in processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class LocalLauncher:
+    """A pool of processes with one thread each, so that results do not depend on how many there are."""
+
+    def __init__(self, workers: int | None, resources: Resources) -> None:
+        if resources != Resources():
+            raise ConfigError(f"launcher local does not place {resources}; launcher ray does, on one machine, too")
+        self.workers = workers or os.cpu_count() or 1
+
+    def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
+        """See `Launcher`."""
+        check_inputs(tasks)
+        waiting, running = deque(tasks), dict[Future[None], Task]()
+        with ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process) as pool:
+            while waiting or running:
+                while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
+                    task = waiting.popleft()
+                    running[pool.submit(task.function, task.folder, *task.arguments)] = task
+                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                on_tick()
+                for future in done:
+                    raise_failure(future, running.pop(future))
+
+
+def prepare_process() -> None:
+    """One thread; an interruption ends it at once and silently, since every finished step is on disk."""
+    prepare_worker(threads=1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_failure(future: Future[None], task: Task) -> None:
+    """The error of a task that failed, to be understood without the process that it came from."""
+    error = future.exception()
+    if isinstance(error, BrokenProcessPool):
+        raise DragonError(
+            "a worker process was killed, perhaps for memory; the same command resumes, perhaps with fewer --workers"
+        )
+    if error:
+        raise named(task, error)
