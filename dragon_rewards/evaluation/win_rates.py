@@ -1,4 +1,4 @@
-"""Win rates with exact statistics, and the matched subsets on which rewards of whole sets compare two models."""
+"""Win rates with exact statistics."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import betainc, betaincinv
-
-from dragon_rewards.errors import TooFewClipsError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -78,7 +76,12 @@ def paired_wins(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"pairs need as many values before as after; got {old.shape} and {new.shape}")
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         raise ValueError("rewards to compare must be finite; drop or score again the clips without one")
-    wins: NDArray[np.float64] = (np.sign(new - old) + 1) / 2
+    return signs_as_wins(new - old)
+
+
+def signs_as_wins(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 where a difference (n,) is positive, 1/2 where it is 0, else 0."""
+    wins: NDArray[np.float64] = (np.sign(differences) + 1) / 2
     return wins
 
 
@@ -105,26 +108,3 @@ def distribution_wins(before: ArrayLike, after: ArrayLike, trials: int) -> WinRa
     """
     wins = paired_wins(before, after)
     return win_rate(float(wins.mean()) * trials, trials)
-
-
-def matched_subsets(prompts: int, size: int, rounds: int, seed: int) -> NDArray[np.int64]:
-    """Index rows (rounds * (prompts // size), size) of subsets on which both models are compared.
-
-    Each round is a random partition of the prompts into prompts // size disjoint subsets; the prompts % size left over
-    differ from round to round. The same arguments give the same rows.
-
-    Raises:
-        TooFewClipsError: fewer prompts than one subset takes.
-        ValueError: size or rounds below 1.
-
-    >>> matched_subsets(prompts=7, size=3, rounds=2, seed=0).shape
-    (4, 3)
-    """
-    if size < 1 or rounds < 1:
-        raise ValueError(f"subsets need a size and a number of rounds of at least 1; got {size} and {rounds}")
-    if prompts < size:
-        raise TooFewClipsError(f"{prompts} prompts are fewer than one subset of {size}; add prompts or lower the size")
-    generator = np.random.default_rng(seed)
-    used = prompts // size * size
-    order = [generator.permutation(prompts)[:used].reshape(-1, size) for _ in range(rounds)]
-    return np.concatenate(order).astype(np.int64)

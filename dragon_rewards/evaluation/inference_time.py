@@ -1,0 +1,121 @@
+"""Best of N: how often it wins, and how rewards are calibrated for it."""
+
+from __future__ import annotations
+
+from math import comb
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dragon_rewards.evaluation.bootstrap import Interval, cluster_interval
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """Where rewards (prompts, k) stand among those of reference clips (prompts, m) of the same prompt: 0 to 1.
+
+    C(x, y) = P(r(x, z) < r(x, y)) + 1/2 P(r(x, z) = r(x, y)) for a random clip z of the reference model, the calibrated
+    reward of InfAlign (Balashankar et al., arXiv 2412.19792, section 4). Its mean over the clips of a model is that
+    model's win rate; it is the same for every monotone transformation of the reward, and uniform for the reference
+    model itself, so that prompts count alike.
+
+    Raises:
+        ValueError: other shapes, or values that are not finite.
+
+    >>> calibrated([[1.0, 5.0]], [[0.0, 1.0, 2.0, 3.0]])
+    array([[0.375, 1.   ]])
+    """
+    own, others = _tables(values, reference)
+    return (np.sign(own[:, :, None] - others[:, None]).mean(2) + 1) / 2
+
+
+def best_of_n_transform(standing: ArrayLike, n: int) -> NDArray[np.float64]:
+    """The reward C^(2n - 1) of calibrated rewards C, any shape, whose gain is a first gain in best-of-n win rate.
+
+    With U the share of the reference model's clips below a clip and F that of a model's, the model's best of n beats
+    the reference's with probability W = 1 - integral of n u^(n-1) F(u)^n du. Moving a little of the reference model's
+    mass (F(u) = u) to clips at C adds n^2 / (2n - 1) C^(2n - 1), but for a constant, so that mean is what to raise; at
+    n = 1 it is C itself, and larger n count only the best. InfAlign (arXiv 2412.19792, section 3) shows for every
+    procedure at inference that the best model under a KL penalty is that of a transformed reward; as the model leaves
+    the reference, F and with it the transformation change.
+
+    Raises:
+        ValueError: n below 1, or a value outside [0, 1].
+
+    >>> best_of_n_transform([0.5, 0.9], n=2).round(3)
+    array([0.125, 0.729])
+    """
+    shares = np.asarray(standing, float)
+    if n < 1 or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"calibrated rewards lie between 0 and 1, and n is 1 or more; got n = {n} and {shares}")
+    transformed: NDArray[np.float64] = shares ** (2 * n - 1)
+    return transformed
+
+
+def best_of_n_mean(values: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Expected best of n draws without replacement from each prompt's rewards (prompts, k): (prompts,).
+
+    Sum over i of C(i - 1, n - 1) / C(k, n) r_(i) for the rewards in ascending order, the U-statistic of the maximum, so
+    without bias for the model's best of n.
+
+    Raises:
+        ValueError: no table (prompts, k), values that are not finite, n below 1 or above k.
+
+    >>> best_of_n_mean([[1.0, 2.0, 4.0]], 2)
+    array([3.33333333])
+    """
+    table, _ = _tables(values, values)
+    means: NDArray[np.float64] = np.sort(table, 1) @ _weights(table.shape[1], n)
+    return means
+
+
+def best_of_n_wins(before: ArrayLike, after: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Per prompt, how often the best of n of `after` (prompts, k) beats the best of n of `before` (prompts, m).
+
+    The exact expectation over draws of n clips of each without replacement, a tie counting half. The best of n of k is
+    the i-th lowest, i from 1, with probability C(i - 1, n - 1) / C(k, n).
+
+    Raises:
+        ValueError: other shapes, values that are not finite, n below 1 or above k or m.
+
+    >>> best_of_n_wins([[0.0, 3.0]], [[1.0, 2.0]], 1), best_of_n_wins([[0.0, 3.0]], [[1.0, 2.0]], 2)
+    (array([0.5]), array([0.]))
+    """
+    old, new = (np.sort(table, 1) for table in _tables(before, after))
+    wins = (np.sign(new[:, :, None] - old[:, None]) + 1) / 2
+    return np.einsum("i,pij,j->p", _weights(new.shape[1], n), wins, _weights(old.shape[1], n))
+
+
+def best_of_n_win_rate(before: ArrayLike, after: ArrayLike, n: int, seed: int = 0) -> Interval:
+    """The inference-time win rate under best of n: mean of `best_of_n_wins` with an interval over prompts.
+
+    What InfAlign optimises (arXiv 2412.19792, section 2): a model that wins clip by clip may lose where everyone takes
+    the best of several, if it has become narrow.
+
+    Raises:
+        ValueError: as `best_of_n_wins`, or fewer than 2 prompts.
+
+    >>> wide, narrow = [[0, 4], [0, 4]], [[2, 3], [2, 3]]
+    >>> best_of_n_win_rate(wide, narrow, n=1).mean, best_of_n_win_rate(wide, narrow, n=2).mean
+    (0.5, 0.0)
+    """
+    wins = best_of_n_wins(before, after, n)
+    return cluster_interval(wins, np.arange(len(wins)), seed)
+
+
+def _weights(clips: int, n: int) -> NDArray[np.float64]:
+    """Probability that the best of n of so many clips is the i-th lowest."""
+    if not 1 <= n <= clips:
+        raise ValueError(f"the best of {n} takes at least that many clips of every prompt, and at least 1; got {clips}")
+    return np.array([comb(place, n - 1) / comb(clips, n) for place in range(clips)])
+
+
+def _tables(before: ArrayLike, after: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    old, new = np.asarray(before, float), np.asarray(after, float)
+    if old.ndim != 2 or new.ndim != 2 or len(old) != len(new) or not old.size or not new.size:  # noqa: PLR2004
+        raise ValueError(f"rewards of clips by prompt, (prompts, clips); got {old.shape} and {new.shape}")
+    if not (np.isfinite(old).all() and np.isfinite(new).all()):
+        raise ValueError("rewards to compare must be finite; drop or score again the clips without one")
+    return old, new
