@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     AnyMedia = TypeVar("AnyMedia", bound="Media")
 
-BATCH = 32
+BATCH = 32  # examples encoded at once on a GPU
+CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
 LAYOUT = torch.contiguous_format
 
 
@@ -312,7 +313,8 @@ def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject:
 
 
 def _batches(fed: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, at most 32 together, the smallest first."""
+    """Rows of equal shape, as many together as suits the device, the smallest first."""
     for shape in sorted({example.shape for example in fed.values()}):
         rows = [row for row, example in fed.items() if example.shape == shape]
-        yield from (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
+        size = CPU_BATCH if fed[rows[0]].device.type == "cpu" else BATCH
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))

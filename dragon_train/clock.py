@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,21 @@ PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparin
 
 
 class Clock:
-    """Adds up seconds by phase; a GPU is waited for, so that a phase pays for its own work."""
+    """Adds up seconds by phase; a GPU is waited for, so that a phase pays for its own work.
+
+    Only the thread that made the clock counts: work beside it costs what it is waited for.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.thread = get_ident()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count what happens inside."""
+        if get_ident() != self.thread:
+            yield
+            return
         started = self.now()
         try:
             yield
@@ -31,9 +39,9 @@ class Clock:
             self.seconds[name] += self.now() - started
 
     def now(self) -> float:
-        """Seconds, after all work that was given to a GPU."""
+        """Seconds, after all work that this thread gave to a GPU."""
         if torch.cuda.is_available():
-            torch.cuda.synchronize()
+            torch.cuda.current_stream().synchronize()
         return monotonic()
 
     def row(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.mixture import Mixture, parts_of, standing
 from dragon_train import heldout
+from dragon_train.aside import Aside
 from dragon_train.clock import Clock
 from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
@@ -91,6 +92,7 @@ class Training:
     ) -> None:
         self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
         self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock()
+        self.aside = Aside(team.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = Learner(prepared(policy, config, team), config, team)
         state = run.resume()
@@ -115,7 +117,9 @@ class Training:
     def step(self, step: int) -> Row:
         """Generate, judge, learn; returns the step's figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        studio = Studio(self.policy, target, self.config, self.prompts, step, self.pool, self.team, self.clock)
+        studio = Studio(
+            self.policy, target, self.config, self.prompts, step, self.pool, self.team, self.clock, self.aside
+        )
         with self.explained(step):
             experience = self.objective.collect(studio)
             with self.clock.phase("learning"):

@@ -48,7 +48,7 @@ class Expansion:
         """
         signs, least = start.clone(), RISE * float(self.slope.abs().sum() + self.curvature.abs().sum())
         while True:
-            rises = self._rises(signs)
+            rises = self.rises(signs)
             if balanced:
                 rises = rises.masked_fill(torch.outer(signs, signs) > 0, -inf)
             best = int(rises.argmax())
@@ -56,8 +56,8 @@ class Expansion:
                 return signs
             signs[list({*divmod(best, len(signs))})] *= -1
 
-    def _rises(self, signs: Tensor) -> Tensor:
-        """What flipping i and j adds, (moves, moves); on the diagonal, i alone."""
+    def rises(self, signs: Tensor) -> Tensor:
+        """What flipping signs i and j of z (moves,) adds to the expansion, (moves, moves); on the diagonal, i alone."""
         steps = -2 * signs
         single = steps * (self.slope + 2 * self.curvature @ signs) + steps.square() * self.curvature.diagonal()
         both = single[:, None] + single + 2 * torch.outer(steps, steps) * self.curvature

@@ -147,6 +147,9 @@ def select_positive(
 def exchange_losses(chosen: Selection, value: Callable[[Tensor], Tensor], *, pool: Tensor | None = None) -> Tensor:
     """What r(D+) loses when positive[i] and negative[i] trade places, (n,): how much each pair matters.
 
+    Beside a pool, where one exchange changes little, losses are read off `value.expansion` if there is one, to within a
+    percent of the largest; else every exchange is valued.
+
     Args:
         chosen: what `select_positive` chose.
         value: the reward of subsets that it chose by.
@@ -160,8 +163,12 @@ def exchange_losses(chosen: Selection, value: Callable[[Tensor], Tensor], *, poo
         >>> exchange_losses(chosen, lambda rows: heights[rows].sum(1)).tolist()
         [1.0, 1.0]
     """
-    each = torch.eye(len(chosen.positive), dtype=torch.bool)
-    return chosen.value - _Reward(value, _indices(pool))(torch.where(each, chosen.negative[:, None], chosen.positive))
+    reward, each = _Reward(value, _indices(pool)), torch.eye(len(chosen.positive))
+    if len(reward.pool):
+        expansion = reward.expansion(torch.cat([chosen.positive, chosen.negative]), torch.cat([each, -each], dim=1))
+        if expansion is not None:
+            return -expansion.rises(torch.full_like(expansion.slope, 0.5)).diagonal()
+    return chosen.value - reward(torch.where(each > 0, chosen.negative[:, None], chosen.positive))
 
 
 def negated(distance: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

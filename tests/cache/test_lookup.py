@@ -15,8 +15,9 @@ from torch import Tensor
 from dragon_rewards import cache as cache_module
 from dragon_rewards.audio import read_audio, write_audio
 from dragon_rewards.cache import EmbeddingCache, Maker
-from dragon_rewards.clips import BATCH, Clips
+from dragon_rewards.clips import Clips
 from dragon_rewards.errors import EncoderError
+from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.plugins import PluginRecord
 
 INFO = encoder_info("two", TwoTower)
@@ -91,8 +92,8 @@ def test_a_changed_encoder_reads_nothing_stale(cache: EmbeddingCache) -> None:
 
 
 def test_only_what_is_missing_is_encoded_in_the_usual_batches(cache: EmbeddingCache) -> None:
-    audio = list(noise(BATCH + 8)) + [clip[:4000] for clip in noise(3, seed=1)]
-    assert passes(Clips([audio[row] for row in (0, 7, 41)], RATE, cache=cache)) == 2
+    audio = list(noise(CPU_BATCH + 8)) + [clip[:4000] for clip in noise(3, seed=1)]
+    assert passes(Clips([audio[row] for row in (0, 7, 17)], RATE, cache=cache)) == 2
     sizes: list[tuple[int, ...]] = []
 
     class Watched(Projection):
@@ -101,7 +102,7 @@ def test_only_what_is_missing_is_encoded_in_the_usual_batches(cache: EmbeddingCa
             return super().encode_audio(audio)
 
     frames = Clips(audio, RATE, cache=cache).embeddings(INFO, Watched(), OWNER).frames
-    assert sizes == [(2, 4000), (BATCH, 8000), (6, 8000)]
+    assert sizes == [(2, 4000), (CPU_BATCH, 8000), (6, 8000)]
     for clip, found in zip(audio, frames, strict=True):
         torch.testing.assert_close(found, TwoTower().encode_audio(clip[None])[0])
 

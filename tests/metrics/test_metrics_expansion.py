@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, select_positive
+from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, exchange_losses, select_positive
 from dragon_rewards.metrics.expansion import Expansion
 from metrics.cases import embeddings, seeds, songs, thorough
 
@@ -172,3 +172,15 @@ def test_an_expansion_of_what_is_no_clip_or_too_short_is_refused() -> None:
         value.expansion(torch.tensor([0, 2]), torch.ones(2), torch.eye(2))
     with pytest.raises(DragonError, match="at least 2 frames in all, not 1"):
         value.expansion(torch.arange(2), torch.full((2,), 0.5), torch.eye(2))
+
+
+@thorough
+@given(seed=seeds, pairs=st.integers(4, 10))
+def test_losses_of_exchanges_beside_a_pool_are_those_of_valuing_each(seed: int, pairs: int) -> None:
+    """Within 3% of the largest; alone, where an exchange changes much, they are valued: the same."""
+    value = Nearness(songs(seed, [6] * 6 * pairs, 5))
+    for pool, tolerance in ((torch.arange(6 * pairs), 0.03), (None, 0.0)):
+        chosen = select_positive(pairs, value, pool=pool)
+        exact = exchange_losses(chosen, valued_only(value), pool=pool)
+        found = exchange_losses(chosen, value, pool=pool)
+        torch.testing.assert_close(found, exact, rtol=0, atol=tolerance * float(exact.abs().max()))

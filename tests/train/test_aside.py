@@ -1,0 +1,58 @@
+"""Decoding and encoding beside sampling: the same generations, wherever they are judged."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from dragon_train.aside import Aside
+from train.results import result
+from train.tiny import CONFIG, tiny_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+
+CPU = torch.device("cpu")
+
+
+def test_a_cpu_does_the_work_at_once() -> None:
+    done: list[int] = []
+    Aside(CPU).start(lambda: done.append(threading.get_ident()))
+    assert done == [threading.get_ident()]
+
+
+def test_a_thread_does_the_work_in_order_beside_what_started_it() -> None:
+    aside, go, done = Aside(CPU, threaded=True), threading.Event(), list[int]()
+    first = aside.start(lambda: (go.wait(10), done.append(1)))
+    second = aside.start(lambda: done.append(2))
+    assert done == []
+    go.set()
+    second()
+    first()
+    assert done == [1, 2]
+
+
+def test_what_failed_aside_is_raised_where_it_is_waited_for() -> None:
+    wait = Aside(CPU, threaded=True).start(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        wait()
+
+
+def test_a_run_that_judges_aside_gives_what_one_gives_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, sampling_batch=3)
+    at_once = tiny_run(config, tmp_path / "at once")
+    monkeypatch.setattr("dragon_train.trainer.Aside", partial(Aside, threaded=True))
+    aside = tiny_run(config, tmp_path / "aside")
+    assert [row["reward"] for row in aside] == [row["reward"] for row in at_once]
+    assert all(row["decoding_s"] == 0 for row in aside)  # only what was waited for is counted
+    expected, found = (result(tmp_path / name) for name in ("at once", "aside"))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
