@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path  # noqa: TC003  typer reads it
 from typing import Annotated
 
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+
+Engine = Annotated[str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
+]
 
 
 @app.command()
@@ -18,11 +22,12 @@ def bench(
     rewards: Annotated[list[str] | None, typer.Option(help="Tune only these of the suite's rewards.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = os.cpu_count() or 1,
+    launcher: Engine = "local",
+    workers: Workers = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Run the benchmark; the same command again resumes where it stopped."""
     from dragon_train.session import run_bench
 
-    print_rows(run_bench(suite, preset, rewards or [], out, seed, workers), as_json=as_json)
+    print_rows(run_bench(suite, preset, rewards or [], out, seed, launcher, workers), as_json=as_json)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dragon_rewards.cli import app
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
-from dragon_train.benchmark import SCORES
+from dragon_train.cells import SCORES
 from dragon_train.cli import load_verbs
 
 MINIATURE = """

@@ -1,0 +1,92 @@
+"""The page of an ablation: question, answer, tables, figures, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.files import write_text
+from dragon_rewards.report import provenance
+from dragon_train.ablation.tables import markdown
+from dragon_train.presets import load_preset
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_train.ablation.grid import Figure, Grid, Table
+    from dragon_train.ablation.run import AnyPlan
+
+FINDINGS = "findings.md"  # written by a person
+
+
+def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write README.md and ablation.json."""
+    settings = settings_of(grid)
+    parts = [
+        f"# {grid.question}",
+        findings(folder),
+        f"Source of the question: {grid.source}." if grid.source else "",
+        method(grid, plan),
+        *(f"## {heading(table)}\n\n{markdown(tables[table.name])}" for table in grid.tables),
+        *(f"## {heading(figure)}\n\n![{heading(figure)}]({figure.name}.svg)" for figure in grid.figures),
+        left_out(plan),
+        f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n",
+    ]
+    write_text(folder / "README.md", "\n\n".join(filter(None, parts)))
+    made = {**settings, "cells": plan.listing(), "provenance": provenance(load_train_registry().plugins)}
+    write_text(folder / "ablation.json", json.dumps(made, indent=2) + "\n")
+
+
+def heading(shown: Table | Figure) -> str:
+    """Of a table or a figure."""
+    return shown.caption or shown.name.replace("_", " ").replace("-", " ").capitalize()
+
+
+def findings(folder: Path) -> str:
+    """What a person wrote of the results."""
+    path = folder / FINDINGS
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def method(grid: Grid, plan: AnyPlan) -> str:
+    """How the numbers came about."""
+    command = f"```sh\ndragon ablate {grid.name}\n```"
+    cells = f"{len(plan.listing())} cells. Means are over all axes that a table or figure does not name; ± is the "
+    spread = "standard deviation of one seed."
+    if grid.study:
+        return f"{cells}{spread}\n\n{command}"
+    preset = load_preset(grid.preset)
+    return (
+        f"{cells}{spread} Each cell is a tuning run, compared with the untuned model by clips of the same held-out "
+        f"prompts and seeds ({preset.heldout_prompts} prompts, {preset.inference_steps} diffusion steps, unless an "
+        f"axis says otherwise); rewards of sets judge matched subsets of {preset.subset_size}. `before` and `after` "
+        f"are raw metrics, a win rate of 0.5 shows nothing.\n\n{command}"
+    )
+
+
+def left_out(plan: AnyPlan) -> str:
+    """The combinations that do not compose."""
+    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(plan)]
+    return "## Left out\n\n" + "\n".join(lines) if lines else ""
+
+
+def unique(plan: AnyPlan) -> list[tuple[Mapping[str, Any], str]]:
+    """One for all seeds."""
+    found = {}
+    for axes, reason in plan.left_out:
+        named = {key: value for key, value in axes.items() if key != "seed"}
+        found[tuple(named.items())] = (named, reason)
+    return list(found.values())
+
+
+def settings_of(grid: Grid) -> dict[str, Any]:
+    """What a rerun needs."""
+    shown = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
+    if grid.study:
+        return {"study": grid.study, **shown}
+    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown}

@@ -1,0 +1,70 @@
+"""Run an ablation: finish its cells, then write frames, tables, figures and a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.report import write_parquet
+from dragon_train.ablation.figures import write_figure
+from dragon_train.ablation.page import write_page
+from dragon_train.ablation.plan import make_plan
+from dragon_train.ablation.study_plan import make_study_plan
+from dragon_train.ablation.tables import write_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Protocol
+
+    import pandas as pd
+
+    from dragon_train.ablation.grid import Grid
+    from dragon_train.launchers import Launcher, Task
+
+    class AnyPlan(Protocol):
+        """What an ablation takes, of tuning runs or of a study."""
+
+        @property
+        def left_out(self) -> Sequence[tuple[Mapping[str, Any], str]]:
+            """Combinations that do not compose, and why."""
+
+        @property
+        def total(self) -> int:
+            """Units of work."""
+
+        def done(self) -> int:
+            """Those that are done."""
+
+        def tasks(self) -> list[Task]:
+            """What is to be computed."""
+
+        def listing(self) -> list[dict[str, Any]]:
+            """A row for each cell."""
+
+        def frame(self, name: str) -> pd.DataFrame:
+            """A long frame of the finished cells."""
+
+
+def plan_of(grid: Grid, root: Path) -> AnyPlan:
+    """The work of a grid, everything checked.
+
+    Raises:
+        DragonError: something is not as it must be.
+    """
+    return make_study_plan(grid, root) if grid.study else make_plan(grid, root)
+
+
+def run_ablation(
+    grid: Grid, plan: AnyPlan, launcher: Launcher, root: Path, on_progress: Callable[[int], None]
+) -> dict[str, pd.DataFrame]:
+    """Compute the cells that are not there, and write `root/<name>/`; returns the tables by name, as they are read."""
+    launcher.run(plan.tasks(), lambda: on_progress(plan.done()))
+    folder = root / grid.name
+    frames = {name: plan.frame(name) for name in sorted(grid.frames)}
+    for name, frame in frames.items():
+        write_parquet(folder / f"{name}.parquet", frame)
+    texts = {table.name: write_tables(folder, frames[table.frame], table) for table in grid.tables}
+    for figure in grid.figures:
+        write_figure(folder / f"{figure.name}.svg", frames[figure.frame], figure)
+    write_page(folder, grid, plan, texts)
+    return texts

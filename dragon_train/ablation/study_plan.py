@@ -1,0 +1,80 @@
+"""Ablations without training: the cells of a study, each kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dragon_rewards.report import write_parquet
+from dragon_train.ablation.plan import fingerprint
+from dragon_train.ablation.studies import load_study
+from dragon_train.launchers import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dragon_train.ablation.grid import Grid
+
+ROWS = "rows.parquet"
+STUDIES = "studies"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study takes.
+
+    Attributes:
+        study: its name.
+        cells: axes and all settings of each.
+        root: folder of the results, which all grids share.
+    """
+
+    study: str
+    cells: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...]
+    root: Path
+    left_out: tuple[tuple[Mapping[str, Any], str], ...] = ()
+
+    def folder(self, settings: Mapping[str, Any]) -> Path:
+        """Where a cell's rows are kept."""
+        bound = signature(load_study(self.study).run).bind(**settings)
+        bound.apply_defaults()
+        return self.root / STUDIES / f"{self.study}-{fingerprint(self.study, bound.arguments)}"
+
+    def tasks(self) -> list[Task]:
+        """One for each cell that has no rows yet."""
+        todo = [settings for _, settings in self.cells if not (self.folder(settings) / ROWS).exists()]
+        return [Task(run_study, self.folder(settings), (self.study, settings)) for settings in todo]
+
+    @property
+    def total(self) -> int:
+        """Cells."""
+        return len(self.cells)
+
+    def done(self) -> int:
+        """Those with rows."""
+        return sum(row["cached"] for row in self.listing())
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The axes of every cell, and whether its rows are there."""
+        return [{**axes, "cached": (self.folder(settings) / ROWS).exists()} for axes, settings in self.cells]
+
+    def frame(self, name: str) -> pd.DataFrame:  # noqa: ARG002  a study has one
+        """All rows, with the axes before them."""
+        frames = [pd.read_parquet(self.folder(settings) / ROWS).assign(**axes) for axes, settings in self.cells]
+        rows = pd.concat(frames, ignore_index=True)
+        axes = list(self.cells[0][0])
+        return rows[[*axes, *(name for name in rows.columns if name not in axes)]]
+
+
+def make_study_plan(grid: Grid, root: Path) -> StudyPlan:
+    """The cells of a grid whose study is named."""
+    return StudyPlan(grid.study, tuple(grid.points()), root)
+
+
+def run_study(folder: Path, study: str, settings: Mapping[str, Any]) -> None:
+    """Measure one cell."""
+    write_parquet(folder / ROWS, load_study(study).run(**settings))

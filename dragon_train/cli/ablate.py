@@ -1,0 +1,40 @@
+"""`dragon ablate`: grids of tuning runs, and studies without training, with their tables and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_train.cli.bench import Engine, Workers  # noqa: TC001  typer reads them
+
+
+@app.command()
+def ablate(
+    name: Annotated[str | None, typer.Argument(help="A shipped ablation, or a TOML file; none lists them.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results; ablations in it share their runs.")] = Path(
+        "runs/ablations"
+    ),
+    launcher: Engine = "local",
+    workers: Workers = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and which are there already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Answer a question by a grid of runs; the same command again resumes, and a finished cell is never run again."""
+    from dragon_train.session import list_ablations, list_cells, run_ablate
+
+    if name is None:
+        print_rows(list_ablations(), as_json=as_json)
+    elif dry_run:
+        print_rows(list_cells(name, out), as_json=as_json)
+    else:
+        tables = run_ablate(name, out, launcher, workers)
+        if as_json:
+            print(json.dumps(tables, indent=2, ensure_ascii=False))
+        for title, rows in tables.items() if not as_json else ():
+            print(f"\n{title}\n")
+            print_rows(rows, as_json=False)
