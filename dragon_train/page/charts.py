@@ -1,0 +1,116 @@
+"""Vega-Lite charts. They carry no colour or font of their own: the page gives them those of its light or dark scheme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from altair import LayerChart
+
+    Spec = dict[str, Any]
+
+ROW = 34  # pixels: a line of text and a line of marks
+LABEL, MARK = -8, 7  # pixels of each from the middle of the row
+UNTUNED, TUNED = "untuned", "tuned"
+SIDES = alt.Color("model:N", scale=alt.Scale(domain=[UNTUNED, TUNED]), legend=alt.Legend(title=None))
+
+
+def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
+    """The specification, as wide as its place on the page, with the text that a screen reader says."""
+    spec: Spec = chart.properties(width="container", description=description).to_dict()
+    del spec["config"]  # altair's own look
+    return spec
+
+
+def rows(field: str, step: int = ROW) -> tuple[alt.Y, alt.Step]:
+    """A row for each name, which `labels` writes above its marks: names are long, and telephones narrow."""
+    return alt.Y(f"{field}:N", sort=None, axis=None), alt.Step(step)
+
+
+def labels(base: alt.Chart, field: str) -> alt.Chart:
+    """Names, each above the marks of its row."""
+    return base.mark_text(align="left", baseline="middle", yOffset=LABEL, aria=False).encode(
+        x=alt.value(0), text=f"{field}:N"
+    )
+
+
+def win_rates(table: pd.DataFrame) -> Spec:
+    """Columns run, win_rate, lower: a dot per run, a line down to its bound, and a rule at one half."""
+    y, height = rows("run")
+    base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=y)
+    rate = alt.X("win_rate:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", title="win rate"))
+    bound = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="lower:Q", x2="win_rate:Q")
+    dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(x=rate, tooltip=["run", "win_rate", "lower"])
+    half = alt.Chart(alt.Data(values=[{"even": 0.5}])).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
+    chart = (half + bound + dots + labels(base, "run")).properties(height=height)
+    return finished(chart, "Win rate of each run against the untuned model, and its one-sided 95% lower bound")
+
+
+def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Spec:
+    """Two distributions over the same bins, with a line at each mean."""
+    import numpy as np
+
+    sides = {UNTUNED: np.asarray(before, float), TUNED: np.asarray(after, float)}
+    edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), bins=24)
+    bars = pd.concat(
+        pd.DataFrame({"model": side, "from": edges[:-1], "to": edges[1:], "count": np.histogram(values, edges)[0]})
+        for side, values in sides.items()
+    )
+    means = pd.DataFrame({"model": list(sides), "mean": [values.mean() for values in sides.values()]})
+    x = alt.X("from:Q", bin="binned", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5, grid=False))
+    counts = alt.Chart(bars).mark_bar(opacity=0.55, binSpacing=0).encode(
+        x=x, x2="to:Q", y=alt.Y("count:Q", stack=None, axis=None), color=SIDES
+    )
+    lines = alt.Chart(means).mark_rule(strokeWidth=2, aria=False).encode(x="mean:Q", color=SIDES)
+    return finished((counts + lines).properties(height=110), title)
+
+
+def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> Spec:
+    """A row per name: a dot before, a dot after, a line between."""
+    y, height = rows("name")
+    wide = pd.DataFrame({"name": names, UNTUNED: before, TUNED: after})
+    long = wide.melt("name", var_name="model", value_name="value")
+    link = alt.Chart(wide).mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False)
+    x = alt.X("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5))
+    dots = alt.Chart(long).mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(y=y, x=x, color=SIDES)
+    chart = link.encode(y=y, x=f"{UNTUNED}:Q", x2=f"{TUNED}:Q") + dots + labels(alt.Chart(wide).encode(y=y), "name")
+    return finished(chart.properties(height=height), title)
+
+
+def curves(metrics: pd.DataFrame, columns: Sequence[str], title: str) -> Spec:
+    """A line per column over the steps."""
+    long = metrics[["step", *columns]].melt("step", var_name="figure", value_name="value").dropna()
+    x = alt.X("step:Q", axis=alt.Axis(tickMinStep=1, title="step", grid=False))
+    y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=4))
+    chart = alt.Chart(long).mark_line(point=True).encode(x=x, y=y)
+    if len(columns) > 1:
+        chart = chart.encode(color=alt.Color("figure:N", sort=None, legend=alt.Legend(title=None)))
+    return finished(chart.properties(height=150), title)
+
+
+def bars_by_run(seconds: pd.DataFrame) -> Spec:
+    """Columns run, phase, minutes: stacked, a bar per run."""
+    y, height = rows("run")
+    base = alt.Chart(seconds).encode(y=y)
+    x = alt.X("minutes:Q", axis=alt.Axis(title="minutes"))
+    bars = base.mark_bar(size=12, yOffset=MARK).encode(x=x, color=phases(), order="rank:Q")
+    names = labels(alt.Chart(seconds.drop_duplicates("run")).encode(y=y), "run")
+    return finished((bars + names).properties(height=height), "Minutes of each run, by phase")
+
+
+def bars_by_step(seconds: pd.DataFrame) -> Spec:
+    """Columns step, phase, seconds: stacked, a bar per step."""
+    x = alt.X("step:O", axis=alt.Axis(labelAngle=0, labelOverlap=True, title="step"))
+    y = alt.Y("seconds:Q", axis=alt.Axis(title="seconds", tickCount=4))
+    chart = alt.Chart(seconds).mark_bar().encode(x=x, y=y, color=phases(), order="rank:Q")
+    return finished(chart.properties(height=180), "Seconds of each step, by phase")
+
+
+def phases() -> alt.Color:
+    """A colour for each phase of a step."""
+    return alt.Color("phase:N", sort=None, legend=alt.Legend(title=None, columns=3))

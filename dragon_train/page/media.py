@@ -1,0 +1,102 @@
+"""A clip as a page carries it: MP3, which every browser plays, and a picture of its spectrum, both as data URIs."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers.audio_utils import mel_filter_bank
+
+from dragon_rewards.audio import resample, to_mono
+from dragon_rewards.encoders.spectral import power_spectrum, unit_window
+
+MP3_RATES = {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}  # of MPEG 1, 2 and 2.5
+FALLBACK_RATE = 44_100
+COMPRESSION = 0.5  # of LAME's variable rates: about 25 kbit/s of mono at 16 kHz, 130 of stereo at 44.1 kHz
+N_FFT, BANDS, COLUMNS = 1024, 80, 320
+FLOOR, CEILING = -70.0, 0.0  # dB of a full-scale sine: the same for all clips, so that loudness shows
+INK = ("0b0f1c", "2b2a5e", "6b3a8c", "b94a7d", "ee7b51", "fbc15e", "fcf7d0")  # dark to light, evenly lighter
+
+
+@dataclass(frozen=True)
+class PageClip:
+    """What a page needs of a clip.
+
+    Attributes:
+        audio: data URI of an MP3.
+        spectrogram: data URI of a PNG.
+        seconds: its length.
+        highest: of the spectrogram, in Hz.
+        bytes: of the MP3.
+    """
+
+    audio: str
+    spectrogram: str
+    seconds: float
+    highest: float
+    bytes: int
+
+
+def page_clip(audio: Tensor, rate: int) -> PageClip:
+    """A clip (channels, samples) at `rate` Hz."""
+    heard, heard_rate = (audio, rate) if rate in MP3_RATES else (resample(audio, rate, FALLBACK_RATE), FALLBACK_RATE)
+    encoded, seconds = mp3(heard, heard_rate), audio.shape[-1] / rate
+    return PageClip(
+        data_uri("audio/mpeg", encoded),
+        data_uri("image/png", png(log_mel(to_mono(audio), rate))),
+        seconds,
+        rate / 2,
+        len(encoded),
+    )
+
+
+def mp3(audio: Tensor, rate: int) -> bytes:
+    """Audio (channels, samples) at a rate that MP3 knows; at most two channels are heard."""
+    file = io.BytesIO()
+    samples = audio[:2].detach().cpu().clamp(-1, 1).numpy().T
+    soundfile.write(
+        file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=COMPRESSION
+    )
+    return file.getvalue()
+
+
+def log_mel(audio: Tensor, rate: int) -> Tensor:
+    """Mono audio (samples,) -> (bands, frames) in dB of a full-scale sine, low bands first; silence fills one frame."""
+    padded = torch.nn.functional.pad(audio.detach().cpu().float(), (0, max(0, N_FFT - len(audio))))
+    hop = max(1, (len(padded) - N_FFT) // (COLUMNS - 1))
+    power = power_spectrum(padded[None], unit_window(N_FFT), hop)[0]
+    bank = mel_filter_bank(N_FFT // 2 + 1, BANDS, 30.0, rate / 2, rate, mel_scale="slaney", triangularize_in_mel_space=True)
+    return 10 * (power @ torch.from_numpy(bank).float() + 1e-10).log10().T
+
+
+def png(decibels: Tensor) -> bytes:
+    """(bands, frames) -> a picture with a colour for each of 256 levels, low bands at the bottom."""
+    levels = ((decibels - FLOOR) / (CEILING - FLOOR)).clamp(0, 1).flip(0)
+    picture = Image.fromarray((levels * 255).round().byte().numpy())
+    picture.putpalette(palette())
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def palette() -> bytes:
+    """256 colours through those of INK."""
+    anchors = np.array([list(bytes.fromhex(colour)) for colour in INK], float)
+    places = np.linspace(0, len(INK) - 1, 256)
+    channels = [np.interp(places, np.arange(len(INK)), anchors[:, channel]) for channel in range(3)]
+    return np.stack(channels, axis=1).round().astype(np.uint8).tobytes()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Content within a page.
+
+    >>> data_uri("text/plain", b"hi")
+    'data:text/plain;base64,aGk='
+    """
+    return f"data:{kind};base64,{b64encode(content).decode()}"
