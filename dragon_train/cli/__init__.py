@@ -14,6 +14,7 @@ VERBS = (
     "dragon_rewards.cli.compare",
     "dragon_rewards.cli.export_reward",
     "dragon_rewards.cli.serve",
+    "dragon_rewards.cli.listen",
     "dragon_rewards.cli.remote",
     "dragon_rewards.cli.cache",
     "dragon_rewards.cli.exemplars",

@@ -1,0 +1,112 @@
+"""`dragon listen`: a blind listening test of two folders, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.files import check_csv, reading_bar, write_csv
+from dragon_rewards.cli.serve import _address, _bound, _run
+from dragon_rewards.errors import DragonError
+
+if TYPE_CHECKING:
+    from dragon_rewards.listening.report import Report
+    from dragon_rewards.listening.setup import ListeningTest
+
+listen = typer.Typer(no_args_is_help=True, help="Let people compare two folders of clips, blind.")
+app.add_typer(listen, name="listen")
+
+Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+Db = Annotated[Path, typer.Option(help="SQLite file of the plan and the votes; an existing one goes on.")]
+Seed = Annotated[int, typer.Option(help="Seed of the order and the sides.")]
+Repeats = Annotated[int, typer.Option(min=0, help="Pairs that each rater hears again, sides swapped, unannounced.")]
+Identical = Annotated[int, typer.Option(min=0, help="Pairs with the same clip on both sides, unannounced.")]
+Title = Annotated[str, typer.Option(help="Heading of the page.")]
+DB, TITLE = Path("votes.sqlite"), "Listening test"
+
+
+@listen.command()
+def serve(
+    a: Folder,
+    b: Folder,
+    db: Db = DB,
+    seed: Seed = 0,
+    repeats: Repeats = 2,
+    identical: Identical = 2,
+    title: Title = TITLE,
+    host: Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may vote.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8766,
+) -> None:
+    """Serve the test to raters, until interrupted; the same command goes on with the votes of --db."""
+    try:
+        from dragon_rewards.listening.server import build_app
+    except ModuleNotFoundError as error:
+        raise DragonError(f"`dragon listen serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
+    # Votes are guarded by nothing: raters are strangers to each other, and have no token before they come.
+    with _bound(host, port, guarded=True) as listener:
+        test = _opened(a, b, db, seed, repeats, identical)
+        listener.listen()
+        print(f"{test.plan.length} trials for each rater at http://{_address(listener)}", file=sys.stderr, flush=True)
+        _run(build_app(test, title), listener)
+
+
+@listen.command()
+def page(
+    a: Folder,
+    b: Folder,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    db: Db = DB,
+    seed: Seed = 0,
+    repeats: Repeats = 2,
+    identical: Identical = 2,
+    title: Title = TITLE,
+) -> None:
+    """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
+    if out.is_dir():
+        raise DragonError(f"'{out}' is a folder; give --out the path of a file")
+    from dragon_rewards.files import write_text
+    from dragon_rewards.listening.page import render_page
+
+    test = _opened(a, b, db, seed, repeats, identical)
+    write_text(out, render_page(test, title))
+    print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+@listen.command()
+def report(
+    votes: Annotated[list[Path], typer.Argument(help="The SQLite file, and JSON files that pages downloaded.")],
+    csv: Annotated[Path | None, typer.Option(help="Write every vote, with what was judged, to this CSV file.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
+    check_csv(csv)
+    from dragon_rewards.listening.report import read_votes, vote_rows
+    from dragon_rewards.listening.report import report as report_votes
+
+    plan, cast = read_votes(votes)
+    made = report_votes(plan, cast)
+    write_csv(csv, vote_rows(plan, cast))
+    _print(made, as_json=as_json)
+
+
+def _opened(a: Path, b: Path, db: Path, seed: int, repeats: int, identical: int) -> ListeningTest:
+    from dragon_rewards.listening.setup import open_test
+
+    with reading_bar() as on_progress:
+        return open_test(a, b, db, seed, repeats, identical, on_progress)
+
+
+def _print(made: Report, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
+        return
+    for rows in (made.overall, made.raters, made.prompts):
+        print_rows(rows, as_json=False)
+        print()
