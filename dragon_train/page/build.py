@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 EVEN = 0.5  # a win rate that shows nothing
 SECONDS = "_s"  # how columns of metrics.csv that hold seconds end
-WON = "win rate "  # how those of held-out win rates begin
+WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how those of held-out win rates begin, and their mean
 CURVES = {
     "Reward": ("reward", "positive_reward"),
     "Diversity: Vendi score of a step's clips": ("vendi",),
@@ -87,7 +87,7 @@ def build(results: Results, plans: Sequence[Plan], pairs: Mapping[str, Sequence[
 def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageView:
     """The page of one run."""
     config = run.config
-    lead = f"{config.get('pipeline', 'a pipeline')} tuned toward {run.name} with {config.get('objective', '')}."
+    lead = f"Pipeline {config['pipeline']}, tuned toward this reward with {config['objective']} ({config['tuning']})."
     wins = heldout_table(run)
     return PageView(
         title=run.name,
@@ -115,7 +115,7 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
         f"{preset['heldout_prompts']} held-out prompts.",
         facts=benchmark_facts(results, wins),
         wins=Chart("Win rates", charts.win_rates(wins), wins_table(wins)),
-        wins_notes=win_notes(wins, preset),
+        wins_notes=win_notes(preset),
         cross=cross_map(tables.cross),
         distributions=tuple(distribution(tables.scores, row) for row in wins.to_dict("records")),
         diversity=diversity(tables.scores),
@@ -135,15 +135,13 @@ def benchmark_facts(results: Results, wins: pd.DataFrame) -> tuple[Fact, ...]:
     )
 
 
-def win_notes(wins: pd.DataFrame, preset: Mapping[str, Any]) -> tuple[str, ...]:
+def win_notes(preset: Mapping[str, Any]) -> tuple[str, ...]:
     """How the figures came about."""
-    stand_ins = [f"{row['served']} stands in for {row['run']}" for row in wins.to_dict("records") if row["served"] != row["run"]]
     return (
         "A dot is the share of held-out prompts, one clip each from the same seeds, on which the tuned model is better; "
         "ties are half. Rewards that judge whole sets compare matched subsets of "
-        f"{preset['subset_size']} clips instead. The line reaches down to the one-sided 95% Clopper-Pearson bound: "
-        "where it stays right of 50%, the gain is no accident of the draw.",
-        *([f"Stand-ins: {'; '.join(stand_ins)}."] if stand_ins else []),
+        f"{preset['subset_size']} clips instead. The line reaches down to the one-sided 95% Clopper-Pearson bound.",
+        "Where a run is judged by a reward of another name, that one stands in for it: its encoder was not installed.",
     )
 
 
@@ -218,19 +216,30 @@ def run_facts(run: TrainedRun) -> tuple[Fact, ...]:
         Fact("reward, last step", figure(last["reward"])),
         Fact("time of training", duration(total_seconds([run]))),
     ]
-    if "heldout_win_rate" in last:
-        facts.insert(0, Fact("mean held-out win rate", share(last["heldout_win_rate"])))
+    if MEAN_WON in last:
+        facts.insert(0, Fact("mean held-out win rate", share(last[MEAN_WON])))
     return tuple(facts)
 
 
 def curves(metrics: pd.DataFrame) -> list[Chart]:
     """A chart for each group of columns that is there, and one for each column of no group."""
     groups = {title: [column for column in columns if column in metrics] for title, columns in CURVES.items()}
-    groups["Win rates on prompts kept from training"] = [column for column in metrics if column.startswith(WON)]
+    groups["Win rates on prompts kept from training"] = [c for c in metrics if c.startswith(WON) or c == MEAN_WON]
     taken = {column for columns in groups.values() for column in columns}
     others = [column for column in metrics if column != "step" and not column.endswith(SECONDS) and column not in taken]
-    groups |= {column.replace("_", " "): [column] for column in others}
+    groups |= {titled(column): [column] for column in others}
     return [Chart(title, charts.curves(metrics, columns, title)) for title, columns in groups.items() if columns]
+
+
+def titled(column: str) -> str:
+    """A column's name for people.
+
+    >>> titled("heldout vendi:clap"), titled("reward vendi:clap"), titled("loss_scale")
+    ('vendi:clap on prompts kept from training', 'Reward: vendi:clap', 'loss scale')
+    """
+    kind, _, name = column.partition(" ")
+    forms = {"heldout": f"{name} on prompts kept from training", "reward": f"Reward: {name}"}
+    return forms.get(kind, column.replace("_", " "))
 
 
 def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
@@ -239,7 +248,8 @@ def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
     judged = [pair.judgements[place] for pair in ranked]
     title = f"{reward} of each pair" + (", leave-one-out" if judged[0].of == LEFT_OUT else "")
     names = [f"{rank}. {pair.prompt}" for rank, pair in enumerate(ranked, 1)]
-    return Chart(title, charts.before_after(names, [j.before for j in judged], [j.after for j in judged], title))
+    values = pd.DataFrame({"pair": names, "untuned": [j.before for j in judged], "tuned": [j.after for j in judged]})
+    return Chart(title, charts.before_after(names, [j.before for j in judged], [j.after for j in judged], title), frame_table(title, values, {}, {}))
 
 
 def players(plan: Plan, pairs: Sequence[Pair]) -> Players:

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
     Spec = dict[str, Any]
 
-ROW = 34  # pixels: a line of text and a line of marks
-LABEL, MARK = -8, 7  # pixels of each from the middle of the row
+ROW = 40  # pixels: a line of text and a line of marks
+LABEL, MARK = -9, 6  # pixels of each from the middle of the row
+TICKS = 8  # at most, of steps
 UNTUNED, TUNED = "untuned", "tuned"
 SIDES = alt.Color("model:N", scale=alt.Scale(domain=[UNTUNED, TUNED]), legend=alt.Legend(title=None))
 
 
 def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
     """The specification, as wide as its place on the page, with the text that a screen reader says."""
-    spec: Spec = chart.properties(width="container", description=description).to_dict()
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    spec: Spec = chart.properties(width="container", autosize=fit, description=description).to_dict()
     del spec["config"]  # altair's own look
     return spec
 
 
-def rows(field: str, step: int = ROW) -> tuple[alt.Y, alt.Step]:
+def rows(field: str) -> alt.Y:
     """A row for each name, which `labels` writes above its marks: names are long, and telephones narrow."""
-    return alt.Y(f"{field}:N", sort=None, axis=None), alt.Step(step)
+    return alt.Y(f"{field}:N", sort=None, axis=None)
 
 
 def labels(base: alt.Chart, field: str) -> alt.Chart:
@@ -41,13 +43,12 @@ def labels(base: alt.Chart, field: str) -> alt.Chart:
 
 def win_rates(table: pd.DataFrame) -> Spec:
     """Columns run, win_rate, lower: a dot per run, a line down to its bound, and a rule at one half."""
-    y, height = rows("run")
-    base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=y)
-    rate = alt.X("win_rate:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", title="win rate"))
+    base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=rows("run"))
+    rate = alt.X("win_rate:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title="win rate"))
     bound = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="lower:Q", x2="win_rate:Q")
     dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(x=rate, tooltip=["run", "win_rate", "lower"])
     half = alt.Chart(alt.Data(values=[{"even": 0.5}])).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
-    chart = (half + bound + dots + labels(base, "run")).properties(height=height)
+    chart = (half + bound + dots + labels(base, "run")).properties(height=ROW * len(table))
     return finished(chart, "Win rate of each run against the untuned model, and its one-sided 95% lower bound")
 
 
@@ -72,35 +73,36 @@ def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Sp
 
 def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> Spec:
     """A row per name: a dot before, a dot after, a line between."""
-    y, height = rows("name")
+    y = rows("name")
     wide = pd.DataFrame({"name": names, UNTUNED: before, TUNED: after})
     long = wide.melt("name", var_name="model", value_name="value")
     link = alt.Chart(wide).mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False)
     x = alt.X("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5))
     dots = alt.Chart(long).mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(y=y, x=x, color=SIDES)
     chart = link.encode(y=y, x=f"{UNTUNED}:Q", x2=f"{TUNED}:Q") + dots + labels(alt.Chart(wide).encode(y=y), "name")
-    return finished(chart.properties(height=height), title)
+    return finished(chart.properties(height=ROW * len(names)), title)
 
 
 def curves(metrics: pd.DataFrame, columns: Sequence[str], title: str) -> Spec:
     """A line per column over the steps."""
     long = metrics[["step", *columns]].melt("step", var_name="figure", value_name="value").dropna()
-    x = alt.X("step:Q", axis=alt.Axis(tickMinStep=1, title="step", grid=False))
+    ticks = metrics["step"].tolist()[:: -(-len(metrics) // TICKS)]
+    x = alt.X("step:Q", axis=alt.Axis(values=ticks, format="d", title="step", grid=False))
     y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=4))
     chart = alt.Chart(long).mark_line(point=True).encode(x=x, y=y)
     if len(columns) > 1:
-        chart = chart.encode(color=alt.Color("figure:N", sort=None, legend=alt.Legend(title=None)))
+        chart = chart.encode(color=alt.Color("figure:N", sort=None, legend=alt.Legend(title=None, columns=1)))
     return finished(chart.properties(height=150), title)
 
 
 def bars_by_run(seconds: pd.DataFrame) -> Spec:
     """Columns run, phase, minutes: stacked, a bar per run."""
-    y, height = rows("run")
+    y, runs = rows("run"), seconds.drop_duplicates("run")
     base = alt.Chart(seconds).encode(y=y)
-    x = alt.X("minutes:Q", axis=alt.Axis(title="minutes"))
+    x = alt.X("minutes:Q", axis=alt.Axis(title="minutes", tickCount=6))
     bars = base.mark_bar(size=12, yOffset=MARK).encode(x=x, color=phases(), order="rank:Q")
-    names = labels(alt.Chart(seconds.drop_duplicates("run")).encode(y=y), "run")
-    return finished((bars + names).properties(height=height), "Minutes of each run, by phase")
+    names = labels(alt.Chart(runs).encode(y=y), "run")
+    return finished((bars + names).properties(height=ROW * len(runs)), "Minutes of each run, by phase")
 
 
 def bars_by_step(seconds: pd.DataFrame) -> Spec:

@@ -19,7 +19,8 @@ from dragon_rewards.encoders.spectral import power_spectrum, unit_window
 MP3_RATES = {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}  # of MPEG 1, 2 and 2.5
 FALLBACK_RATE = 44_100
 COMPRESSION = 0.5  # of LAME's variable rates: about 25 kbit/s of mono at 16 kHz, 130 of stereo at 44.1 kHz
-N_FFT, BANDS, COLUMNS = 1024, 80, 320
+N_FFT, BANDS, COLUMNS = 1024, 64, 240
+LEVELS = 32  # colours: fewer would show as steps, and more as kilobytes
 FLOOR, CEILING = -70.0, 0.0  # dB of a full-scale sine: the same for all clips, so that loudness shows
 INK = ("0b0f1c", "2b2a5e", "6b3a8c", "b94a7d", "ee7b51", "fbc15e", "fcf7d0")  # dark to light, evenly lighter
 
@@ -76,9 +77,9 @@ def log_mel(audio: Tensor, rate: int) -> Tensor:
 
 
 def png(decibels: Tensor) -> bytes:
-    """(bands, frames) -> a picture with a colour for each of 256 levels, low bands at the bottom."""
+    """(bands, frames) -> a picture, low bands at the bottom."""
     levels = ((decibels - FLOOR) / (CEILING - FLOOR)).clamp(0, 1).flip(0)
-    picture = Image.fromarray((levels * 255).round().byte().numpy())
+    picture = Image.fromarray((levels * (LEVELS - 1)).round().byte().numpy())
     picture.putpalette(palette())
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
@@ -86,9 +87,9 @@ def png(decibels: Tensor) -> bytes:
 
 
 def palette() -> bytes:
-    """256 colours through those of INK."""
+    """Colours through those of INK."""
     anchors = np.array([list(bytes.fromhex(colour)) for colour in INK], float)
-    places = np.linspace(0, len(INK) - 1, 256)
+    places = np.linspace(0, len(INK) - 1, LEVELS)
     channels = [np.interp(places, np.arange(len(INK)), anchors[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8).tobytes()
 

@@ -12,7 +12,7 @@ function theme() {
     padding: { left: 5, right: 12, top: 5, bottom: 5 },
     view: { stroke: null },
     axis: { ...text, gridColor: colour("line"), domainColor: colour("line"), tickColor: colour("line") },
-    legend: { ...text, orient: "top", offset: 4, symbolOpacity: 1 },
+    legend: { ...text, orient: "top", offset: 4, symbolOpacity: 1, labelLimit: 320 },
     text: { color: colour("ink"), fontSize: 12 },
     rule: { color: colour("muted") },
     line: { color: colour("c2"), strokeWidth: 2 },

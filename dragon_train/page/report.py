@@ -28,7 +28,8 @@ def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str
     results = read_results(folder)
     plans = plan_pairs(results, count, rewards, prompts)
     with progress() as bar:
-        task = bar.add_task("pairs", total=len(plans) + len({plan.generation for plan in plans}), note="sets of clips")
+        total = len(plans) + len({plan.generation for plan in plans})
+        task = bar.add_task("pairs", total=total, note="sets of clips", visible=bool(plans))
         pairs = make_pairs(plans, partial(bar.advance, task))
     path = out or folder / PAGE
     write_text(path, render(build(results, plans, pairs)))

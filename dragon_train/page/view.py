@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from dragon_train.page.pairs import Pair
 
@@ -166,8 +166,21 @@ def cell(value: Any, form: Callable[[float], Cell]) -> Cell:
 
 
 def key_values(caption: str, values: Mapping[str, Any]) -> Table:
-    """A row per key."""
-    return Table(caption, ("setting", "value"), tuple((Cell(key), Cell(plain(value))) for key, value in values.items()))
+    """A row per key, and per key of a table within."""
+    return Table(caption, ("", "value"), tuple((Cell(key), Cell(plain(value))) for key, value in flat(values)))
+
+
+def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys and values, those of a table within after a dot.
+
+    >>> list(flat({"seed": 0, "train": {"steps": 2}}))
+    [('seed', 0), ('train.steps', 2)]
+    """
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from ((f"{key}.{name}", inner) for name, inner in value.items())
+        else:
+            yield key, value
 
 
 def plain(value: Any) -> str:
