@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon_rewards.evaluation.win_rates import WinRate, signs_as_wins, win_rate
+from dragon_rewards.evaluation.bootstrap import Interval, cluster_places, percentile_interval, resamples
+from dragon_rewards.evaluation.win_rates import signs_as_wins
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -14,43 +15,64 @@ if TYPE_CHECKING:
 ROUNDING = 1e-9  # relative: what is left of differences that the confounders explain to the last digit
 
 
-def controlled_win_rate(before: ArrayLike, after: ArrayLike, confounders: ArrayLike) -> WinRate | None:
+def controlled_win_rate(
+    before: ArrayLike, after: ArrayLike, confounders: ArrayLike, clusters: ArrayLike, seed: int = 0
+) -> Interval | None:
     """The win rate that is left once the part of a reward's gain is removed that goes with its confounders.
 
     The paired differences of the rewards, d, are fitted by those of the confounders, X, with least squares: d = a +
     X b + e. A pair wins where a + e = d - X b is positive: what its difference would be had the confounders not
-    changed. Where they did not change, it is `instance_wins`; for a reward that is a confounder and nothing else it is
-    1/2. The length-controlled win rate of Dubois et al., arXiv 2404.04475, does this for wins, by logistic regression.
+    changed; a tie counts half. Where they did not change, it is the plain win rate; for a reward that is a confounder
+    and nothing else it is 1/2. The length-controlled win rate of Dubois et al., arXiv 2404.04475, does this for wins,
+    by logistic regression. The interval is that of `cluster_interval`, with b fitted to each resample.
 
     It assumes that the reward follows the confounders linearly, equally for all prompts, and that what the tuning
-    changed else does not go with them. The bound takes b as known; it is too sure where the confounders explain much,
-    or changed by nearly the same in all pairs, so that b is a guess.
+    changed else does not go with them. It extrapolates to no change, and the interval is wide where all pairs changed
+    by nearly the same.
 
     Args:
         before: rewards (n,).
         after: rewards (n,) of the other model on the same prompts.
         confounders: (n, k), each pair's difference, after less before: seconds, decibels, share of silence.
+        clusters: (n,), the prompt of each pair.
+        seed: of the resamples.
 
     Returns:
-        None where it cannot be told: a confounder changed by one and the same in all pairs, or there are not more pairs
-        than confounders and the intercept.
+        None where it cannot be told: a confounder changed by one and the same in all pairs, or there are not more
+        clusters than confounders and the intercept.
 
     Raises:
-        ValueError: other shapes, or values that are not finite.
+        ValueError: other shapes, values that are not finite, or fewer than 2 clusters.
 
     >>> louder = np.array([3.0, 1.0, 2.0, 4.0, 2.5])
-    >>> controlled_win_rate(np.zeros(5), 0.1 * louder, louder[:, None]).rate
+    >>> controlled_win_rate(np.zeros(5), 0.1 * louder, louder[:, None], range(5)).mean
     0.5
     """
     gains, changes = _checked(before, after, confounders)
-    spread = changes - changes.mean(0)
-    still = np.abs(spread).max(0) <= ROUNDING * np.abs(changes).max(0)
-    if (still & (changes != 0).any(0)).any() or len(gains) <= changes.shape[1] + 1:
+    places = cluster_places(clusters)
+    largest = np.abs(changes).max(0)
+    alike = (np.ptp(changes, 0) <= ROUNDING * largest) & (largest > 0)
+    if alike.any() or places.max() <= changes.shape[1]:
         return None
-    slopes = np.linalg.lstsq(spread, gains - gains.mean(), rcond=None)[0]
-    left = gains - changes @ slopes
+    changes /= np.where(largest > 0, largest, 1)
+    (rate,) = _rates(gains, changes, np.ones((1, len(gains))))
+    drawn = [_rates(gains, changes, row[:, places]) for row in resamples(places.max() + 1, seed)]
+    return percentile_interval(float(rate), np.concatenate(drawn))
+
+
+def _rates(gains: NDArray[np.float64], changes: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Controlled win rates with the pairs weighted by each row of weights (resamples, n): (resamples,)."""
+    shares = weights / weights.sum(1, keepdims=True)
+    mean_change, mean_gain = shares @ changes, shares @ gains
+    squares = shares @ (changes[:, :, None] * changes[:, None]).reshape(len(gains), -1)
+    outer = mean_change[:, :, None] * mean_change[:, None]
+    covariance = squares.reshape(outer.shape) - outer
+    common = shares @ (changes * gains[:, None]) - mean_change * mean_gain[:, None]
+    slopes = np.linalg.pinv(covariance, rcond=ROUNDING, hermitian=True) @ common[:, :, None]
+    left = gains - slopes[:, :, 0] @ changes.T
     left[np.abs(left) <= ROUNDING * np.abs(gains).max()] = 0
-    return win_rate(float(signs_as_wins(left).sum()), len(left))
+    wins: NDArray[np.float64] = (weights * signs_as_wins(left)).sum(1) / weights.sum(1)
+    return wins
 
 
 def _checked(
@@ -63,4 +85,4 @@ def _checked(
         )
     if not all(np.isfinite(values).all() for values in (old, new, changes)):
         raise ValueError("rewards and confounders must be finite; drop or score again the clips without them")
-    return new - old, changes
+    return new - old, changes.copy()

@@ -13,7 +13,7 @@ from dragon_rewards.evaluation.win_rates import LEVEL
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST = 1_000_000
+MOST = 100_000
 
 
 def prompts_for_width(half_width: float, rate: float = 0.5) -> int:
@@ -22,7 +22,7 @@ def prompts_for_width(half_width: float, rate: float = 0.5) -> int:
     At the rate 1/2 the interval is the widest. The wins are rate * n, interpolated between whole numbers.
 
     Raises:
-        ValueError: a half width or rate outside (0, 1), or more than a million prompts.
+        ValueError: a half width or rate outside (0, 1), or more than 100,000 prompts.
 
     >>> prompts_for_width(0.1), prompts_for_width(0.05), prompts_for_width(0.05, rate=0.8)
     (104, 402, 264)
@@ -31,7 +31,7 @@ def prompts_for_width(half_width: float, rate: float = 0.5) -> int:
         raise ValueError(f"a half width and a win rate lie between 0 and 1; got {half_width} and {rate}")
     low, high = 1, MOST
     if _width(high, rate) > 2 * half_width:
-        raise ValueError(f"an interval of +-{half_width} takes more than {MOST} prompts; accept a wider one")
+        raise ValueError(f"an interval of +-{half_width} takes more than {MOST:,} prompts; accept a wider one")
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if _width(middle, rate) <= 2 * half_width else (middle + 1, high)
@@ -52,7 +52,7 @@ def prompts_for_power(rate: float, power: float = 0.8) -> int:
     returned n on it stays. Several clips of one prompt count less than as many prompts.
 
     Raises:
-        ValueError: a rate outside (1/2, 1), a power outside (0, 1), or more than a million prompts.
+        ValueError: a rate outside (1/2, 1), a power outside (0, 1), or more than 100,000 prompts.
 
     >>> prompts_for_power(0.6), prompts_for_power(0.7), prompts_for_power(0.6, power=0.95)
     (169, 42, 281)
@@ -66,7 +66,7 @@ def prompts_for_power(rate: float, power: float = 0.8) -> int:
         if not failing.size or failing[-1] + 1 < most // 2:
             return int(failing[-1]) + 2 if failing.size else 1
         most *= 2
-    raise ValueError(f"a win rate of {rate} takes more than {MOST} prompts to show; look for a larger effect")
+    raise ValueError(f"a win rate of {rate} takes more than {MOST:,} prompts to show; look for a larger effect")
 
 
 def _power(prompts: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
