@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path  # noqa: TC003  typer reads it
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from dragon_rewards.cli import app
 from dragon_rewards.errors import DragonError
+
+NEEDED = ("altair", "vl_convert", "jinja2", "PIL")
 
 
 @app.command()
@@ -20,11 +23,9 @@ def report(
     prompts: Annotated[Path | None, typer.Option(help="Text file of prompts for the pairs, one per line.")] = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs of clips to play."""
-    try:
-        import altair  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise DragonError(f'dragon report needs {error.name}: pip install "dragon-rewards[reports]"') from None
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise DragonError(f'dragon report needs {", ".join(missing)}: pip install "dragon-rewards[reports]"')
     from dragon_train.page.report import write_page
 
     print(write_page(run, out, pairs, reward or [], prompts))

@@ -1,4 +1,4 @@
-"""Vega-Lite charts. They carry no colour or font of their own: the page gives them those of its light or dark scheme."""
+"""Vega-Lite charts, without colours and fonts: the page gives them those of its light or dark scheme."""
 
 from __future__ import annotations
 
@@ -44,9 +44,15 @@ def labels(base: alt.Chart, field: str) -> alt.Chart:
 def win_rates(table: pd.DataFrame) -> Spec:
     """Columns run, win_rate, lower: a dot per run, a line down to its bound, and a rule at one half."""
     base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=rows("run"))
-    rate = alt.X("win_rate:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title="win rate"))
+    rate = alt.X(
+        "win_rate:Q",
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title="win rate"),
+    )
     bound = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="lower:Q", x2="win_rate:Q")
-    dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(x=rate, tooltip=["run", "win_rate", "lower"])
+    dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(
+        x=rate, tooltip=["run", "win_rate", "lower"]
+    )
     half = alt.Chart(alt.Data(values=[{"even": 0.5}])).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
     chart = (half + bound + dots + labels(base, "run")).properties(height=ROW * len(table))
     return finished(chart, "Win rate of each run against the untuned model, and its one-sided 95% lower bound")
@@ -64,8 +70,10 @@ def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Sp
     )
     means = pd.DataFrame({"model": list(sides), "mean": [values.mean() for values in sides.values()]})
     x = alt.X("from:Q", bin="binned", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5, grid=False))
-    counts = alt.Chart(bars).mark_bar(opacity=0.55, binSpacing=0).encode(
-        x=x, x2="to:Q", y=alt.Y("count:Q", stack=None, axis=None), color=SIDES
+    counts = (
+        alt.Chart(bars)
+        .mark_bar(opacity=0.55, binSpacing=0)
+        .encode(x=x, x2="to:Q", y=alt.Y("count:Q", stack=None, axis=None), color=SIDES)
     )
     lines = alt.Chart(means).mark_rule(strokeWidth=2, aria=False).encode(x="mean:Q", color=SIDES)
     return finished((counts + lines).properties(height=110), title)

@@ -61,9 +61,7 @@ def mp3(audio: Tensor, rate: int) -> bytes:
     """Audio (channels, samples) at a rate that MP3 knows; at most two channels are heard."""
     file = io.BytesIO()
     samples = audio[:2].detach().cpu().clamp(-1, 1).numpy().T
-    soundfile.write(
-        file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=COMPRESSION
-    )
+    soundfile.write(file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=COMPRESSION)
     return file.getvalue()
 
 
@@ -72,7 +70,9 @@ def log_mel(audio: Tensor, rate: int) -> Tensor:
     padded = torch.nn.functional.pad(audio.detach().cpu().float(), (0, max(0, N_FFT - len(audio))))
     hop = max(1, (len(padded) - N_FFT) // (COLUMNS - 1))
     power = power_spectrum(padded[None], unit_window(N_FFT), hop)[0]
-    bank = mel_filter_bank(N_FFT // 2 + 1, BANDS, 30.0, rate / 2, rate, mel_scale="slaney", triangularize_in_mel_space=True)
+    bank = mel_filter_bank(
+        N_FFT // 2 + 1, BANDS, 30.0, rate / 2, rate, mel_scale="slaney", triangularize_in_mel_space=True
+    )
     return 10 * (power @ torch.from_numpy(bank).float() + 1e-10).log10().T
 
 

@@ -126,7 +126,9 @@ def plan(results: Results, run: TrainedRun, count: int, file: Path | None) -> Pl
         build_parts(reward)
     texts, origin = heldout_prompts(config, file)
     if len(texts) < count:
-        raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); lower it, or give --prompts")
+        raise ConfigError(
+            f"--pairs {count}: there are only {len(texts)} prompts ({origin}); lower it, or give --prompts"
+        )
     preset = results.benchmark.settings["preset"] if results.benchmark else {}
     numbers = seeds(Stream.HELDOUT, config.seed, count=count)
     steps, guidance = preset.get("inference_steps", config.demonstration_steps), 1.0 if preset else config.guidance

@@ -33,7 +33,10 @@ def render(view: PageView) -> str:
         ]
     )
     environment = Environment(
-        loader=PackageLoader("dragon_train.page", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("dragon_train.page", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(page=view, scripts=scripts, style=style, policy=policy)

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dragon_train.page.pairs import Pair
 
 LEVELS = 10  # shades on either side of an even win rate
+
+
+NAMES = {  # columns of tables, for people
+    "served": "judged by",
+    "direction": "better",
+    "before": "untuned",
+    "after": "tuned",
+    "lower": "95% bound",
+    "p_value": "p",
+    "holm": "p, Holm",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Players:
 
     rewards: tuple[str, ...]
     rows: tuple[PairRow, ...]
-    notes: tuple[str, ...]
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class PageView:
     plugins: Table
     silent: str = ""
     wins: Chart | None = None
-    wins_notes: tuple[str, ...] = ()
+    wins_notes: Sequence[str] = ()
     cross: Table | None = None
     distributions: tuple[Chart, ...] = field(default=())
     diversity: Chart | None = None
@@ -121,6 +132,9 @@ def share(value: float) -> Cell:
     return Cell(f"{value:.1%}" if pd.notna(value) else "", float(value))
 
 
+RATES = {"win_rate": share, "lower": share}
+
+
 def signed(value: float) -> Cell:
     """A difference, with its sign.
 
@@ -142,10 +156,11 @@ def duration(seconds: float) -> Cell:
     return Cell(f"{seconds:.1f} s", seconds)
 
 
-def heat(rate: float) -> Cell:
+def heat(rate: float, *, own: bool = False) -> Cell:
     """A win rate as a cell of the heat map: `l1`..`l10` below one half, `w1`..`w10` above, the further the stronger."""
     level = round(abs(rate - 0.5) * 2 * LEVELS)
-    return Cell(f"{rate:.2f}", rate, f"{'w' if rate > 0.5 else 'l'}{level}" if level else "")  # noqa: PLR2004
+    shade = f"{'w' if rate > 0.5 else 'l'}{level}" if level else "even"  # noqa: PLR2004
+    return Cell(f"{rate:.2f}", rate, f"{shade} own" if own else shade)
 
 
 def frame_table(
@@ -196,5 +211,3 @@ def plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(plain, value)) or "none"
     return str(value)
-
-
