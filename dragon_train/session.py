@@ -164,10 +164,11 @@ def list_ablations() -> list[dict[str, Any]]:
 def list_cells(name: str, out: Path) -> list[dict[str, Any]]:
     """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
     from dragon_train.ablation.grid import load_grid
+    from dragon_train.ablation.page import unique
     from dragon_train.ablation.run import plan_of
 
     plan = plan_of(load_grid(name), out)
-    for axes, reason in plan.left_out:
+    for axes, reason in unique(plan.left_out):
         print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
     return plan.listing()
 

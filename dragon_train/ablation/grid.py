@@ -45,7 +45,7 @@ class Table:
         name: of its files.
         rows: columns of the frame that become rows; likewise `columns`.
         value: columns of the frame whose means are shown.
-        scored: the reward under which runs are compared: a name, `own`, or `all`.
+        scored: the rewards under which runs are compared: names, or `own`.
         frame: `frame` (comparisons, or what a study measured), `scores` (clip by clip) or `terciles` (by the untuned
             model's score).
         caption: what it shows.
@@ -55,7 +55,7 @@ class Table:
     rows: tuple[str, ...]
     value: tuple[str, ...]
     columns: tuple[str, ...] = ()
-    scored: str = OWN
+    scored: tuple[str, ...] = (OWN,)
     frame: str = MAIN
     caption: str = ""
 
@@ -87,7 +87,7 @@ class Figure:
     y: str = ""
     series: str = ""
     panels: str = ""
-    scored: str = OWN
+    scored: tuple[str, ...] = (OWN,)
     frame: str = MAIN
     caption: str = ""
 

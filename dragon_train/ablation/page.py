@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
-from dragon_train.ablation.tables import markdown
+from dragon_train.ablation.tables import SEED, markdown
 from dragon_train.presets import load_preset
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
-    from dragon_train.ablation.grid import Figure, Grid, Table
+    from dragon_train.ablation.grid import Figure, Grid, Point, Table
     from dragon_train.ablation.run import AnyPlan
 
 FINDINGS = "findings.md"  # written by a person
@@ -71,17 +71,14 @@ def method(grid: Grid, plan: AnyPlan) -> str:
 
 def left_out(plan: AnyPlan) -> str:
     """The combinations that do not compose."""
-    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(plan)]
+    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(plan.left_out)]
     return "## Left out\n\n" + "\n".join(lines) if lines else ""
 
 
-def unique(plan: AnyPlan) -> list[tuple[Mapping[str, Any], str]]:
-    """One for all seeds."""
-    found = {}
-    for axes, reason in plan.left_out:
-        named = {key: value for key, value in axes.items() if key != "seed"}
-        found[tuple(named.items())] = (named, reason)
-    return list(found.values())
+def unique(left_out: Sequence[tuple[Point, str]]) -> list[tuple[Point, str]]:
+    """Combinations that do not compose, one for all seeds."""
+    without = [({key: value for key, value in axes.items() if key != SEED}, reason) for axes, reason in left_out]
+    return [pair for place, pair in enumerate(without) if pair not in without[:place]]
 
 
 def settings_of(grid: Grid) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Plan:
     """
 
     cells: tuple[Cell, ...]
-    left_out: tuple[tuple[Mapping[str, Any], str], ...]
+    left_out: tuple[tuple[Point, str], ...]
     root: Path
 
     @cached_property

@@ -12,20 +12,20 @@ from dragon_train.ablation.study_plan import make_study_plan
 from dragon_train.ablation.tables import write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import Protocol
 
     import pandas as pd
 
-    from dragon_train.ablation.grid import Grid
+    from dragon_train.ablation.grid import Grid, Point
     from dragon_train.launchers import Launcher, Task
 
     class AnyPlan(Protocol):
         """What an ablation takes, of tuning runs or of a study."""
 
         @property
-        def left_out(self) -> Sequence[tuple[Mapping[str, Any], str]]:
+        def left_out(self) -> Sequence[tuple[Point, str]]:
             """Combinations that do not compose, and why."""
 
         @property

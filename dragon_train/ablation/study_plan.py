@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dragon_train.ablation.grid import Grid
+    from dragon_train.ablation.grid import Grid, Point
 
 ROWS = "rows.parquet"
 STUDIES = "studies"
@@ -34,9 +34,9 @@ class StudyPlan:
     """
 
     study: str
-    cells: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...]
+    cells: tuple[tuple[Point, Point], ...]
     root: Path
-    left_out: tuple[tuple[Mapping[str, Any], str], ...] = ()
+    left_out: tuple[tuple[Point, str], ...] = ()
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
         """Where a cell's rows are kept."""

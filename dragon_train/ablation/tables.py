@@ -19,11 +19,11 @@ SEED = "seed"
 
 
 def shown_rows(frame: pd.DataFrame, shown: Table | Figure) -> pd.DataFrame:
-    """The rows that a table or figure is of: those scored by the run's own reward, by a named one, or all."""
-    if "scored" not in frame or shown.scored == "all":
+    """The rows that a table or figure is of: those scored by the run's own reward, or by named ones."""
+    if "scored" not in frame:
         return frame
-    wanted = frame["reward"] if shown.scored == OWN else shown.scored
-    return frame[frame["scored"] == wanted]
+    own = (frame["scored"] == frame["reward"]) & (OWN in shown.scored)
+    return frame[own | frame["scored"].isin(shown.scored)]
 
 
 def summary(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
