@@ -13,26 +13,35 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from dragon_rewards.audio import find_audio
+from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DragonError, MissingPromptsError
-from dragon_rewards.evaluation import matched_subsets, win_rate
+from dragon_rewards.evaluation import holm, matched_subsets, permutation_test, win_rate
 from dragon_rewards.prompts import SIDECAR, prompts_of
 from dragon_rewards.rewards import compose
 from dragon_rewards.scoring import build_parts, encoded, read_clips
 from dragon_rewards.suites import serve
-from dragon_rewards.tables import BASELINE, comparisons, scores_frame
+from dragon_rewards.tables import (
+    BASELINE,
+    CONFOUNDERS,
+    comparisons,
+    confounder_table,
+    confounders_frame,
+    controlled_table,
+    scores_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     from dragon_rewards.cache import EmbeddingCache
-    from dragon_rewards.clips import Clips
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward
     from dragon_rewards.suites import Suite
 
 TRIALS = 16  # disjoint subsets, as the benchmark has; fewer than 5 can never show a rate above 1/2
 ROUNDS = 25  # random partitions into subsets, as the benchmark's
+FIGURES = ("low", "high", "effect", "controlled", "controlled_low", "controlled_high", "permutation_p")
 SEED = 0  # of the partitions, and of the draw from the larger folder
 
 
@@ -141,7 +150,12 @@ def compare(
     Returns:
         Rows with `reward`, `compared` (what, and how paired), `better`, `a` and `b` (raw metrics: means over clips, or
         of the set), `win_rate`, `lower` (one-sided 95% Clopper-Pearson bound), `p_value` (one-sided; binomial, or
-        Mann-Whitney for unpaired clips), `trials`.
+        Mann-Whitney for unpaired clips), `holm` (the same, adjusted for as many rewards), `trials` (of clips, prompts).
+        None where clips are not paired, or where it is for the other kind: of clips `low` and `high` (95% interval over
+        prompts), `controlled` (win rate without what goes with duration, loudness and silence, with its `_low` and
+        `_high`); of sets `permutation_p` (`evaluation.permutation_test`); of both `effect` (`rank_biserial`). Then, the
+        same in every row, the mean `duration`, `loudness` and `silence` of both sides, `_a` and `_b`, at the highest
+        sample rate that an encoder hears.
 
     Raises:
         DragonError: as `check` for any of the rewards, or as the rewards.
@@ -151,52 +165,82 @@ def compare(
     rates = {reward.encoder.sample_rate for reward in rewards}
     steps = (len(sides.a.files) + len(sides.b.files)) * (len(rates) + len(rewards))
     rows: dict[str, dict[str, Any]] = {}
-    for rate in sorted(rates):
-        group = [reward for reward in rewards if reward.encoder.sample_rate == rate]
-        rows |= _rows(sides, rate, group, lambda done: on_progress(done, steps), cache)
-    return [rows[reward.name] for reward in rewards]
+    confounders = None
+    for rate in sorted(rates, reverse=True):
+        a, b = (
+            read_clips(side.files, side.prompts, rate, lambda: on_progress(1, steps), cache)
+            for side in (sides.a, sides.b)
+        )
+        confounders = _measured(a, b, sides) if confounders is None else confounders
+        for reward in (reward for reward in rewards if reward.encoder.sample_rate == rate):
+            a, b = (encoded(reward, side, lambda done: on_progress(done, steps)) for side in (a, b))
+            with torch.no_grad():
+                rows[reward.name] = _row(reward, a, b, sides, confounders)
+    return _with_holm([rows[reward.name] for reward in rewards])
 
 
-def _rows(
-    sides: Sides, rate: int, rewards: Sequence[Reward], on_steps: Callable[[int], None], cache: EmbeddingCache | None
-) -> dict[str, dict[str, Any]]:
-    """The rows of rewards whose encoders share a sample rate, by name."""
-    a, b = (read_clips(side.files, side.prompts, rate, lambda: on_steps(1), cache) for side in (sides.a, sides.b))
-    rows = {}
-    for reward in rewards:
-        a, b = encoded(reward, a, on_steps), encoded(reward, b, on_steps)
-        with torch.no_grad():
-            rows[reward.name] = _row(reward, a, b, sides)
-    return rows
+def _measured(a: Clips, b: Clips, sides: Sides) -> pd.DataFrame:
+    """The confounders of both folders' clips."""
+    frames = [
+        confounders_frame(run, side, range(len(side)), _prompts(sides)) for run, side in ((BASELINE, a), ("b", b))
+    ]
+    return pd.concat(frames)
 
 
-def _row(reward: Reward, a: Clips, b: Clips, sides: Sides) -> dict[str, Any]:
+def _prompts(sides: Sides) -> Sequence[str] | None:
+    """The prompt of each pair, where clips pair and have one."""
+    return sides.a.prompts if sides.paired_by else None
+
+
+def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the p values adjusted, beside them."""
+    adjusted = holm([row["p_value"] for row in rows]).tolist()
+    return [
+        {key: value for name in row for key, value in [(name, row[name]), *[("holm", p)] * (name == "p_value")]}
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
+
+
+def _row(reward: Reward, a: Clips, b: Clips, sides: Sides, confounders: pd.DataFrame) -> dict[str, Any]:
     size = max(sides.equal // TRIALS, reward.reduction.minimum_clips)
     unpaired = reward.kind.per_clip and sides.paired_by is None
-    found = _all_with_all(reward, a, b) if unpaired else _matched(reward, a, b, size)
+    found = _all_with_all(reward, a, b) if unpaired else _matched(reward, a, b, size, sides, confounders)
     what = "clips" if reward.kind.per_clip else f"sets of {size}"
+    before, after = confounder_table(confounders)[CONFOUNDERS].to_dict("records")
     return {
         "reward": reward.name,
         "compared": f"{what}, {sides.pairing}",
         "better": str(reward.direction),
         "a": float(found["before"]),
         "b": float(found["after"]),
-        "win_rate": float(found["win_rate"]),
-        "lower": float(found["lower"]),
-        "p_value": float(found["p_value"]),
+        **{figure: float(found[figure]) for figure in ("win_rate", "lower", "p_value")},
         "trials": int(found["trials"]),
+        **{figure: _known(found.get(figure)) for figure in FIGURES},
+        **{f"{name}_{side}": means[name] for name in CONFOUNDERS for side, means in (("a", before), ("b", after))},
     }
 
 
-def _matched(reward: Reward, a: Clips, b: Clips, size: int) -> dict[Hashable, Any]:
+def _known(figure: float | None) -> float | None:
+    return None if pd.isna(figure) else figure
+
+
+def _matched(
+    reward: Reward, a: Clips, b: Clips, size: int, sides: Sides, confounders: pd.DataFrame
+) -> dict[Hashable, Any]:
     """As the benchmark compares a tuned model, B, with the untuned one, A."""
     clips = min(len(a), len(b))
-    subsets = matched_subsets(clips, size, ROUNDS, SEED)
-    frames = [
-        scores_frame(run, "files", _drawn(side, clips), [reward], subsets=subsets, seeds=range(clips))
+    subsets, prompts = matched_subsets(clips, size, ROUNDS, SEED), _prompts(sides)
+    frame = pd.concat(
+        scores_frame(run, "files", _drawn(side, clips), [reward], subsets=subsets, seeds=range(clips), prompts=prompts)
         for run, side in ((BASELINE, a), ("b", b))
-    ]
-    return comparisons(pd.concat(frames), [reward], clips // size).to_dict("records")[0]
+    )
+    found = comparisons(frame, [reward], clips // size).to_dict("records")[0]
+    if reward.kind.per_clip:
+        return found | controlled_table(frame, confounders, [reward]).to_dict("records")[0]
+    if sides.paired_by is None:
+        return found | {"effect": None}
+    exchanged = permutation_test(reward.subsets(Clips.concatenate([a, b])), clips, prompts)
+    return found | {"permutation_p": exchanged.p_value}
 
 
 def _drawn(side: Clips, clips: int) -> Clips:

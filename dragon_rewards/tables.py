@@ -1,74 +1,133 @@
-"""The long frame of scores, and the tables that are derived from it: comparisons, win rates, cross-effects."""
+"""The long frames of scores and confounders, and what is derived from them: comparisons, win rates, cross-effects."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
+from dragon_rewards.audio import to_mono
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation import distribution_wins, instance_wins
+from dragon_rewards.evaluation import (
+    cluster_interval,
+    controlled_win_rate,
+    distribution_wins,
+    holm,
+    paired_wins,
+    rank_biserial,
+    win_rate,
+)
+from dragon_rewards.loudness import GATE, loudness, silence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from dragon_rewards.clips import Clips
+    from dragon_rewards.evaluation import Interval, WinRate
     from dragon_rewards.media import Media
     from dragon_rewards.rewards import Reward
 
 COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
 PAIR = ["model", "reward", "prompt_id", "seed"]
+CONFOUNDERS = ["duration", "loudness", "silence"]
+CLIP = ["prompt_id", "seed"]
 BASELINE = "baseline"
 WHOLE_SET = "all"
 
 
 def scores_frame(
-    run: str, model: str, clips: Media, rewards: Sequence[Reward], *, subsets: NDArray[np.int64], seeds: Sequence[int]
+    run: str,
+    model: str,
+    clips: Media,
+    rewards: Sequence[Reward],
+    *,
+    subsets: NDArray[np.int64],
+    seeds: Sequence[int],
+    prompts: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Every reward's raw metric of one model's clips: columns run, model, prompt_id, seed, reward, value.
 
-    Kinds that judge clips have one row per clip, prompt_id p0000 onwards; kinds that judge sets have one row per row
-    of `subsets`, s0000 onwards, with the seed of the subset's first clip, and one row `all` for the whole set.
+    Kinds that judge clips have one row per clip, prompt_id p0000 onwards by prompt; kinds that judge sets have one row
+    per row of `subsets`, s0000 onwards, with the seed of the subset's first clip, and one row `all` for the whole set.
 
     Args:
         run: the tuning that the clips belong to; BASELINE for the untuned model.
         model: the model that was tuned, such as the name of a pipeline.
-        clips: one clip per held-out prompt, in the order of the prompts.
+        clips: of the held-out prompts, in the same order for both models.
         rewards: the rewards to score with.
         subsets: index rows (subsets, size), the same for both models.
         seeds: the seed of each clip.
+        prompts: the prompt of each clip, where some have several; by default each clip has its own.
 
     Raises:
-        DragonError: another number of seeds than clips; otherwise as the rewards do.
+        DragonError: another number of seeds or prompts than clips; otherwise as the rewards do.
     """
-    if len(seeds) != len(clips):
-        raise DragonError(f"{len(seeds)} seeds for {len(clips)} clips; give one seed per clip")
+    ids = _prompt_ids(len(clips), seeds, prompts)
     with torch.no_grad():
         rows = [
             {"run": run, "model": model, **row, "reward": reward.name}
             for reward in rewards
-            for row in _scores(reward, clips, subsets, seeds)
+            for row in _scores(reward, clips, subsets, seeds, ids)
         ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _scores(reward: Reward, clips: Media, subsets: NDArray[np.int64], seeds: Sequence[int]) -> list[dict[str, Any]]:
+def confounders_frame(
+    run: str, clips: Clips, seeds: Sequence[int], prompts: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """What a reward may follow instead of its question: columns run, prompt_id, seed, *CONFOUNDERS.
+
+    A row per clip, as in `scores_frame`: duration in seconds, integrated loudness of the mono mix in LUFS (a clip below
+    the gate of -70 LUFS has -70), and the share of silence (`dragon_rewards.loudness`).
+
+    Raises:
+        DragonError: another number of seeds or prompts than clips; the audio is gone.
+    """
+    if not clips.media or not clips.sample_rate:
+        raise DragonError(f"confounders of run '{run}' are measured on audio; this set has none")
+    ids = _prompt_ids(len(clips), seeds, prompts)
+    rows = [
+        {"run": run, "prompt_id": place, "seed": seed, **_confounders(to_mono(clip), clips.sample_rate)}
+        for place, seed, clip in zip(ids, seeds, clips.media, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["run", *CLIP, *CONFOUNDERS])
+
+
+def _confounders(audio: torch.Tensor, rate: int) -> dict[str, float]:
+    level = max(loudness(audio, rate), GATE)
+    return {"duration": len(audio) / rate, "loudness": level, "silence": silence(audio, rate)}
+
+
+def _prompt_ids(clips: int, seeds: Sequence[int], prompts: Sequence[str] | None) -> list[str]:
+    """p0000 onwards, in the order in which the prompts appear first."""
+    if len(seeds) != clips or (prompts is not None and len(prompts) != clips):
+        given = f"{len(seeds)} seeds" + ("" if prompts is None else f" and {len(prompts)} prompts")
+        raise DragonError(f"{given} for {clips} clips; give one per clip")
+    numbers = range(clips) if prompts is None else pd.factorize(np.asarray(prompts, dtype=object))[0].tolist()
+    return [f"p{number:04d}" for number in numbers]
+
+
+def _scores(
+    reward: Reward, clips: Media, subsets: NDArray[np.int64], seeds: Sequence[int], ids: Sequence[str]
+) -> list[dict[str, Any]]:
     values = reward.metric(clips).double().cpu()
     if reward.kind.per_clip:
-        return _rows("p", seeds, values.tolist())
+        return _rows(ids, seeds, values.tolist())
     # `subsets` values are signed so that higher is better; the frame holds raw metrics.
     metrics = reward.direction.sign * reward.subsets(clips)(torch.from_numpy(subsets)).double().cpu()
     whole = {"prompt_id": WHOLE_SET, "seed": seeds[0], "value": float(values)}
-    return [*_rows("s", [seeds[first] for first in subsets[:, 0]], metrics.tolist()), whole]
+    names = [f"s{index:04d}" for index in range(len(subsets))]
+    return [*_rows(names, [seeds[first] for first in subsets[:, 0]], metrics.tolist()), whole]
 
 
-def _rows(letter: str, seeds: Sequence[int], values: Sequence[float]) -> list[dict[str, Any]]:
+def _rows(names: Sequence[str], seeds: Sequence[int], values: Sequence[float]) -> list[dict[str, Any]]:
     return [
-        {"prompt_id": f"{letter}{index:04d}", "seed": seed, "value": value}
-        for index, (seed, value) in enumerate(zip(seeds, values, strict=True))
+        {"prompt_id": name, "seed": seed, "value": value}
+        for name, seed, value in zip(names, seeds, values, strict=True)
     ]
 
 
@@ -76,7 +135,10 @@ def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> 
     """Each run against the baseline of the same model under every reward, one row per run and reward.
 
     Columns: run, reward, kind, direction, before, after (raw metric: mean over clips, or of the whole set), win_rate,
-    lower, p_value, posterior, wins, trials. Clips are paired by prompt and seed, subsets by their number and seed.
+    lower, p_value, posterior, wins, trials, low, high, effect. Clips are paired by prompt and seed, subsets by their
+    number and seed. A prompt with several clips is one trial, with the mean of its wins; low and high are the 95%
+    interval of the win rate over prompts (`cluster_interval`; missing for kinds that judge sets). The effect is
+    `rank_biserial`, 1 where every pair is better after.
 
     Args:
         frame: rows of `scores_frame` for BASELINE and for every other run.
@@ -118,8 +180,9 @@ def _comparison(reward: Reward, pairs: pd.DataFrame, trials: int) -> dict[str, A
         raise DragonError(f"a run has no values of reward '{reward.name}'; score every run with it")
     whole = pairs["prompt_id"] == WHOLE_SET
     means = pairs[whole | reward.kind.per_clip][["before", "after"]].mean()
-    before, after = (reward.direction.sign * pairs.loc[~whole, side].to_numpy(float) for side in ("before", "after"))
-    wins = instance_wins(before, after) if reward.kind.per_clip else distribution_wins(before, after, trials)
+    judged = pairs[~whole]
+    before, after = (reward.direction.sign * judged[side].to_numpy(float) for side in ("before", "after"))
+    wins, interval = _wins(before, after, judged["prompt_id"], None if reward.kind.per_clip else trials)
     return {
         "reward": reward.name,
         "kind": str(reward.kind),
@@ -132,7 +195,22 @@ def _comparison(reward: Reward, pairs: pd.DataFrame, trials: int) -> dict[str, A
         "posterior": wins.posterior,
         "wins": wins.wins,
         "trials": wins.trials,
+        "low": interval.low if interval else None,
+        "high": interval.high if interval else None,
+        "effect": rank_biserial(before, after),
     }
+
+
+def _wins(
+    before: NDArray[np.float64], after: NDArray[np.float64], prompts: pd.Series[str], trials: int | None
+) -> tuple[WinRate, Interval | None]:
+    """Prompt by prompt with an interval, or, where the number of trials is given, subset by subset."""
+    if trials is not None:
+        return distribution_wins(before, after, trials), None
+    wins = pd.Series(paired_wins(before, after), prompts.index)
+    by_prompt = wins.groupby(prompts).mean()
+    interval = cluster_interval(wins, prompts) if len(by_prompt) > 1 else None
+    return win_rate(float(by_prompt.sum()), len(by_prompt)), interval
 
 
 def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
@@ -143,7 +221,8 @@ def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame
         served: run -> the reward that served it, which differs from the run's name where a stand-in served.
 
     Returns:
-        `compared` with the column `reward` renamed to `served`, in the order of `served`.
+        `compared` with the column `reward` renamed to `served`, in the order of `served`, and a column `holm`: p_value
+        adjusted for as many rewards as there are rows.
 
     Raises:
         DragonError: a run has no comparison under its reward.
@@ -153,10 +232,64 @@ def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame
     missing = [pair for pair in wanted if pair not in table.index]
     if missing:
         raise DragonError(f"run '{missing[0][0]}' was not compared under its reward '{missing[0][1]}'; score it")
-    return table.loc[wanted].reset_index(drop=True)
+    return table.loc[wanted].reset_index(drop=True).assign(holm=lambda rows: holm(rows["p_value"]))
 
 
 def cross_table(compared: pd.DataFrame) -> pd.DataFrame:
     """Win rates of every run (rows) under every reward (columns), both in their order of appearance."""
     rates = compared.pivot_table(index="run", columns="reward", values="win_rate", sort=False)
     return rates.rename_axis(columns=None)
+
+
+def confounder_table(confounders: pd.DataFrame) -> pd.DataFrame:
+    """Mean confounders of every run, in the order of appearance: columns run, *CONFOUNDERS."""
+    return confounders.groupby("run", sort=False)[CONFOUNDERS].mean().reset_index()
+
+
+def controlled_table(frame: pd.DataFrame, confounders: pd.DataFrame, rewards: Sequence[Reward]) -> pd.DataFrame:
+    """`controlled_win_rate` of each run under every reward that judges clips.
+
+    Columns: run, reward, controlled, controlled_low, controlled_high; missing where it cannot be told.
+
+    Args:
+        frame: rows of `scores_frame` for BASELINE and for every other run.
+        confounders: rows of `confounders_frame` for the same.
+        rewards: the rewards to compare under; those of sets are passed over.
+
+    Raises:
+        DragonError: as `comparisons`; a clip that was scored has no confounders, or several.
+    """
+    pairs = _with_changes(_pairs(frame), confounders)
+    rows = [
+        {"run": run, "reward": reward.name, **_controlled(reward, group[group["reward"] == reward.name])}
+        for run, group in pairs.groupby("run", sort=False)
+        for reward in rewards
+        if reward.kind.per_clip
+    ]
+    return pd.DataFrame(rows, columns=["run", "reward", "controlled", "controlled_low", "controlled_high"])
+
+
+def _with_changes(pairs: pd.DataFrame, confounders: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of clips with the change of each confounder from the baseline's clip to the run's."""
+    measured = confounders.set_index(["run", *CLIP])[CONFOUNDERS]
+    if measured.index.has_duplicates:
+        run, prompt, seed = measured.index[measured.index.duplicated()][0]
+        raise DragonError(
+            f"run '{run}' has several confounders for prompt {prompt}, seed {seed}; measure each clip once"
+        )
+    keys = pairs[["run", *CLIP]]
+    changes = measured.reindex(pd.MultiIndex.from_frame(keys)).to_numpy()
+    changes = changes - measured.reindex(pd.MultiIndex.from_frame(keys.assign(run=BASELINE))).to_numpy()
+    return pairs.assign(**dict(zip(CONFOUNDERS, changes.T, strict=True)))
+
+
+def _controlled(reward: Reward, pairs: pd.DataFrame) -> dict[str, float | None]:
+    for row in pairs[pairs["duration"].isna()].to_dict("records"):
+        where = f"prompt {row['prompt_id']}, seed {row['seed']}"
+        raise DragonError(
+            f"run '{row['run']}' or the baseline has no confounders for {where}; measure every scored clip"
+        )
+    before, after = (reward.direction.sign * pairs[side].to_numpy(float) for side in ("before", "after"))
+    found = controlled_win_rate(before, after, pairs[CONFOUNDERS].to_numpy(), pairs["prompt_id"])
+    figures = (found.mean, found.low, found.high) if found else (None, None, None)
+    return dict(zip(("controlled", "controlled_low", "controlled_high"), figures, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +17,15 @@ from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dragon_rewards.comparison import Sides
 
 SUITE = "dragon20"
+SHOWN = (
+    *("reward", "compared", "better", "a", "b", "win_rate", "lower", "p_value", "holm"),
+    *("permutation_p", "effect", "controlled"),
+)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
 
@@ -55,7 +59,16 @@ def compare(
     with reading_bar() as on_progress:
         rows = compare_sides(sides, composed, on_progress, cache)
     write_csv(csv, rows)
-    print_rows(rows, as_json=as_json)
+    print_rows(rows if as_json else [{name: row[name] for name in SHOWN} for row in rows], as_json=as_json)
+    if not as_json:
+        print()
+        print_rows(list(_confounders(rows[0])), as_json=False)
+
+
+def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a reward may follow instead of its question, as rows: means over the clips of each folder."""
+    for name, unit in (("duration", "s"), ("loudness", "LUFS"), ("silence", "share")):
+        yield {"confounder": f"{name} ({unit})", "a": row[f"{name}_a"], "b": row[f"{name}_b"]}
 
 
 def _notes(sides: Sides) -> Iterator[str]:

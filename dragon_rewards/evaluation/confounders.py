@@ -42,18 +42,18 @@ def controlled_win_rate(
         clusters than confounders and the intercept.
 
     Raises:
-        ValueError: other shapes, values that are not finite, or fewer than 2 clusters.
+        ValueError: other shapes, or values that are not finite.
 
     >>> louder = np.array([3.0, 1.0, 2.0, 4.0, 2.5])
     >>> controlled_win_rate(np.zeros(5), 0.1 * louder, louder[:, None], range(5)).mean
     0.5
     """
     gains, changes = _checked(before, after, confounders)
-    places = cluster_places(clusters)
     largest = np.abs(changes).max(0)
     alike = (np.ptp(changes, 0) <= ROUNDING * largest) & (largest > 0)
-    if alike.any() or places.max() <= changes.shape[1]:
+    if alike.any() or len(np.unique(np.asarray(clusters))) <= changes.shape[1] + 1:
         return None
+    places = cluster_places(clusters)
     changes /= np.where(largest > 0, largest, 1)
     (rate,) = _rates(gains, changes, np.ones((1, len(gains))))
     drawn = [_rates(gains, changes, row[:, places]) for row in resamples(places.max() + 1, seed)]

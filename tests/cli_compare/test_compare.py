@@ -17,7 +17,18 @@ from dragon_rewards.cli import app, listing
 from dragon_rewards.cli import compare as verb
 from dragon_rewards.clips import Clips
 from dragon_rewards.comparison import find_sides
-from dragon_rewards.evaluation import distribution_wins, instance_wins, matched_subsets
+from dragon_rewards.evaluation import (
+    cluster_interval,
+    distribution_wins,
+    holm,
+    instance_wins,
+    matched_subsets,
+    paired_wins,
+    permutation_test,
+    rank_biserial,
+)
+from dragon_rewards.loudness import loudness
+from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
 FAD, SET_FAD, VENDI, CLAP_SCORE = "per-song-fad:two@tunes", "dataset-fad:two@tunes", "vendi:two", "clap-score:two"
 VERBS = (listing, verb)  # their imports add them to the app, which takes no lone verb's name
 CLIPS = 12
+WIDTH = 180  # of the printed table, in characters
 
 
 def folder(path: Path, clips: int = CLIPS, seed: int = 0) -> Path:
@@ -80,7 +92,8 @@ def test_paired_clips_count_as_wins_of_b(a: Path, b: Path) -> None:
     before, after = (compose(FAD).metric(clips_of(side)) for side in (a, b))
     wins = instance_wins(-before, -after)
     assert 0 < wins.rate < 1
-    assert row == {
+    shown = {name: row[name] for name in list(row)[:10]}
+    assert shown == {
         "reward": FAD,
         "compared": "clips, by name",
         "better": "lower",
@@ -89,8 +102,13 @@ def test_paired_clips_count_as_wins_of_b(a: Path, b: Path) -> None:
         "win_rate": wins.rate,
         "lower": wins.lower,
         "p_value": wins.p_value,
+        "holm": wins.p_value,
         "trials": CLIPS,
     }
+    interval = cluster_interval(paired_wins(-before, -after), range(CLIPS))
+    assert (row["low"], row["high"]) == (interval.low, interval.high)
+    assert row["effect"] == pytest.approx(rank_biserial(-before, -after))
+    assert row["permutation_p"] is None
 
 
 @pytest.mark.usefixtures("encoder")
@@ -110,6 +128,39 @@ def test_sets_compare_on_the_subsets_of_the_benchmark(a: Path, b: Path) -> None:
     assert (row["win_rate"], row["lower"], row["trials"]) == pytest.approx((wins.rate, wins.lower, CLIPS // 2))
     assert row["compared"] == "sets of 2, by name"
     assert row["b"] == pytest.approx(float(reward.metric(clips_of(b))), rel=1e-5)
+    exchanged = permutation_test(reward.subsets(Clips.concatenate([clips_of(a), clips_of(b)])), CLIPS)
+    assert row["permutation_p"] == exchanged.p_value
+    assert (row["controlled"], row["low"]) == (None, None)
+
+
+@pytest.mark.usefixtures("encoder")
+def test_confounders_are_shown_and_what_goes_with_them_is_taken_out(a: Path, tmp_path: Path) -> None:
+    """B is A, every clip quieter by a random gain and a tenth of it silent."""
+    b = folder(tmp_path / "b")
+    gains = torch.rand(CLIPS, generator=torch.Generator().manual_seed(3)) * 0.4 + 0.2
+    for file, gain in zip(sorted(b.glob("*.wav")), gains.tolist(), strict=True):
+        clip = read_audio(file)[0] * gain
+        clip[..., -RATE // 10 :] = 0
+        write_audio(file, clip, RATE)
+    row = compared(a, b, "--rewards", FAD)[FAD]
+    levels = [sum(loudness(clip[0], RATE) for clip in clips_of(side).audio) / CLIPS for side in (a, b)]
+    assert (row["loudness_a"], row["loudness_b"]) == pytest.approx(levels, abs=1e-3)
+    assert row["loudness_b"] < row["loudness_a"] - 5
+    assert (row["duration_a"], row["duration_b"], row["silence_a"]) == (1.0, 1.0, 0.0)
+    assert row["silence_b"] == pytest.approx(0.1)
+    assert row["controlled"] is None  # all became more silent by the same: its part cannot be told
+    assert compared(a, a, "--rewards", FAD)[FAD]["controlled"] == 0.5
+
+
+@pytest.mark.usefixtures("encoder")
+def test_several_clips_of_one_prompt_are_one_trial(a: Path, b: Path) -> None:
+    for side in (a, b):
+        describe(
+            side, [(file.name, f"jig {index % 3}", index) for index, file in enumerate(sorted(side.glob("*.wav")))]
+        )
+    rows = compared(a, b, "--rewards", FAD, "--rewards", SET_FAD)
+    assert rows[FAD]["trials"] == 3
+    assert rows[SET_FAD]["permutation_p"] > 0.1  # of eight exchanges
 
 
 @pytest.mark.usefixtures("encoder")
@@ -129,7 +180,9 @@ def test_unpaired_clips_compare_all_with_all(a: Path, tmp_path: Path) -> None:
     assert "rewards of sets judge 9 of each" in result.stderr
     assert (by_set["compared"], by_set["trials"]) == ("sets of 2, unpaired", 4)
     assert by_set["b"] == pytest.approx(float(compose(VENDI).metric(clips_of(b))), rel=1e-5)
-    assert json.loads(run(a, b, "--rewards", VENDI, "--json").stdout) == [by_set]  # the draw is seeded
+    assert json.loads(run(a, b, "--rewards", VENDI, "--json").stdout) == [
+        by_set | {"holm": by_set["p_value"]}
+    ]  # a seeded draw
 
 
 def test_pairs_are_found_by_prompt_and_seed_then_by_prompt_then_by_name(a: Path, b: Path) -> None:
@@ -167,7 +220,7 @@ def test_the_default_is_what_can_judge_the_clips_and_each_is_encoded_once(
     assert f"{CLAP_SCORE} is left out: there is no table" in result.stderr
     assert f"{VENDI} stands in for vendi:gone" in result.stderr
     assert "vendi:lost is left out: unknown encoder 'lost'" in result.stderr
-    assert suite_encoder.passes == 2
+    assert suite_encoder.passes == 2 * -(-CLIPS // CPU_BATCH)
     for side in (a, b):
         describe(side, [(file.name, f"jig {index}", 0) for index, file in enumerate(sorted(side.glob("*.wav")))])
     assert list(compared(a, b)) == [CLAP_SCORE, VENDI, FAD, SET_FAD]
@@ -178,9 +231,13 @@ def test_csv_and_table(a: Path, b: Path, tmp_path: Path) -> None:
     result = run(a, b, "--rewards", FAD, "--rewards", FAD, "--rewards", VENDI, "--csv", tmp_path / "table.csv")
     table = pd.read_csv(tmp_path / "table.csv")
     rows = compared(a, b, "--rewards", FAD, "--rewards", VENDI)
-    assert table.to_dict("records") == list(rows.values())
+    pd.testing.assert_frame_equal(table, pd.DataFrame(rows.values()), check_dtype=False)
+    assert [row["holm"] for row in rows.values()] == holm([row["p_value"] for row in rows.values()]).tolist()
     assert "win rate" in result.stdout
     assert "clips, by name" in result.stdout
+    assert "loudness (LUFS)" in result.stdout
+    assert "controlled low" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= WIDTH
 
 
 def test_what_is_refused_before_anything_is_encoded(a: Path, b: Path, tmp_path: Path, encoder: TwoTower) -> None:
