@@ -5,10 +5,11 @@ from __future__ import annotations
 from dragon_rewards.errors import UnknownNameError
 from dragon_train.launchers.base import Launcher, Resources, Task
 from dragon_train.launchers.local import LocalLauncher
+from dragon_train.launchers.ray import RayLauncher
 
 __all__ = ["LAUNCHERS", "Launcher", "Resources", "Task", "make_launcher"]
 
-LAUNCHERS = {"local": LocalLauncher}
+LAUNCHERS = {"local": LocalLauncher, "ray": RayLauncher}
 
 
 def make_launcher(name: str, workers: int | None = None, resources: Resources = Resources()) -> Launcher:  # noqa: B008  frozen

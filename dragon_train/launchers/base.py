@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dragon_rewards.errors import DragonError
+from dragon_rewards.errors import ConfigError, DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,11 +34,23 @@ class Task:
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one run, for launchers that place runs: CPUs, GPUs, GiB of memory."""
+    """Of one run, for launchers that place runs: CPUs, GPUs, GiB of memory.
+
+    Raises:
+        ConfigError: one of them is out of range.
+    """
 
     cpus: float = 1
     gpus: float = 0
     memory: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cpus <= 0:
+            raise ConfigError(f"cpus = {self.cpus}: a run takes some; give a number above 0")
+        if self.gpus < 0:
+            raise ConfigError(f"gpus = {self.gpus}: give 0 or more")
+        if self.memory is not None and self.memory <= 0:
+            raise ConfigError(f"memory = {self.memory}: give GiB above 0, or nothing")
 
 
 class Launcher(Protocol):
