@@ -1,0 +1,32 @@
+"""What studies measure: clips of the untuned model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.errors import ConfigError
+from dragon_train.cells import PIPELINE
+from dragon_train.demonstrations import generate
+from dragon_train.embedded.prompts import prompts
+from dragon_train.registry import load_train_registry
+from dragon_train.seeds import Stream, seeds
+
+if TYPE_CHECKING:
+    from dragon_rewards.media import Media
+
+
+@torch.no_grad()
+def untuned_sets(sets: int, clips: int, steps: int, seed: int) -> list[Media]:
+    """Several sets of one clip for each of the first training prompts, without guidance.
+
+    Raises:
+        ConfigError: there are fewer prompts than clips.
+    """
+    texts = prompts("train")[:clips]
+    if len(texts) < clips:
+        raise ConfigError(f"clips = {clips}: there are {len(texts)} prompts")
+    policy = load_train_registry().pipeline(PIPELINE).factory()
+    numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
+    return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]
