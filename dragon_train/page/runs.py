@@ -138,8 +138,8 @@ def meaning(reward: Reward, pairs: int) -> str:
         return f"{reward.name} is each clip's own; {reward.direction} is better, and an improvement is positive."
     return (
         f"{reward.name} judges whole sets. The figure of a clip is the value of its set of {pairs} less that of the "
-        "set without the clip (leave-one-out); improvement is what the tuned clip adds to its set beyond what the untuned "
-        "one adds to its own."
+        "set without the clip (leave-one-out); improvement is what the tuned clip adds to its set beyond what the "
+        "untuned one adds to its own."
     )
 
 
