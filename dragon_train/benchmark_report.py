@@ -1,37 +1,74 @@
-"""Tables of a finished benchmark: win rates, cross-effects, a summary page; all derived from the long frame."""
+"""Tables of a finished benchmark, all derived from its long frames: win rates, cross-effects, what was held out."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from dragon_rewards import compose
+from dragon_rewards.evaluation import carry_over, carry_over_summary, is_held_out
 from dragon_rewards.files import write_text
 from dragon_rewards.report import write_parquet, write_table
-from dragon_rewards.tables import comparisons, cross_table, win_table
+from dragon_rewards.tables import (
+    BASELINE,
+    comparisons,
+    confounder_table,
+    controlled_table,
+    cross_table,
+    win_table,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
     from dragon_train.benchmark import Benchmark
 
 EVEN = 0.5  # a win rate that shows nothing
-COLUMNS = ["run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "trials"]
+LEVEL = 0.05
+COLUMNS = ["run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "holm", "effect", "trials"]
+CONFOUNDERS = "confounders.parquet"  # beside a run's scores: rows of `tables.confounders_frame`
 
 
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Write scores.parquet, win_rates and cross_effects (CSV, Markdown) and README.md; returns the win table's rows."""
+    """Write the tables (CSV, Markdown), scores.parquet and README.md; returns the win table's rows.
+
+    Tables: win_rates, cross_effects, held_out, and confounders, if every run has them beside its scores.
+    """
     rewards = [compose(serving.served) for serving in benchmark.servings]
     compared = comparisons(frame, rewards, benchmark.trials)
     wins, cross = win_table(compared, benchmark.served), cross_table(compared)
+    carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
     write_parquet(benchmark.out / "scores.parquet", frame)
     write_table(benchmark.out / "win_rates", wins)
     write_table(benchmark.out / "cross_effects", cross)
-    write_text(benchmark.out / "README.md", page(benchmark, wins, cross))
+    write_table(benchmark.out / "held_out", carried)
+    if controlled is not None:
+        write_table(benchmark.out / "confounders", controlled)
+    write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled))
     return [{column: row[column] for column in COLUMNS} for row in wins.to_dict("records")]
 
 
-def page(benchmark: Benchmark, wins: pd.DataFrame, cross: pd.DataFrame) -> str:
+def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
+    """The baseline's and every run's mean confounders, and the controlled win rate of those that judge clips."""
+    files = [benchmark.folder(run) / CONFOUNDERS for run in (BASELINE, *benchmark.served)]
+    if not all(file.exists() for file in files):
+        return None
+    measured = pd.concat([pd.read_parquet(file) for file in files])
+    rewards = [compose(name) for name in dict.fromkeys(benchmark.served.values())]
+    controlled = controlled_table(frame, measured, rewards).rename(columns={"reward": "served"})
+    rates = wins[["run", "served", "win_rate"]].merge(controlled, how="left")
+    return confounder_table(measured).merge(rates.drop(columns="served"), how="left")
+
+
+def page(
+    benchmark: Benchmark,
+    wins: pd.DataFrame,
+    cross: pd.DataFrame,
+    carried: pd.DataFrame,
+    controlled: pd.DataFrame | None,
+) -> str:
     """The summary in Markdown."""
     table = wins[COLUMNS].to_markdown(index=False, floatfmt=".4g")
     return "\n\n".join(
@@ -41,8 +78,9 @@ def page(benchmark: Benchmark, wins: pd.DataFrame, cross: pd.DataFrame) -> str:
             method(benchmark),
             stand_ins(benchmark),
             f"## Win rates against the untuned model\n\n{table}",
-            "## Cross-effects\n\nWin rate of each run (rows) under every reward (columns).\n\n"
-            + cross.to_markdown(floatfmt=".2f"),
+            held_out(carried),
+            *([] if controlled is None else [confounders(controlled)]),
+            cross_effects(benchmark, cross),
             f"## Settings\n\n```json\n{json.dumps(settings(benchmark), indent=2)}\n```\n",
         ]
     )
@@ -53,8 +91,47 @@ def summary(wins: pd.DataFrame) -> str:
     above = int((wins["lower"] > EVEN).sum())
     return (
         f"Mean win rate over {len(wins)} target rewards: **{wins['win_rate'].mean():.2%}** "
-        f"(lowest {wins['win_rate'].min():.2%}); 95% lower bound above 50% for {above} of {len(wins)}."
+        f"(lowest {wins['win_rate'].min():.2%}); 95% lower bound above 50% for {above} of {len(wins)}, "
+        f"and for {int((wins['holm'] <= LEVEL).sum())} of them with Holm's correction for all {len(wins)}."
     )
+
+
+def held_out(carried: pd.DataFrame) -> str:
+    """Whose gain is there for rewards that its training never saw."""
+    text = (
+        "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
+        "music (captions of a set count as the set). `heldout` is the mean win rate under all of these, "
+        "`same_question` under those of the run's own reduction; a gain carries over where the latter is above 50%."
+    )
+    return f"## Held out\n\n{carry_over_summary(carried)}\n\n{text}\n\n{markdown(carried)}"
+
+
+def confounders(controlled: pd.DataFrame) -> str:
+    """What else changed."""
+    text = (
+        "Means over the held-out clips: duration in seconds, integrated loudness in LUFS, share of silence. "
+        "`controlled` is the win rate, with its 95% interval, once the part of the gain is removed that goes with them."
+    )
+    return f"## Length, loudness, silence\n\n{text}\n\n{markdown(controlled)}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table whose missing figures stay empty."""
+    known = table.astype(object).where(table.notna(), None)
+    return known.to_markdown(index=False, floatfmt=".3g", missingval="")
+
+
+def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
+    """Every run under every reward."""
+    text = "Win rate of each run (rows) under every reward (columns). A star: the reward is held out from that run."
+    return f"## Cross-effects\n\n{text}\n\n{marked(cross, benchmark.served).to_markdown()}"
+
+
+def marked(cross: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
+    """Win rates as text, those of rewards that were held out from a run with a star."""
+    text = cross.map("{:.2f}".format)
+    stars = [["*" * is_held_out(served[run], judge) for judge in cross.columns] for run in cross.index]
+    return text + pd.DataFrame(stars, cross.index, cross.columns)
 
 
 def method(benchmark: Benchmark) -> str:
@@ -65,7 +142,8 @@ def method(benchmark: Benchmark) -> str:
         "that judge clips win prompt by prompt (ties half). Rewards that judge whole sets win subset by subset: "
         f"{preset.rounds} random partitions into {benchmark.trials} matched subsets of {preset.subset_size}; their "
         f"interval counts the {benchmark.trials} disjoint subsets of one partition as trials. `lower` is the one-sided "
-        "95% Clopper-Pearson bound, `p_value` the exact one-sided binomial probability."
+        "95% Clopper-Pearson bound, `p_value` the exact one-sided binomial probability, `holm` the same, adjusted for "
+        "all target rewards, `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
     )
 
 

@@ -68,9 +68,11 @@ def cluster_places(clusters: ArrayLike) -> NDArray[np.int64]:
 
 def resamples(clusters: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """How often each cluster is drawn: rows (up to 500, clusters), 1,999 in all, each of as many draws as clusters."""
-    generator, even = np.random.default_rng(seed), np.full(clusters, 1 / clusters)
+    generator = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, BATCH):
-        yield generator.multinomial(clusters, even, size=min(BATCH, RESAMPLES - start))
+        rows = min(BATCH, RESAMPLES - start)
+        drawn = generator.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
 
 
 def percentile_interval(mean: float, resampled: NDArray[np.float64]) -> Interval:
