@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito
 MARKERS = "osD^vPX*"  # colours are not the only difference
-PANEL, ACROSS = (4.2, 3.0), 3  # inches; panels in a row
+PANEL, ACROSS, LEGEND = (4.2, 2.8), 2, 0.5  # inches; panels in a row; inches
 CHANCE = 0.5  # a win rate that shows nothing
 BINS = 24
 STYLE = {
@@ -44,15 +44,22 @@ def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
         panels = list(panels_of(shown_rows(frame, figure), figure))
         across = min(len(panels), ACROSS)
         down = -(-len(panels) // across)
-        canvas = Canvas((PANEL[0] * across, PANEL[1] * down), layout="constrained")
-        grid = canvas.subplots(down, across, squeeze=False).flat
-        for (title, rows), axes in zip(panels, grid, strict=False):
+        canvas = Canvas((PANEL[0] * across, PANEL[1] * down + LEGEND), layout="constrained")
+        places = [canvas.add_subplot(down, across, number + 1) for number in range(len(panels))]
+        for (title, rows), axes in zip(panels, places, strict=True):
             DRAW[figure.kind](axes, rows, figure)
             axes.set_title(title, fontsize=9)
-        for axes in list(grid)[len(panels) :]:
-            axes.remove()
+        legend(canvas, places[0], figure)
         with replacing(path) as temporary:
             canvas.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def legend(canvas: Canvas, axes: Any, figure: Figure) -> None:
+    """One for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels):
+        title = figure.series.replace("_", " ") or None
+        canvas.legend(handles, labels, title=title, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
 
 
 def panels_of(rows: pd.DataFrame, figure: Figure) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -103,10 +110,9 @@ def finish(axes: Any, figure: Figure) -> None:
     """Labels, and the line of no effect."""
     if figure.y == "win_rate":
         axes.axhline(CHANCE, color="0.5", linewidth=1, linestyle=":")
+        axes.set_ylim(0, 1)
     axes.set_xlabel(figure.x[0].replace("_", " "))
     axes.set_ylabel(figure.y.replace("_", " "))
-    if figure.series:
-        axes.legend(title=figure.series.replace("_", " "), frameon=False, fontsize=8)
 
 
 def histogram(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
@@ -116,7 +122,6 @@ def histogram(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
         style = {"color": COLOURS[index], "linestyle": ("-", "--", ":")[index % 3], "linewidth": 1.5}
         axes.hist(rows[column], edges, histtype="step", label=column, **style)
     axes.set_ylabel("clips")
-    axes.legend(frameon=False, fontsize=8)
 
 
 DRAW = {"line": line, "bar": bar, "histogram": histogram}
