@@ -140,9 +140,12 @@ class Held {
   async enter(name) {
     this.key = `dragon-listen ${this.plan} ${name}`;
     const seat = crypto.getRandomValues(new Uint32Array(1))[0] % this.seats.length;
-    this.votes = JSON.parse(localStorage.getItem(this.key)) ?? { plan: this.plan, rater: name, seat, votes: [] };
-    this.keep(this.votes);
+    this.keep(this.kept ?? { plan: this.plan, rater: name, seat, votes: [] });
     at("saving").hidden = false;
+  }
+
+  get kept() {
+    return JSON.parse(localStorage.getItem(this.key));
   }
 
   keep(votes) {
@@ -165,6 +168,7 @@ class Held {
   }
 
   async vote(ballot) {
+    if (this.kept?.votes.length !== this.votes.votes.length) throw new Error("another window went on with the test");
     this.keep({ ...this.votes, votes: [...this.votes.votes, ballot] });
     return this.state();
   }
@@ -239,14 +243,20 @@ async function vote(choice) {
   voting = true;
   if (player.playing) player.pause();
   draw();
+  const ballot = { choice, seconds: (performance.now() - shown) / 1000 };
+  const state = await attempt("Not saved", () => test.vote(ballot));
+  voting = false;
+  draw();
+  if (state) await attempt("Saved, but the next sounds are not there", () => show(state, "Saved. "));
+}
+
+/** What an action gives; if it fails, undefined, and the rater is told. */
+async function attempt(failure, action) {
   try {
-    const state = await test.vote({ choice, seconds: (performance.now() - shown) / 1000 });
-    voting = false;
-    await show(state, "Saved. ");
+    return await action();
   } catch (error) {
-    voting = false;
-    draw();
-    say(`Not saved: ${error.message}. Vote again, or load the page again and go on under your name.`);
+    say(`${failure}: ${error.message}. Try again, or load the page again and go on under your name.`);
+    return undefined;
   }
 }
 
@@ -254,14 +264,11 @@ async function start(event) {
   event.preventDefault();
   const name = at("name").value.trim();
   context ??= new AudioContext();
-  try {
+  await attempt("This did not work", async () => {
     await test.enter(name);
     localStorage.setItem("dragon-listen", name);
     await show(await test.state());
-  } catch (error) {
-    only("entry");
-    say(`This did not work: ${error.message}. Try again.`);
-  }
+  });
 }
 
 /** Keys act at once, but for those that a focused field or button takes itself. */

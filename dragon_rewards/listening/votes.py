@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 30.0  # s: how long a writer waits for another
-SCHEMA = """
+APPLICATION = 0x64726C74  # "drlt": marks the files of listening tests
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
 CREATE TABLE IF NOT EXISTS plan (one INTEGER PRIMARY KEY CHECK (one = 1), content TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS raters (name TEXT PRIMARY KEY, seat INTEGER UNIQUE NOT NULL, token TEXT UNIQUE NOT NULL)
     STRICT;
@@ -76,17 +78,23 @@ class VoteFile:
     """The file at a path, made if there is none; threads and processes may share it.
 
     Raises:
-        DragonError: the file is no database, or cannot be written.
+        DragonError: the file is no database or that of another program, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             with self._open() as connection:
+                self._check_ours(connection)
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise DragonError(f"'{path}' cannot be used as the file of votes ({error}); give another path") from error
+
+    def _check_ours(self, connection: sqlite3.Connection) -> None:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            raise DragonError(f"'{self.path}' is the database of another program; give another path")
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

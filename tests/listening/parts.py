@@ -1,0 +1,90 @@
+"""Folders of short tones, a real server in a process of its own, and raters who use its HTTP interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
+
+import torch
+from typer.testing import CliRunner
+
+from dragon_rewards.audio import write_audio
+from dragon_rewards.cli import app
+from dragon_train.cli import load_verbs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATE = 16_000
+SECONDS = 0.6
+LISTEN_SERVE = [sys.executable, "-m", "dragon_train.cli", "listen", "serve"]
+PROMPTS = ("a <b>bold</b> march", "a jig & a reel", "a slow air", "a hymn")
+
+
+def tone(hertz: float, amplitude: float, rate: int = RATE, seconds: float = SECONDS) -> torch.Tensor:
+    """A sine (samples,)."""
+    times = torch.arange(round(seconds * rate)) / rate
+    return amplitude * torch.sin(2 * torch.pi * hertz * times)
+
+
+def folder(path: Path, hertz: float, amplitude: float, pairs: int = 4) -> Path:
+    """Clips of rising pitch with prompts.csv."""
+    path.mkdir()
+    lines = ["path,prompt"]
+    for index in range(pairs):
+        write_audio(path / f"clip-{index}.wav", tone(hertz + 40 * index, amplitude), RATE)
+        lines.append(f"clip-{index}.wav,{PROMPTS[index]}")
+    (path / "prompts.csv").write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Server:
+    """`dragon listen serve` that answers."""
+
+    process: subprocess.Popen[str]
+    url: str
+    db: Path
+
+    def kill(self) -> None:
+        """End it at once, as a crash or the lack of memory would."""
+        self.process.kill()
+        if not self.process.stderr.closed:  # type: ignore[union-attr]  it is a pipe
+            self.process.communicate()
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """The JSON that it answers; a body is posted."""
+        request = Request(f"{self.url}/{path}", headers={"Content-Type": "application/json"})  # noqa: S310  local
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(request, data, timeout=30) as answer:  # noqa: S310  local
+            return json.load(answer)
+
+    def enter(self, name: str) -> str:
+        """The path of a rater."""
+        return f"raters/{self.ask('raters', {'name': name})['token']}"
+
+
+def listen(*arguments: object) -> str:
+    """What a verb of `dragon listen` prints, run in this process."""
+    load_verbs()
+    result = CliRunner().invoke(app, ["listen", *map(str, arguments)])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def serve(a: Path, b: Path, db: Path, *options: str, port: int = 0) -> Server:
+    """Start one, and wait until it says where it listens."""
+    command = [*LISTEN_SERVE, str(a), str(b), "--db", str(db), "--port", str(port), *options]
+    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    found = re.search(r"at (http://\S+)", said)
+    if not found:
+        raise AssertionError(said + process.communicate()[1])
+    return Server(process, found[1], db)

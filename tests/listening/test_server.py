@@ -1,0 +1,154 @@
+"""The served test: what it answers, what it keeps from raters, and that no vote is ever lost or overwritten."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPException
+from threading import Event
+from typing import TYPE_CHECKING
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pytest
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.listening.setup import open_test
+from dragon_rewards.listening.votes import VoteFile
+from listening.parts import folder, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dragon_rewards.listening.plan import Plan
+    from listening.parts import Server
+
+TIE = {"choice": "tie", "seconds": 1.5}
+
+
+def status(server: Server, path: str, body: object = None) -> int:
+    with pytest.raises(HTTPError) as refusal:
+        server.ask(path, body)
+    refusal.value.close()
+    return refusal.value.code
+
+
+def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> None:
+    db, acknowledged = tmp_path / "votes.sqlite", []
+    killed = serve(a, b, db)
+    rater = killed.enter("Ann")
+
+    def take() -> None:
+        for trial in range(8):
+            acknowledged.append(killed.ask(f"{rater}/{trial}", TIE)["done"])
+            if len(acknowledged) == 3:
+                halfway.set()
+
+    halfway = Event()
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(take)
+        assert halfway.wait(60)
+        killed.kill()  # while the fourth is under way
+        with pytest.raises((URLError, HTTPException, ConnectionError)):
+            taking.result()
+    kept = [vote.trial for vote in VoteFile(db).votes()]
+    assert acknowledged in ([1, 2, 3], [1, 2, 3, 4])
+    assert kept in (list(range(len(acknowledged))), list(range(len(acknowledged) + 1)))
+    again = serve(a, b, db, port=int(killed.url.rpartition(":")[2]))
+    assert again.ask(rater)["done"] == len(kept)  # a page that was open all the time goes on
+    assert again.enter("Ann") == rater
+    again.ask(f"{rater}/{len(kept)}", TIE)
+    again.kill()
+    assert len(VoteFile(db).votes()) == len(kept) + 1
+
+
+def test_many_raters_at_once_and_one_in_two_windows(server: Server) -> None:
+    def take(name: str) -> list[int]:
+        rater = server.enter(name)
+        return [server.ask(f"{rater}/{trial}", TIE)["done"] for trial in range(6)]
+
+    names = ["Bob", "Cem", "Dee", "Eve", "Bob"]  # Bob's windows vote alike
+    with ThreadPoolExecutor(len(names)) as pool:
+        answers = list(pool.map(take, names))
+    assert all(dones[-1] == 6 for dones in answers)
+    file = VoteFile(server.db)
+    cast = sorted((vote.rater, vote.trial) for vote in file.votes() if vote.rater in names)
+    assert cast == [(name, trial) for name in sorted(set(names)) for trial in range(6)]
+    seats = [rater.seat for rater in file.raters()]
+    assert seats == list(range(len(seats)))
+
+
+def test_a_vote_is_not_changed_skipped_or_taken_back(server: Server) -> None:
+    rater = server.enter(" Ann ")
+    assert server.enter("Ann") == rater
+    assert status(server, f"{rater}/1", TIE) == 409
+    assert status(server, f"{rater}/6", TIE) == 409
+    server.ask(f"{rater}/0", TIE)
+    assert server.ask(f"{rater}/0", TIE)["done"] == 1
+    assert status(server, f"{rater}/0", TIE | {"choice": "left"}) == 409
+    assert status(server, f"{rater}/1", TIE | {"choice": "both"}) == 422
+    assert status(server, f"{rater}/1", TIE | {"seconds": -1}) == 422
+    assert status(server, "raters", {"name": "  "}) == 422
+    assert status(server, "raters/somebody") == 404
+    with closing(sqlite3.connect(server.db)) as connection:
+        for change in ("UPDATE votes SET choice = 'left'", "DELETE FROM votes"):
+            with pytest.raises(sqlite3.IntegrityError, match="votes stay"):
+                connection.execute(change)
+    assert [vote.choice for vote in VoteFile(server.db).votes() if vote.rater == "Ann"] == ["tie"]
+
+
+def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
+    rater = server.enter("Fay")
+    assert set(server.ask(rater)) == {"done", "total", "prompt"}
+    sounds = []
+    for side in ("left", "right"):
+        with urlopen(f"{server.url}/{rater}/0/{side}", timeout=30) as answer:
+            sounds.append(answer.read())
+            names = {name.lower() for name in answer.headers}
+        assert names & {"etag", "last-modified", "content-disposition", "accept-ranges"} == set()
+        assert answer.headers["cache-control"] == "no-store"
+    file = VoteFile(server.db)
+    plan, (seat,) = file.plan(), (rater.seat for rater in file.raters() if rater.name == "Fay")
+    assert plan is not None
+    assert (sounds[0] == sounds[1]) == (plan.trials(seat)[0].kind == "identical")
+    assert status(server, f"{rater}/1/left") == 409
+    assert status(server, f"{rater}/0/a") == 422
+    with urlopen(server.url, timeout=30) as answer:
+        page = answer.read().decode()
+    assert not any(word in page for word in ("clip-", "votes.sqlite", str(a), str(b)))
+    assert status(server, "docs") == 404
+
+
+def test_the_file_goes_on_only_with_its_own_test(a: Path, b: Path, tmp_path: Path) -> None:
+    progress: list[int] = []
+
+    def opened(first: Path, second: Path, *settings: int) -> Plan:
+        return open_test(first, second, tmp_path / "votes.sqlite", *settings, lambda *_: progress.append(1)).plan
+
+    made = opened(a, b, 5, 2, 2)
+    assert opened(a, b, 5, 2, 2) == made
+    assert len(progress) == len(made.pairs)  # measured once
+    with pytest.raises(DragonError, match="--seed 5, not 0"):
+        opened(a, b, 0, 2, 2)
+    with pytest.raises(DragonError, match="--repeats 2, not 1"):
+        opened(a, b, 5, 1, 2)
+    with pytest.raises(DragonError, match="test of other clips"):
+        opened(b, a, 5, 2, 2)
+    with pytest.raises(DragonError, match=r"\(3\) do not pair: give each the same prompts"):
+        opened(a, folder(tmp_path / "three", 440, 0.3, pairs=3), 0, 2, 2)
+
+
+def test_other_files_are_left_alone(a: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.sqlite"
+    connection = sqlite3.connect(other)
+    connection.execute("CREATE TABLE letters (letter TEXT)")
+    connection.close()
+    before = other.read_bytes()
+    with pytest.raises(DragonError, match="another program"):
+        VoteFile(other)
+    assert other.read_bytes() == before
+    with pytest.raises(DragonError, match="not a database"):
+        VoteFile(a / "prompts.csv")
+    with pytest.raises(DragonError, match="unable to open"):
+        VoteFile(tmp_path / "no" / "folder.sqlite")
