@@ -90,6 +90,14 @@ REDUCTIONS = (
         needs_prompts=True,
     ),
     ReductionInfo(
+        name="best-of-4-clap-score",
+        kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
+        direction=Direction.HIGHER,
+        summary="cosine of the best of four clips of a prompt with it, expected, of a set with several clips a prompt",
+        factory=Deferred("dragon_rewards.reductions:best_of_4"),
+        needs_prompts=True,
+    ),
+    ReductionInfo(
         name="aesthetics-degradation",
         kind=RewardKind.INSTANCE,
         direction=Direction.HIGHER,
@@ -116,6 +124,6 @@ def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """The reductions of DRAGON's twenty rewards, and coverage of facets."""
+    """The reductions of DRAGON's twenty rewards, coverage of facets, and best of four."""
     for reduction in REDUCTIONS:
         register(reduction)

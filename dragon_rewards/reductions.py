@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Embeddings
 
 T = TypeVar("T")
+ROUNDING = 1e-6  # the same text embeds alike but for rounding, which depends on its place in a batch
 
 
 class PerSongFad:
@@ -69,6 +70,61 @@ class ClapScore:
     def __call__(self, clips: Embeddings, reference: Gaussian | None) -> Tensor:  # noqa: ARG002
         """See `metrics.clap_score`."""
         return metrics.clap_score(clips.frames, _given(clips.prompts))
+
+
+class BestOfClapScore:
+    """CLAP score of the best of n clips of each prompt, in expectation, then the mean over prompts: a scalar.
+
+    The n clips are drawn with replacement from the k that the set has for the prompt, so that any k has a value: the
+    i-th lowest of k is the best with probability (i / k)^n - ((i - 1) / k)^n, the mean over ((i - 1) / k, i / k) of n
+    C^(n - 1), the density of the best of n where C is the reward calibrated inside the prompt's own clips (InfAlign,
+    Balashankar et al., arXiv 2412.19792; the finite form of the maximum under the empirical distribution). At n = 1,
+    and for prompts with one clip each, it is the mean CLAP score. It is below the model's own best of n, the more the
+    fewer clips a prompt has, so compare sets with as many clips of each prompt; `evaluation.best_of_n_mean` has no such
+    bias and needs k >= n. Prompts are alike where their embeddings are.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __call__(self, clips: Embeddings, reference: None) -> Tensor:
+        """Of the whole set."""
+        return self.subsets(clips, reference)(torch.arange(len(clips.frames))[None])[0]
+
+    def subsets(self, clips: Embeddings, reference: None) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
+        """Prepare for many sets of these clips."""
+        prompts = _given(clips.prompts)
+        return _BestOfSubsets(metrics.clap_score(clips.frames, prompts), _same_prompts(prompts), self.n)
+
+
+def _same_prompts(embedded: Tensor) -> Tensor:
+    """For each prompt (clips, dim) the number of its text, from 0, (clips,)."""
+    directions = torch.nn.functional.normalize(embedded.detach().double(), dim=1)
+    alike = directions @ directions.T > 1 - ROUNDING
+    return alike.byte().argmax(1).unique(return_inverse=True)[1]
+
+
+class _BestOfSubsets:
+    """Of clips with scores (clips,) and the numbers of their prompts (clips,): rows (subsets, size) -> (subsets,)."""
+
+    def __init__(self, scores: Tensor, prompts: Tensor, n: int) -> None:
+        self.scores, self.prompts, self.n = scores, prompts, n
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        rows = rows.to(self.scores.device)
+        # In ascending order of scores, a clip's place among the clips of its prompt is how many of them came before.
+        rows = rows.gather(1, self.scores[rows].argsort(dim=1, stable=True))
+        members = torch.nn.functional.one_hot(self.prompts[rows]).to(self.scores)
+        places = (members.cumsum(1) * members).sum(2)
+        counts = members.sum(1)
+        of = counts.gather(1, self.prompts[rows])
+        weights = (places / of) ** self.n - ((places - 1) / of) ** self.n
+        return (weights * self.scores[rows]).sum(1) / (counts > 0).sum(1)
+
+
+def best_of_4() -> BestOfClapScore:
+    """The reduction `best-of-4-clap-score`."""
+    return BestOfClapScore(4)
 
 
 def _pooled(clips: Embeddings) -> Tensor:

@@ -15,7 +15,17 @@ from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.protocols import Direction, RewardKind
-from dragon_rewards.tables import BASELINE, COLUMNS, comparisons, cross_table, scores_frame, win_table
+from dragon_rewards.tables import (
+    BASELINE,
+    COLUMNS,
+    comparisons,
+    confounder_table,
+    confounders_frame,
+    controlled_table,
+    cross_table,
+    scores_frame,
+    win_table,
+)
 
 if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
@@ -155,3 +165,64 @@ def test_no_gradient_is_kept() -> None:
     audio = torch.full((PROMPTS, 10), 0.5, requires_grad=True)
     frame = scores_frame("run", "small", Clips(audio, 16_000), REWARDS, subsets=SUBSETS, seeds=SEEDS)
     assert np.isfinite(frame["value"]).all()
+
+
+def louder(run: str, gain: float) -> pd.DataFrame:
+    """Confounders of noise, clip i louder by i / 2 dB where `gain` is 1."""
+    noise = torch.randn(PROMPTS, 16_000, generator=torch.Generator().manual_seed(0)) / 100
+    factors = 10 ** (gain * torch.arange(PROMPTS)[:, None] / 40)
+    return confounders_frame(run, Clips(factors * noise, 16_000), SEEDS)
+
+
+def test_confounders_of_each_clip() -> None:
+    frame = louder("run", 1.0)
+    assert list(frame.columns) == ["run", "prompt_id", "seed", "duration", "loudness", "silence"]
+    assert frame["prompt_id"].tolist() == [f"p{index:04d}" for index in range(PROMPTS)]
+    assert (frame["duration"] == 1.0).all()
+    gains = frame["loudness"] - louder("same", 0.0)["loudness"]
+    assert gains.tolist() == pytest.approx([index / 2 for index in range(PROMPTS)], abs=1e-3)
+    half = torch.cat([torch.ones(2, 8_000), torch.zeros(2, 8_000)], 1)
+    faint = Clips([*(half * torch.tensor([[1.0], [1e-4]]))], 16_000)
+    measured = confounders_frame("run", faint, [0, 1])
+    assert measured["silence"].tolist() == [0.5, 1.0]
+    assert measured["loudness"][1] == -70.0
+    assert confounder_table(measured).to_dict("records")[0]["silence"] == 0.75
+
+
+def test_a_reward_that_follows_loudness_has_no_controlled_gain() -> None:
+    """The metric is the loudness; SOFT is its negative, and the set is passed over."""
+    measured = [louder(BASELINE, 0.0), louder("loud:x", 1.0)]
+    frame = pd.concat(
+        frame[["run", "prompt_id", "seed"]].assign(model="small", reward=reward.name, value=frame["loudness"])
+        for frame in measured
+        for reward in (LOUD, SOFT)
+    )
+    table = controlled_table(frame, pd.concat(measured), REWARDS)
+    assert table["reward"].tolist() == ["loud:x", "soft:x"]
+    assert (table["controlled"] == 0.5).all()
+    assert comparisons(frame, [LOUD], 5)["win_rate"].item() > 0.95
+
+
+def test_confounders_that_do_not_fit_the_scores_are_refused(frame: pd.DataFrame) -> None:
+    measured = pd.concat([louder(BASELINE, 0.0), louder("soft:x", 1.0)])
+    with pytest.raises(DragonError, match="'loud:x' or the baseline has no confounders for prompt p0000, seed 100"):
+        controlled_table(frame, measured, REWARDS)
+    with pytest.raises(DragonError, match="several confounders for prompt p0000, seed 100"):
+        controlled_table(frame, pd.concat([measured, measured]), REWARDS)
+    with pytest.raises(DragonError, match="measured on audio"):
+        confounders_frame("run", cast("Clips", clips(0.5).without_media()), SEEDS)
+    with pytest.raises(DragonError, match="3 seeds and 20 prompts for 20 clips"):
+        confounders_frame("run", clips(0.5), [1, 2, 3], ["jig"] * PROMPTS)
+
+
+def test_several_clips_of_a_prompt_are_one_trial() -> None:
+    prompts = [f"jig {index // 4}" for index in range(PROMPTS)]
+    first, second = (
+        scores_frame(run, "small", clips(level), [LOUD], subsets=SUBSETS, seeds=SEEDS, prompts=prompts)
+        for run, level in ((BASELINE, 0.5), ("run", 0.6))
+    )
+    assert second["prompt_id"].tolist() == [f"p{index // 4:04d}" for index in range(PROMPTS)]
+    second.loc[0, "value"] = 0.0
+    row = comparisons(pd.concat([first, second]), [LOUD], 5).to_dict("records")[0]
+    assert (row["trials"], row["wins"]) == (5, 4.75)
+    assert row["low"] < row["win_rate"] == row["high"] * 0.95

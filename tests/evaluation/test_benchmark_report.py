@@ -1,0 +1,76 @@
+"""The page of a benchmark from scores and confounders that are made up; rewards are real but judge nothing here."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dragon_rewards.evaluation import holm
+from dragon_rewards.registry import load_registry
+from dragon_rewards.suites import Slot, Suite, serve
+from dragon_rewards.tables import BASELINE
+from dragon_train.benchmark import Benchmark
+from dragon_train.benchmark_report import CONFOUNDERS, write_report
+from dragon_train.presets import load_preset
+
+TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"
+PROMPTS = 30
+
+
+def scores() -> pd.DataFrame:
+    """Run TARGET gains under its own reward and loses under the held-out one; SETS gains."""
+    generator = np.random.default_rng(0)
+    clips, sets = [f"p{i:04d}" for i in range(PROMPTS)], [*[f"s{i:04d}" for i in range(10)], "all"]
+    shifts = {BASELINE: (0.0, 0.0, 0.0), TARGET: (-2.0, 2.0, 0.0), SETS: (0.0, 0.0, 5.0)}
+    rows = [
+        {"run": run, "model": "m", "prompt_id": name, "seed": 0, "reward": reward, "value": shift + generator.normal()}
+        for run, values in shifts.items()
+        for reward, names, shift in zip((TARGET, JUDGE, SETS), (clips, clips, sets), values, strict=True)
+        for name in names
+    ]
+    return pd.DataFrame(rows)
+
+
+def confounders(run: str, louder: float) -> pd.DataFrame:
+    levels = np.random.default_rng(1).normal(louder - 20, 1 + louder / 5, PROMPTS)
+    names = [f"p{i:04d}" for i in range(PROMPTS)]
+    frame = pd.DataFrame({"run": run, "prompt_id": names, "seed": 0, "duration": 5.0, "loudness": levels})
+    return frame.assign(silence=0.0)
+
+
+@pytest.fixture(name="benchmark")
+def three_rewards(tmp_path: Path) -> Benchmark:
+    suite = Suite("three", "for tests", tuple(Slot(name) for name in (TARGET, JUDGE, SETS)))
+    return Benchmark(tuple(serve(suite, load_registry())), (TARGET, SETS), load_preset("quick"), 0, tmp_path)
+
+
+def test_held_out_rewards_are_marked_and_what_does_not_carry_over_is_named(benchmark: Benchmark) -> None:
+    rows = write_report(benchmark, scores())
+    assert [row["run"] for row in rows] == [TARGET, SETS]
+    assert [row["holm"] for row in rows] == holm([row["p_value"] for row in rows]).tolist()
+    assert rows[0]["effect"] > 0.8
+    page = (benchmark.out / "README.md").read_text()
+    assert f"Gains that do not carry over to held-out rewards of the same reduction: `{TARGET}`." in page
+    assert f"for want of a held-out reward of the same reduction: `{SETS}`." in page
+    cross = page.split("## Cross-effects")[1]
+    line = next(line for line in cross.splitlines() if line.startswith(f"| {TARGET}"))
+    assert [cell.strip().endswith("*") for cell in line.split("|")[2:-1]] == [False, True, False]
+    held_out = pd.read_csv(benchmark.out / "held_out.csv").set_index("run")
+    assert held_out.loc[TARGET, "without_gain"] == JUDGE
+    assert "## Length, loudness, silence" not in page
+
+
+def test_confounders_beside_the_scores_are_shown(benchmark: Benchmark) -> None:
+    for run, louder in ((BASELINE, 0.0), (TARGET, 3.0), (SETS, 0.0)):
+        benchmark.folder(run).mkdir()
+        confounders(run, louder).to_parquet(benchmark.folder(run) / CONFOUNDERS)
+    write_report(benchmark, scores())
+    table = pd.read_csv(benchmark.out / "confounders.csv").set_index("run")
+    assert table.index.tolist() == [BASELINE, TARGET, SETS]
+    assert table.loc[TARGET, "loudness"] == pytest.approx(table.loc[BASELINE, "loudness"] + 3, abs=1)
+    assert (
+        table.loc[TARGET, "controlled_low"] <= table.loc[TARGET, "controlled"] <= table.loc[TARGET, "controlled_high"]
+    )
+    assert table["controlled"].isna().tolist() == [True, False, True]
+    assert "## Length, loudness, silence" in (benchmark.out / "README.md").read_text()
