@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,13 +33,17 @@ BOTH = pytest.mark.parametrize("name", ["local", "ray"])
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two nodes of one CPU each, reached by this machine alone; workers find the functions of this file."""
+    """Two nodes of one CPU each, for holders of the token alone; workers find the functions of this file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # 15 of Ray's own choice would starve beside other tests
+        patch.setenv("RAY_AUTH_MODE", "token")  # Ray's ports are open to the network
+        patch.setenv("RAY_AUTH_TOKEN", token_hex(32))
         patch.setenv("PYTHONPATH", str(TESTS))
+        patch.setenv("PYTHONHASHSEED", "0")  # PEFT writes a set of names, in the order of their hashes
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+        node = {"num_cpus": 1, "include_dashboard": False}
         started = Cluster(initialize_head=True, head_node_args=node)
         started.add_node(**node)
         patch.setenv("RAY_ADDRESS", started.address)
