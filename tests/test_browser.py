@@ -20,8 +20,7 @@ def test_errors_of_a_page_fail_the_test(browser: Browser) -> None:
     with pytest.raises(AssertionError, match="went wrong"), watched(browser) as page:
         page.evaluate("console.error('went wrong')")
     with pytest.raises(AssertionError, match="thrown"), watched(browser) as page:
-        page.evaluate("setTimeout(() => { throw new Error('thrown') })")
-        page.wait_for_timeout(100)
+        page.evaluate("setTimeout(() => { throw new Error('thrown') }); new Promise((end) => setTimeout(end, 100))")
 
 
 def test_other_machines_are_out_of_reach(browser: Browser) -> None:

@@ -208,9 +208,11 @@ function draw() {
     at(`sound-${side}`).disabled = !player;
   }
   at("play").disabled = !player;
-  const closed = voting || !player?.complete;
-  if (at("tie").disabled && !closed) say("You heard both. Which do you prefer?");
-  for (const choice of CHOICES) at(choice).disabled = closed;
+  for (const choice of CHOICES) at(choice).disabled = voting || !player?.complete;
+  if (player?.complete && !player.announced) {
+    player.announced = true;
+    say("You heard both. Which do you prefer?");
+  }
 }
 
 /** Go to the trial that a state names, or to the end. */

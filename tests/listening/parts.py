@@ -19,6 +19,7 @@ from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
 
 if TYPE_CHECKING:
+    from email.message import Message
     from pathlib import Path
 
 RATE = 16_000
@@ -64,6 +65,11 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         with urlopen(request, data, timeout=30) as answer:  # noqa: S310  local
             return json.load(answer)
+
+    def get(self, path: str) -> tuple[bytes, Message]:
+        """What it answers, and the headers."""
+        with urlopen(f"{self.url}/{path}", timeout=30) as answer:  # noqa: S310  local
+            return answer.read(), answer.headers
 
     def enter(self, name: str) -> str:
         """The path of a rater."""

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 TRIALS = 6
 PATIENCE = 30_000  # ms at most until a sound was heard, on a busy machine
+SWITCH = """new Promise((end) => {
+    player.play();
+    const poll = setInterval(() => {
+        if (player.position < 0.1) return;
+        clearInterval(poll);
+        player.choose(1).then(end);
+    }, 5);
+})"""  # B from 0.1 s on, by the clock of the page
 KEYS = {"left": ("1", "ArrowLeft"), "right": ("2", "ArrowRight"), "tie": ("=", "=")}
 
 
@@ -36,7 +44,9 @@ def enter(page: Page, name: str) -> None:
 
 
 def heard(page: Page, side: int) -> None:
+    """Wait for the end of a sound, of which all was heard."""
     page.wait_for_selector(f'#heard-{side}[value="1"]', timeout=PATIENCE)
+    page.wait_for_selector("#play >> text=Play", timeout=PATIENCE)
 
 
 def vote_by_mouse(page: Page, trial: int) -> None:
@@ -103,9 +113,7 @@ def test_nobody_votes_before_both_were_heard_to_the_end(page: Page, server: Serv
     refuses()
     heard(page, 0)
     refuses()  # one of two
-    page.keyboard.press("b")
-    page.wait_for_timeout(150)
-    page.keyboard.press("Space")  # a pause on the way is no end
+    page.evaluate("player.choose(1).then(() => player.pause())")  # a pause on the way is no end
     assert page.inner_text("#play") == "Play"
     page.wait_for_timeout(800)
     refuses()
@@ -118,9 +126,7 @@ def test_nobody_votes_before_both_were_heard_to_the_end(page: Page, server: Serv
 def test_switching_is_instant_and_counts_for_what_is_audible(page: Page, server: Server) -> None:
     page.goto(server.url)
     enter(page, "Swi")
-    page.keyboard.press("a")
-    page.wait_for_timeout(250)
-    page.keyboard.press("b")
+    page.evaluate(SWITCH)
     assert page.get_attribute("#sound-1", "aria-pressed") == "true"
     page.wait_for_selector("#play >> text=Play", timeout=PATIENCE)  # it ended
     first, second = (page.evaluate(f"player.share({side})") for side in (0, 1))
@@ -147,6 +153,27 @@ def test_a_reload_and_another_device_go_on(browser: Browser, server: Server) -> 
         page.goto(server.url)
         enter(page, "Rae")
         assert page.inner_text("#progress") == f"3 of {TRIALS}"
+
+
+def test_a_vote_that_did_not_arrive_is_cast_again(browser: Browser, server: Server) -> None:
+    def interrupted() -> None:
+        with watched(browser) as page:
+            page.goto(server.url)
+            enter(page, "Off")
+            page.keyboard.press("Space")
+            heard(page, 0)
+            page.keyboard.press("b")
+            heard(page, 1)
+            page.context.set_offline(True)
+            page.keyboard.press("1")
+            page.wait_for_selector("#status >> text=Not saved")
+            page.context.set_offline(False)
+            page.keyboard.press("1")
+            moved_on(page, 0)
+
+    with pytest.raises(AssertionError, match="ERR_INTERNET_DISCONNECTED"):  # which the browser logs, and nothing else
+        interrupted()
+    assert [vote.choice for vote in VoteFile(server.db).votes() if vote.rater == "Off"] == ["left"]
 
 
 def test_prompts_and_titles_are_text(page: Page, server: Server) -> None:

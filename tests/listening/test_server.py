@@ -9,7 +9,6 @@ from http.client import HTTPException
 from threading import Event
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import pytest
 
@@ -103,20 +102,19 @@ def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
     assert set(server.ask(rater)) == {"done", "total", "prompt"}
     sounds = []
     for side in ("left", "right"):
-        with urlopen(f"{server.url}/{rater}/0/{side}", timeout=30) as answer:
-            sounds.append(answer.read())
-            names = {name.lower() for name in answer.headers}
+        content, headers = server.get(f"{rater}/0/{side}")
+        sounds.append(content)
+        names = {name.lower() for name in headers}
         assert names & {"etag", "last-modified", "content-disposition", "accept-ranges"} == set()
-        assert answer.headers["cache-control"] == "no-store"
+        assert headers["cache-control"] == "no-store"
     file = VoteFile(server.db)
     plan, (seat,) = file.plan(), (rater.seat for rater in file.raters() if rater.name == "Fay")
     assert plan is not None
     assert (sounds[0] == sounds[1]) == (plan.trials(seat)[0].kind == "identical")
     assert status(server, f"{rater}/1/left") == 409
     assert status(server, f"{rater}/0/a") == 422
-    with urlopen(server.url, timeout=30) as answer:
-        page = answer.read().decode()
-    assert not any(word in page for word in ("clip-", "votes.sqlite", str(a), str(b)))
+    page, _ = server.get("")
+    assert not any(word.encode() in page for word in ("clip-", "votes.sqlite", str(a), str(b)))
     assert status(server, "docs") == 404
 
 

@@ -75,7 +75,7 @@ def test_clips_without_a_loudness_are_refused(files: tuple[Path, Path]) -> None:
 def test_channels_that_do_not_match_are_refused(files: tuple[Path, Path]) -> None:
     for path, channels in zip(files, (2, 3), strict=True):
         write_audio(path, torch.stack([tone(440, 0.5)] * channels), 16_000)
-    with pytest.raises(AudioError, match="2 channels and .* 3"):
+    with pytest.raises(AudioError, match=r"2 channels and .* 3"):
         read_pair(*files)
 
 
