@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dragon_rewards import compose, tables
+from dragon_rewards.clips import Clips
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.mixture import compose_mixture
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dragon_train.presets import Preset
 
 PIPELINE = "embedded"
-SCORES = "scores.parquet"
+SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def run_model(folder: Path, run: str, config: TrainConfig | None, scorings: Sequ
 
 
 def score(policy: Policy, run: str, scoring: Scoring, model: Path) -> None:
-    """Add the scores of the rewards that have not judged yet."""
+    """Add the scores of the rewards that have not judged yet; the confounders of clips of audio stand beside them."""
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
         return
@@ -120,6 +121,8 @@ def score(policy: Policy, run: str, scoring: Scoring, model: Path) -> None:
     subsets = matched_subsets(len(clips), evaluation.subset_size, evaluation.rounds, evaluation.seed)
     fresh = tables.scores_frame(run, PIPELINE, clips, [compose(name) for name in names], subsets=subsets, seeds=own)
     known = read_scores(folder)
+    if isinstance(clips, Clips):
+        write_parquet(folder / CONFOUNDERS, tables.confounders_frame(run, clips, own))
     write_parquet(folder / SCORES, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
 
 

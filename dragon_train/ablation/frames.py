@@ -62,7 +62,9 @@ def compared(outcome: Outcome) -> pd.DataFrame:
     both = pd.concat([outcome.baseline, outcome.tuned.assign(run="tuned")], ignore_index=True)
     rows = tables.comparisons(both, rewards, outcome.evaluation.trials).rename(columns={"reward": "scored"})
     signs = [reward.direction.sign for reward in rewards]
-    rows = rows.assign(**outcome.key, gain=(rows["after"] - rows["before"]) * signs)
+    rows = rows.assign(**outcome.key, gain=(rows["after"] - rows["before"]) * signs).astype(
+        {"low": float, "high": float}
+    )
     return rows[[*outcome.axes, *(name for name in COLUMNS[MAIN] if name not in outcome.axes)]]
 
 

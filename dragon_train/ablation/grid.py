@@ -28,7 +28,7 @@ OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
 COMPARED = (
     "reward", "scored", "kind", "direction", "before", "after", "gain", "win_rate", "lower", "p_value", "posterior",
-    "wins", "trials",
+    "wins", "trials", "low", "high", "effect",
 )  # fmt: skip
 COLUMNS = {
     MAIN: COMPARED,
