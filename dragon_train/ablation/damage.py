@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Audio = NDArray[np.float32]
+    Audio = NDArray[np.float64]
 
 SAMPLE_RATE = 16_000
 
 
 def noise(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
     """White noise, from 50 dB below the clip to its own level."""
-    level = audio.std() * 10 ** (-2.5 * (1 - severity))
+    level = float(audio.std()) * 10 ** (-2.5 * (1 - severity))
     return audio + level * rng.standard_normal(len(audio))
 
 
@@ -35,8 +35,9 @@ def detuning(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
 def clipping(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:  # noqa: ARG001  one signature for all
     """Hard clipping at 100% to 3% of the peak, peak restored."""
     share = 0.03**severity
-    peak = np.abs(audio).max()
-    return np.clip(audio, -peak * share, peak * share) / share
+    peak = float(np.abs(audio).max())
+    clipped: Audio = np.clip(audio, -peak * share, peak * share)
+    return clipped / share
 
 
 def dropouts(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
@@ -60,7 +61,7 @@ DAMAGES: tuple[Callable[[Audio, float, np.random.Generator], Audio], ...] = (
 )  # fmt: skip
 
 
-def damaged(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
-    """One kind of damage, chosen at random; float32."""
+def damaged(audio: NDArray[np.float32], severity: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """One kind of damage, chosen at random."""
     kind = DAMAGES[rng.integers(len(DAMAGES))]
-    return kind(audio, severity, rng).astype(np.float32)
+    return kind(audio.astype(np.float64), severity, rng).astype(np.float32)

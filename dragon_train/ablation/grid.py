@@ -140,7 +140,7 @@ class Grid:
     @property
     def frames(self) -> set[str]:
         """Names of the frames that there are to be."""
-        return {MAIN, *(shown.frame for shown in (*self.tables, *self.figures))}
+        return {MAIN, *(table.frame for table in self.tables), *(figure.frame for figure in self.figures)}
 
 
 def matches(value: object, wanted: object) -> bool:
@@ -184,11 +184,12 @@ def parse(name: str, values: Mapping[str, Any]) -> Grid:
         if study and key in values:
             raise ConfigError(f"'{key}' is of tuning runs, and the study '{study}' tunes nothing; leave it out")
     check_settings(values, load_study(study).keys if study else KEYS)
-    shown = {"tables": Table, "figures": Figure}
-    parts = {key: tuple(specified(kind, each, key) for each in values.get(key, ())) for key, kind in shown.items()}
-    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    grid = Grid(**{**rest, **parts, "name": name})
-    for each in (*grid.tables, *grid.figures):
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    given["tables"] = tuple(specified(Table, each, "tables") for each in values.get("tables", ()))
+    given["figures"] = tuple(specified(Figure, each, "figures") for each in values.get("figures", ()))
+    grid = Grid(**given, name=name)
+    shown: list[Table | Figure] = [*grid.tables, *grid.figures]
+    for each in shown:
         check_columns(each, grid)
     return grid
 

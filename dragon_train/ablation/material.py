@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -14,7 +14,11 @@ from dragon_train.registry import load_train_registry
 from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dragon_rewards.media import Media
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.rewards import Reward
 
 
 @torch.no_grad()
@@ -30,3 +34,9 @@ def untuned_sets(sets: int, clips: int, steps: int, seed: int) -> list[Media]:
     policy = load_train_registry().pipeline(PIPELINE).factory()
     numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
     return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]
+
+
+def measured(reward: Reward, clips: Media) -> tuple[list[Tensor], Gaussian]:
+    """The frames of each clip, and the Gaussian that a FAD compares them with."""
+    frames = list(reward.embeddings(clips).frames)
+    return frames, cast("Gaussian", reward.reference(frames[0].device))

@@ -51,7 +51,7 @@ def study(
     severity = rng.uniform(0, 1, (prompts, versions))
     clips = versions_of(untuned_sets(1, prompts, diffusion_steps, seed)[0], severity, rng)
     info = load_registry().encoder(encoder)
-    frames = torch.stack(clips.embeddings(info, load_registry().build_encoder(encoder)).frames)
+    frames = torch.stack(list(clips.embeddings(info, load_registry().build_encoder(encoder)).frames))
     ratings = torch.from_numpy(5 - 4 * severity)
     fitted, rows = int(FIT_SHARE * prompts) * versions, []
     for count, unit, labels in product(chunks, ("plain", "unit"), ("all", "prompt")):

@@ -32,11 +32,10 @@ def study(
 
     from dragon_rewards import compose
     from dragon_rewards.metrics import dataset_fad, fad_infinity
-    from dragon_train.ablation.material import untuned_sets
+    from dragon_train.ablation.material import measured, untuned_sets
 
     reward = compose(f"dataset-fad:{encoder}@{exemplar_set}")
-    frames = reward.embeddings(untuned_sets(1, clips, diffusion_steps, seed)[0]).frames
-    reference = reward.reference(frames[0].device)
+    frames, reference = measured(reward, untuned_sets(1, clips, diffusion_steps, seed)[0])
     generator = torch.Generator().manual_seed(seed)
     truth, rows = fad_infinity(frames, reference, generator).value, []
     for size in sizes:

@@ -37,15 +37,15 @@ def study(
 
     from dragon_rewards import compose
     from dragon_rewards.errors import ConfigError
+    from dragon_rewards.media import Media
     from dragon_rewards.metrics import per_song_fad
-    from dragon_train.ablation.material import untuned_sets
+    from dragon_train.ablation.material import measured, untuned_sets
 
     reward = compose(f"per-song-fad:{encoder}@{exemplar_set}")
-    sets = untuned_sets(2, clips, diffusion_steps, seed)
-    frames = [clip for made in sets for clip in reward.embeddings(made).frames]
+    frames, reference = measured(reward, Media.concatenate(untuned_sets(2, clips, diffusion_steps, seed)))
     if max(counts) > min(map(len, frames)):
         raise ConfigError(f"counts = {list(counts)}: encoder '{encoder}' gives {min(map(len, frames))} frames a clip")
-    reference, generator = reward.reference(frames[0].device), torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     full = per_song_fad(frames, reference).view(2, clips)
     rows = []
     for count in counts:
@@ -53,7 +53,8 @@ def study(
         found = per_song_fad(few, reference).view(2, clips)
         chosen, best = found.argmin(0), full.argmin(0)
         gains = [full.mean() - full.gather(0, choice[None]).mean() for choice in (chosen, best)]
-        ranks = spearmanr(found.flatten(), full.flatten()).statistic
-        figures = (found.mean(), (found - full).mean(), ranks, (chosen == best).double().mean(), gains[0] / gains[1])
-        rows.append((count, *map(float, figures)))
+        ranks = float(spearmanr(found.flatten(), full.flatten()).statistic)
+        figures = (found.mean(), (found - full).mean(), (chosen == best).double().mean(), gains[0] / gains[1])
+        fad, bias, agreement, worth = map(float, figures)
+        rows.append((count, fad, bias, ranks, agreement, worth))
     return pd.DataFrame(rows, columns=list(COLUMNS))
