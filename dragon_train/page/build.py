@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dragon_train.page import charts
-from dragon_train.page.comparison import benchmark_facts, cross_map, distribution, diversity, win_notes, wins_table
+from dragon_train.page.comparison import (
+    benchmark_facts,
+    cross_map,
+    distribution,
+    diversity,
+    further_table,
+    win_notes,
+    wins_table,
+)
 from dragon_train.page.cost import time_chart, time_notes
 from dragon_train.page.pairs import remedy
 from dragon_train.page.runs import heldout_table, run_view
@@ -68,6 +76,8 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
         facts=benchmark_facts(results.runs, wins),
         wins=Chart("Win rates", charts.win_rates(wins), wins_table(wins)),
         wins_notes=win_notes(wins, preset),
+        carried=further_table("Win rates under held-out rewards", tables.carried),
+        confounders=further_table("Length, loudness and silence", tables.confounders),
         cross=cross_map(tables),
         distributions=tuple(distribution(tables.scores, row) for row in wins.to_dict("records")),
         diversity=diversity(tables),

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from dragon_train.page.source import BenchmarkTables, TrainedRun
 
 EVEN = 0.5  # a win rate that shows nothing
-WIN_COLUMNS = ("run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "holm", "trials")
+WIN_COLUMNS = (
+    "run",
+    "served",
+    "direction",
+    "before",
+    "after",
+    "win_rate",
+    "lower",
+    "p_value",
+    "holm",
+    "effect",
+    "trials",
+)
 QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 
 
@@ -47,6 +59,11 @@ def wins_table(wins: pd.DataFrame) -> Table:
     """The columns of win_rates.csv that are read."""
     shown = wins[[column for column in WIN_COLUMNS if column in wins]]
     return frame_table("Win rates against the untuned model", shown, RATES, NAMES)
+
+
+def further_table(caption: str, table: pd.DataFrame | None) -> Table | None:
+    """A table that a benchmark may have."""
+    return None if table is None else frame_table(caption, table, RATES, NAMES)
 
 
 def cross_map(tables: BenchmarkTables) -> Table:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SETTINGS, SCORES, WINS, CROSS = "benchmark.json", "scores.parquet", "win_rates.csv", "cross_effects.csv"
+CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,16 @@ class BenchmarkTables:
         wins: win_rates.csv, a row per run.
         cross: cross_effects.csv, runs x rewards.
         scores: the long frame of all scores.
+        carried: held_out.csv, a row per run; None in folders from before there was one.
+        confounders: confounders.csv, a row per run and the untuned model; None if nothing was measured.
     """
 
     settings: Mapping[str, Any]
     wins: pd.DataFrame
     cross: pd.DataFrame
     scores: pd.DataFrame
+    carried: pd.DataFrame | None
+    confounders: pd.DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         read_table(folder / WINS, remedy),
         read_table(folder / CROSS, remedy).set_index("run"),
         read_scores(folder / SCORES, remedy),
+        *(read_table(folder / name, remedy) if (folder / name).exists() else None for name in (CARRIED, CONFOUNDERS)),
     )
 
 

@@ -23,6 +23,11 @@ NAMES = {  # columns of tables, for people
     "lower": "95% bound",
     "p_value": "p",
     "holm": "p, Holm",
+    "target": "own reward",
+    "heldout": "held-out rewards",
+    "judges": "of them",
+    "same_question": "of the same reduction",
+    "without_gain": "no gain under",
 }
 
 
@@ -109,6 +114,8 @@ class PageView:
     silent: str = ""
     wins: Chart | None = None
     wins_notes: Sequence[str] = ()
+    carried: Table | None = None
+    confounders: Table | None = None
     cross: Table | None = None
     distributions: tuple[Chart, ...] = field(default=())
     diversity: Chart | None = None
@@ -120,7 +127,7 @@ def figure(value: float) -> Cell:
     >>> figure(0.854166).text
     '0.8542'
     """
-    return Cell(f"{value:.4g}" if pd.notna(value) else "", float(value))
+    return Cell(f"{value:.4g}", float(value)) if pd.notna(value) else Cell("")
 
 
 def share(value: float) -> Cell:
@@ -129,10 +136,10 @@ def share(value: float) -> Cell:
     >>> share(0.854166).text
     '85.4%'
     """
-    return Cell(f"{value:.1%}" if pd.notna(value) else "", float(value))
+    return Cell(f"{value:.1%}", float(value)) if pd.notna(value) else Cell("")
 
 
-RATES = {"win_rate": share, "lower": share}
+RATES = dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question"), share)
 
 
 def signed(value: float) -> Cell:

@@ -79,6 +79,13 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def benchmark_page(benchmark: Path) -> Path:
+    """Its page, with players."""
+    assert dragon("report", benchmark, "--pairs", 4).exit_code == 0
+    return benchmark / "report.html"
+
+
+@pytest.fixture(scope="session")
 def quick_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the committed benchmark of twenty rewards, which has no weights."""
     path = tmp_path_factory.mktemp("quick") / "report.html"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
-from page.conftest import HOSTILE, dragon, figures
+from page.conftest import HOSTILE, figures
 
 FOCUSABLE = "a, button, select, summary, audio, [tabindex]"
 
@@ -128,10 +128,9 @@ def test_pairs_fit_every_width(opened: Page, width: int) -> None:
     assert opened.locator(".pairs button").first.is_visible()
 
 
-def test_pairs_of_a_benchmark_are_its_held_out_clips(page: Page, benchmark: Path) -> None:
+def test_pairs_of_a_benchmark_are_its_held_out_clips(page: Page, benchmark: Path, benchmark_page: Path) -> None:
     """The clips that are played have the values that the benchmark recorded for them."""
-    assert dragon("report", benchmark, "--pairs", 4).exit_code == 0
-    page.goto((benchmark / "report.html").as_uri())
+    page.goto(benchmark_page.as_uri())
     scores = pd.read_parquet(benchmark / "scores.parquet")
     recorded = scores[scores["reward"] == "clap-score:clap"].pivot_table(index="seed", columns="run", values="value")
     seeds = page.locator("#run-1 .pairs tbody th small").all_text_contents()
@@ -141,3 +140,9 @@ def test_pairs_of_a_benchmark_are_its_held_out_clips(page: Page, benchmark: Path
         assert before == pytest.approx(recorded.loc[seed, "baseline"], abs=1e-4)
         assert after == pytest.approx(recorded.loc[seed, "clap-score:clap"], abs=1e-4)
     assert page.locator("#run-2 .pairs").count() == 1
+
+
+def test_held_out_rewards_of_a_benchmark_are_shown(page: Page, benchmark: Path, benchmark_page: Path) -> None:
+    page.goto(benchmark_page.as_uri())
+    carried = pd.read_csv(benchmark / "held_out.csv").select_dtypes("number")
+    assert figures(page, "#carried") == [row.dropna().tolist() for _, row in carried.iterrows()]
