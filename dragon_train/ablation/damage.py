@@ -36,8 +36,8 @@ def clipping(audio: Audio, severity: float, rng: np.random.Generator) -> Audio: 
     """Hard clipping at 100% to 3% of the peak, peak restored."""
     share = 0.03**severity
     peak = float(np.abs(audio).max())
-    clipped: Audio = np.clip(audio, -peak * share, peak * share)
-    return clipped / share
+    clipped: Audio = np.clip(audio, -peak * share, peak * share) / share
+    return clipped
 
 
 def dropouts(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
