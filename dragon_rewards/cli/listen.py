@@ -29,6 +29,11 @@ Repeats = Annotated[int, typer.Option(min=0, help="Pairs that each rater hears a
 Identical = Annotated[int, typer.Option(min=0, help="Pairs with the same clip on both sides, unannounced.")]
 Title = Annotated[str, typer.Option(help="Heading of the page.")]
 DB, TITLE = Path("votes.sqlite"), "Listening test"
+NOTES = """\
+a win is B's, a tie counts half; lower, p value and posterior take votes as independent; low and high are the 95%
+interval that takes all votes on a prompt as one draw; alpha is agreement, 1 full, 0 chance
+consistent: repeats answered as before; equal: identical pairs called equal; left: choices of the left side
+careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so"""
 
 
 @listen.command()
@@ -107,6 +112,7 @@ def _print(made: Report, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
         return
+    print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):
         print_rows(rows, as_json=False)
         print()

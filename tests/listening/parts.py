@@ -56,7 +56,7 @@ class Server:
     def kill(self) -> None:
         """End it at once, as a crash or the lack of memory would."""
         self.process.kill()
-        if not self.process.stderr.closed:  # type: ignore[union-attr]  it is a pipe
+        if self.process.returncode is None:
             self.process.communicate()
 
     def ask(self, path: str, body: Any = None) -> Any:

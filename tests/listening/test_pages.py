@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from browser import watched
 
-from dragon_rewards.listening.plan import Kind
+from dragon_rewards.listening.plan import Kind, Side
 from dragon_rewards.listening.votes import VoteFile
 from listening.parts import PROMPTS, listen
 
@@ -171,7 +171,7 @@ def test_a_vote_that_did_not_arrive_is_cast_again(browser: Browser, server: Serv
             page.keyboard.press("1")
             moved_on(page, 0)
 
-    with pytest.raises(AssertionError, match="ERR_INTERNET_DISCONNECTED"):  # which the browser logs, and nothing else
+    with pytest.raises(AssertionError, match="ERR_INTERNET_DISCONNECTED"):  # the browser logs it
         interrupted()
     assert [vote.choice for vote in VoteFile(server.db).votes() if vote.rater == "Off"] == ["left"]
 
@@ -242,8 +242,8 @@ def test_the_votes_of_a_page_are_downloaded_and_reported(page: Page, static: Pat
     (row,) = found["raters"]
     assert (row["rater"], row["a"], row["b"], row["ties"]) == (
         "Sam & Co.",
-        sides.count("a"),
-        sides.count("b"),
+        sides.count(Side.A),
+        sides.count(Side.B),
         sides.count(None),
     )
     assert found["overall"][0]["votes"] == 4

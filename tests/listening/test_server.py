@@ -121,8 +121,9 @@ def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
 def test_the_file_goes_on_only_with_its_own_test(a: Path, b: Path, tmp_path: Path) -> None:
     progress: list[int] = []
 
-    def opened(first: Path, second: Path, *settings: int) -> Plan:
-        return open_test(first, second, tmp_path / "votes.sqlite", *settings, lambda *_: progress.append(1)).plan
+    def opened(first: Path, second: Path, seed: int, repeats: int, identical: int) -> Plan:
+        db = tmp_path / "votes.sqlite"
+        return open_test(first, second, db, seed, repeats, identical, lambda *_: progress.append(1)).plan
 
     made = opened(a, b, 5, 2, 2)
     assert opened(a, b, 5, 2, 2) == made
