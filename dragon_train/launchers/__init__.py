@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dragon_rewards.errors import UnknownNameError
 from dragon_train.launchers.base import Launcher, Resources, Task
 from dragon_train.launchers.local import LocalLauncher
 from dragon_train.launchers.ray import RayLauncher
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["LAUNCHERS", "Launcher", "Resources", "Task", "make_launcher"]
 
-LAUNCHERS = {"local": LocalLauncher, "ray": RayLauncher}
+LAUNCHERS: dict[str, Callable[[int | None, Resources], Launcher]] = {"local": LocalLauncher, "ray": RayLauncher}
 
 
 def make_launcher(name: str, workers: int | None = None, resources: Resources = Resources()) -> Launcher:  # noqa: B008  frozen

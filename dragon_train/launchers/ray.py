@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
+from logging import WARNING
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ class RayLauncher:
         """
         check_inputs(tasks)
         with cluster():
+            places(self.resources)
             check_nodes()
             Session(self.resources, self.workers).finish(tasks, on_tick)
 
@@ -143,20 +145,32 @@ class Session:
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """Inside, Ray is connected; what is left of the runs ends with the connection."""
+    """Inside, Ray is connected; what is left of the runs ends with the connection.
+
+    Raises:
+        DragonError: nothing answers where a cluster should be.
+    """
     import ray
 
     variables = {name: value for name, value in os.environ.items() if name.startswith("DRAGON_")}
     # Ray hides GPUs from a task without any only where it is told so.
     variables["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
-    ray.init(include_dashboard=False, logging_level="WARNING", log_to_driver=False, runtime_env={"env_vars": variables})
+    try:
+        ray.init(
+            include_dashboard=False, logging_level=WARNING, log_to_driver=False, runtime_env={"env_vars": variables}
+        )
+    except (ConnectionError, ray.exceptions.RpcError) as error:
+        raise DragonError(
+            f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'the address of the last one here')} ({error}); "
+            "start one (ray start --head), or unset RAY_ADDRESS for a fresh one of this machine"
+        ) from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def wanted(resources: Resources) -> dict[str, float]:
+def wanted(resources: Resources) -> dict[str, Any]:
     """As options of a Ray task."""
     memory = {} if resources.memory is None else {"memory": resources.memory * 2**30}
     return {"num_cpus": resources.cpus, "num_gpus": resources.gpus, **memory}
@@ -166,7 +180,7 @@ def nodes() -> list[dict[str, Any]]:
     """Those that are alive."""
     import ray
 
-    return [node for node in ray.nodes() if node["Alive"]]
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def places(resources: Resources) -> int:
@@ -210,12 +224,13 @@ def check_nodes() -> None:
         try:
             compare(address, ray.get(answer))
         except ray.exceptions.RayError as error:
+            reason = str(error).splitlines()[-1]
             raise DragonError(
-                f"Ray node {address} cannot run dragon_train; install dragon-rewards there ({error})"
+                f"Ray node {address} cannot run dragon_train; install dragon-rewards there ({reason})"
             ) from None
 
 
-def compare(address: str, theirs: Mapping[str, str]) -> None:
+def compare(address: str, theirs: dict[str, str]) -> None:
     """Refuse a node that has other versions."""
     for package, version in installed().items():
         if theirs.get(package) != version:

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -43,12 +43,12 @@ def cluster() -> Iterator[None]:
         patch.setenv("PYTHONHASHSEED", "0")  # PEFT writes a set of names, in the order of their hashes
         from ray.cluster_utils import Cluster
 
-        node = {"num_cpus": 1, "include_dashboard": False}
+        node: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False}
         started = Cluster(initialize_head=True, head_node_args=node)
         started.add_node(**node)
         patch.setenv("RAY_ADDRESS", started.address)
         yield
-        started.shutdown()
+        started.shutdown()  # type: ignore[no-untyped-call]
 
 
 def nothing() -> None:
