@@ -38,7 +38,8 @@ def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.
         f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n",
     ]
     write_text(folder / "README.md", "\n\n".join(filter(None, parts)))
-    made = {**settings, "cells": plan.listing(), "provenance": provenance(load_train_registry().plugins)}
+    cells = [{key: value for key, value in cell.items() if key != "cached"} for cell in plan.listing()]
+    made = {**settings, "cells": cells, "provenance": provenance(load_train_registry().plugins)}
     write_text(folder / "ablation.json", json.dumps(made, indent=2) + "\n")
 
 

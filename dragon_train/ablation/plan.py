@@ -94,8 +94,12 @@ class Plan:
         return sum(steps_done(model_folder(self.root, config)) for config in self.scorings if config)
 
     def listing(self) -> list[dict[str, Any]]:
-        """The axes of every cell, and whether its result is there."""
-        return [{**cell.axes, "cached": self.cached(cell)} for cell in self.cells]
+        """The axes of every cell, the folder of its model, and whether all of it is there."""
+        folders = [model_folder(self.root, cell.config).relative_to(self.root) for cell in self.cells]
+        return [
+            {**cell.axes, "folder": str(folder), "cached": self.cached(cell)}
+            for cell, folder in zip(self.cells, folders, strict=True)
+        ]
 
     def cached(self, cell: Cell) -> bool:
         """Whether a cell and its baseline need no further work."""

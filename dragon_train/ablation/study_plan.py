@@ -59,8 +59,12 @@ class StudyPlan:
         return sum(row["cached"] for row in self.listing())
 
     def listing(self) -> list[dict[str, Any]]:
-        """The axes of every cell, and whether its rows are there."""
-        return [{**axes, "cached": (self.folder(settings) / ROWS).exists()} for axes, settings in self.cells]
+        """The axes of every cell, its folder, and whether its rows are there."""
+        folders = [self.folder(settings) for _, settings in self.cells]
+        return [
+            {**axes, "folder": str(folder.relative_to(self.root)), "cached": (folder / ROWS).exists()}
+            for (axes, _), folder in zip(self.cells, folders, strict=True)
+        ]
 
     def frame(self, name: str) -> pd.DataFrame:  # noqa: ARG002  a study has one
         """All rows, with the axes before them."""
