@@ -14,6 +14,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from logging import WARNING
 from pathlib import Path
+from socket import create_connection
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -156,18 +157,30 @@ def cluster() -> Iterator[None]:
     # Ray hides GPUs from a task without any only where it is told so.
     variables["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
     try:
+        reach(os.environ.get("RAY_ADDRESS", ""))
         ray.init(
             include_dashboard=False, logging_level=WARNING, log_to_driver=False, runtime_env={"env_vars": variables}
         )
-    except (ConnectionError, ray.exceptions.RpcError) as error:
+    except OSError as error:
         raise DragonError(
-            f"no Ray cluster answers at {os.environ.get('RAY_ADDRESS', 'the address of the last one here')} ({error}); "
-            "start one (ray start --head), or unset RAY_ADDRESS for a fresh one of this machine"
+            f"no Ray cluster answers at RAY_ADDRESS={os.environ.get('RAY_ADDRESS')} ({error}); start one there "
+            "(ray start --head), or unset RAY_ADDRESS for a fresh one of this machine"
         ) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Connect to host:port, if there is one: Ray itself waits for minutes.
+
+    Raises:
+        OSError: nothing answers.
+    """
+    host, _, port = address.rpartition(":")
+    if host:
+        create_connection((host.strip("[]"), port), timeout=10).close()
 
 
 def wanted(resources: Resources) -> dict[str, Any]:

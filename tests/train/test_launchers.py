@@ -187,6 +187,12 @@ def test_a_node_with_other_versions_is_refused() -> None:
         compare("10.0.0.7", {"dragon-rewards": installed()["dragon-rewards"]})
 
 
+def test_a_cluster_that_does_not_answer_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # discard: nobody listens
+    with pytest.raises(DragonError, match=r"no Ray cluster answers at RAY_ADDRESS=127\.0\.0\.1:9 \("):
+        make_launcher("ray", 1).run([Task(say, tmp_path / "a", ("never",))], nothing)
+
+
 MISTAKES: list[tuple[Callable[[], object], type[DragonError], str]] = [
     (lambda: make_launcher("slurm", 1), DragonError, "unknown launcher 'slurm'; did you mean local or ray"),
     (lambda: make_launcher("local", 1, Resources(gpus=1)), ConfigError, "local does not place .*gpus=1"),
