@@ -101,7 +101,8 @@ def _same_prompts(embedded: Tensor) -> Tensor:
     """For each prompt (clips, dim) the number of its text, from 0, (clips,)."""
     directions = torch.nn.functional.normalize(embedded.detach().double(), dim=1)
     alike = directions @ directions.T > 1 - ROUNDING
-    return alike.byte().argmax(1).unique(return_inverse=True)[1]
+    first = alike.byte().argmax(1)
+    return torch.searchsorted(first.unique(), first)
 
 
 class _BestOfSubsets:

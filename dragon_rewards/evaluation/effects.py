@@ -58,4 +58,5 @@ def _differences(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"pairs need as many values before as after, at least 1; got {old.shape} and {new.shape}")
     if not (np.isfinite(old).all() and np.isfinite(new).all()):
         raise ValueError("values to compare must be finite; drop or score again the clips without one")
-    return new - old
+    differences: NDArray[np.float64] = new - old
+    return differences

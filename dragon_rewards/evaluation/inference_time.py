@@ -28,7 +28,8 @@ def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     array([[0.375, 1.   ]])
     """
     own, others = _tables(values, reference)
-    return (np.sign(own[:, :, None] - others[:, None]).mean(2) + 1) / 2
+    standing: NDArray[np.float64] = (np.sign(own[:, :, None] - others[:, None]).mean(2) + 1) / 2
+    return standing
 
 
 def best_of_n_transform(standing: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -85,7 +86,8 @@ def best_of_n_wins(before: ArrayLike, after: ArrayLike, n: int) -> NDArray[np.fl
     """
     old, new = (np.sort(table, 1) for table in _tables(before, after))
     wins = (np.sign(new[:, :, None] - old[:, None]) + 1) / 2
-    return np.einsum("i,pij,j->p", _weights(new.shape[1], n), wins, _weights(old.shape[1], n))
+    expected: NDArray[np.float64] = _weights(new.shape[1], n) @ wins @ _weights(old.shape[1], n)
+    return expected
 
 
 def best_of_n_win_rate(before: ArrayLike, after: ArrayLike, n: int, seed: int = 0) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def permutation_test(
     return PermutationTest(float(observed), (1 + int((others >= least).sum())) / (1 + permutations), permutations)
 
 
-def _exchanges(prompts: NDArray[np.str_], permutations: int, seed: int) -> NDArray[np.bool_]:
+def _exchanges(prompts: NDArray[Any], permutations: int, seed: int) -> NDArray[np.bool_]:
     """Whether each pair is exchanged: (permutations, pairs), alike within a prompt."""
     names, places = np.unique(prompts, return_inverse=True)
     drawn = np.random.default_rng(seed).random((permutations, len(names))) < 0.5  # noqa: PLR2004

@@ -71,5 +71,4 @@ def prompts_for_power(rate: float, power: float = 0.8) -> int:
 
 def _power(prompts: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
     # isf(q) is the least k with P(X > k) <= q, and sf(k) is P(X > k).
-    power: NDArray[np.float64] = binom.sf(binom.isf(LEVEL, prompts, 0.5), prompts, rate)
-    return power
+    return np.asarray(binom.sf(binom.isf(LEVEL, prompts, 0.5), prompts, rate))
