@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
+import numpy as np
+import soundfile
 import torch
 from typer.testing import CliRunner
 
@@ -43,6 +46,12 @@ def folder(path: Path, hertz: float, amplitude: float, pairs: int = 4) -> Path:
         lines.append(f"clip-{index}.wav,{PROMPTS[index]}")
     (path / "prompts.csv").write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def side_of(sound: bytes) -> str:
+    """The folder that a sound is from, by its pitch: those of A lie below 600 Hz, those of B above."""
+    samples, rate = soundfile.read(io.BytesIO(sound))
+    return "a" if np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples) < 600 else "b"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from browser import watched
 
 from dragon_rewards.listening.plan import Kind, Side
 from dragon_rewards.listening.votes import VoteFile
-from listening.parts import PROMPTS, listen
+from listening.parts import PROMPTS, listen, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,6 +264,19 @@ def test_two_windows_of_a_page_do_not_overwrite_each_other(page: Page, static: P
     other.keyboard.press("2")
     other.wait_for_selector("#status >> text=another window went on")
     assert page.evaluate("test.kept.votes.map((vote) => vote.choice)") == ["left"]
+
+
+def test_a_page_plays_the_sides_of_the_plan(static: Path) -> None:
+    script = '<script type="application/json" id="content">'
+    content = json.loads(static.read_text(encoding="utf-8").split(script)[1].split("</script>")[0])
+    sides = [side_of(b64decode(sound)) for sound in content["sounds"]]
+    plan = VoteFile(static.with_suffix(".sqlite")).plan()
+    assert plan is not None
+    assert sides not in (sorted(sides), ["a", "b"] * 4)  # the places tell nothing
+    for seat, trials in enumerate(content["seats"]):
+        heard = [tuple(sides[place] for place in trial["sounds"]) for trial in trials]
+        assert heard == [(trial.left, trial.right) for trial in plan.trials(seat)]
+        assert [trial["prompt"] for trial in trials] == [plan.pairs[trial.pair].prompt for trial in plan.trials(seat)]
 
 
 def test_a_page_tells_no_names_and_reaches_nothing(static: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from dragon_rewards.errors import DragonError
 from dragon_rewards.listening.setup import open_test
 from dragon_rewards.listening.votes import VoteFile
-from listening.parts import folder, serve
+from listening.parts import folder, serve, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +116,16 @@ def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
     page, _ = server.get("")
     assert not any(word.encode() in page for word in ("clip-", "votes.sqlite", str(a), str(b)))
     assert status(server, "docs") == 404
+
+
+def test_votes_name_the_folders_that_were_heard(server: Server) -> None:
+    rater, heard = server.enter("Gus"), []
+    for trial in range(6):
+        heard.append(tuple(side_of(server.get(f"{rater}/{trial}/{side}")[0]) for side in ("left", "right")))
+        server.ask(f"{rater}/{trial}", TIE)
+    votes = [vote for vote in VoteFile(server.db).votes() if vote.rater == "Gus"]
+    assert [(vote.heard.left, vote.heard.right) for vote in votes] == heard
+    assert set(heard) >= {("a", "b"), ("b", "a")}
 
 
 def test_the_file_goes_on_only_with_its_own_test(a: Path, b: Path, tmp_path: Path) -> None:
