@@ -1,0 +1,131 @@
+"""How often the tests of an evaluation err on two equal models, and what they see of a better one: tables beside this.
+
+    python reports/statistics/simulate.py
+
+Two models make clips for the same prompts. A clip is a normal draw in 8 dimensions, 0.6 of it the prompt's, and the
+tuned model's lie `shift` standard deviations nearer the reference in the first. Clips are judged by their distance from
+the reference, sets by the Fréchet distance of their Gaussian. Takes minutes on one core; seeds are fixed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dragon_rewards.evaluation import (
+    cluster_interval,
+    controlled_win_rate,
+    distribution_wins,
+    instance_wins,
+    matched_subsets,
+    permutation_test,
+    prompts_for_power,
+    prompts_for_width,
+)
+from dragon_rewards.metrics import Gaussian, dataset_fad_subsets
+from dragon_rewards.report import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+HERE = Path(__file__).parent
+DIM, PROMPTS, SUBSET, ROUNDS = 8, 192, 12, 25  # prompts, subsets and rounds as in the preset quick
+OFFSET, SHARED = 1.0, 0.6
+SHIFTS = (0.0, 0.1, 0.2, 0.3)
+SIMULATIONS, PERMUTATIONS = 200, 99
+LEVEL = 0.05
+
+
+def models(shift: float, prompts: int, simulations: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Clips (prompts, dim) of an untuned model and of one that is better by `shift`."""
+    generator = np.random.default_rng(7)
+    near = np.eye(1, DIM)[0]
+    for _ in range(simulations):
+        shared = SHARED * generator.normal(size=(prompts, DIM))
+        own = np.sqrt(1 - SHARED**2) * generator.normal(size=(2, prompts, DIM))
+        before, after = OFFSET * near + shared + own
+        yield before, after - shift * near
+
+
+def value_of(clips: NDArray[np.float64]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Less the Fréchet distance of sets of clips from the standard normal distribution."""
+    reference = Gaussian(torch.zeros(DIM).double(), torch.eye(DIM).double(), 10_000)
+    metric = dataset_fad_subsets([clip[None] for clip in torch.from_numpy(clips).float()], reference)
+    return lambda rows: -metric(rows)
+
+
+def permutation_shows(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """By exchanging clips between sets of all prompts."""
+    value = value_of(np.concatenate([before, after]))
+    return permutation_test(value, len(before), permutations=PERMUTATIONS).p_value <= LEVEL
+
+
+def subsets_show(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """By matched subsets, as many as are disjoint."""
+    rows = torch.from_numpy(matched_subsets(len(before), SUBSET, ROUNDS, seed=0))
+    old, new = (value_of(clips)(rows).numpy() for clips in (before, after))
+    return distribution_wins(old, new, len(before) // SUBSET).lower > 0.5
+
+
+def clips_show(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """By win rate of clips."""
+    return instance_wins(*(-np.linalg.norm(clips, axis=1) for clips in (before, after))).lower > 0.5
+
+
+def share(test: Callable[[NDArray[np.float64], NDArray[np.float64]], bool], shift: float) -> float:
+    """How often a test sees a difference."""
+    return float(np.mean([test(*pair) for pair in models(shift, PROMPTS, SIMULATIONS)]))
+
+
+def errors_and_power() -> pd.DataFrame:
+    """A row per shift."""
+    tests = {"permutation": permutation_shows, "subsets": subsets_show, "clips": clips_show}
+    rows = [{"shift": shift, **{name: share(test, shift) for name, test in tests.items()}} for shift in SHIFTS]
+    return pd.DataFrame(rows)
+
+
+def covered(clusters: int, simulations: int = 1000) -> float:
+    """How often the 95% bootstrap interval of a mean of normal prompts, three clips each, holds the true mean."""
+    generator, places = np.random.default_rng(3), np.repeat(np.arange(clusters), 3)
+    hits = 0
+    for _ in range(simulations):
+        values = generator.normal(size=clusters)[places] + 0.5 * generator.normal(size=3 * clusters)
+        interval = cluster_interval(values, places)
+        hits += interval.low <= 0 <= interval.high
+    return hits / simulations
+
+
+def controlled(louder: float, own: float, simulations: int = 100) -> dict[str, float]:
+    """A reward of loudness, 0.1 a decibel, and a gain of its own beside, on clips that became louder."""
+    generator, found = np.random.default_rng(5), []
+    for _ in range(simulations):
+        change = generator.normal(louder, 1.5, PROMPTS)
+        gain = 0.1 * change + own + generator.normal(0, 0.3, PROMPTS)
+        interval = controlled_win_rate(np.zeros(PROMPTS), gain, change[:, None], range(PROMPTS))
+        assert interval is not None
+        found.append((float((gain > 0).mean()), interval.mean, interval.low > 0.5))
+    plain, rate, shown = np.mean(found, 0).tolist()
+    return {"louder_by": louder, "own_gain": own, "win_rate": plain, "controlled": rate, "interval_above_half": shown}
+
+
+def main() -> None:
+    """Write all tables."""
+    rows = [{"prompts": count, "covered": covered(count)} for count in (10, 20, 50, 100)]
+    write_table(HERE / "coverage", pd.DataFrame(rows))
+    cases = [(0.0, 0.0), (3.0, 0.0), (0.0, 0.2), (3.0, 0.2)]
+    write_table(HERE / "controlled", pd.DataFrame([controlled(*case) for case in cases]))
+    plans = [{"win_rate": rate, "prompts": prompts_for_power(rate)} for rate in (0.55, 0.6, 0.65, 0.7, 0.8, 0.9)]
+    write_table(HERE / "prompts_for_power", pd.DataFrame(plans))
+    widths = [{"half_width": half, "prompts": prompts_for_width(half)} for half in (0.15, 0.1, 0.05, 0.03)]
+    write_table(HERE / "prompts_for_width", pd.DataFrame(widths))
+    write_table(HERE / "power", errors_and_power())
+
+
+if __name__ == "__main__":
+    main()
