@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -122,7 +122,9 @@ class Lora:
 
         Where the pipeline can, also as diffusers does: its `load_lora_weights(folder)` loads that.
         """
-        self.config.save_pretrained(folder)
+        stored = copy(self.config)
+        stored.target_modules = sorted(self.config.target_modules or ())  # a set's order differs between processes
+        stored.save_pretrained(folder)
         weights = {name: value.contiguous() for name, value in self.weights().items()}
         with replacing(folder / ADAPTER) as temporary:
             save_file({f"{PREFIX}{name}": value for name, value in weights.items()}, temporary)
