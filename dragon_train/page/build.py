@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_train.page import charts
@@ -70,7 +71,7 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
     """The page of a benchmark."""
     preset, wins = tables.settings["preset"], tables.wins
     return PageView(
-        title=f"Benchmark, preset {preset['name']}",
+        title=f"Benchmark, preset {Path(preset['name']).stem}",
         lead=f"A model tuned once for each of {len(wins)} rewards, compared with the untuned model on "
         f"{preset['heldout_prompts']} held-out prompts.",
         facts=benchmark_facts(results.runs, wins),

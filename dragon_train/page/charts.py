@@ -36,9 +36,9 @@ def rows(field: str) -> alt.Y:
 
 def labels(base: alt.Chart, field: str) -> alt.Chart:
     """Names, each above the marks of its row."""
-    return base.mark_text(align="left", baseline="middle", yOffset=LABEL, aria=False).encode(
-        x=alt.value(0), text=f"{field}:N"
-    )
+    text = base.mark_text(align="left", baseline="middle", yOffset=LABEL, aria=False)
+    named: alt.Chart = text.encode(x=alt.value(0), text=f"{field}:N")
+    return named
 
 
 def win_rates(table: pd.DataFrame) -> Spec:
@@ -53,7 +53,7 @@ def win_rates(table: pd.DataFrame) -> Spec:
     dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(
         x=rate, tooltip=["run", "win_rate", "lower"]
     )
-    half = alt.Chart(alt.Data(values=[{"even": 0.5}])).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
+    half = alt.Chart(pd.DataFrame({"even": [0.5]})).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
     chart = (half + bound + dots + labels(base, "run")).properties(height=ROW * len(table))
     return finished(chart, "Win rate of each run against the untuned model, and its one-sided 95% lower bound")
 

@@ -85,14 +85,20 @@ def distribution(scores: pd.DataFrame, row: Mapping[Any, Any]) -> Chart:
         "tuned": judged.loc[judged["run"] == row["run"], "value"],
     }
     title = f"{row['served']} ({row['direction']} is better)"
-    spec = charts.histogram(*(side.tolist() for side in sides.values()), f"Distribution of {title} before and after")
+    before, after = (side.tolist() for side in sides.values())
+    spec = charts.histogram(before, after, f"Distribution of {title} before and after")
     return Chart(title, spec, quantiles(title, sides))
 
 
 def quantiles(title: str, sides: Mapping[str, pd.Series[float]]) -> Table:
     """What a histogram shows, in figures."""
     rows = [
-        (Cell(name), figure(side.mean()), *(figure(side.quantile(at)) for at in QUANTILES.values()), figure(len(side)))
+        (
+            Cell(name),
+            figure(float(side.mean())),
+            *(figure(float(side.quantile(at))) for at in QUANTILES.values()),
+            figure(len(side)),
+        )
         for name, side in sides.items()
     ]
     return Table(title, ("model", "mean", *QUANTILES, "values"), tuple(rows))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dragon_train.page import charts
+from dragon_train.page.source import columns_of
 from dragon_train.page.view import Cell, Chart, Table, duration
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def time_notes(results: Results) -> str:
 
 def seconds_by_phase(run: TrainedRun) -> pd.DataFrame:
     """Columns step, phase, rank, seconds; of phases that took time."""
-    phases = [column for column in run.metrics if column.endswith(SECONDS) and run.metrics[column].sum() > 0]
+    phases = [name for name in columns_of(run.metrics) if name.endswith(SECONDS) and run.metrics[name].sum() > 0]
     long = run.metrics[["step", *phases]].melt("step", var_name="phase", value_name="seconds")
     long["phase"] = long["phase"].str.removesuffix(SECONDS)
     return long.assign(rank=long["phase"].map({phase.removesuffix(SECONDS): at for at, phase in enumerate(phases)}))

@@ -1,4 +1,3 @@
-"use strict";
 // Charts take their colours from the page, and are drawn again when its scheme changes.
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 

@@ -18,13 +18,13 @@ def render(view: PageView) -> str:
     """The page.
 
     Names and prompts are text: the template escapes them. The policy that the page states lets the browser run these
-    scripts alone, apply this style alone, and load nothing but the page's own data.
+    script alone, apply this style alone, and load nothing but the page's own data.
     """
-    scripts, style = [javascript_bundle(), asset("page.js")], asset("page.css")
+    script, style = javascript_bundle(asset("page.js")), asset("page.css")
     policy = "; ".join(
         [
             "default-src 'none'",
-            f"script-src {' '.join(map(fingerprint, scripts))}",
+            f"script-src {fingerprint(script)}",
             f"style-src {fingerprint(style)}",
             "img-src data:",
             "media-src data:",
@@ -39,7 +39,7 @@ def render(view: PageView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(page=view, scripts=scripts, style=style, policy=policy)
+    return environment.get_template("page.html").render(page=view, script=script, style=style, policy=policy)
 
 
 def asset(name: str) -> str:

@@ -13,6 +13,7 @@ from dragon_rewards.ranking import LEFT_OUT
 from dragon_train.heldout import PARTS
 from dragon_train.page import charts
 from dragon_train.page.cost import SECONDS, total_seconds
+from dragon_train.page.source import columns_of
 from dragon_train.page.view import (
     NAMES,
     RATES,
@@ -77,12 +78,12 @@ def run_facts(run: TrainedRun) -> tuple[Fact, ...]:
 
 def curves(metrics: pd.DataFrame) -> list[Chart]:
     """A chart for each group of columns that is there, and one for each column of no group."""
-    groups = {title: [column for column in columns if column in metrics] for title, columns in CURVES.items()}
-    groups["Win rates on prompts kept from training"] = [c for c in metrics if c.startswith(WON) or c == MEAN_WON]
-    taken = {column for columns in groups.values() for column in columns}
-    others = [column for column in metrics if column != "step" and not column.endswith(SECONDS) and column not in taken]
-    groups |= {titled(column): [column] for column in others}
-    return [Chart(title, charts.curves(metrics, columns, title)) for title, columns in groups.items() if columns]
+    names = columns_of(metrics)
+    groups = {title: [name for name in group if name in names] for title, group in CURVES.items()}
+    groups["Win rates on prompts kept from training"] = [n for n in names if n.startswith(WON) or n == MEAN_WON]
+    taken = {"step", *(name for group in groups.values() for name in group)}
+    groups |= {titled(name): [name] for name in names if name not in taken and not name.endswith(SECONDS)}
+    return [Chart(title, charts.curves(metrics, group, title)) for title, group in groups.items() if group]
 
 
 def titled(column: str) -> str:
@@ -145,12 +146,12 @@ def meaning(reward: Reward, pairs: int) -> str:
 
 def heldout_table(run: TrainedRun) -> Chart | None:
     """The last comparison on prompts kept from training, with bounds."""
-    won = [column for column in run.metrics if column.startswith(WON)]
+    won = [name for name in columns_of(run.metrics) if name.startswith(WON)]
     compared = run.metrics[won].dropna() if won else pd.DataFrame()
     if compared.empty:
         return None
     prompts, last = int(run.config["heldout_prompts"]), run.metrics.loc[compared.index[-1]]
-    rows = [heldout_row(column.removeprefix(WON), last, prompts) for column in won]
+    rows = [heldout_row(name.removeprefix(WON), last, prompts) for name in won]
     table = pd.DataFrame(rows)
     shown = frame_table("Win rates on prompts kept from training", table, RATES, {**NAMES, "run": "reward"})
     return Chart("Win rates", charts.win_rates(table), shown)

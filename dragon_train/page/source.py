@@ -140,6 +140,11 @@ def read_table(path: Path, remedy: str) -> pd.DataFrame:
     return table
 
 
+def columns_of(frame: pd.DataFrame) -> list[str]:
+    """The names of a table's columns, which in a file are text."""
+    return [str(column) for column in frame.columns]
+
+
 def read_scores(path: Path, remedy: str) -> pd.DataFrame:
     """The long frame."""
     try:
