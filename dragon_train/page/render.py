@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def render(view: PageView) -> str:
     """The page.
 
-    Names and prompts are text: the template escapes them. The policy that the page states lets the browser run these
+    Names and prompts are text: the template escapes them. The policy that the page states lets the browser run this
     script alone, apply this style alone, and load nothing but the page's own data.
     """
     script, style = javascript_bundle(asset("page.js")), asset("page.css")
