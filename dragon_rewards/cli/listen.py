@@ -12,7 +12,7 @@ import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.files import check_csv, reading_bar, write_csv
-from dragon_rewards.cli.serve import _address, _bound, _run
+from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def serve(
     except ModuleNotFoundError as error:
         raise DragonError(f"`dragon listen serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
     # Votes are guarded by nothing: raters are strangers to each other, and have no token before they come.
-    with _bound(host, port, guarded=True) as listener:
+    with bound(host, port, guarded=True) as listener:
         test = _opened(a, b, db, seed, repeats, identical)
         listener.listen()
-        print(f"{test.plan.length} trials for each rater at http://{_address(listener)}", file=sys.stderr, flush=True)
-        _run(build_app(test, title), listener)
+        print(f"{test.plan.length} trials for each rater at http://{address(listener)}", file=sys.stderr, flush=True)
+        run(build_app(test, title), listener)
 
 
 @listen.command()

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
-    from socket import socket
-
     import torch
     from fastapi import FastAPI
 
@@ -40,43 +39,12 @@ def serve(
     registry = load_registry()
     for name in encoders:
         registry.encoder(name)
-    with _bound(host, port, guarded=token_file is not None) as listener:
+    with bound(host, port, guarded=token_file is not None) as listener:
         token = _token(token_file)
         application = _application(encoders, token, limit_mb, device)
         listener.listen()
-        _announce(encoders, f"http://{_address(listener)}", token, token_file)
-        _run(application, listener)
-
-
-def _bound(host: str, port: int, *, guarded: bool) -> socket:
-    """A socket that listens not yet, so that nobody connects while encoders are built."""
-    from ipaddress import ip_address
-    from socket import SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, getaddrinfo, socket
-
-    try:
-        family, kind, protocol, _, address = getaddrinfo(host, port, type=SOCK_STREAM)[0]
-        if not guarded and not ip_address(address[0]).is_loopback:
-            raise ConfigError(f"'{host}' is reached from other machines: give the token that guards it, --token-file")
-        listener = socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"'{host}' is no address of this machine ({error}); correct --host") from error
-    listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"cannot listen on {host}, port {port} ({error}); give another --host or --port") from error
-    return listener
-
-
-def _address(listener: socket) -> str:
-    from ipaddress import ip_address
-    from socket import gethostname
-
-    host, port = listener.getsockname()[:2]
-    if ip_address(host).is_unspecified:
-        host = gethostname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _announce(encoders, f"http://{address(listener)}", token, token_file)
+        run(application, listener)
 
 
 def _token(file: Path | None) -> str:
@@ -113,9 +81,3 @@ def _announce(encoders: list[str], url: str, token: str, file: Path | None) -> N
         print(f"  export DRAGON_TOKEN={token}", file=sys.stderr)
     where = "--token-env DRAGON_TOKEN" if file is None else f"--token-file {file}"
     print(f"  dragon remote add {url} {where}", file=sys.stderr, flush=True)
-
-
-def _run(application: FastAPI, listener: socket) -> None:
-    import uvicorn
-
-    uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off")).run(sockets=[listener])
