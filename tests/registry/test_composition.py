@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
 
 PER_CLIP = ["per-song-fad:ear@tunes", "per-song-fad:two@tunes", "per-song-fad:two@words", "clap-score:two"]
-WHOLE_SET = ["dataset-fad:ear@tunes", "dataset-fad:two@tunes", "dataset-fad:two@words", "vendi:ear", "vendi:two"]
+WHOLE_SET = [
+    *("dataset-fad:ear@tunes", "dataset-fad:two@tunes", "dataset-fad:two@words"),
+    *("vendi:ear", "vendi:two", "best-of-4-clap-score:two"),
+]
 
 REFUSALS = {
     "per-song-fad:ear": ("compares with an exemplar set: add @<set>", "per-song-fad:ear@tunes"),
