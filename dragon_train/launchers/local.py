@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as Ray sets them: sums round alike
 
 
 class LocalLauncher:
@@ -29,7 +33,7 @@ class LocalLauncher:
         """See `Launcher`."""
         check_inputs(tasks)
         waiting, running = deque(tasks), dict[Future[None], Task]()
-        with ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process) as pool:
+        with environment(ONE_THREAD), ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process) as pool:
             while waiting or running:
                 while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
                     task = waiting.popleft()
@@ -38,6 +42,21 @@ class LocalLauncher:
                 on_tick()
                 for future in done:
                     raise_failure(future, running.pop(future))
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set these for the processes that start inside."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def prepare_process() -> None:
