@@ -22,8 +22,9 @@ def loudness(audio: Tensor, sample_rate: int) -> float:
     """Integrated loudness in LUFS of mono audio (samples,), full scale 1 (ITU-R BS.1770-4).
 
     Mean square after K-weighting over blocks of 400 ms that pass the gates, at -70 LUFS and 10 LU below the mean; a
-    mono sine of 997 Hz at full scale has -3.01 LUFS, and the filters of pyloudnorm are within 0.1 of it. Where no block passes, as in silence, it is -inf. The standard has
-    no value for less than one block: such a clip is one block of its own length, without a gate below it.
+    mono sine of 997 Hz at full scale has -3.01 LUFS, and the filters of pyloudnorm come within 0.1 of it. Where no
+    block passes, as in silence, it is -inf. The standard has no value for less than one block: such a clip is one block
+    of its own length.
 
     Raises:
         AudioError: audio of another shape, empty, or not finite; a sample rate below 1 Hz.
