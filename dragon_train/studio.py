@@ -60,8 +60,8 @@ class Studio:
 
     def generate(self) -> Generations:
         """One more clip for each prompt of the step, with new seeds; each process makes its share, all get all."""
-        own = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
-        texts, own = self.team.share(self.prompts), self.team.share(own)
+        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
+        texts, own = self.team.share(self.prompts), self.team.share(numbers)
         latents, waiting = [], []
         for start in range(0, len(texts), self.policy.batch):
             batch = slice(start, start + self.policy.batch)

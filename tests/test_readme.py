@@ -23,8 +23,13 @@ MADE = (
     "runs/airs/adapter_model.safetensors",
     "runs/mixed/metrics.csv",
     "best/prompts.csv",
+    "runs/airs/report.html",
+    "test.html",
 )
-VERBS = ("list", "sample", "score", "train", "plugins", "exemplars", "rank", "best-of", "compare", "export-reward")
+VERBS = (
+    "list", "sample", "score", "train", "plugins", "exemplars", "rank", "best-of", "compare", "export-reward",
+    "report", "listen page", "ablate",
+)  # fmt: skip
 TESTS = SET_UP + '".[test]" && .venv/bin/pytest\n'
 
 
