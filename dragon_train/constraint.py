@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 
+RATE = 2.0  # half a spread below its level for one step, and a constraint counts as much as the reward
+
+
 class Constraints:
     """Lagrange multipliers of rewards that are to stay at or above a level: each in the mixture by a weight of its own.
 
     The level is the reward of the first step's clips, which the untuned model made. After each step the multiplier of a
-    reward rises by how far its clips fell short of the level, in units of its spread then, and falls, never below 0, by
-    how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4).
+    reward rises by RATE times how far its clips fell short of the level, in units of its spread then, and falls, never
+    below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4).
 
     Attributes:
         rewards: the constraints.
@@ -46,7 +49,7 @@ class Constraints:
         standings = [standing(reward, clips) for reward in self.rewards]
         self.levels = self.levels or [mean for mean, _ in standings]
         self.weights = [
-            max(0.0, weight + (level - mean) / spread)
+            max(0.0, weight + RATE * (level - mean) / spread)
             for weight, level, (mean, spread) in zip(self.weights, self.levels, standings, strict=True)
         ]
         figures = zip(self.rewards, standings, self.weights, strict=True)

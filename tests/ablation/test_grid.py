@@ -12,7 +12,7 @@ from dragon_train.ablation.plan import make_plan
 from dragon_train.ablation.run import plan_of
 
 LEAST = {"question": "Which?", "axes": {"reward": ["vendi:clap", "per-song-fad:clap@airs"], "seed": [0, 1]}}
-NEEDS_SETS = {"exemplars"}  # reports/ablations/exemplars.py makes them
+NEEDS_SETS = {"exemplars"}  # reports/ablations/make_exemplar_sets.py makes them
 
 
 @pytest.mark.parametrize("name", sorted({*shipped_grids()} - NEEDS_SETS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from dragon_rewards.audio import read_audio, write_audio
 from dragon_rewards.cli import app, listing, rank
 from dragon_rewards.clips import Clips
+from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.metrics import clip_contributions
 from dragon_rewards.ranking import credits_of
 from dragon_rewards.rewards import compose
@@ -104,7 +106,7 @@ def test_credits_are_those_of_each_subset_valued_alone(encoder: TwoTower) -> Non
     for left in (0, 31, 69):
         without = reward.value(clips.select([index for index in range(70) if index != left]))
         assert float(added[left]) == pytest.approx(float(reward.value(clips) - without), rel=1e-6, abs=1e-9)
-    assert passes == encoder.passes == 3
+    assert passes == encoder.passes == ceil(70 / CPU_BATCH)
 
 
 @pytest.mark.usefixtures("encoder")

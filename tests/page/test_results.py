@@ -28,7 +28,7 @@ def names(page: Page, selector: str) -> list[str]:
 
 def test_win_rates_are_those_of_the_table(opened: Page) -> None:
     wins = pd.read_csv(QUICK / "win_rates.csv")
-    columns = ["before", "after", "win_rate", "lower", "p_value", "trials"]
+    columns = ["before", "after", "win_rate", "lower", "p_value", "holm", "effect", "trials"]
     assert names(opened, "#wins") == list(wins["run"])
     assert figures(opened, "#wins") == wins[columns].to_numpy().tolist()
 

@@ -7,7 +7,7 @@ import torch
 
 from dragon_rewards import Clips, compose
 from dragon_rewards.mixture import Mixture, standing
-from dragon_train.constraint import Constraints
+from dragon_train.constraint import RATE, Constraints
 
 REWARD = compose("per-song-fad:logmel@tunebook")
 
@@ -26,7 +26,7 @@ def test_a_multiplier_follows_how_far_its_reward_is_below_the_first_step() -> No
     (mean, spread), worse = standing(REWARD, noise(0.9)), noise(0.9)
     assert mean < level
     figures = constraints.update(worse)
-    assert figures[f"multiplier {REWARD.name}"] == pytest.approx((level - mean) / spread)
+    assert figures[f"multiplier {REWARD.name}"] == pytest.approx(RATE * (level - mean) / spread)
     assert figures[f"reward {REWARD.name}"] == pytest.approx(mean)
     for _ in range(20):
         constraints.update(noise(0.1))

@@ -1,6 +1,6 @@
 """Make the exemplar sets of `dragon ablate exemplars`: 10 to 1,000 of the captions of `airs-captions`.
 
-    python reports/ablations/exemplars.py
+    python reports/ablations/make_exemplar_sets.py
 
 The captions are drawn without replacement and with a fixed seed; each set holds the smaller ones. They go where the
 sets of a user go (`dragon list exemplar-sets` shows them); those that are there stay.
@@ -27,7 +27,7 @@ def main() -> None:
         name = f"{SOURCE}-{count}"
         if find_set(name) is None:
             summary = f"{count} of the captions of '{SOURCE}'"
-            manifest = Manifest(name, Modality.TEXT, 0, "CC0-1.0", summary, "reports/ablations/exemplars.py", "")
+            manifest = Manifest(name, Modality.TEXT, 0, "CC0-1.0", summary, "reports/ablations/make_exemplar_sets.py", "")
             save_set(manifest, [text_item(caption) for caption in drawn[:count]], None)
         print(name)
 
