@@ -68,9 +68,8 @@ def test_confounders_beside_the_scores_are_shown(benchmark: Benchmark) -> None:
     write_report(benchmark, scores())
     table = pd.read_csv(benchmark.out / "confounders.csv").set_index("run")
     assert table.index.tolist() == [BASELINE, TARGET, SETS]
-    assert table.loc[TARGET, "loudness"] == pytest.approx(table.loc[BASELINE, "loudness"] + 3, abs=1)
-    assert (
-        table.loc[TARGET, "controlled_low"] <= table.loc[TARGET, "controlled"] <= table.loc[TARGET, "controlled_high"]
-    )
+    assert float(table["loudness"][TARGET]) == pytest.approx(float(table["loudness"][BASELINE]) + 3, abs=1)
+    low, middle, high = (float(table[name][TARGET]) for name in ("controlled_low", "controlled", "controlled_high"))
+    assert low <= middle <= high
     assert table["controlled"].isna().tolist() == [True, False, True]
     assert "## Length, loudness, silence" in (benchmark.out / "README.md").read_text()

@@ -1,6 +1,7 @@
 """Loudness of signals whose level the standard states, gain, and the share of silence."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_silence_is_the_share_below_its_level() -> None:
 
 
 @pytest.mark.parametrize("measure", [loudness, silence])
-def test_what_has_no_level_is_refused(measure: type[float]) -> None:
+def test_what_has_no_level_is_refused(measure: Callable[[Tensor, int], float]) -> None:
     for audio, rate, reason in (
         (torch.zeros(2, 100), 16_000, "not of \\(2, 100\\)"),
         (torch.zeros(0), 16_000, "not of \\(0,\\)"),

@@ -30,7 +30,12 @@ def test_a_cpu_does_the_work_at_once() -> None:
 
 def test_a_thread_does_the_work_in_order_beside_what_started_it() -> None:
     aside, go, done = Aside(CPU, threaded=True), threading.Event(), list[int]()
-    first = aside.start(lambda: (go.wait(10), done.append(1)))
+
+    def held_up() -> None:
+        go.wait(10)
+        done.append(1)
+
+    first = aside.start(held_up)
     second = aside.start(lambda: done.append(2))
     assert done == []
     go.set()
