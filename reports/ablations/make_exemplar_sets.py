@@ -16,6 +16,7 @@ from dragon_rewards.exemplars.item import text_item
 from dragon_rewards.exemplars.store import find_set, save_set
 from dragon_rewards.protocols import Modality
 
+SCRIPT = "reports/ablations/make_exemplar_sets.py"
 SOURCE, COUNTS, SEED = "airs-captions", (10, 30, 100, 300, 1000), 20
 
 
@@ -27,7 +28,7 @@ def main() -> None:
         name = f"{SOURCE}-{count}"
         if find_set(name) is None:
             summary = f"{count} of the captions of '{SOURCE}'"
-            manifest = Manifest(name, Modality.TEXT, 0, "CC0-1.0", summary, "reports/ablations/make_exemplar_sets.py", "")
+            manifest = Manifest(name, Modality.TEXT, 0, "CC0-1.0", summary, SCRIPT, "")
             save_set(manifest, [text_item(caption) for caption in drawn[:count]], None)
         print(name)
 
