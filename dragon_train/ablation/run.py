@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dragon_rewards.report import write_parquet
 from dragon_train.ablation.figures import write_figure
@@ -12,37 +12,14 @@ from dragon_train.ablation.study_plan import make_study_plan
 from dragon_train.ablation.tables import write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
-    from typing import Protocol
 
     import pandas as pd
 
-    from dragon_train.ablation.grid import Grid, Point
-    from dragon_train.launchers import Launcher, Task
-
-    class AnyPlan(Protocol):
-        """What an ablation takes, of tuning runs or of a study."""
-
-        @property
-        def left_out(self) -> Sequence[tuple[Point, str]]:
-            """Combinations that do not compose, and why."""
-
-        @property
-        def total(self) -> int:
-            """Units of work."""
-
-        def done(self) -> int:
-            """Those that are done."""
-
-        def tasks(self) -> list[Task]:
-            """What is to be computed."""
-
-        def listing(self) -> list[dict[str, Any]]:
-            """A row for each cell."""
-
-        def frame(self, name: str) -> pd.DataFrame:
-            """A long frame of the finished cells."""
+    from dragon_train.ablation.base import AnyPlan
+    from dragon_train.ablation.grid import Grid
+    from dragon_train.launchers import Launcher
 
 
 def plan_of(grid: Grid, root: Path) -> AnyPlan:

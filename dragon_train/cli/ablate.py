@@ -25,7 +25,7 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Answer a question by a grid of runs; the same command again resumes, and a finished cell is never run again."""
-    from dragon_train.session import list_ablations, list_cells, run_ablate
+    from dragon_train.campaign import list_ablations, list_cells, run_ablate
 
     if name is None:
         print_rows(list_ablations(), as_json=as_json)

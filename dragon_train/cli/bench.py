@@ -28,6 +28,6 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Run the benchmark; the same command again resumes where it stopped."""
-    from dragon_train.session import run_bench
+    from dragon_train.campaign import run_bench
 
     print_rows(run_bench(suite, preset, rewards or [], out, seed, launcher, workers), as_json=as_json)

@@ -33,8 +33,8 @@ def best_of(
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
     from dragon_train.best_of import best_of as choose
     from dragon_train.best_of import write_best
+    from dragon_train.console import progress
     from dragon_train.run import load_policy
-    from dragon_train.session import progress
 
     composed.check_count(len(texts))
     policy = load_policy(info, run)

@@ -29,7 +29,7 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
     """
-    from dragon_train.session import read_prompts
+    from dragon_train.prompt_lists import read_prompts
 
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a text file of them, and not both")

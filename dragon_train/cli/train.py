@@ -64,7 +64,8 @@ def train(
     values: dict[str, Any] = read_config(config) if config else {}
     values |= {key: value for key, value in given.items() if value is not None}
     checked = train_config(values, str(config or "dragon train"))
-    from dragon_train.session import leads, run_training
+    from dragon_train.console import leads
+    from dragon_train.session import run_training
 
     folder = run_training(checked, prompts, out)
     if leads():

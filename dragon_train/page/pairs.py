@@ -14,10 +14,10 @@ from dragon_train.config import train_config
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.page.media import PageClip, page_clip
+from dragon_train.prompt_lists import read_prompts, split
 from dragon_train.registry import load_train_registry
 from dragon_train.run import CONFIG, load_policy
 from dragon_train.seeds import Stream, seeds
-from dragon_train.session import read_prompts, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dragon_rewards.files import write_text
+from dragon_train.console import progress
 from dragon_train.page.build import build
 from dragon_train.page.pairs import make_pairs, plan_pairs
 from dragon_train.page.render import render
 from dragon_train.page.source import read_results
-from dragon_train.session import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import builtin_presets, load_preset
-from dragon_train.session import read_prompts
+from dragon_train.prompt_lists import read_prompts
 
 
 @pytest.mark.parametrize(

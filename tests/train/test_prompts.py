@@ -9,7 +9,7 @@ import pytest
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.session import split
+from dragon_train.prompt_lists import split
 
 
 def test_the_embedded_model_has_its_own() -> None:

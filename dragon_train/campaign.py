@@ -1,0 +1,77 @@
+"""Put the parts of a benchmark or an ablation together and run it, with a progress bar; checked before runs start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards import compose, load_registry, load_suite
+from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.suites import serve
+from dragon_train.console import progress
+from dragon_train.presets import load_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run_bench(
+    suite: str, preset: str, rewards: Sequence[str], out: Path | None, seed: int, launcher: str, workers: int | None
+) -> list[dict[str, Any]]:
+    """Run a benchmark and write its report; returns the rows of the win table."""
+    servings = serve(load_suite(suite), load_registry())
+    slots = [serving.slot.reward for serving in servings]
+    for name in rewards:
+        if name not in slots:
+            raise UnknownNameError(f"reward of suite {suite}", name, slots)
+    chosen = load_preset(preset)
+    from dragon_train.benchmark import Benchmark, run_benchmark
+    from dragon_train.benchmark_report import write_report
+    from dragon_train.launchers import make_launcher
+
+    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
+    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder)
+    configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
+    engine = make_launcher(launcher, workers)
+    with progress() as bar:
+        task = bar.add_task(f"{len(configs)} rewards", total=sum(config.steps for config in configs), note="steps")
+        frame = run_benchmark(benchmark, engine, lambda steps: bar.update(task, completed=steps))
+    rows = write_report(benchmark, frame)
+    print(f"report: {folder / 'README.md'}", file=sys.stderr)
+    return rows
+
+
+def list_ablations() -> list[dict[str, Any]]:
+    """The shipped ablations."""
+    from dragon_train.ablation.grid import load_grid, shipped_grids
+
+    grids = [load_grid(name) for name in shipped_grids()]
+    return [{"name": grid.name, "combinations": len(list(grid.points())), "question": grid.question} for grid in grids]
+
+
+def list_cells(name: str, out: Path) -> list[dict[str, Any]]:
+    """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
+    from dragon_train.ablation.grid import load_grid
+    from dragon_train.ablation.page import unique
+    from dragon_train.ablation.run import plan_of
+
+    plan = plan_of(load_grid(name), out)
+    for axes, reason in unique(plan.left_out):
+        print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
+    return plan.listing()
+
+
+def run_ablate(name: str, out: Path, launcher: str, workers: int | None) -> dict[str, list[dict[Any, Any]]]:
+    """Run an ablation and write its results; returns the rows of its tables."""
+    from dragon_train.ablation.grid import load_grid
+    from dragon_train.ablation.run import plan_of, run_ablation
+    from dragon_train.launchers import make_launcher
+
+    grid = load_grid(name)
+    plan, engine = plan_of(grid, out), make_launcher(launcher, workers)
+    with progress() as bar:
+        task = bar.add_task(grid.name, total=plan.total, completed=plan.done(), note="")
+        tables = run_ablation(grid, plan, engine, out, lambda done: bar.update(task, completed=done))
+    print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)
+    return {title: table.to_dict("records") for title, table in tables.items()}
