@@ -179,7 +179,7 @@ def test_without_a_name_the_shipped_ablations_are_listed() -> None:
     load_verbs()
     rows = json.loads(CliRunner().invoke(app, ["ablate", "--json"]).stdout)
     assert {"loss-pairing", "fad", "selection"} <= {row["name"] for row in rows}
-    assert all(row["question"].endswith("?") and row["cells"] for row in rows)
+    assert all(row["question"].endswith("?") and row["combinations"] for row in rows)
 
 
 def test_a_mistake_is_refused_before_anything_is_written(place: Path, tmp_path: Path) -> None:
