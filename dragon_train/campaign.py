@@ -54,7 +54,7 @@ def list_cells(name: str, out: Path) -> list[dict[str, Any]]:
     """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
     from dragon_train.ablation.grid import load_grid
     from dragon_train.ablation.page import unique
-    from dragon_train.ablation.run import plan_of
+    from dragon_train.ablation.plans import plan_of
 
     plan = plan_of(load_grid(name), out)
     for axes, reason in unique(plan.left_out):
@@ -65,11 +65,13 @@ def list_cells(name: str, out: Path) -> list[dict[str, Any]]:
 def run_ablate(name: str, out: Path, launcher: str, workers: int | None) -> dict[str, list[dict[Any, Any]]]:
     """Run an ablation and write its results; returns the rows of its tables."""
     from dragon_train.ablation.grid import load_grid
-    from dragon_train.ablation.run import plan_of, run_ablation
+    from dragon_train.ablation.plans import plan_of
     from dragon_train.launchers import make_launcher
 
     grid = load_grid(name)
     plan, engine = plan_of(grid, out), make_launcher(launcher, workers)
+    from dragon_train.ablation.run import run_ablation  # the name is checked before the figures' library is asked for
+
     with progress() as bar:
         task = bar.add_task(grid.name, total=plan.total, completed=plan.done(), note="")
         tables = run_ablation(grid, plan, engine, out, lambda done: bar.update(task, completed=done))

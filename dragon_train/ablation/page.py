@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dragon_train.ablation.base import AnyPlan
     from dragon_train.ablation.grid import Figure, Grid, Point, Table
+    from dragon_train.ablation.plans import AnyPlan
 
 FINDINGS = "findings.md"  # written by a person
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from dragon_rewards.report import write_parquet
 from dragon_train.ablation.figures import write_figure
 from dragon_train.ablation.page import write_page
-from dragon_train.ablation.plan import make_plan
-from dragon_train.ablation.study_plan import make_study_plan
 from dragon_train.ablation.tables import write_tables
 
 if TYPE_CHECKING:
@@ -17,18 +15,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dragon_train.ablation.base import AnyPlan
     from dragon_train.ablation.grid import Grid
+    from dragon_train.ablation.plans import AnyPlan
     from dragon_train.launchers import Launcher
-
-
-def plan_of(grid: Grid, root: Path) -> AnyPlan:
-    """The work of a grid, everything checked.
-
-    Raises:
-        DragonError: something is not as it must be.
-    """
-    return make_study_plan(grid, root) if grid.study else make_plan(grid, root)
 
 
 def run_ablation(

@@ -9,7 +9,7 @@ import pytest
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_train.ablation.grid import load_grid, parse, shipped_grids
 from dragon_train.ablation.plan import make_plan
-from dragon_train.ablation.run import plan_of
+from dragon_train.ablation.plans import plan_of
 
 LEAST = {"question": "Which?", "axes": {"reward": ["vendi:clap", "per-song-fad:clap@airs"], "seed": [0, 1]}}
 NEEDS_SETS = {"exemplars"}  # reports/ablations/make_exemplar_sets.py makes them

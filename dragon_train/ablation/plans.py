@@ -1,15 +1,19 @@
-"""What an ablation asks of its work, whatever that is."""
+"""The work of an ablation: tuning runs, or the cells of a study."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dragon_train.ablation.plan import make_plan
+from dragon_train.ablation.study_plan import make_study_plan
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import pandas as pd
 
-    from dragon_train.ablation.grid import Point
+    from dragon_train.ablation.grid import Grid, Point
     from dragon_train.launchers import Task
 
 
@@ -35,3 +39,12 @@ class AnyPlan(Protocol):
 
     def frame(self, name: str) -> pd.DataFrame:
         """A long frame of the finished cells."""
+
+
+def plan_of(grid: Grid, root: Path) -> AnyPlan:
+    """The work of a grid, everything checked.
+
+    Raises:
+        DragonError: something is not as it must be.
+    """
+    return make_study_plan(grid, root) if grid.study else make_plan(grid, root)
