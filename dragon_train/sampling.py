@@ -43,9 +43,12 @@ def sample_to_folder(
 
 
 def write_clips(
-    policy: Policy, latents: Tensor, rows: Iterable[Mapping[str, Any]], numbers: Iterable[int], out: Path
+    policy: Policy, latents: Iterable[Tensor], rows: Iterable[Mapping[str, Any]], numbers: Iterable[int], out: Path
 ) -> list[dict[str, Any]]:
-    """Write each clip to a file that its number and prompt name, and the rows, with their paths, to `prompts.csv`."""
+    """Write each clip to a file that its number and prompt name, and the rows, with their paths, to `prompts.csv`.
+
+    Latents are taken one after the other, and may be sampled as they are.
+    """
     out.mkdir(parents=True, exist_ok=True)
     written = [
         {"path": str(policy.write(own, out / stem(number, row["prompt"]))), **row}

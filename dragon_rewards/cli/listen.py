@@ -1,4 +1,4 @@
-"""`dragon listen`: a blind listening test of two folders, and what came of it."""
+"""`dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,42 @@ from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dragon_rewards.listening.report import Report
     from dragon_rewards.listening.setup import ListeningTest
 
 listen = typer.Typer(no_args_is_help=True, help="Let people compare two folders of clips, blind.")
 app.add_typer(listen, name="listen")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+A = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts; or of a run.")]
+B = Annotated[
+    Path | None, typer.Argument(help="The other folder; none for a run: its untuned model is A, B the tuned.")
+]
+Pairs = Annotated[int | None, typer.Option(min=1, help="Pairs of clips that a run makes, once; default 16.")]
 Db = Annotated[Path, typer.Option(help="SQLite file of the plan and the votes; an existing one goes on.")]
 Seed = Annotated[int, typer.Option(help="Seed of the order and the sides.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Pairs that each rater hears again, sides swapped, unannounced.")]
 Identical = Annotated[int, typer.Option(min=0, help="Pairs with the same clip on both sides, unannounced.")]
 Title = Annotated[str, typer.Option(help="Heading of the page.")]
-DB, TITLE = Path("votes.sqlite"), "Listening test"
+DB, TITLE, PAIRS = Path("votes.sqlite"), "Listening test", 16
 NOTES = """\
 a win is B's, a tie counts half; lower, p value and posterior take votes as independent; low and high are the 95%
 interval that takes all votes on a prompt as one draw; alpha is agreement, 1 full, 0 chance
 consistent: repeats answered as before; equal: identical pairs called equal; left: choices of the left side
 careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so"""
 
+# What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
+# are to hold, and says None of a path that it does not know. The trainer's verbs, which `dragon` loads beside these,
+# add its runs: this package knows nothing of training.
+sources: list[Callable[[Path, int], tuple[Path, Path] | None]] = []
+
 
 @listen.command()
 def serve(
-    a: Folder,
-    b: Folder,
+    a: A,
+    b: B = None,
+    pairs: Pairs = None,
     db: Db = DB,
     seed: Seed = 0,
     repeats: Repeats = 2,
@@ -55,7 +67,7 @@ def serve(
         raise DragonError(f"`dragon listen serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
     # Votes are guarded by nothing: raters are strangers to each other, and have no token before they come.
     with bound(host, port, guarded=True) as listener:
-        test = _opened(a, b, db, seed, repeats, identical)
+        test = _opened(a, b, pairs, db, seed, repeats, identical)
         listener.listen()
         print(f"{test.plan.length} trials for each rater at http://{address(listener)}", file=sys.stderr, flush=True)
         run(build_app(test, title), listener)
@@ -63,9 +75,11 @@ def serve(
 
 @listen.command()
 def page(
-    a: Folder,
-    b: Folder,
+    a: A,
+    b: B = None,
+    *,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    pairs: Pairs = None,
     db: Db = DB,
     seed: Seed = 0,
     repeats: Repeats = 2,
@@ -78,7 +92,7 @@ def page(
     from dragon_rewards.files import write_text
     from dragon_rewards.listening.page import render_page
 
-    test = _opened(a, b, db, seed, repeats, identical)
+    test = _opened(a, b, pairs, db, seed, repeats, identical)
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -101,11 +115,27 @@ def report(
     _print(made, as_json=as_json)
 
 
-def _opened(a: Path, b: Path, db: Path, seed: int, repeats: int, identical: int) -> ListeningTest:
-    from dragon_rewards.listening.setup import open_test
+def _opened(
+    a: Path, b: Path | None, pairs: int | None, db: Path, seed: int, repeats: int, identical: int
+) -> ListeningTest:
+    """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    from dragon_rewards.listening.setup import check_test, open_test
 
+    if b is None:
+        check_test(db, seed, repeats, identical, pairs or PAIRS)
+        a, b = _sides(a, pairs or PAIRS)
+    elif pairs:
+        raise DragonError("--pairs is for a run, which makes them; of two folders all clips are heard")
     with reading_bar() as on_progress:
         return open_test(a, b, db, seed, repeats, identical, on_progress)
+
+
+def _sides(path: Path, count: int) -> tuple[Path, Path]:
+    found = (source(path, count) for source in sources)
+    sides = next((sides for sides in found if sides), None)
+    if sides is None:
+        raise DragonError(f"'{path}' is no folder of a `dragon train` run: give one, or two folders of clips")
+    return sides
 
 
 def _print(made: Report, *, as_json: bool) -> None:

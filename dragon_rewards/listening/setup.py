@@ -71,6 +71,21 @@ def open_test(
     return ListeningTest(plan, votes, files)
 
 
+def check_test(db: Path, seed: int, repeats: int, identical: int, count: int) -> None:
+    """Refuse what `open_test` would refuse of a test of `count` pairs, before there are clips.
+
+    Raises:
+        ConfigError: the file has the plan of a test with other settings, or the counts exceed the pairs.
+        DragonError: the file cannot be used.
+    """
+    clip = Clip("", "", 1.0)
+    wanted, kept = Plan(seed, repeats, identical, (Pair(None, clip, clip),) * count), VoteFile(db).plan()
+    if kept:
+        _check_settings(kept, wanted, db)
+        if len(kept.pairs) != count:
+            raise ConfigError(f"'{db}' is a test of {len(kept.pairs)} pairs, not {count}: --pairs, or another --db")
+
+
 def _paired(a: Path, b: Path) -> Sides:
     sides = find_sides(a, b)
     if sides.paired_by is None:
@@ -97,12 +112,16 @@ def _matched(pair: Pair, a: Path, b: Path) -> Pair:
     return Pair(pair.prompt, *(Clip(c.name, c.sha256, gain) for c, gain in zip((pair.a, pair.b), gains, strict=True)))
 
 
-def _check_same(kept: Plan, wanted: Plan, db: Path) -> None:
-    """Refuse to go on with other settings or other audio: the votes would be of different things."""
+def _check_settings(kept: Plan, wanted: Plan, db: Path) -> None:
     for name in ("seed", "repeats", "identical"):
         old, new = getattr(kept, name), getattr(wanted, name)
         if old != new:
             raise ConfigError(f"'{db}' is a test with --{name} {old}, not {new}: give that, or another --db")
+
+
+def _check_same(kept: Plan, wanted: Plan, db: Path) -> None:
+    """Refuse to go on with other settings or other audio: the votes would be of different things."""
+    _check_settings(kept, wanted, db)
     if _contents(kept) != _contents(wanted):
         odd = next((pair for pair in wanted.pairs if _content(pair) not in _contents(kept)), kept.pairs[0])
         raise ConfigError(f"'{db}' is a test of other clips (see '{odd.a.name}'): give its folders, or another --db")

@@ -1,4 +1,4 @@
-"""`dragon sample`: hear a pipeline."""
+"""`dragon sample`: hear a pipeline; and what `dragon listen` plays of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.listen import sources
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
 
@@ -30,3 +31,13 @@ def sample(
 
     rows = sample_to_folder(info, run, texts, out, steps=steps, guidance=guidance, seed=seed)
     print_rows(rows, as_json=as_json)
+
+
+def run_clips(path: Path, count: int) -> tuple[Path, Path] | None:
+    """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
+    from dragon_train.page.folders import run_folders
+
+    return run_folders(path, count)
+
+
+sources.append(run_clips)

@@ -16,14 +16,15 @@ from dragon_train.page.comparison import (
     wins_table,
 )
 from dragon_train.page.cost import time_chart, time_notes
-from dragon_train.page.pairs import remedy
+from dragon_train.page.plan import remedy
 from dragon_train.page.runs import heldout_table, run_view
 from dragon_train.page.view import Cell, Chart, PageView, Table, key_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dragon_train.page.pairs import Pair, Plan
+    from dragon_train.page.pairs import Pair
+    from dragon_train.page.plan import Plan
     from dragon_train.page.source import BenchmarkTables, Results, TrainedRun
     from dragon_train.page.view import RunView
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.page.pairs import Pair, Plan
+    from dragon_train.page.pairs import Pair
+    from dragon_train.page.plan import Plan
     from dragon_train.page.source import TrainedRun
 
 WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of held-out win rates begin, and that of their mean
@@ -129,7 +130,7 @@ def notes(plan: Plan, pairs: Sequence[Pair]) -> list[str]:
     """How the pairs came about, and what their figures mean."""
     clips = [clip for pair in pairs for clip in (pair.before, pair.after)]
     size = sum(clip.bytes for clip in clips) / len(clips) / 1000
-    made = f"The first {len(pairs)} of the {plan.origin}; both models start from the same noise."
+    made = f"The first {len(pairs)} of the {plan.generation.origin}; both models start from the same noise."
     return [f"{made} MP3, {size:.0f} kB a clip.", *(meaning(reward, len(pairs)) for reward in plan.rewards)]
 
 

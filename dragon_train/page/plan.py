@@ -1,0 +1,136 @@
+"""What the pairs of a run are made from, planned and checked before any model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.ranking import check_credits
+from dragon_rewards.scoring import build_parts
+from dragon_train.config import train_config
+from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.prompt_lists import read_prompts, split
+from dragon_train.registry import load_train_registry
+from dragon_train.run import CONFIG
+from dragon_train.seeds import Stream, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.config import TrainConfig
+    from dragon_train.page.source import Results, TrainedRun
+    from dragon_train.pipelines.base import Policy
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the untuned and the tuned model are both given.
+
+    Attributes:
+        info: the pipeline.
+        prompts: one for each pair.
+        origin: of the prompts, in words.
+        seeds: one for each pair.
+        steps: diffusion steps; 0 is what the pipeline suggests.
+        guidance: likewise.
+    """
+
+    info: PipelineInfo
+    prompts: tuple[str, ...]
+    origin: str
+    seeds: tuple[int, ...]
+    steps: int
+    guidance: float
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the untuned model's clips depend on: runs that share it share the clips."""
+        return self.info.name, self.prompts, self.seeds, self.steps, self.guidance
+
+    def settings(self, policy: Policy) -> tuple[int, float]:
+        """Diffusion steps and guidance."""
+        return self.steps or policy.steps, self.guidance or policy.guidance
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pairs of one run, before they are made.
+
+    Attributes:
+        run: whose weights are heard.
+        rewards: what judges the pairs.
+        generation: what they are made from.
+    """
+
+    run: TrainedRun
+    rewards: tuple[Reward, ...]
+    generation: Generation
+
+
+def plan_pairs(results: Results, count: int, rewards: Sequence[str], file: Path | None) -> list[Plan]:
+    """Pairs of the runs that are named, or of all whose weights are there; none if there are none.
+
+    Raises:
+        UnknownNameError: no run has that name.
+        ConfigError: a run that is named has no weights, or there are fewer prompts than pairs.
+        TooFewClipsError: too few pairs for a reward of sets.
+        DragonError: a reward or a pipeline is not installed.
+    """
+    by_name = {run.name: run for run in results.runs}
+    for name in rewards:
+        if name not in by_name:
+            raise UnknownNameError(f"run of {results.folder}", name, by_name)
+        if not by_name[name].finished:
+            raise ConfigError(f"{by_name[name].folder} holds no finished weights to hear; {remedy(results)}")
+    wanted = [by_name[name] for name in rewards] or [run for run in results.runs if run.finished]
+    return [plan(results, run, count, file) for run in wanted] if count else []
+
+
+def remedy(results: Results) -> str:
+    """How to get weights."""
+    if results.benchmark:
+        return "run `dragon bench` with the same preset and seed into a folder of yours, and report that"
+    return f"finish the run with `dragon train --out {results.folder}`"
+
+
+def plan(results: Results, run: TrainedRun, count: int, file: Path | None) -> Plan:
+    """The pairs of one run."""
+    generation = plan_generation(results, run, count, file)
+    judging = parts_of(compose_mixture(run.config["reward"]))
+    for reward in judging:
+        check_credits(reward, count)
+        build_parts(reward)
+    return Plan(run, tuple(judging), generation)
+
+
+def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
+    """What the pairs of one run are made from; the runs of a benchmark are heard as it compared them.
+
+    Raises:
+        ConfigError: there are fewer prompts than pairs.
+        UnknownNameError: the pipeline is not installed.
+    """
+    config = train_config(run.config, str(run.folder / CONFIG))
+    info = load_train_registry().pipeline(config.pipeline)
+    texts, origin = heldout_prompts(config, file)
+    if len(texts) < count:
+        raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
+    preset = results.benchmark.settings["preset"] if results.benchmark else {}
+    numbers = seeds(Stream.HELDOUT, config.seed, count=count)
+    steps, guidance = preset.get("inference_steps", config.demonstration_steps), 1.0 if preset else config.guidance
+    return Generation(info, tuple(texts[:count]), origin, tuple(numbers), steps, guidance)
+
+
+def heldout_prompts(config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
+    """Prompts that training did not see where there are such, and their origin in words."""
+    if file:
+        return read_prompts(file), f"those of {file.name}"
+    if config.pipeline == "embedded":
+        return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
+    trained, heldout = split(config, None)
+    return (heldout, "prompts that the run kept from training") if heldout else (trained, "prompts of the training")
