@@ -39,7 +39,8 @@ NOTES = """\
 a win is B's, a tie counts half; lower, p value and posterior take votes as independent; low and high are the 95%
 interval that takes all votes on a prompt as one draw; alpha is agreement, 1 full, 0 chance
 consistent: repeats answered as before; equal: identical pairs called equal; left: choices of the left side
-careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so"""
+hasty: votes that came sooner than both sounds can be heard to the end (0 too in files that hold no lengths)
+careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so; or a hasty vote"""
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
 # are to hold, and says None of a path that it does not know. The trainer's verbs, which `dragon` loads beside these,

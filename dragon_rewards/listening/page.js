@@ -127,8 +127,18 @@ async function asked(path, body) {
 }
 
 async function checked(answer) {
-  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+  if (!answer.ok) throw new Error(reason(await answer.text()) ?? `the server answered ${answer.status}`);
   return answer;
+}
+
+/** The reason of a refusal, if the answer states one in words. */
+function reason(text) {
+  try {
+    const { detail } = JSON.parse(text);
+    return typeof detail === "string" ? detail : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A test that this page holds; votes are kept in the browser. */

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+UNHEARD = 0.05  # s at most of each sound that the page does not ask for (SLACK in page.js)
+DRIFT = 0.05  # share by which the clocks of sound cards, pages and servers may differ; a generous bound
+
+
 class Kind(StrEnum):
     """Why a trial is there; raters are not told."""
 
@@ -37,11 +41,19 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Clip:
-    """A file: its path within its folder, the SHA-256 of its bytes, and the factor that matches its loudness."""
+    """A file as it is played.
+
+    Attributes:
+        name: its path within its folder.
+        sha256: of its bytes.
+        gain: the factor that matches its loudness.
+        seconds: how long it lasts; None in plans from before this was kept.
+    """
 
     name: str
     sha256: str
     gain: float
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,10 @@ class Pair:
     prompt: str | None
     a: Clip
     b: Clip
+
+    def clip(self, side: Side) -> Clip:
+        """That of a side."""
+        return self.a if side is Side.A else self.b
 
     @property
     def label(self) -> str:
@@ -107,8 +123,8 @@ class Plan:
         return sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """As text."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        """As text; what is not known is left out, so that plans keep the digest that votes name."""
+        return json.dumps(asdict(self, dict_factory=_without_unknown), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -116,6 +132,15 @@ class Plan:
         held = json.loads(text)
         pairs = (Pair(pair["prompt"], Clip(**pair["a"]), Clip(**pair["b"])) for pair in held.pop("pairs"))
         return cls(**held, pairs=tuple(pairs))
+
+    def shortest(self, trial: Trial) -> float:
+        """Seconds that pass at least while both sounds of a trial are heard to the end; 0 where no length is known.
+
+        One sound is audible at a time, so it is the sum of both, less what the page does not ask for and what clocks
+        differ by. Sounds that are loaded and decoded meanwhile only take longer.
+        """
+        clips = [self.pairs[trial.pair].clip(side) for side in (trial.left, trial.right)]
+        return (1 - DRIFT) * sum(max(0.0, (clip.seconds or 0.0) - UNHEARD) for clip in clips)
 
     def trials(self, seat: int) -> list[Trial]:
         """The trials of the rater in a seat, the same at every call.
@@ -133,6 +158,10 @@ class Plan:
         for pair in _shuffled(pairs, draw)[: self.identical]:
             trials.insert(int(draw.random() * (len(trials) + 1)), Trial(pair, Kind.IDENTICAL, _side(draw)))
         return trials
+
+
+def _without_unknown(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in entries if (key, value) != ("seconds", None)}
 
 
 def _shuffled(items: Iterable[Any], draw: Random) -> list[Any]:

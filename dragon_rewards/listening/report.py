@@ -111,6 +111,8 @@ def report(plan: Plan, votes: Sequence[Vote]) -> Report:
 
     A rater is careless who answered fewer than half of the repeats as before, or fewer than half of the identical pairs
     as equal, of at least two. Who chooses among left, equal and right at random passes each with probability 1/3.
+    Careless is, too, who cast a single hasty vote, quicker than both sounds can be heard to the end: neither the server
+    nor the page lets one through, so that it was not cast there.
 
     Raises:
         DragonError: there is no vote on a pair.
@@ -118,7 +120,7 @@ def report(plan: Plan, votes: Sequence[Vote]) -> Report:
     counted = [vote for vote in votes if vote.heard.kind is Kind.PAIR]
     if not counted:
         raise DragonError("nobody has voted on a pair yet; ask raters to take the test")
-    raters = [_rater_row(name, own) for name, own in _grouped(votes, [vote.rater for vote in votes])]
+    raters = [_rater_row(name, own, plan) for name, own in _grouped(votes, [vote.rater for vote in votes])]
     careless = {row["rater"] for row in raters if row["careless"]}
     careful = [vote for vote in counted if vote.rater not in careless]
     overall = [_overall_row("all", counted, plan)]
@@ -183,9 +185,10 @@ def _overall_row(name: str, votes: Sequence[Vote], plan: Plan) -> dict[str, Any]
     }
 
 
-def _rater_row(name: str, votes: Sequence[Vote]) -> dict[str, Any]:
+def _rater_row(name: str, votes: Sequence[Vote], plan: Plan) -> dict[str, Any]:
     """A rater's votes on pairs, and how they took the controls."""
     repeats, identical = _alike(votes), [vote.choice is Choice.TIE for vote in _of(votes, Kind.IDENTICAL)]
+    hasty = [vote for vote in votes if not vote.seconds >= plan.shortest(vote.heard)]  # NaN is
     sides = [vote.choice is Choice.LEFT for vote in votes if vote.choice is not Choice.TIE]
     return {
         "rater": name,
@@ -196,7 +199,8 @@ def _rater_row(name: str, votes: Sequence[Vote]) -> dict[str, Any]:
         "identical": len(identical),
         "equal": _share(identical),
         "seconds": median(vote.seconds for vote in votes),
-        "careless": _failed(repeats) or _failed(identical),
+        "hasty": len(hasty),
+        "careless": bool(hasty) or _failed(repeats) or _failed(identical),
     }
 
 

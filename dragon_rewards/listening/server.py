@@ -6,7 +6,8 @@
     GET  /raters/TOKEN/TRIAL/SIDE       its left or right sound, FLAC
     POST /raters/TOKEN/TRIAL            {"choice", "seconds"} -> as GET /raters/TOKEN, once the vote is on the disk
 
-Statuses: 404 nobody's token, 409 not the rater's next trial, 422 malformed.
+Statuses: 404 nobody's token, 409 not the rater's next trial, 422 malformed, or a vote before both sounds can have been
+heard to the end: by the page's `seconds`, and by the time since this server first sent them.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ class Service:
 
     def sound(self, token: str, trial: int, side: Literal["left", "right"]) -> Response:
         """A sound of the rater's next trial."""
-        heard = self._next(self._rater(token), trial)
+        rater = self._rater(token)
+        heard = self._next(rater, trial)
         content = self.test.sound(heard.pair, heard.left if side == "left" else heard.right)
+        self.test.votes.send(rater, trial, side)
         return Response(content, media_type=MEDIA_TYPE)
 
     def vote(self, token: str, trial: int, ballot: Ballot) -> State:
@@ -93,11 +96,23 @@ class Service:
         trials = self.test.plan.trials(rater.seat)
         if not 0 <= trial < len(trials):
             raise HTTPException(409, f"there are {len(trials)} trials")
+        if trial == self.test.votes.done(rater):
+            self._check_heard(rater, trial, ballot.seconds)
         try:
             self.test.votes.add(Vote(rater.name, trial, trials[trial], ballot.choice, ballot.seconds))
         except OutOfTurnError as error:
             raise HTTPException(409, str(error)) from error
         return self._state(rater)
+
+    def _check_heard(self, rater: Rater, trial: int, seconds: float) -> None:
+        """Refuse a vote that comes sooner than both sounds can be heard, whatever the page lets through."""
+        needed = self.test.plan.shortest(self.test.plan.trials(rater.seat)[trial])
+        since = self.test.votes.since_sent(rater, trial)
+        if since is None:
+            raise HTTPException(422, "the sounds of this pair were not asked for; load the page again")
+        # Where the server's clock was put back, there is no telling: a rater is not kept waiting for it.
+        if seconds < needed or 0 <= since < needed:
+            raise HTTPException(422, f"both sounds take {needed:.1f} s to hear; listen to both to the end, then vote")
 
     def _rater(self, token: str) -> Rater:
         rater = self.test.votes.rater(token)

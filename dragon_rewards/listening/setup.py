@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.comparison import find_sides
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.listening.plan import Clip, Pair, Plan, Side
-from dragon_rewards.listening.sound import encode, matched_gains, read_pair
+from dragon_rewards.listening.sound import encode, measure, read_pair
 from dragon_rewards.listening.votes import VoteFile
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ class ListeningTest:
     def sound(self, pair: int, side: Side) -> bytes:
         """A clip as raters hear it."""
         a, b, rate = read_pair(*self.files[pair])
-        planned = self.plan.pairs[pair]
-        return encode(a, rate, planned.a.gain) if side is Side.A else encode(b, rate, planned.b.gain)
+        return encode(a if side is Side.A else b, rate, self.plan.pairs[pair].clip(side).gain)
 
 
 def open_test(
@@ -108,8 +107,8 @@ def _clip(file: Path, folder: Path) -> Clip:
 
 
 def _matched(pair: Pair, a: Path, b: Path) -> Pair:
-    gains = matched_gains(a, b)
-    return Pair(pair.prompt, *(Clip(c.name, c.sha256, gain) for c, gain in zip((pair.a, pair.b), gains, strict=True)))
+    measured = zip((pair.a, pair.b), measure(a, b), strict=True)
+    return Pair(pair.prompt, *(Clip(clip.name, clip.sha256, *found) for clip, found in measured))
 
 
 def _check_settings(kept: Plan, wanted: Plan, db: Path) -> None:

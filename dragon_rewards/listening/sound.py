@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import soundfile
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MEDIA_TYPE = "audio/flac"
+
+
+class Measured(NamedTuple):
+    """The factor that matches a clip's loudness to that of its pair, and how many seconds it lasts."""
+
+    gain: float
+    seconds: float
 
 
 def read_pair(a: Path, b: Path) -> tuple[Tensor, Tensor, int]:
@@ -51,8 +58,10 @@ def level(audio: Tensor, rate: int) -> float:
     return 10 * math.log10(power) if power else -math.inf
 
 
-def matched_gains(a: Path, b: Path) -> tuple[float, float]:
-    """The factors that bring two files to the loudness of the quieter; both are lowered further where one would clip.
+def measure(a: Path, b: Path) -> tuple[Measured, Measured]:
+    """What is known of two files before they are played.
+
+    The factors bring both to the loudness of the quieter; both are lowered further where one would clip.
 
     Raises:
         AudioError: as `read_pair`, or a clip is too quiet to have a loudness.
@@ -64,7 +73,10 @@ def matched_gains(a: Path, b: Path) -> tuple[float, float]:
             raise AudioError(f"'{path}' is too quiet to have a loudness (below -70 LUFS); leave it out")
     gains = [10 ** ((min(levels) - found) / 20) for found in levels]
     peak = max(gain * float(clip.abs().max()) for gain, clip in zip(gains, (left, right), strict=True))
-    return gains[0] / max(1.0, peak), gains[1] / max(1.0, peak)
+    first, second = (
+        Measured(gain / max(1.0, peak), clip.shape[-1] / rate) for gain, clip in zip(gains, (left, right), strict=True)
+    )
+    return first, second
 
 
 def encode(audio: Tensor, rate: int, gain: float) -> bytes:

@@ -1,5 +1,7 @@
 """The SQLite file of a listening test: its plan, its raters, and a row for each vote that only ever is added.
 
+When a trial's sounds were first sent is kept, too: a server that is started anew knows who had time to hear them.
+
 A vote is acknowledged when it is on the disk (write-ahead log, `synchronous=FULL`), so that a kill loses none.
 """
 
@@ -11,6 +13,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from secrets import token_urlsafe
+from time import time
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+SIDES = ("left", "right")
 PATIENCE = 30.0  # s: how long a writer waits for another
 APPLICATION = 0x64726C74  # "drlt": marks the files of listening tests
 SCHEMA = f"""
@@ -30,6 +34,9 @@ CREATE TABLE IF NOT EXISTS raters (name TEXT PRIMARY KEY, seat INTEGER UNIQUE NO
 CREATE TABLE IF NOT EXISTS votes (
     rater TEXT NOT NULL REFERENCES raters (name), trial INTEGER NOT NULL, pair INTEGER NOT NULL, kind TEXT NOT NULL,
     left TEXT NOT NULL, choice TEXT NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL, UNIQUE (rater, trial)) STRICT;
+CREATE TABLE IF NOT EXISTS sounds (
+    rater TEXT NOT NULL REFERENCES raters (name), trial INTEGER NOT NULL, side TEXT NOT NULL, at REAL NOT NULL,
+    UNIQUE (rater, trial, side)) STRICT;
 CREATE TRIGGER IF NOT EXISTS votes_stay BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes stay'); END;
 CREATE TRIGGER IF NOT EXISTS votes_remain BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes stay'); END;
 """
@@ -145,6 +152,18 @@ class VoteFile:
         """How many votes a rater has cast: the number of the next trial."""
         with self._open() as connection:
             return _count(connection, rater.name)
+
+    def send(self, rater: Rater, trial: int, side: str) -> None:
+        """Note that the left or right sound of a trial is sent; the first time counts."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO sounds VALUES (?, ?, ?, ?)", (rater.name, trial, side, time()))
+
+    def since_sent(self, rater: Rater, trial: int) -> float | None:
+        """Seconds since the later of a trial's two sounds was first sent; None unless both were."""
+        query = "SELECT count(*), max(at) FROM sounds WHERE rater = ? AND trial = ?"
+        with self._open() as connection:
+            sides, last = connection.execute(query, (rater.name, trial)).fetchone()
+        return time() - last if sides == len(SIDES) else None
 
     def add(self, vote: Vote) -> None:
         """Keep a vote; to send one again changes nothing.

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RATE = 16_000
-SECONDS = 0.6
+SECONDS = 0.4
+ENOUGH = 2 * SECONDS  # s to hear both
 LISTEN_SERVE = [sys.executable, "-m", "dragon_train.cli", "listen", "serve"]
 PROMPTS = ("a <b>bold</b> march", "a jig & a reel", "a slow air", "a hymn")
 
@@ -83,6 +85,12 @@ class Server:
     def enter(self, name: str) -> str:
         """The path of a rater."""
         return f"raters/{self.ask('raters', {'name': name})['token']}"
+
+    def hear(self, rater: str, trial: int) -> list[bytes]:
+        """The left and the right sound of a trial, and the time that it takes to hear both."""
+        sounds = [self.get(f"{rater}/{trial}/{side}")[0] for side in ("left", "right")]
+        time.sleep(ENOUGH)
+        return sounds
 
 
 def listen(*arguments: object) -> str:

@@ -73,11 +73,22 @@ def test_a_plan_survives_the_file() -> None:
     assert plan().digest != plan(seed=1).digest
 
 
+def test_a_plan_of_before_lengths_were_kept_is_still_the_one_that_votes_name() -> None:
+    assert "seconds" not in plan().to_json()
+    assert plan().digest == "8005fbb37e32d777"
+    assert plan().shortest(Trial(0, Kind.PAIR, Side.A)) == 0
+
+
+def test_hearing_both_takes_the_sum_of_their_lengths() -> None:
+    pair = Pair(None, Clip("a", "a", 1.0, 2.05), Clip("b", "b", 1.0, 4.05))
+    made = Plan(0, 0, 1, (pair,))
+    assert Plan.from_json(made.to_json()) == made
+    assert made.shortest(Trial(0, Kind.PAIR, Side.A)) == pytest.approx(0.95 * 6)
+    assert made.shortest(Trial(0, Kind.IDENTICAL, Side.B)) == pytest.approx(0.95 * 8)
+
+
 @pytest.mark.parametrize(("repeats", "identical"), [(3, 0), (-1, 0), (0, 6)])
 def test_more_controls_than_pairs_are_refused(repeats: int, identical: int) -> None:
     plan(repeats=2, identical=3, pairs=3)
     with pytest.raises(ConfigError, match="--repeats" if identical == 0 else "--identical"):
         plan(repeats=repeats, identical=identical, pairs=4)
-
-
-PINNED: list[tuple[int, str, str]] = []

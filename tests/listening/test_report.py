@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -106,6 +107,17 @@ def test_careless_raters_are_named_and_left_out_of_a_second_row(made: Report) ->
     assert raters["Ann"]["seconds"] == 2 + 3.5
     careful = by(made.overall, "raters")["not careless"]
     assert (careful["count"], careful["votes"], careful["win_rate"]) == (2, 8, 5.5 / 8)
+
+
+def test_a_hasty_vote_makes_careless(plan: Plan) -> None:
+    """Sounds of 2.05 s take 3.8 s to hear, but for the clocks."""
+    pairs = [replace(pair, a=replace(pair.a, seconds=2.05), b=replace(pair.b, seconds=2.05)) for pair in plan.pairs]
+    timed = replace(plan, pairs=tuple(pairs))
+    votes = [replace(vote, seconds=3.9) for seat in (0, 1) for vote in votes_of(timed, ("Ann", "Bob")[seat], seat)]
+    assert [row["hasty"] for row in report(timed, votes).raters] == [0, 0]
+    for seconds in (3.7, math.nan):
+        ann, bob = report(timed, [replace(votes[0], seconds=seconds), *votes[1:]]).raters
+        assert (ann["hasty"], ann["careless"], bob["hasty"], bob["careless"]) == (1, True, 0, False)
 
 
 def test_prompts_are_tallied_together_the_best_for_b_first(made: Report) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPException
 from threading import Event
 from typing import TYPE_CHECKING
@@ -40,9 +41,10 @@ def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> 
 
     def take() -> None:
         for trial in range(8):
-            acknowledged.append(killed.ask(f"{rater}/{trial}", TIE)["done"])
-            if len(acknowledged) == 3:
+            killed.hear(rater, trial)
+            if trial == 3:
                 halfway.set()
+            acknowledged.append(killed.ask(f"{rater}/{trial}", TIE)["done"])
 
     halfway = Event()
     with ThreadPoolExecutor(1) as pool:
@@ -57,15 +59,59 @@ def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> 
     again = serve(a, b, db, port=int(killed.url.rpartition(":")[2]))
     assert again.ask(rater)["done"] == len(kept)  # a page that was open all the time goes on
     assert again.enter("Ann") == rater
+    again.hear(rater, len(kept))
     again.ask(f"{rater}/{len(kept)}", TIE)
     again.kill()
     assert len(VoteFile(db).votes()) == len(kept) + 1
 
 
+def refusal(server: Server, path: str, seconds: float) -> str:
+    """What is said about a vote after so many seconds."""
+    with pytest.raises(HTTPError) as refused:
+        server.ask(path, TIE | {"seconds": seconds})
+    with refused.value as answer:
+        assert answer.code == 422
+        return str(json.load(answer)["detail"])
+
+
+def test_a_vote_before_both_sounds_can_be_heard_is_refused(server: Server) -> None:
+    """By the server's clock and by the page's, either of which a client may make up."""
+    rater = server.enter("Has")
+    vote = f"{rater}/0"
+    assert "were not asked for" in refusal(server, vote, 9)
+    server.get(f"{vote}/left")
+    assert "were not asked for" in refusal(server, vote, 9)
+    server.get(f"{vote}/right")
+    assert "both sounds take 0.7 s to hear" in refusal(server, vote, 9)  # two of 0.4 s, less what may go unheard
+    server.hear(rater, 0)
+    assert "both sounds take 0.7 s to hear" in refusal(server, vote, 0.6)
+    assert server.ask(vote, TIE)["done"] == 1
+
+
+def test_a_server_that_is_started_anew_keeps_no_rater_waiting(a: Path, b: Path, tmp_path: Path) -> None:
+    first = serve(a, b, tmp_path / "votes.sqlite")
+    rater = first.enter("Ann")
+    first.hear(rater, 0)
+    first.kill()
+    second = serve(a, b, first.db)
+    assert second.ask(f"{rater}/0", TIE)["done"] == 1
+    for side in ("left", "right"):
+        second.get(f"{rater}/1/{side}")
+    with closing(sqlite3.connect(first.db)) as connection, connection:
+        connection.execute("UPDATE sounds SET at = at + 3600")  # as if the clock were put back by an hour since
+    assert second.ask(f"{rater}/1", TIE)["done"] == 2
+    second.kill()
+
+
 def test_many_raters_at_once_and_one_in_two_windows(server: Server) -> None:
     def take(name: str) -> list[int]:
         rater = server.enter(name)
-        return [server.ask(f"{rater}/{trial}", TIE)["done"] for trial in range(6)]
+        dones = []
+        for trial in range(6):
+            with suppress(HTTPError):  # the other window may have gone on
+                server.hear(rater, trial)
+            dones.append(server.ask(f"{rater}/{trial}", TIE)["done"])
+        return dones
 
     names = ["Bob", "Cem", "Dee", "Eve", "Bob"]  # Bob's windows vote alike
     with ThreadPoolExecutor(len(names)) as pool:
@@ -83,6 +129,7 @@ def test_a_vote_is_not_changed_skipped_or_taken_back(server: Server) -> None:
     assert server.enter("Ann") == rater
     assert status(server, f"{rater}/1", TIE) == 409
     assert status(server, f"{rater}/6", TIE) == 409
+    server.hear(rater, 0)
     server.ask(f"{rater}/0", TIE)
     assert server.ask(f"{rater}/0", TIE)["done"] == 1
     assert status(server, f"{rater}/0", TIE | {"choice": "left"}) == 409
@@ -121,7 +168,7 @@ def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
 def test_votes_name_the_folders_that_were_heard(server: Server) -> None:
     rater, heard = server.enter("Gus"), []
     for trial in range(6):
-        heard.append(tuple(side_of(server.get(f"{rater}/{trial}/{side}")[0]) for side in ("left", "right")))
+        heard.append(tuple(map(side_of, server.hear(rater, trial))))
         server.ask(f"{rater}/{trial}", TIE)
     votes = [vote for vote in VoteFile(server.db).votes() if vote.rater == "Gus"]
     assert [(vote.heard.left, vote.heard.right) for vote in votes] == heard

@@ -12,7 +12,7 @@ from pyloudnorm import Meter
 
 from dragon_rewards.audio import write_audio
 from dragon_rewards.errors import AudioError
-from dragon_rewards.listening.sound import encode, level, matched_gains, read_pair
+from dragon_rewards.listening.sound import encode, level, measure, read_pair
 from listening.parts import tone
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def heard(files: tuple[Path, Path]) -> list[tuple[float, int, int, float]]:
     """Loudness by the library, rate, channels and error of both files as they are decoded."""
     a, b, rate = read_pair(*files)
     facts = []
-    for audio, gain in zip((a, b), matched_gains(*files), strict=True):
+    for audio, (gain, seconds) in zip((a, b), measure(*files), strict=True):
         samples, decoded = soundfile.read(io.BytesIO(encode(audio, rate, gain)), always_2d=True)
+        assert len(samples) == round(seconds * decoded)
         error = float(abs(samples.T - (audio * gain).numpy()).max())
         facts.append((Meter(decoded).integrated_loudness(samples), decoded, samples.shape[1], error))
     return facts
@@ -62,14 +63,14 @@ def test_nothing_clips(files: tuple[Path, Path], tmp_path: Path) -> None:
     write_audio(files[1], tone(500, 0.9999, seconds=2), 16_000)
     for _, _, _, error in heard((loud, files[1])):
         assert error < 2 / 2**15
-    assert max(matched_gains(loud, loud)) == pytest.approx(1 / 1.5, rel=1e-3)
+    assert measure(loud, loud)[0].gain == pytest.approx(1 / 1.5, rel=1e-3)
 
 
 def test_clips_without_a_loudness_are_refused(files: tuple[Path, Path]) -> None:
     write_audio(files[0], tone(440, 0.5), 16_000)
     soundfile.write(files[1], tone(440, 1e-4).numpy(), 16_000, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"b\.wav' is too quiet"):
-        matched_gains(*files)
+        measure(*files)
 
 
 def test_channels_that_do_not_match_are_refused(files: tuple[Path, Path]) -> None:
