@@ -150,7 +150,8 @@ def compare(
     Returns:
         Rows with `reward`, `compared` (what, and how paired), `better`, `a` and `b` (raw metrics: means over clips, or
         of the set), `win_rate`, `lower` (one-sided 95% Clopper-Pearson bound), `p_value` (one-sided; binomial, or
-        Mann-Whitney for unpaired clips), `holm` (the same, adjusted for as many rewards), `trials` (of clips, prompts).
+        Mann-Whitney for unpaired clips), `holm` (`permutation_p` if there is one, else `p_value`, adjusted for as many
+        rewards), `trials` (of clips, prompts).
         None where clips are not paired, or where it is for the other kind: of clips `low` and `high` (95% interval over
         prompts), `controlled` (win rate without what goes with duration, loudness and silence, with its `_low` and
         `_high`); of sets `permutation_p` (`evaluation.permutation_test`); of both `effect` (`rank_biserial`). Then, the
@@ -193,8 +194,9 @@ def _prompts(sides: Sides) -> Sequence[str] | None:
 
 
 def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the p values adjusted, beside them."""
-    adjusted = holm([row["p_value"] for row in rows]).tolist()
+    """With the p values adjusted, beside them: of sets those that take the whole set, which see more."""
+    tests = [row["p_value"] if row["permutation_p"] is None else row["permutation_p"] for row in rows]
+    adjusted = holm(tests).tolist()
     return [
         {key: value for name in row for key, value in [(name, row[name]), *[("holm", p)] * (name == "p_value")]}
         for row, p in zip(rows, adjusted, strict=True)

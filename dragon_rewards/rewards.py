@@ -63,6 +63,17 @@ class Reward:
         """Whether a larger or a smaller `metric` is better."""
         return self.reduction.direction
 
+    @property
+    def origin(self) -> str:
+        """What its values depend on beside its name: plugins with their versions, and the hash of its exemplar set.
+
+        By it, results are told from those that were made before a package was updated or a set was changed.
+        """
+        parts = ("register_reductions", self.reduction.name), ("register_encoders", self.encoder.name)
+        made = [str(self.registry.owners[part]) for part in parts]
+        held = [exemplars.read_manifest(self.exemplar_set.path).sha256] if self.exemplar_set else []
+        return "; ".join([*made, *held])
+
     def metric(self, clips: Media) -> Tensor:
         """The raw metric: (clips,), or a scalar for kinds that judge a whole set.
 

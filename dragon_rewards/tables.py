@@ -213,16 +213,19 @@ def _wins(
     return win_rate(float(by_prompt.sum()), len(by_prompt)), interval
 
 
-def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
+def win_table(
+    compared: pd.DataFrame, served: Mapping[str, str], permutation: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """The target rewards alone: one row per run, under the reward it was tuned on.
 
     Args:
         compared: rows of `comparisons`.
         served: run -> the reward that served it, which differs from the run's name where a stand-in served.
+        permutation: run -> p of `evaluation.permutation_test`, for those that were tested.
 
     Returns:
-        `compared` with the column `reward` renamed to `served`, in the order of `served`, and a column `holm`: p_value
-        adjusted for as many rewards as there are rows.
+        `compared` with the column `reward` renamed to `served`, in the order of `served`, and two columns more:
+        `permutation_p`, and `holm`, the same or else p_value, adjusted for as many rewards as there are rows.
 
     Raises:
         DragonError: a run has no comparison under its reward.
@@ -232,7 +235,9 @@ def win_table(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame
     missing = [pair for pair in wanted if pair not in table.index]
     if missing:
         raise DragonError(f"run '{missing[0][0]}' was not compared under its reward '{missing[0][1]}'; score it")
-    return table.loc[wanted].reset_index(drop=True).assign(holm=lambda rows: holm(rows["p_value"]))
+    table = table.loc[wanted].reset_index(drop=True)
+    tested = table["run"].map(permutation or {}).astype(float)
+    return table.assign(permutation_p=tested, holm=holm(tested.fillna(table["p_value"])))
 
 
 def cross_table(compared: pd.DataFrame) -> pd.DataFrame:

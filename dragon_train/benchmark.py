@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,6 +15,7 @@ from dragon_rewards.names import RewardName
 from dragon_rewards.report import provenance
 from dragon_rewards.tables import BASELINE
 from dragon_train.cells import Evaluation, Scoring, generations, read_scores, run_model, steps_done
+from dragon_train.exchanges import EMBEDDINGS, TEST, run_test
 from dragon_train.launchers import Task
 from dragon_train.registry import load_train_registry
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.launchers import Launcher
     from dragon_train.presets import Preset
+    from dragon_train.subject import Subject
 
 SETTINGS = "benchmark.json"
 
@@ -40,6 +42,7 @@ class Benchmark:
         preset: how thorough it is.
         seed: of training and of the held-out generations.
         out: the folder of the results.
+        subject: the pipeline that is tuned, and its prompts.
     """
 
     servings: tuple[Serving, ...]
@@ -47,6 +50,7 @@ class Benchmark:
     preset: Preset
     seed: int
     out: Path
+    subject: Subject
 
     @property
     def served(self) -> dict[str, str]:
@@ -54,14 +58,22 @@ class Benchmark:
         return {s.slot.reward: s.served for s in self.servings if s.slot.reward in self.tuned}
 
     @property
-    def trials(self) -> int:
-        """Disjoint subsets of the held-out prompts: the independent trials of rewards that judge sets."""
-        return self.scoring.evaluation.trials
+    def evaluation(self) -> Evaluation:
+        """How models are compared."""
+        return Evaluation.of(self.preset, self.seed)
 
     @property
-    def scoring(self) -> Scoring:
-        """How every model is judged."""
-        return Scoring(Evaluation.of(self.preset, self.seed), tuple(serving.served for serving in self.servings))
+    def of_sets(self) -> tuple[str, ...]:
+        """The runs that are tuned toward a reward of whole sets."""
+        return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
+
+    def scoring(self, run: str) -> Scoring:
+        """How a model is judged: by all rewards; permutation tests take its own, and of the untuned model every one."""
+        served = tuple(serving.served for serving in self.servings)
+        own = served if run == BASELINE else (self.served[run],)
+        return Scoring(
+            self.evaluation, served, exchanged=tuple(name for name in own if not compose(name).kind.per_clip)
+        )
 
     def folder(self, run: str) -> Path:
         """Where one run is kept."""
@@ -69,25 +81,40 @@ class Benchmark:
 
     def config(self, run: str) -> TrainConfig | None:
         """How a run is tuned; the untuned model is not."""
-        return None if run == BASELINE else self.preset.config(compose(self.served[run]), self.seed)
+        if run == BASELINE:
+            return None
+        return replace(self.preset.config(compose(self.served[run]), self.seed), pipeline=self.subject.pipeline)
 
     def task(self, run: str) -> Task:
         """What makes one run's scores."""
-        return Task(run_model, self.folder(run), (run, self.config(run), (self.scoring,)))
+        return Task(run_model, self.folder(run), (run, self.subject, self.config(run), (self.scoring(run),)))
+
+    def test(self, run: str) -> Task:
+        """What tests one run of a reward of sets."""
+        folder, prompts = self.folder(run), self.subject.compared_on(self.preset.heldout_prompts)
+        inputs = (self.folder(BASELINE) / EMBEDDINGS, folder / EMBEDDINGS)
+        return Task(run_test, folder, (BASELINE, self.served[run], prompts), inputs)
 
 
 def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callable[[int], None]) -> pd.DataFrame:
-    """Finish every run; returns the long frame of all scores.
+    """Finish every run, and test those of sets; returns the long frame of all scores.
 
     `on_progress` is told, about once a second, the number of training steps done over all runs.
     """
-    benchmark.scoring.evaluation.heldout()
+    benchmark.subject.compared_on(benchmark.preset.heldout_prompts)
+    benchmark.subject.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
     claim(benchmark)
     runs = (BASELINE, *benchmark.tuned)
-    todo = [run for run in runs if benchmark.scoring.missing(benchmark.folder(run))]
+    todo = [run for run in runs if benchmark.scoring(run).missing(benchmark.folder(run))]
     todo.sort(key=lambda run: generations(benchmark.config(run)), reverse=True)  # the longest first: none runs on alone
     tuned = [benchmark.folder(run) for run in benchmark.tuned]
-    launcher.run([benchmark.task(run) for run in todo], lambda: on_progress(sum(map(steps_done, tuned))))
+
+    def on_tick() -> None:
+        on_progress(sum(map(steps_done, tuned)))
+
+    launcher.run([benchmark.task(run) for run in todo], on_tick)
+    untested = [run for run in benchmark.of_sets if not (benchmark.folder(run) / TEST).exists()]
+    launcher.run([benchmark.test(run) for run in untested], on_tick)
     return pd.concat([read_scores(benchmark.folder(run)) for run in runs], ignore_index=True)
 
 
@@ -98,6 +125,8 @@ def claim(benchmark: Benchmark) -> None:
         "preset": asdict(benchmark.preset),
         "seed": benchmark.seed,
         "rewards": [s.served for s in benchmark.servings],
+        "pipeline": benchmark.subject.pipeline,
+        "prompts": benchmark.subject.digest,
     }
     if not path.exists():
         write_text(

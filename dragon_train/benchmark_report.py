@@ -19,6 +19,7 @@ from dragon_rewards.tables import (
     cross_table,
     win_table,
 )
+from dragon_train.exchanges import read_p_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 EVEN = 0.5  # a win rate that shows nothing
 LEVEL = 0.05
-COLUMNS = ["run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "holm", "effect", "trials"]
+COLUMNS = [
+    "run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "permutation_p", "holm", "effect",
+    "trials",
+]  # fmt: skip
 CONFOUNDERS = "confounders.parquet"  # beside a run's scores: rows of `tables.confounders_frame`
 
 
@@ -37,8 +41,9 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     Tables: win_rates, cross_effects, held_out, and confounders, if every run has them beside its scores.
     """
     rewards = [compose(serving.served) for serving in benchmark.servings]
-    compared = comparisons(frame, rewards, benchmark.trials)
-    wins, cross = win_table(compared, benchmark.served), cross_table(compared)
+    compared = comparisons(frame, rewards, benchmark.evaluation.trials)
+    tests = {run: p for run in benchmark.served if (p := read_p_value(benchmark.folder(run))) is not None}
+    wins, cross = win_table(compared, benchmark.served, tests), cross_table(compared)
     carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
     write_parquet(benchmark.out / "scores.parquet", frame)
     write_table(benchmark.out / "win_rates", wins)
@@ -70,10 +75,10 @@ def page(
     controlled: pd.DataFrame | None,
 ) -> str:
     """The summary in Markdown."""
-    table = wins[COLUMNS].to_markdown(index=False, floatfmt=".4g")
+    table = markdown(wins[COLUMNS], ".4g")
     return "\n\n".join(
         [
-            f"# Benchmark, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            f"# Benchmark of {benchmark.subject.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
             summary(wins),
             corrected(wins),
             method(benchmark),
@@ -121,10 +126,10 @@ def confounders(controlled: pd.DataFrame) -> str:
     return f"## Length, loudness, silence\n\n{text}\n\n{markdown(controlled)}"
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame, floatfmt: str = ".3g") -> str:
     """A table whose missing figures stay empty."""
     known = table.astype(object).where(table.notna(), None)
-    return known.to_markdown(index=False, floatfmt=".3g", missingval="")
+    return known.to_markdown(index=False, floatfmt=floatfmt, missingval="")
 
 
 def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
@@ -142,14 +147,16 @@ def marked(cross: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
 
 def method(benchmark: Benchmark) -> str:
     """How the numbers came about."""
-    preset = benchmark.preset
+    preset, trials = benchmark.preset, benchmark.evaluation.trials
     return (
         f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. Rewards "
         "that judge clips win prompt by prompt (ties half). Rewards that judge whole sets win subset by subset: "
-        f"{preset.rounds} random partitions into {benchmark.trials} matched subsets of {preset.subset_size}; their "
-        f"interval counts the {benchmark.trials} disjoint subsets of one partition as trials. `lower` is the one-sided "
-        "95% Clopper-Pearson bound, `p_value` the exact one-sided binomial probability, `holm` the same, adjusted for "
-        "all target rewards, `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
+        f"{preset.rounds} random partitions into {trials} matched subsets of {preset.subset_size}; their interval "
+        f"counts the {trials} disjoint subsets of one partition as trials. `lower` is the one-sided 95% "
+        "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is that of the "
+        "whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it sees "
+        "what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all target "
+        "rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
     )
 
 
@@ -165,6 +172,7 @@ def settings(benchmark: Benchmark) -> dict[str, Any]:
     return {
         "heldout_prompts": preset.heldout_prompts,
         "inference_steps": preset.inference_steps,
+        "guidance": preset.guidance,
         "train": dict(preset.train),
         "rewards": {pattern: dict(own) for pattern, own in preset.rewards.items()},
     }

@@ -10,14 +10,24 @@ from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
 from dragon_rewards.suites import serve
 from dragon_train.console import progress
+from dragon_train.lock import locked
 from dragon_train.presets import load_preset
+from dragon_train.subject import choose_subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def run_bench(
-    suite: str, preset: str, rewards: Sequence[str], out: Path | None, seed: int, launcher: str, workers: int | None
+    suite: str,
+    preset: str,
+    rewards: Sequence[str],
+    pipeline: str | None,
+    prompts: Path | None,
+    out: Path | None,
+    seed: int,
+    launcher: str,
+    workers: int | None,
 ) -> list[dict[str, Any]]:
     """Run a benchmark and write its report; returns the rows of the win table."""
     servings = serve(load_suite(suite), load_registry())
@@ -26,18 +36,19 @@ def run_bench(
         if name not in slots:
             raise UnknownNameError(f"reward of suite {suite}", name, slots)
     chosen = load_preset(preset)
+    subject = choose_subject(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
     from dragon_train.benchmark import Benchmark, run_benchmark
     from dragon_train.benchmark_report import write_report
     from dragon_train.launchers import make_launcher
 
     folder = out or Path("runs") / f"bench-{Path(preset).stem}"
-    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder)
+    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
     engine = make_launcher(launcher, workers)
-    with progress() as bar:
+    with locked(folder), progress() as bar:
         task = bar.add_task(f"{len(configs)} rewards", total=sum(config.steps for config in configs), note="steps")
         frame = run_benchmark(benchmark, engine, lambda steps: bar.update(task, completed=steps))
-    rows = write_report(benchmark, frame)
+        rows = write_report(benchmark, frame)
     print(f"report: {folder / 'README.md'}", file=sys.stderr)
     return rows
 
@@ -50,29 +61,31 @@ def list_ablations() -> list[dict[str, Any]]:
     return [{"name": grid.name, "combinations": len(list(grid.points())), "question": grid.question} for grid in grids]
 
 
-def list_cells(name: str, out: Path) -> list[dict[str, Any]]:
+def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None) -> list[dict[str, Any]]:
     """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
     from dragon_train.ablation.grid import load_grid
     from dragon_train.ablation.page import unique
     from dragon_train.ablation.plans import plan_of
 
-    plan = plan_of(load_grid(name), out)
+    plan = plan_of(load_grid(name), out, pipeline, prompts)
     for axes, reason in unique(plan.left_out):
         print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
     return plan.listing()
 
 
-def run_ablate(name: str, out: Path, launcher: str, workers: int | None) -> dict[str, list[dict[Any, Any]]]:
+def run_ablate(
+    name: str, out: Path, pipeline: str | None, prompts: Path | None, launcher: str, workers: int | None
+) -> dict[str, list[dict[Any, Any]]]:
     """Run an ablation and write its results; returns the rows of its tables."""
     from dragon_train.ablation.grid import load_grid
     from dragon_train.ablation.plans import plan_of
     from dragon_train.launchers import make_launcher
 
     grid = load_grid(name)
-    plan, engine = plan_of(grid, out), make_launcher(launcher, workers)
+    plan, engine = plan_of(grid, out, pipeline, prompts), make_launcher(launcher, workers)
     from dragon_train.ablation.run import run_ablation  # the name is checked before the figures' library is asked for
 
-    with progress() as bar:
+    with locked(out), progress() as bar:
         task = bar.add_task(grid.name, total=plan.total, completed=plan.done(), note="")
         tables = run_ablation(grid, plan, engine, out, lambda done: bar.update(task, completed=done))
     print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,15 @@ import pandas as pd
 
 from dragon_rewards import compose, tables
 from dragon_rewards.clips import Clips
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.report import write_parquet
 from dragon_train.demonstrations import generate
-from dragon_train.embedded.prompts import prompts
+from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.run import METRICS
+from dragon_train.run import METRICS, load_policy
 from dragon_train.seeds import Stream, seeds
 from dragon_train.trainer import train
 
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
     from dragon_train.presets import Preset
+    from dragon_train.subject import Subject
 
-PIPELINE = "embedded"
 SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"
+ORIGIN = "origin"  # column of kept scores: `Reward.origin` of what judged
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class Evaluation:
 
     Attributes:
         heldout_prompts: how many.
-        inference_steps: diffusion steps of the generations, which are without guidance.
+        inference_steps: diffusion steps of the generations; 0 is what the pipeline suggests.
         subset_size: clips in each matched subset that a distribution reward judges.
         rounds: random partitions of the prompts into such subsets.
         seed: of the generations and the partitions.
+        guidance: classifier-free guidance of the generations; 1 is none, 0 what the pipeline suggests.
     """
 
     heldout_prompts: int
@@ -51,32 +54,28 @@ class Evaluation:
     subset_size: int
     rounds: int
     seed: int
+    guidance: float = 1.0
 
     @classmethod
     def of(cls, preset: Preset, seed: int) -> Evaluation:
         """As a preset says."""
-        return cls(preset.heldout_prompts, preset.inference_steps, preset.subset_size, preset.rounds, seed)
+        size, rounds = preset.subset_size, preset.rounds
+        return cls(preset.heldout_prompts, preset.inference_steps, size, rounds, seed, preset.guidance)
 
     @property
     def trials(self) -> int:
         """Disjoint subsets of the held-out prompts: the independent trials of rewards that judge sets."""
         return self.heldout_prompts // self.subset_size
 
-    def heldout(self) -> tuple[Sequence[str], Sequence[int]]:
-        """Held-out prompts and the seed of each.
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Of the clip of each prompt."""
+        return seeds(Stream.HELDOUT, self.seed, count=self.heldout_prompts)
 
-        Raises:
-            ConfigError: there are not so many.
-        """
-        known = prompts("heldout")
-        if self.heldout_prompts > len(known):
-            raise ConfigError(f"heldout_prompts = {self.heldout_prompts}: there are {len(known)}")
-        count = self.heldout_prompts
-        return known[:count], seeds(Stream.HELDOUT, self.seed, count=count)
-
-    def clips(self, policy: Policy) -> Media:
+    def clips(self, policy: Policy, subject: Subject) -> Media:
         """What a model makes of the held-out prompts."""
-        return generate(policy, *self.heldout(), self.inference_steps, guidance=1.0).clips
+        texts, steps = subject.compared_on(self.heldout_prompts), self.inference_steps or policy.steps
+        return generate(policy, texts, self.seeds, steps, self.guidance or policy.guidance).clips
 
 
 @dataclass(frozen=True)
@@ -87,50 +86,78 @@ class Scoring:
         evaluation: how.
         rewards: names of what judges.
         place: folder of the result, beneath the model's.
+        exchanged: those of the rewards whose embeddings are kept for `exchanges.run_test`.
     """
 
     evaluation: Evaluation
     rewards: tuple[str, ...]
     place: str = "."
+    exchanged: tuple[str, ...] = ()
 
     def missing(self, model: Path) -> tuple[str, ...]:
         """The rewards that have not judged yet."""
-        known = read_scores(model / self.place)
-        return tuple(name for name in self.rewards if name not in set(known["reward"]))
+        known = set(read_scores(model / self.place)["reward"])
+        return tuple(name for name in self.rewards if name not in known)
 
 
-def run_model(folder: Path, run: str, config: TrainConfig | None, scorings: Sequence[Scoring]) -> None:
+def run_model(
+    folder: Path, run: str, subject: Subject, config: TrainConfig | None, scorings: Sequence[Scoring]
+) -> None:
     """Tune as configured, or not; then generate for held-out prompts and score, evaluation by evaluation.
 
     What is in the folder is not done again: finished steps, and rewards that have judged.
     """
-    policy = load_train_registry().pipeline(PIPELINE).factory()
-    if config is not None:
-        reward, objective = compose_mixture(config.reward), make_objective(config)
-        train(config, policy, reward, objective, prompts("train"), folder, on_step=lambda _: None)
+    info = load_train_registry().pipeline(subject.pipeline)
+    if config is None:
+        policy = load_policy(info, None)
+    else:
+        policy, reward, objective = info.factory(), compose_mixture(config.reward), make_objective(config)
+        train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None)
     for scoring in scorings:
-        score(policy, run, scoring, folder)
+        score(policy, run, subject, scoring, folder)
 
 
-def score(policy: Policy, run: str, scoring: Scoring, model: Path) -> None:
+def score(policy: Policy, run: str, subject: Subject, scoring: Scoring, model: Path) -> None:
     """Add the scores of the rewards that have not judged yet; the confounders of clips of audio stand beside them."""
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
         return
-    clips, (_, own) = evaluation.clips(policy), evaluation.heldout()
+    clips, own = evaluation.clips(policy, subject), evaluation.seeds
     subsets = matched_subsets(len(clips), evaluation.subset_size, evaluation.rounds, evaluation.seed)
-    fresh = tables.scores_frame(run, PIPELINE, clips, [compose(name) for name in names], subsets=subsets, seeds=own)
+    rewards = [compose(name) for name in names]
+    fresh = tables.scores_frame(run, subject.pipeline, clips, rewards, subsets=subsets, seeds=own)
     known = read_scores(folder)
     if isinstance(clips, Clips):
         write_parquet(folder / CONFOUNDERS, tables.confounders_frame(run, clips, own))
-    write_parquet(folder / SCORES, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
+    keep_embeddings(folder, clips, [compose(name) for name in scoring.exchanged])
+    write_scores(folder, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
+
+
+def write_scores(folder: Path, scores: pd.DataFrame) -> None:
+    """Keep the long frame of one evaluation, with what judged."""
+    write_parquet(folder / SCORES, scores.assign(**{ORIGIN: scores["reward"].map(origins(scores))}))
 
 
 def read_scores(folder: Path, rewards: Collection[str] | None = None) -> pd.DataFrame:
-    """The long frame of one evaluation, of these rewards or all; empty if there is none."""
+    """The long frame of one evaluation, of these rewards or all; empty if there is none.
+
+    Scores of rewards whose parts are gone, or have changed since, do not count.
+    """
     path = folder / SCORES
-    frame = pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=tables.COLUMNS)
+    if not path.exists():
+        return pd.DataFrame(columns=tables.COLUMNS)
+    kept = pd.read_parquet(path)
+    frame = kept.loc[kept[ORIGIN] == kept["reward"].map(origins(kept)), tables.COLUMNS]
     return frame if rewards is None else frame[frame["reward"].isin(rewards)]
+
+
+def origins(scores: pd.DataFrame) -> dict[str, str]:
+    """`Reward.origin` of the rewards of a frame; those that do not compose here have none."""
+    found = {}
+    for name in scores["reward"].unique():
+        with suppress(DragonError):
+            found[name] = compose(name).origin
+    return found
 
 
 def steps_done(folder: Path) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.config import check_keys, check_type, read_config, train_config
+from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +30,12 @@ class Preset:
     Attributes:
         name: of the preset, or the path of its file.
         heldout_prompts: prompts on which the tuned and the untuned model are compared.
-        inference_steps: diffusion steps of those generations.
+        inference_steps: diffusion steps of those generations; 0 is what the pipeline suggests.
         subset_size: clips in each matched subset that a distribution reward judges.
         rounds: random partitions of the prompts into such subsets.
         train: the trainer's settings.
         rewards: pattern of reward names -> what overrides them there; of several that match, later ones win.
+        guidance: classifier-free guidance of those generations; 1 is none, 0 what the pipeline suggests.
     """
 
     name: str
@@ -43,10 +45,12 @@ class Preset:
     rounds: int
     train: Mapping[str, Any] = field(default_factory=dict)
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("heldout_prompts", "inference_steps", "subset_size", "rounds"):
             check_type(key, getattr(self, key), int)
+        check_type("guidance", self.guidance, float)
         for pattern, own in self.rewards.items():
             if not isinstance(own, dict):
                 raise ConfigError(f"rewards.{pattern} = {own!r}: must be a table of the trainer's settings")
@@ -54,6 +58,11 @@ class Preset:
             raise ConfigError(
                 f"subset_size = {self.subset_size}: must lie between {SMALLEST_SET} and {self.heldout_prompts} prompts"
             )
+
+    @property
+    def pipeline(self) -> str:
+        """What is tuned unless another is named."""
+        return str(self.train.get("pipeline", EMBEDDED))
 
     def config(self, reward: Reward, seed: int) -> TrainConfig:
         """The tuning run of one reward."""

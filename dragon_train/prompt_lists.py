@@ -45,13 +45,15 @@ def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
     """The captions of the exemplar sets if they are enough, or music of all kinds; says which."""
     texts, source = described(config), "the captions of the exemplar sets"
     if len(texts) < wanted:
-        texts, source = (
-            read_prompts(Path(str(files("dragon_train"))) / MUSIC),
-            f"{MUSIC}, which ships with dragon_train",
-        )
+        texts, source = read_prompts(shipped_prompts()), f"{MUSIC}, which ships with dragon_train"
     if leads():
         print(f"prompts: {source}; --prompts FILE names others", file=sys.stderr)
     return texts
+
+
+def shipped_prompts() -> Path:
+    """The list of music of all kinds."""
+    return Path(str(files("dragon_train"))) / MUSIC
 
 
 def described(config: TrainConfig) -> Sequence[str]:

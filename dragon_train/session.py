@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from dragon_rewards import compose
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_train.console import leads, progress
+from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
@@ -38,7 +40,8 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     from dragon_train.trainer import train
 
     check_trackers(config.trackers)
-    with progress() as bar:
+    held = locked(folder) if leads() else nullcontext()  # of several processes one writes
+    with held, progress() as bar:
         task = bar.add_task(config.reward, total=config.steps, note="")
         train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
     return folder

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.cells import PIPELINE
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.prompts import prompts
 from dragon_train.registry import load_train_registry
 from dragon_train.seeds import Stream, seeds
+from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def untuned_sets(sets: int, clips: int, steps: int, seed: int) -> list[Media]:
     texts = prompts("train")[:clips]
     if len(texts) < clips:
         raise ConfigError(f"clips = {clips}: there are {len(texts)} prompts")
-    policy = load_train_registry().pipeline(PIPELINE).factory()
+    policy = load_train_registry().pipeline(EMBEDDED).factory()
     numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
     return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]
 

@@ -15,11 +15,12 @@ from dragon_rewards.names import RewardName
 from dragon_rewards.tables import BASELINE
 from dragon_train.ablation.frames import FRAMES, Outcome
 from dragon_train.ablation.grid import EVALUATION, REWARD_PARTS
-from dragon_train.cells import PIPELINE, Evaluation, Scoring, generations, read_scores, run_model, steps_done
+from dragon_train.cells import Evaluation, Scoring, generations, read_scores, run_model, steps_done
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.launchers import Task
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import load_preset
+from dragon_train.subject import choose_subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from dragon_train.ablation.grid import Grid, Point
     from dragon_train.presets import Preset
+    from dragon_train.subject import Subject
 
 MODELS = "models"
 
@@ -58,11 +60,13 @@ class Plan:
         cells: those that compose.
         left_out: those that do not: their axes, and why.
         root: folder of the models, which all ablations share.
+        subject: the pipeline that is tuned, and its prompts.
     """
 
     cells: tuple[Cell, ...]
     left_out: tuple[tuple[Point, str], ...]
     root: Path
+    subject: Subject
 
     @cached_property
     def scorings(self) -> dict[TrainConfig | None, dict[Evaluation, dict[str, None]]]:
@@ -79,7 +83,7 @@ class Plan:
         todo = [(config, self.missing(config)) for config in self.scorings]
         todo.sort(key=lambda each: generations(each[0]), reverse=True)
         return [
-            Task(run_model, model_folder(self.root, config), (run_name(config), config, missing))
+            Task(run_model, self.folder(config), (run_name(config), self.subject, config, missing))
             for config, missing in todo
             if missing
         ]
@@ -91,11 +95,11 @@ class Plan:
 
     def done(self) -> int:
         """Those that are done."""
-        return sum(steps_done(model_folder(self.root, config)) for config in self.scorings if config)
+        return sum(steps_done(self.folder(config)) for config in self.scorings if config)
 
     def listing(self) -> list[dict[str, Any]]:
         """The axes of every cell, the folder of its model, and whether all of it is there."""
-        folders = [model_folder(self.root, cell.config).relative_to(self.root) for cell in self.cells]
+        folders = [self.folder(cell.config).relative_to(self.root) for cell in self.cells]
         return [
             {**cell.axes, "folder": str(folder), "cached": self.cached(cell)}
             for cell, folder in zip(self.cells, folders, strict=True)
@@ -104,7 +108,7 @@ class Plan:
     def cached(self, cell: Cell) -> bool:
         """Whether a cell and its baseline need no further work."""
         wanted = Scoring(cell.evaluation, cell.rewards, place(cell.evaluation))
-        return not any(wanted.missing(model_folder(self.root, config)) for config in (None, cell.config))
+        return not any(wanted.missing(self.folder(config)) for config in (None, cell.config))
 
     def frame(self, name: str) -> pd.DataFrame:
         """The long frame of this name (`frames.FRAMES`), of finished cells."""
@@ -119,11 +123,17 @@ class Plan:
 
     def scores(self, config: TrainConfig | None, evaluation: Evaluation, rewards: Sequence[str]) -> pd.DataFrame:
         """Of one model."""
-        return read_scores(model_folder(self.root, config) / place(evaluation), rewards)
+        return read_scores(self.folder(config) / place(evaluation), rewards)
+
+    def folder(self, config: TrainConfig | None) -> Path:
+        """Where a model and its scores are kept, whichever ablation asks."""
+        slug = "untuned" if config is None else RewardName.parse(config.reward).slug
+        made_of = [self.subject.pipeline, self.subject.digest, settings_of(config)]
+        return self.root / MODELS / f"{slug}-{fingerprint(*made_of, *origins_of(config))}"
 
     def missing(self, config: TrainConfig | None) -> tuple[Scoring, ...]:
         """What a model has not been judged by yet."""
-        folder = model_folder(self.root, config)
+        folder = self.folder(config)
         wanted = (
             Scoring(evaluation, tuple(rewards), place(evaluation))
             for evaluation, rewards in self.scorings[config].items()
@@ -131,23 +141,28 @@ class Plan:
         return tuple(scoring for scoring in wanted if scoring.missing(folder))
 
 
-def make_plan(grid: Grid, root: Path) -> Plan:
-    """Put every cell together, before any work.
+def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> Plan:
+    """Put every cell together, before any work; `pipeline` and `prompts` as of `choose_subject`.
 
     Raises:
-        DragonError: a setting that the trainer refuses, a reward of unknown parts, or nothing that composes.
+        DragonError: a setting that the trainer refuses, a reward of unknown parts, nothing that composes, or too few
+            prompts.
     """
     preset, cells, left_out = load_preset(grid.preset), list[Cell](), []
     for name in grid.score:
         compose(name)
     for axes, settings in grid.points():
         try:
-            cells.append(make_cell(grid, preset, axes, settings))
+            cells.append(make_cell(grid, preset, axes, {"pipeline": pipeline or preset.pipeline, **settings}))
         except Misfit as reason:
             left_out.append((axes, str(reason)))
     if not cells:
         raise ConfigError(f"ablation '{grid.name}': no combination of its axes composes: {left_out[0][1]}")
-    return Plan(tuple(cells), tuple(left_out), root)
+    heldout = max(cell.evaluation.heldout_prompts for cell in cells)
+    subject = choose_subject(pipeline or preset.pipeline, prompts, heldout)
+    subject.compared_on(heldout)
+    subject.check(cell.config for cell in cells)
+    return Plan(tuple(cells), tuple(left_out), root, subject)
 
 
 class Misfit(Exception):  # noqa: N818  not an error: the combination is left out, and listed
@@ -169,7 +184,6 @@ def make_cell(grid: Grid, preset: Preset, axes: Point, settings: Point) -> Cell:
     check_objective(config)
     judged = replace(preset, **{key: settings[key] for key in EVALUATION if key in settings})
     evaluation = Evaluation.of(judged, seed)
-    evaluation.heldout()
     return Cell(axes, config, evaluation, tuple(dict.fromkeys((name, *grid.score))))
 
 
@@ -208,16 +222,17 @@ def run_name(config: TrainConfig | None) -> str:
     return BASELINE if config is None else config.reward
 
 
-def model_folder(root: Path, config: TrainConfig | None) -> Path:
-    """Where a model and its scores are kept, whichever ablation asks."""
-    slug = "untuned" if config is None else RewardName.parse(config.reward).slug
-    return root / MODELS / f"{slug}-{fingerprint(PIPELINE, settings_of(config))}"
-
-
 def settings_of(config: TrainConfig | None) -> dict[str, Any]:
     """What a configuration says beyond the defaults, so that a key that is new changes no fingerprint."""
     values = {} if config is None else {each.name: getattr(config, each.name) for each in fields(config)}
     return {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
+
+
+def origins_of(config: TrainConfig | None) -> list[str]:
+    """`Reward.origin` of all that a run is tuned by: what its result depends on beside its configuration."""
+    return (
+        [] if config is None else [compose(name).origin for name in (config.reward, *config.at_least, *config.heldout)]
+    )
 
 
 def place(evaluation: Evaluation) -> str:

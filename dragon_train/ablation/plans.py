@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dragon_rewards.errors import ConfigError
 from dragon_train.ablation.plan import make_plan
 from dragon_train.ablation.study_plan import make_study_plan
 
@@ -41,10 +42,14 @@ class AnyPlan(Protocol):
         """A long frame of the finished cells."""
 
 
-def plan_of(grid: Grid, root: Path) -> AnyPlan:
-    """The work of a grid, everything checked.
+def plan_of(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> AnyPlan:
+    """The work of a grid, everything checked; `pipeline` and `prompts` as of `choose_subject`.
 
     Raises:
         DragonError: something is not as it must be.
     """
-    return make_study_plan(grid, root) if grid.study else make_plan(grid, root)
+    if not grid.study:
+        return make_plan(grid, root, pipeline, prompts)
+    if pipeline or prompts:
+        raise ConfigError(f"ablation '{grid.name}' tunes nothing: leave --pipeline and --prompts out")
+    return make_study_plan(grid, root)

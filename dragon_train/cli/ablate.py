@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
-from dragon_train.cli.bench import Engine, Workers  # noqa: TC001  typer reads them
+from dragon_train.cli.bench import Engine, Pipeline, Prompts, Workers  # noqa: TC001  typer reads them
 
 
 @app.command()
@@ -18,6 +18,8 @@ def ablate(
     out: Annotated[Path, typer.Option(help="Folder of the results; ablations in it share their runs.")] = Path(
         "runs/ablations"
     ),
+    pipeline: Pipeline = None,
+    prompts: Prompts = None,
     launcher: Engine = "local",
     workers: Workers = None,
     *,
@@ -30,9 +32,9 @@ def ablate(
     if name is None:
         print_rows(list_ablations(), as_json=as_json)
     elif dry_run:
-        print_rows(list_cells(name, out), as_json=as_json)
+        print_rows(list_cells(name, out, pipeline, prompts), as_json=as_json)
     else:
-        tables = run_ablate(name, out, launcher, workers)
+        tables = run_ablate(name, out, pipeline, prompts, launcher, workers)
         if as_json:
             print(json.dumps(tables, indent=2, ensure_ascii=False))
         for title, rows in tables.items() if not as_json else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  typer reads it
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,12 +14,21 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
 ]
 
+Pipeline = Annotated[
+    str | None, typer.Option(help="What is tuned: as for `dragon train`; default what the preset says, or embedded.")
+]
+Prompts = Annotated[
+    Path | None, typer.Option(help="Text file of prompts, one per line; as many as the preset says are held out.")
+]
+
 
 @app.command()
 def bench(
     suite: Annotated[str, typer.Option(help="Name of a suite, or a TOML file.")] = "dragon20",
     preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.")] = "quick",
     rewards: Annotated[list[str] | None, typer.Option(help="Tune only these of the suite's rewards.")] = None,
+    pipeline: Pipeline = None,
+    prompts: Prompts = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     launcher: Engine = "local",
@@ -30,4 +39,5 @@ def bench(
     """Run the benchmark; the same command again resumes where it stopped."""
     from dragon_train.campaign import run_bench
 
-    print_rows(run_bench(suite, preset, rewards or [], out, seed, launcher, workers), as_json=as_json)
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, launcher, workers)
+    print_rows(rows, as_json=as_json)

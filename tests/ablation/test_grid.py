@@ -101,7 +101,7 @@ def test_cells_that_differ_in_inference_alone_share_a_tuning_run(tmp_path: Path)
     plan = make_plan(parse("mine", {**LEAST, "axes": axes, "settings": {"reward": "vendi:clap"}}), tmp_path)
     untuned, tuned = sorted(plan.tasks(), key=lambda task: "untuned" not in task.folder.name)
     assert len(plan.cells) == 2
-    assert [len(task.arguments[2]) for task in (untuned, tuned)] == [2, 2]
+    assert [len(task.arguments[3]) for task in (untuned, tuned)] == [2, 2]
 
 
 def test_settings_of_a_cell_are_those_of_the_preset_but_for_its_own(tmp_path: Path) -> None:

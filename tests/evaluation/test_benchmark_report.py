@@ -12,10 +12,13 @@ from dragon_rewards.suites import Slot, Suite, serve
 from dragon_rewards.tables import BASELINE
 from dragon_train.benchmark import Benchmark
 from dragon_train.benchmark_report import CONFOUNDERS, write_report
+from dragon_train.exchanges import TEST
 from dragon_train.presets import load_preset
+from dragon_train.subject import Subject
 
 TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"
 PROMPTS = 30
+SUBJECT = Subject("embedded", ("a jig",), tuple(f"tune {i}" for i in range(PROMPTS)))
 
 
 def scores() -> pd.DataFrame:
@@ -42,13 +45,14 @@ def confounders(run: str, louder: float) -> pd.DataFrame:
 @pytest.fixture(name="benchmark")
 def three_rewards(tmp_path: Path) -> Benchmark:
     suite = Suite("three", "for tests", tuple(Slot(name) for name in (TARGET, JUDGE, SETS)))
-    return Benchmark(tuple(serve(suite, load_registry())), (TARGET, SETS), load_preset("quick"), 0, tmp_path)
+    return Benchmark(tuple(serve(suite, load_registry())), (TARGET, SETS), load_preset("quick"), 0, tmp_path, SUBJECT)
 
 
 def test_held_out_rewards_are_marked_and_what_does_not_carry_over_is_named(benchmark: Benchmark) -> None:
     rows = write_report(benchmark, scores())
     assert [row["run"] for row in rows] == [TARGET, SETS]
     assert [row["holm"] for row in rows] == holm([row["p_value"] for row in rows]).tolist()
+    assert all(pd.isna(row["permutation_p"]) for row in rows)
     assert rows[0]["effect"] > 0.8
     page = (benchmark.out / "README.md").read_text()
     assert f"Gains that do not carry over to held-out rewards of the same reduction: `{TARGET}`." in page
@@ -59,6 +63,16 @@ def test_held_out_rewards_are_marked_and_what_does_not_carry_over_is_named(bench
     held_out = pd.read_csv(benchmark.out / "held_out.csv").set_index("run")
     assert held_out.loc[TARGET, "without_gain"] == JUDGE
     assert "## Length, loudness, silence" not in page
+
+
+def test_a_permutation_test_takes_the_place_of_subsets_in_the_correction(benchmark: Benchmark) -> None:
+    benchmark.folder(SETS).mkdir()
+    (benchmark.folder(SETS) / TEST).write_text('{"difference": 1.0, "p_value": 0.001, "permutations": 999}')
+    clips, sets = write_report(benchmark, scores())
+    assert sets["permutation_p"] == 0.001
+    assert [clips["holm"], sets["holm"]] == holm([clips["p_value"], 0.001]).tolist()
+    row = next(line for line in (benchmark.out / "README.md").read_text().splitlines() if line.startswith(f"| {SETS}"))
+    assert "0.001" in [cell.strip() for cell in row.split("|")]
 
 
 def test_confounders_beside_the_scores_are_shown(benchmark: Benchmark) -> None:

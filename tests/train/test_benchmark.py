@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from dragon_rewards import compose
 from dragon_rewards.cli import app
+from dragon_rewards.evaluation import permutation_test
+from dragon_rewards.media import Media
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
 from dragon_train.cells import SCORES
 from dragon_train.cli import load_verbs
+from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.exchanges import read_embeddings
 
 MINIATURE = """
 heldout_prompts = 10
@@ -56,6 +62,19 @@ def test_every_reward_of_the_suite_is_tuned_and_compared(results: Path) -> None:
     cross = pd.read_csv(results / "cross_effects.csv", index_col=0)
     assert cross.shape == (20, 20)
     assert cross.notna().all(axis=None)
+
+
+def test_rewards_of_sets_are_tested_by_exchanging_clips_with_the_untuned_model(results: Path) -> None:
+    wins = pd.read_csv(results / "win_rates.csv").set_index("run")
+    of_sets = wins["kind"] == "distribution-to-distribution"
+    assert (wins["permutation_p"].notna() == of_sets).all()
+    folders = [results / name for name in ("baseline", RewardName.parse("vendi:clap").slug)]
+    texts = embedded_prompts("heldout")[:10]
+    clips = Media.concatenate([read_embeddings(folder, texts) for folder in folders])
+    value = compose("vendi:clap").subsets(clips)
+    assert wins.loc["vendi:clap", "permutation_p"] == permutation_test(value, 10).p_value
+    wholes = value(torch.arange(20).reshape(2, 10)).tolist()
+    assert wholes == pytest.approx([wins.loc["vendi:clap", side] for side in ("before", "after")])
 
 
 def test_the_long_frame_holds_every_score(results: Path) -> None:

@@ -1,0 +1,66 @@
+"""Permutation tests of tuned models under rewards of whole sets: exchange their clips with the untuned model's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from dragon_rewards import compose
+from dragon_rewards.evaluation import permutation_test
+from dragon_rewards.files import replacing, write_text
+from dragon_rewards.media import Encoded, Known, Media
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dragon_rewards.rewards import Reward
+
+EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"
+FRAMES, LENGTHS, PROMPTS = "frames", "lengths", "prompts"
+
+
+def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> None:
+    """Write what these rewards see of a model's clips; a test of earlier clips is void."""
+    for reward in rewards:
+        reward.embeddings(clips)
+    tensors = {}
+    for encoder in {reward.encoder.name for reward in rewards}:
+        frames = clips.known.frames[encoder]
+        tensors[f"{FRAMES} {encoder}"] = torch.cat(frames).cpu()
+        tensors[f"{LENGTHS} {encoder}"] = torch.tensor([len(clip) for clip in frames])
+        if encoder in clips.known.prompts:
+            tensors[f"{PROMPTS} {encoder}"] = clips.known.prompts[encoder].cpu()
+    (folder / TEST).unlink(missing_ok=True)
+    if tensors:
+        with replacing(folder / EMBEDDINGS) as temporary:
+            save_file(tensors, temporary)
+
+
+def read_embeddings(folder: Path, prompts: Sequence[str]) -> Encoded:
+    """What `keep_embeddings` wrote, as clips without their audio."""
+    held = load_file(folder / EMBEDDINGS)
+    by_kind = {kind: _of_kind(held, kind) for kind in (FRAMES, LENGTHS, PROMPTS)}
+    frames = {name: rows.split(by_kind[LENGTHS][name].tolist()) for name, rows in by_kind[FRAMES].items()}
+    return Encoded(Known(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts)
+
+
+def _of_kind(held: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{kind} "): rows for name, rows in held.items() if name.startswith(f"{kind} ")}
+
+
+def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str]) -> None:
+    """Test a run against the untuned model, whose folder `baseline` is beside the run's."""
+    clips = Media.concatenate([read_embeddings(each, prompts) for each in (folder.parent / baseline, folder)])
+    found = permutation_test(compose(reward).subsets(clips), len(prompts))
+    write_text(folder / TEST, json.dumps(asdict(found), indent=2) + "\n")
+
+
+def read_p_value(folder: Path) -> float | None:
+    """That of a run that was tested."""
+    path = folder / TEST
+    return float(json.loads(path.read_text(encoding="utf-8"))["p_value"]) if path.exists() else None
