@@ -155,8 +155,8 @@ def method(benchmark: Benchmark) -> str:
         f"counts the {trials} disjoint subsets of one partition as trials. `lower` is the one-sided 95% "
         "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is that of the "
         "whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it sees "
-        "what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all target "
-        "rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
+        "what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all "
+        "target rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
     )
 
 
