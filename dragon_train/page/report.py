@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.files import write_text
 from dragon_train.console import progress
-from dragon_train.page.build import build
-from dragon_train.page.pairs import make_pairs, plan_pairs
-from dragon_train.page.render import render
+from dragon_train.page.plan import plan_pairs
 from dragon_train.page.source import read_results
 
 if TYPE_CHECKING:
@@ -17,20 +17,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGE = "report.html"
+NEEDED = ("altair", "vl_convert", "jinja2", "PIL")  # of the extra `reports`
 
 
 def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None) -> Path:
     """Write the page of a folder of `dragon train` or `dragon bench`; returns its path.
 
     Raises:
-        DragonError: the folder holds no results, or the pairs cannot be made; before any model is loaded.
+        DragonError: the folder holds no results, a library is not installed, or the pairs cannot be made; before any
+            model is loaded.
     """
-    results = read_results(folder)
+    path, results = out or folder / PAGE, read_results(folder)
+    if path.is_dir():
+        raise ConfigError(f"'{path}' is a folder; give --out the path of a file")
+    check_libraries()
     plans = plan_pairs(results, count, rewards, prompts)
+    from dragon_train.page.build import build
+    from dragon_train.page.pairs import make_pairs
+    from dragon_train.page.render import render
+
     with progress() as bar:
         total = len(plans) + len({plan.generation for plan in plans})
-        task = bar.add_task("pairs", total=total, note="sets of clips", visible=bool(plans))
+        task = bar.add_task("pairs", total=total, note="sets", visible=bool(plans))
         pairs = make_pairs(plans, partial(bar.advance, task))
-    path = out or folder / PAGE
     write_text(path, render(build(results, plans, pairs)))
     return path
+
+
+def check_libraries() -> None:
+    """Raises DragonError where the extra is not installed."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise DragonError(f'dragon report needs {", ".join(missing)}: pip install "dragon-rewards[reports]"')

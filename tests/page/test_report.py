@@ -68,10 +68,15 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
     assert "benchmark.json cannot be read" in refused.output
 
 
+def test_a_folder_is_no_page(tmp_path: Path) -> None:
+    assert "is a folder; give --out the path of a file" in dragon("report", QUICK, "--out", tmp_path).output
+
+
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "dragon_train.cli.report.find_spec", lambda name: None if name == "altair" else util.find_spec(name)
+        "dragon_train.page.report.find_spec", lambda name: None if name == "altair" else util.find_spec(name)
     )
+    assert "neither config.json nor" in dragon("report", "reports").output  # the folder comes first
     refused = dragon("report", QUICK)
     assert refused.exit_code == 2
     assert 'needs altair: pip install "dragon-rewards[reports]"' in refused.output
