@@ -1,10 +1,14 @@
-"""A clip as a page carries it: MP3, which every browser plays, and a picture of its spectrum, both as data URIs."""
+"""Clips and images as a page carries them, as data URIs.
+
+A clip is an MP3, which every browser plays, with a picture of its spectrum; an image is a PNG.
+"""
 
 from __future__ import annotations
 
 import io
 from base64 import b64encode
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import soundfile
@@ -15,6 +19,10 @@ from transformers.audio_utils import mel_filter_bank
 
 from dragon_rewards.audio import resample, to_mono
 from dragon_rewards.encoders.spectral import power_spectrum, unit_window
+from dragon_rewards.images import Images
+
+if TYPE_CHECKING:
+    from dragon_rewards.clips import Clips
 
 MP3_RATES = {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}  # of MPEG 1, 2 and 2.5
 FALLBACK_RATE = 44_100
@@ -23,6 +31,9 @@ N_FFT, BANDS, COLUMNS = 1024, 64, 240
 LEVELS = 32  # colours: fewer would show as steps, and more as kilobytes
 FLOOR, CEILING = -70.0, 0.0  # dB of a full-scale sine: the same for all clips, so that loudness shows
 INK = ("0b0f1c", "2b2a5e", "6b3a8c", "b94a7d", "ee7b51", "fbc15e", "fcf7d0")  # dark to light, evenly lighter
+
+
+EDGE = 512  # pixels at most of an image's longer side
 
 
 @dataclass(frozen=True)
@@ -37,11 +48,48 @@ class PageClip:
         bytes: of the MP3.
     """
 
+    noun: ClassVar = "clip"
+    form: ClassVar = "MP3"
     audio: str
     spectrogram: str
     seconds: float
     highest: float
     bytes: int
+
+
+@dataclass(frozen=True)
+class PageImage:
+    """What a page needs of an image.
+
+    Attributes:
+        picture: data URI of a PNG.
+        width: of the picture, in pixels.
+        height: likewise.
+        bytes: of the PNG.
+    """
+
+    noun: ClassVar = "image"
+    form: ClassVar = f"PNG, at most {EDGE} pixels wide and high"
+    picture: str
+    width: int
+    height: int
+    bytes: int
+
+
+def page_media(media: Clips | Images) -> list[PageClip | PageImage]:
+    """Each clip or image of a set."""
+    if isinstance(media, Images):
+        return [page_image(pixels) for pixels in media.media]
+    return [page_clip(audio, media.sample_rate) for audio in media.audio]
+
+
+def page_image(pixels: Tensor) -> PageImage:
+    """An image (3, height, width) in [0, 1], made smaller if need be."""
+    levels = (pixels.detach().cpu() * 255).round().byte()
+    picture = Image.fromarray(levels.permute(1, 2, 0).numpy())
+    picture.thumbnail((EDGE, EDGE))
+    encoded = stored(picture)
+    return PageImage(data_uri("image/png", encoded), *picture.size, len(encoded))
 
 
 def page_clip(audio: Tensor, rate: int) -> PageClip:
@@ -81,6 +129,11 @@ def png(decibels: Tensor) -> bytes:
     levels = ((decibels - FLOOR) / (CEILING - FLOOR)).clamp(0, 1).flip(0)
     picture = Image.fromarray((levels * (LEVELS - 1)).round().byte().numpy())
     picture.putpalette(palette())
+    return stored(picture)
+
+
+def stored(picture: Image.Image) -> bytes:
+    """A picture as PNG."""
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Clips of the untuned and the tuned model from the same prompts and seeds, and what a reward says of each pair."""
+"""What the untuned and the tuned model make of the same prompts and seeds, and what a reward says of each pair."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.images import Images
 from dragon_rewards.ranking import LEFT_OUT, VALUE, credits_of
 from dragon_train.demonstrations import generate
-from dragon_train.page.media import PageClip, page_clip
+from dragon_train.page.media import PageClip, PageImage, page_media
 from dragon_train.run import load_policy
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips of one prompt and seed."""
+    """Two clips, or images, of one prompt and seed."""
 
     prompt: str
     seed: int
-    before: PageClip
-    after: PageClip
+    before: PageClip | PageImage
+    after: PageClip | PageImage
     judgements: tuple[Judgement, ...]
 
 
 def make_pairs(plans: Sequence[Plan], on_set: Callable[[], None]) -> dict[str, list[Pair]]:
     """Run -> its pairs. `on_set` is called after each set of clips that a model made."""
-    untuned: dict[tuple[object, ...], Clips] = {}
+    untuned: dict[tuple[object, ...], Clips | Images] = {}
     for each in plans:
         if each.generation.key not in untuned:
             untuned[each.generation.key] = sampled(each.generation, None)
@@ -66,30 +67,29 @@ def make_pairs(plans: Sequence[Plan], on_set: Callable[[], None]) -> dict[str, l
     return made
 
 
-def sampled(generation: Generation, weights: Path | None) -> Clips:
-    """The clips of the untuned model, or of the one with these weights.
+def sampled(generation: Generation, weights: Path | None) -> Clips | Images:
+    """What the untuned model makes, or the one with these weights.
 
     Raises:
-        ConfigError: the pipeline makes no audio.
+        ConfigError: it is neither audio nor images.
     """
     policy = load_policy(generation.info, weights)
-    clips = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
-    if not isinstance(clips, Clips):
-        raise ConfigError(
-            f"pipeline '{generation.info.name}' makes {clips.noun}s, and players are for audio; add --pairs 0"
-        )
-    return clips
+    made = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
+    if not isinstance(made, Clips | Images):
+        what = f"pipeline '{generation.info.name}' makes {made.noun}s"
+        raise ConfigError(f"{what}, and the page shows audio and images; add --pairs 0")
+    return made
 
 
-def judged(plan: Plan, before: Clips, after: Clips) -> list[Pair]:
+def judged(plan: Plan, before: Clips | Images, after: Clips | Images) -> list[Pair]:
     """The pairs in the order of the prompts."""
     judgements = [judge(reward, before, after) for reward in plan.rewards]
-    carried = [[page_clip(audio, clips.sample_rate) for audio in clips.audio] for clips in (before, after)]
-    rows = zip(plan.generation.prompts, plan.generation.seeds, *carried, zip(*judgements, strict=True), strict=True)
+    carried, given = [page_media(media) for media in (before, after)], plan.generation
+    rows = zip(given.prompts, given.seeds, *carried, zip(*judgements, strict=True), strict=True)
     return [Pair(*row) for row in rows]
 
 
-def judge(reward: Reward, before: Clips, after: Clips) -> list[Judgement]:
+def judge(reward: Reward, before: Clips | Images, after: Clips | Images) -> list[Judgement]:
     """One for each pair."""
     of, sign = VALUE if reward.kind.per_clip else LEFT_OUT, reward.direction.sign
     values: list[Tensor] = [credits_of(reward, clips).double().cpu() for clips in (before, after)]

@@ -113,7 +113,7 @@ def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
 
 
 def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
-    """The pairs as they are played, the most improved first."""
+    """The pairs as they are shown, the most improved first."""
     rows = [
         PairRow(
             pair,
@@ -123,25 +123,27 @@ def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
         )
         for pair in sorted(pairs, key=lambda pair: -pair.judgements[0].improvement)
     ]
-    return Players(tuple(reward.name for reward in plan.rewards), tuple(rows), tuple(notes(plan, pairs)))
+    rewards = tuple(reward.name for reward in plan.rewards)
+    return Players(pairs[0].before.noun, rewards, tuple(rows), tuple(notes(plan, pairs)))
 
 
 def notes(plan: Plan, pairs: Sequence[Pair]) -> list[str]:
     """How the pairs came about, and what their figures mean."""
-    clips = [clip for pair in pairs for clip in (pair.before, pair.after)]
-    size = sum(clip.bytes for clip in clips) / len(clips) / 1000
+    media, kind = [side for pair in pairs for side in (pair.before, pair.after)], pairs[0].before
+    size = sum(side.bytes for side in media) / len(media) / 1000
     made = f"The first {len(pairs)} of the {plan.generation.origin}; both models start from the same noise."
-    return [f"{made} MP3, {size:.0f} kB a clip.", *(meaning(reward, len(pairs)) for reward in plan.rewards)]
+    carried = f"{made} {kind.form}, {size:.0f} kB each."
+    return [carried, *(meaning(reward, len(pairs), kind.noun) for reward in plan.rewards)]
 
 
-def meaning(reward: Reward, pairs: int) -> str:
+def meaning(reward: Reward, pairs: int, noun: str) -> str:
     """What a reward's figures of a pair mean."""
     if reward.kind.per_clip:
-        return f"{reward.name} is each clip's own; {reward.direction} is better, and an improvement is positive."
+        return f"{reward.name} is each {noun}'s own; {reward.direction} is better, and an improvement is positive."
     return (
-        f"{reward.name} judges whole sets. The figure of a clip is the value of its set of {pairs} less that of the "
-        "set without the clip (leave-one-out); improvement is what the tuned clip adds to its set beyond what the "
-        "untuned one adds to its own."
+        f"{reward.name} judges whole sets. The figure of each {noun} is the value of its set of {pairs} less that of "
+        f"the set without the {noun} (leave-one-out); improvement is what the tuned {noun} adds to its set beyond what "
+        "the untuned one adds to its own."
     )
 
 

@@ -68,7 +68,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class PairRow:
-    """A pair as it is played: `improvements` are cells by reward."""
+    """A pair as it is shown: `improvements` are cells by reward."""
 
     pair: Pair
     improvements: tuple[Cell, ...]
@@ -78,8 +78,9 @@ class PairRow:
 
 @dataclass(frozen=True)
 class Players:
-    """The pairs of a run: the rewards that judge them, and notes on how they came about."""
+    """The pairs of a run: `clip` or `image`, the rewards that judge them, and notes on how they came about."""
 
+    noun: str
     rewards: tuple[str, ...]
     rows: tuple[PairRow, ...]
     notes: Sequence[str]
@@ -189,7 +190,7 @@ def cell(value: Any, form: Callable[[float], Cell]) -> Cell:
 
 def key_values(caption: str, values: Mapping[str, Any]) -> Table:
     """A row per key, and per key of a table within."""
-    return Table(caption, ("", "value"), tuple((Cell(key), Cell(plain(value))) for key, value in flat(values)))
+    return Table(caption, ("name", "value"), tuple((Cell(key), Cell(plain(value))) for key, value in flat(values)))
 
 
 def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

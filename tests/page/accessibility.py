@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 OPERATED = {"button", "link", "textbox", "combobox", "slider", "checkbox", "radio", "Audio", "DisclosureTriangle"}
-READ = {"image", "table", "region", "columnheader", "heading", "progressbar", "group"}
+READ = {"image", "table", "region", "columnheader", "heading", "progressbar"}
 
 
 def nodes(page: Page, roles: set[str]) -> list[tuple[str, str]]:
@@ -19,5 +19,6 @@ def nodes(page: Page, roles: set[str]) -> list[tuple[str, str]]:
 
 
 def unnamed(page: Page) -> list[str]:
-    """The roles of what is operated or read, and has no name."""
-    return [role for role, name in nodes(page, OPERATED | READ) if not name]
+    """What is operated or read, and has no name: its role, and what comes before it."""
+    told = nodes(page, OPERATED | READ)
+    return [f"{role} after {told[place - 1]}" for place, (role, name) in enumerate(told) if not name]

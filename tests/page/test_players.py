@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
+from page.accessibility import nodes, unnamed
 from page.conftest import HOSTILE, figures
 
 FOCUSABLE = "a, button, select, summary, audio, [tabindex]"
@@ -92,6 +93,15 @@ def test_every_pair_has_two_sounds_two_pictures_and_its_figures(opened: Page) ->
         fad_gain, vendi_gain, fad_before, vendi_before, fad_after, vendi_after = values
         assert fad_gain == pytest.approx(fad_before - fad_after)  # lower is better
         assert vendi_gain == pytest.approx(vendi_after - vendi_before)
+
+
+def test_everything_has_a_name_for_screen_readers(opened: Page) -> None:
+    opened.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert unnamed(opened) == []
+    told = nodes(opened, {"Audio", "table", "columnheader"})
+    assert len([role for role, _ in told if role == "Audio"]) == 2 * len(HOSTILE)
+    assert ("columnheader", "Prompt") in told
+    assert any(role == "table" and name.startswith("Pairs of clips of") for role, name in told)
 
 
 def test_the_keyboard_reaches_everything(opened: Page) -> None:
