@@ -26,6 +26,7 @@ WIN_COLUMNS = (
     "win_rate",
     "lower",
     "p_value",
+    "permutation_p",
     "holm",
     "effect",
     "trials",

@@ -22,6 +22,7 @@ NAMES = {  # columns of tables, for people
     "after": "tuned",
     "lower": "95% bound",
     "p_value": "p",
+    "permutation_p": "p, permutation",
     "holm": "p, Holm",
     "target": "own reward",
     "heldout": "held-out rewards",

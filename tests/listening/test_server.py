@@ -35,7 +35,7 @@ def status(server: Server, path: str, body: object = None) -> int:
 
 
 def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> None:
-    db, acknowledged = tmp_path / "votes.sqlite", []
+    db, acknowledged = tmp_path / "votes.sqlite", list[int]()
     killed = serve(a, b, db)
     rater = killed.enter("Ann")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -18,7 +18,12 @@ from dragon_train.page.folders import run_folders
 from dragon_train.page.pairs import sampled
 from dragon_train.page.plan import plan_generation
 from dragon_train.page.source import read_results
+from dragon_train.run import load_policy
 from page.conftest import dragon
+
+if TYPE_CHECKING:
+    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.pipelines.base import Policy
 
 CONTROLS = ["--repeats", 0, "--identical", 0]
 
@@ -60,7 +65,7 @@ def test_a_is_the_untuned_and_b_the_tuned_model(heard: Path) -> None:
     for side, weights in (("untuned", None), ("tuned", heard)):
         table = pd.read_csv(heard / "pairs" / side / "prompts.csv")
         assert (list(table["prompt"]), list(table["seed"])) == (list(given.prompts), list(given.seeds))
-        for name, expected in zip(table["path"], sampled(given, weights).audio, strict=True):
+        for name, expected in zip(table["path"], sampled(given, weights).media, strict=True):
             audio, _ = read_audio(heard / "pairs" / side / name)
             torch.testing.assert_close(audio, expected.clamp(-1, 1), atol=2e-3, rtol=0)
     assert all(pair.a.sha256 != pair.b.sha256 for pair in plan.pairs)
@@ -77,8 +82,12 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
 ) -> None:
     run = shutil.copytree(heard, tmp_path / "run")
     made: list[Path | None] = []
-    load = folders.load_policy
-    monkeypatch.setattr(folders, "load_policy", lambda info, weights: made.append(weights) or load(info, weights))
+
+    def noted(info: PipelineInfo, weights: Path | None) -> Policy:
+        made.append(weights)
+        return load_policy(info, weights)
+
+    monkeypatch.setattr(folders, "load_policy", noted)
     run_folders(run, 2)
     assert made == [None, run]
     assert [len(list((run / "pairs" / side).glob("*.wav"))) for side in ("untuned", "tuned")] == [2, 2]

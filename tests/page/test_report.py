@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from base64 import b64decode
+from dataclasses import replace
 from importlib import util
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from PIL import Image
 
 from dragon_train.page import pairs
 from dragon_train.page.media import page_clip
+from dragon_train.page.plan import plan_generation
+from dragon_train.page.source import read_results
+from dragon_train.subject import choose_subject
 from page.conftest import QUICK, dragon
 
 
@@ -66,6 +71,25 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
     refused = dragon("report", tmp_path / "bench")
     assert refused.exit_code == 2
     assert "benchmark.json cannot be read" in refused.output
+
+
+def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path) -> None:
+    """As far as they are known: of a list of the user's, its benchmark keeps the hash alone."""
+    shutil.copytree(QUICK, tmp_path / "bench")
+    settings = json.loads((QUICK / "benchmark.json").read_text())
+    settings["preset"] |= {"heldout_prompts": 16, "guidance": 3.0, "inference_steps": 0}
+    subject = choose_subject("ace-step", None, 16)
+    for digest, origin in (
+        (subject.digest, "held-out prompts of the benchmark"),
+        ("other", "music prompts of dragon_"),
+    ):
+        (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(settings | {"prompts": digest}))
+        results = read_results(tmp_path / "bench")
+        run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
+        given = plan_generation(results, run, 4, None)
+        assert given.prompts == subject.heldout[:4]
+        assert given.origin.startswith(origin)
+        assert (given.steps, given.guidance) == (0, 3.0)
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:
