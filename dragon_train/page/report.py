@@ -37,7 +37,7 @@ def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str
     from dragon_train.page.render import render
 
     with progress() as bar:
-        total = len(plans) + len({plan.generation for plan in plans})
+        total = len(plans) + len({plan.generation.key for plan in plans})
         task = bar.add_task("pairs", total=total, note="sets", visible=bool(plans))
         pairs = make_pairs(plans, partial(bar.advance, task))
     write_text(path, render(build(results, plans, pairs)))
