@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from dragon_rewards.listening.report import Report
     from dragon_rewards.listening.setup import ListeningTest
 
-listen = typer.Typer(no_args_is_help=True, help="Let people compare two folders of clips, or a run with the untuned model, blind.")
+listen = typer.Typer(
+    no_args_is_help=True, help="Let people compare two folders of clips, or a run with the untuned model, blind."
+)
 app.add_typer(listen, name="listen")
 
 A = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts; or of a run.")]
