@@ -17,6 +17,8 @@ from dragon_train.subject import choose_subject
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dragon_train.launchers import Launcher
+
 
 def run_bench(
     suite: str,
@@ -26,8 +28,7 @@ def run_bench(
     prompts: Path | None,
     out: Path | None,
     seed: int,
-    launcher: str,
-    workers: int | None,
+    engine: Launcher,
 ) -> list[dict[str, Any]]:
     """Run a benchmark and write its report; returns the rows of the win table."""
     servings = serve(load_suite(suite), load_registry())
@@ -39,12 +40,10 @@ def run_bench(
     subject = choose_subject(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
     from dragon_train.benchmark import Benchmark, run_benchmark
     from dragon_train.benchmark_report import write_report
-    from dragon_train.launchers import make_launcher
 
     folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
-    engine = make_launcher(launcher, workers)
     with locked(folder), progress() as bar:
         task = bar.add_task(f"{len(configs)} rewards", total=sum(config.steps for config in configs), note="steps")
         frame = run_benchmark(benchmark, engine, lambda steps: bar.update(task, completed=steps))
@@ -74,15 +73,14 @@ def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None)
 
 
 def run_ablate(
-    name: str, out: Path, pipeline: str | None, prompts: Path | None, launcher: str, workers: int | None
+    name: str, out: Path, pipeline: str | None, prompts: Path | None, engine: Launcher
 ) -> dict[str, list[dict[Any, Any]]]:
     """Run an ablation and write its results; returns the rows of its tables."""
     from dragon_train.ablation.grid import load_grid
     from dragon_train.ablation.plans import plan_of
-    from dragon_train.launchers import make_launcher
 
     grid = load_grid(name)
-    plan, engine = plan_of(grid, out, pipeline, prompts), make_launcher(launcher, workers)
+    plan = plan_of(grid, out, pipeline, prompts)
     from dragon_train.ablation.run import run_ablation  # the name is checked before the figures' library is asked for
 
     with locked(out), progress() as bar:

@@ -18,7 +18,7 @@ from dragon_train.demonstrations import generate
 from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.run import METRICS, load_policy
+from dragon_train.run import METRICS, keep_prompts, load_policy
 from dragon_train.seeds import Stream, seeds
 from dragon_train.trainer import train
 
@@ -112,6 +112,7 @@ def run_model(
         policy = load_policy(info, None)
     else:
         policy, reward, objective = info.factory(), compose_mixture(config.reward), make_objective(config)
+        keep_prompts(folder, subject.train, subject.heldout)
         train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None)
     for scoring in scorings:
         score(policy, run, subject, scoring, folder)

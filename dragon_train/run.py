@@ -20,6 +20,7 @@ from dragon_train.registry import load_train_registry
 from dragon_train.tuning import check_result, has_result, load_tuned
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dragon_rewards.media import Media
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
-CONFIG, CHECKPOINT, METRICS = "config.json", "checkpoint.pt", "metrics.csv"
+CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
 
 
 class Run:
@@ -97,6 +98,36 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     """What `pool_state` gave."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
+
+
+def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> None:
+    """Write what a run is tuned on and what it keeps from training.
+
+    Raises:
+        ConfigError: the folder holds a run on other prompts.
+    """
+    path, wanted = folder / PROMPTS, {"train": list(train), "heldout": list(heldout)}
+    if not path.exists():
+        write_text(path, json.dumps(wanted, indent=0, ensure_ascii=False) + "\n")
+    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+        raise ConfigError(
+            f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
+            "another --out, or delete the folder"
+        )
+
+
+def kept_prompts(folder: Path) -> dict[str, list[str]]:
+    """`train` and `heldout`, as `keep_prompts` wrote them.
+
+    Raises:
+        ConfigError: they are not there.
+    """
+    path = folder / PROMPTS
+    try:
+        kept: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}); restore it, or run the command again") from None
+    return kept
 
 
 def load_policy(info: PipelineInfo, run: Path | None) -> Policy:

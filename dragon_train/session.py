@@ -36,12 +36,15 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     texts, heldout = split(config, prompts)
     folder = out or Path("runs") / slug(config.reward)
     warn_of_small_encoders(config, reward)
+    from dragon_train.run import keep_prompts
     from dragon_train.team import check_trackers
     from dragon_train.trainer import train
 
     check_trackers(config.trackers)
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress() as bar:
+        if leads():
+            keep_prompts(folder, texts, heldout)
         task = bar.add_task(config.reward, total=config.steps, note="")
         train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
     return folder

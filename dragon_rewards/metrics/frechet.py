@@ -8,6 +8,7 @@ tr (W^T S W)^1/2 for any W with W W^T = S_r, and a triangular W takes half the w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -120,8 +121,9 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
 
     Frames are whitened by the reference once, about the mean of all; a subset costs their scatter and one symmetric
     eigenvalue problem. Of rows valued together, what all have in common is summed once, so a row that differs in a few
-    clips costs those clips alone. An index that occurs twice in a row counts twice. The result also has `expansion`,
-    by which `select_positive` finds the exchanges that are worth valuing.
+    clips costs those clips alone; rows that share little are summed over the scatters of clips, if these fit. An index
+    that occurs twice in a row counts twice. The result also has `expansion`, by which `select_positive` finds the
+    exchanges that are worth valuing.
 
     Args:
         frames: per clip a matrix (frames, d).
@@ -233,10 +235,26 @@ class _DatasetFadSubsets:
     def _covariances(self, times: Tensor, count: Tensor) -> Tensor:
         """W^T S W of each subset, (k, d, d)."""
         mean, count = (times @ self.whitened_sums / count).unsqueeze(2), count.unsqueeze(2)
+        return (self._squares(times) - count * mean * mean.mT) / (count - 1)
+
+    def _squares(self, times: Tensor) -> Tensor:
+        """Sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d)."""
         shared = times.amin(0)
+        alone = times - shared
+        if self._fits and 2 * alone.count_nonzero() > times.count_nonzero():
+            return (times @ self._clip_products).unflatten(1, self.whitened.shape[1:] * 2)
         common = self._products(shared)
-        squares = torch.stack([common + self._products(own) for own in times - shared])
-        return (squares - count * mean * mean.mT) / (count - 1)
+        return torch.stack([common + self._products(own) for own in alone])
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the products of all clips may be kept: in memory, and without gradients from one call to the next."""
+        return not self.whitened.requires_grad and len(self.counts) * self.whitened.shape[1] ** 2 <= BATCH_ELEMENTS
+
+    @cached_property
+    def _clip_products(self) -> Tensor:
+        """Sum of x x^T over the frames x of each clip, (clips, d^2): a set of many clips is one row times this."""
+        return torch.stack([scatter(clip) for clip in self.whitened.split(self.counts.long().tolist())]).flatten(1)
 
     def _products(self, times: Tensor) -> Tensor:
         """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
-from dragon_train.cli.bench import Engine, Pipeline, Prompts, Workers  # noqa: TC001  typer reads them
+from dragon_train.cli.bench import (  # noqa: TC001  typer reads them
+    Cpus,
+    Engine,
+    Gpus,
+    Memory,
+    Pipeline,
+    Prompts,
+    Workers,
+)
 
 
 @app.command()
@@ -22,6 +30,9 @@ def ablate(
     prompts: Prompts = None,
     launcher: Engine = "local",
     workers: Workers = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    memory: Memory = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and which are there already.")] = False,
     as_json: Json = False,
@@ -34,7 +45,10 @@ def ablate(
     elif dry_run:
         print_rows(list_cells(name, out, pipeline, prompts), as_json=as_json)
     else:
-        tables = run_ablate(name, out, pipeline, prompts, launcher, workers)
+        from dragon_train.launchers import Resources, make_launcher
+
+        engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory))
+        tables = run_ablate(name, out, pipeline, prompts, engine)
         if as_json:
             print(json.dumps(tables, indent=2, ensure_ascii=False))
         for title, rows in tables.items() if not as_json else ():

@@ -14,6 +14,9 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
 ]
 
+Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run: launcher ray places by it.")]
+Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, likewise; 0.5 puts two on one.")]
+Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, likewise.")]
 Pipeline = Annotated[
     str | None, typer.Option(help="What is tuned: as for `dragon train`; default what the preset says, or embedded.")
 ]
@@ -33,11 +36,16 @@ def bench(
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     launcher: Engine = "local",
     workers: Workers = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    memory: Memory = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Run the benchmark; the same command again resumes where it stopped."""
     from dragon_train.campaign import run_bench
+    from dragon_train.launchers import Resources, make_launcher
 
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, launcher, workers)
+    engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory))
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, engine)
     print_rows(rows, as_json=as_json)

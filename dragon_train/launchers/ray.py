@@ -58,6 +58,8 @@ class RayLauncher:
             DragonError: also where a node has another version of what computes, or none has the resources of a run.
         """
         check_inputs(tasks)
+        if not tasks:
+            return
         with cluster():
             places(self.resources)
             check_nodes()

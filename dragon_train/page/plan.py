@@ -11,11 +11,11 @@ from dragon_rewards.ranking import check_credits
 from dragon_rewards.scoring import build_parts
 from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.prompt_lists import read_prompts, split
+from dragon_train.prompt_lists import read_prompts
 from dragon_train.registry import load_train_registry
-from dragon_train.run import CONFIG
+from dragon_train.run import CONFIG, kept_prompts
 from dragon_train.seeds import Stream, seeds
-from dragon_train.subject import choose_subject
+from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
     """
     config = train_config(run.config, str(run.folder / CONFIG))
     info = load_train_registry().pipeline(config.pipeline)
-    texts, origin = heldout_prompts(results, config, file)
+    texts, origin = heldout_prompts(run.folder, config, file)
     if len(texts) < count:
         raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
     preset = results.benchmark.settings["preset"] if results.benchmark else {}
@@ -128,16 +128,13 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
     return Generation(info, tuple(texts[:count]), origin, tuple(numbers), steps, guidance)
 
 
-def heldout_prompts(results: Results, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
+def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
     """Prompts that training did not see where there are such, and their origin in words."""
     if file:
         return read_prompts(file), f"those of {file.name}"
-    if config.pipeline == "embedded":
+    kept = kept_prompts(folder)
+    if kept["heldout"]:
+        return kept["heldout"], "prompts that the run kept from training"
+    if config.pipeline == EMBEDDED:
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
-    if results.benchmark:
-        settings = results.benchmark.settings
-        subject = choose_subject(config.pipeline, None, settings["preset"]["heldout_prompts"])
-        own = subject.digest == settings.get("prompts")  # else they are a file's, of which the hash alone is kept
-        return subject.heldout, "held-out prompts of the benchmark" if own else "music prompts of dragon_train"
-    trained, heldout = split(config, None)
-    return (heldout, "prompts that the run kept from training") if heldout else (trained, "prompts of the training")
+    return kept["train"], "prompts of the training"

@@ -15,11 +15,12 @@ import soundfile
 import torch
 from PIL import Image
 
+from dragon_rewards.errors import ConfigError
 from dragon_train.page import pairs
 from dragon_train.page.media import page_clip
 from dragon_train.page.plan import plan_generation
 from dragon_train.page.source import read_results
-from dragon_train.subject import choose_subject
+from dragon_train.run import keep_prompts
 from page.conftest import QUICK, dragon
 
 
@@ -74,22 +75,27 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
 
 
 def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path) -> None:
-    """As far as they are known: of a list of the user's, its benchmark keeps the hash alone."""
     shutil.copytree(QUICK, tmp_path / "bench")
     settings = json.loads((QUICK / "benchmark.json").read_text())
     settings["preset"] |= {"heldout_prompts": 16, "guidance": 3.0, "inference_steps": 0}
-    subject = choose_subject("ace-step", None, 16)
-    for digest, origin in (
-        (subject.digest, "held-out prompts of the benchmark"),
-        ("other", "music prompts of dragon_"),
-    ):
-        (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(settings | {"prompts": digest}))
-        results = read_results(tmp_path / "bench")
-        run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
-        given = plan_generation(results, run, 4, None)
-        assert given.prompts == subject.heldout[:4]
-        assert given.origin.startswith(origin)
-        assert (given.steps, given.guidance) == (0, 3.0)
+    (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(settings))
+    results = read_results(tmp_path / "bench")
+    run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
+    with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
+        plan_generation(results, run, 4, None)
+    keep_prompts(run.folder, ["a song", "another"], [f"song {index}" for index in range(16)])
+    given = plan_generation(results, run, 4, None)
+    assert given.prompts == ("song 0", "song 1", "song 2", "song 3")
+    assert given.origin == "prompts that the run kept from training"
+    assert (given.steps, given.guidance) == (0, 3.0)
+
+
+def test_a_run_that_kept_no_prompts_from_training_is_heard_on_those_of_the_training(tmp_path: Path) -> None:
+    shutil.copytree(QUICK, tmp_path / "bench")
+    results = read_results(tmp_path / "bench")
+    run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
+    keep_prompts(run.folder, ["a song", "another"], [])
+    assert plan_generation(results, run, 2, None).prompts == ("a song", "another")
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:

@@ -112,6 +112,12 @@ def test_a_folder_belongs_to_one_benchmark(preset: Path, results: Path) -> None:
     assert "another seed" in refused.stderr
 
 
+def test_resources_are_for_the_launcher_that_places_runs(preset: Path, tmp_path: Path) -> None:
+    refused = bench(preset, tmp_path, "--gpus", "1")
+    assert refused.exit_code == 2
+    assert "launcher ray does" in " ".join(refused.stderr.split())
+
+
 def test_only_rewards_of_the_suite_are_tuned(preset: Path, tmp_path: Path) -> None:
     refused = bench(preset, tmp_path, "--rewards", "vendi:clop")
     assert refused.exit_code == 2

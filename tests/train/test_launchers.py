@@ -33,7 +33,10 @@ BOTH = pytest.mark.parametrize("name", ["local", "ray"])
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two nodes of one CPU each, for holders of the token alone; workers find the functions of this file."""
+    """Two nodes of one CPU each, for holders of the token alone; workers find the functions of this file.
+
+    The second says that it has a GPU, too.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # 15 of Ray's own choice would starve beside other tests
@@ -45,7 +48,7 @@ def cluster() -> Iterator[None]:
 
         node: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False}
         started = Cluster(initialize_head=True, head_node_args=node)
-        started.add_node(**node)
+        started.add_node(**node, num_gpus=1)
         patch.setenv("RAY_ADDRESS", started.address)
         yield
         started.shutdown()  # type: ignore[no-untyped-call]
@@ -172,9 +175,22 @@ def test_an_input_that_is_not_there_is_refused_before_anything_starts(name: str,
 
 
 def test_resources_that_no_node_has_are_refused(tmp_path: Path) -> None:
-    for resources in (Resources(gpus=1), Resources(cpus=2), Resources(memory=1e6)):
+    for resources in (Resources(gpus=2), Resources(cpus=2), Resources(memory=1e6)):
         with pytest.raises(DragonError, match=r"no node of the Ray cluster has Resources\("):
             make_launcher("ray", 1, resources).run([Task(say, tmp_path / "a", ("never",))], nothing)
+
+
+def see(folder: Path) -> None:
+    """Tell which GPUs this run may use."""
+    folder.mkdir(exist_ok=True)
+    (folder / "gpus.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+
+
+def test_a_run_sees_the_gpu_that_it_was_given_and_no_other(tmp_path: Path) -> None:
+    for gpus, visible in ((1, "0"), (0, "")):
+        folder = tmp_path / f"{gpus}"
+        make_launcher("ray", 1, Resources(gpus=gpus)).run([Task(see, folder)], nothing)
+        assert (folder / "gpus.txt").read_text() == visible
 
 
 def test_a_node_with_other_versions_is_refused() -> None:

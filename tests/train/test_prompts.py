@@ -10,6 +10,8 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.prompt_lists import split
+from dragon_train.run import kept_prompts
+from dragon_train.session import run_training
 
 
 def test_the_embedded_model_has_its_own() -> None:
@@ -38,3 +40,19 @@ def test_another_pipeline_takes_the_captions_of_the_reward_or_music_of_all_kinds
     music, _ = split(TrainConfig("vendi:clap", pipeline="ace-step"), None)
     assert len(set(music)) == len(music) == 312
     assert "music_prompts.txt" in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_prompts_and_goes_on_with_no_others(tmp_path: Path) -> None:
+    path, out = tmp_path / "mine.txt", tmp_path / "run"
+    path.write_text("a jig\na hymn\na waltz\na song")
+    config = TrainConfig(
+        "vendi:logmel", steps=1, prompts_per_step=2, demonstration_steps=2, epochs=1, heldout_prompts=2
+    )
+    run_training(config, path, out)
+    kept = kept_prompts(out)
+    assert (len(kept["train"]), len(kept["heldout"])) == (2, 2)
+    assert sorted(kept["train"] + kept["heldout"]) == ["a hymn", "a jig", "a song", "a waltz"]
+    run_training(config, path, out)
+    path.write_text("a jig\na hymn\na waltz\na reel")
+    with pytest.raises(ConfigError, match="holds a run on other prompts"):
+        run_training(config, path, out)
