@@ -242,7 +242,8 @@ class _DatasetFadSubsets:
         shared = times.amin(0)
         alone = times - shared
         if self._fits and 2 * alone.count_nonzero() > times.count_nonzero():
-            return (times @ self._clip_products).unflatten(1, self.whitened.shape[1:] * 2)
+            dim = self.whitened.shape[1]
+            return (times @ self._clip_products).view(-1, dim, dim)
         common = self._products(shared)
         return torch.stack([common + self._products(own) for own in alone])
 
