@@ -133,8 +133,8 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
     if file:
         return read_prompts(file), f"those of {file.name}"
     kept = kept_prompts(folder)
+    if config.pipeline == EMBEDDED and kept["train"] == list(embedded_prompts("train")):
+        return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
     if kept["heldout"]:
         return kept["heldout"], "prompts that the run kept from training"
-    if config.pipeline == EMBEDDED:
-        return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
     return kept["train"], "prompts of the training"
