@@ -52,7 +52,7 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     if controlled is not None:
         write_table(benchmark.out / "confounders", controlled)
     write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled))
-    return [{column: row[column] for column in COLUMNS} for row in wins.to_dict("records")]
+    return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
 
 
 def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
@@ -128,8 +128,12 @@ def confounders(controlled: pd.DataFrame) -> str:
 
 def markdown(table: pd.DataFrame, floatfmt: str = ".3g") -> str:
     """A table whose missing figures stay empty."""
-    known = table.astype(object).where(table.notna(), None)
-    return known.to_markdown(index=False, floatfmt=floatfmt, missingval="")
+    return known(table).to_markdown(index=False, floatfmt=floatfmt, missingval="")
+
+
+def known(table: pd.DataFrame) -> pd.DataFrame:
+    """With None for figures that are missing, which neither JSON nor people read as NaN."""
+    return table.astype(object).where(table.notna(), None)
 
 
 def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
