@@ -19,6 +19,7 @@ from dragon_train.page.cost import time_chart, time_notes
 from dragon_train.page.plan import remedy
 from dragon_train.page.runs import heldout_table, run_view
 from dragon_train.page.view import Cell, Chart, PageView, Table, key_values
+from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,8 +74,8 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
     preset, wins = tables.settings["preset"], tables.wins
     return PageView(
         title=f"Benchmark, preset {Path(preset['name']).stem}",
-        lead=f"A model tuned once for each of {len(wins)} rewards, compared with the untuned model on "
-        f"{preset['heldout_prompts']} held-out prompts.",
+        lead=f"Pipeline {tables.settings.get('pipeline', EMBEDDED)}, tuned once for each of {len(wins)} rewards, and "
+        f"compared with the untuned model on {preset['heldout_prompts']} held-out prompts.",
         facts=benchmark_facts(results.runs, wins),
         wins=Chart("Win rates", charts.win_rates(wins), wins_table(wins)),
         wins_notes=win_notes(wins, preset),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dragon_train.page.source import BenchmarkTables, TrainedRun
 
 EVEN = 0.5  # a win rate that shows nothing
+LEVEL = 0.05  # of corrected p values
 WIN_COLUMNS = (
     "run",
     "served",
@@ -36,11 +37,12 @@ QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 
 def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fact, ...]:
     """What a reader looks for first."""
-    above = int((wins["lower"] > EVEN).sum())
+    above, shown = int((wins["lower"] > EVEN).sum()), int((wins["holm"] <= LEVEL).sum())
     return (
         Fact("mean win rate", share(wins["win_rate"].mean())),
         Fact("lowest win rate", share(wins["win_rate"].min())),
         Fact("bound above 50%", Cell(f"{above} of {len(wins)}", above)),
+        Fact("pass Holm's correction", Cell(f"{shown} of {len(wins)}", shown)),
         Fact("time of training", duration(total_seconds(runs))),
     )
 
