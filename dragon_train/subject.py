@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import sha256
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
@@ -30,16 +31,24 @@ class Subject:
         pipeline: its name, the folder of a saved one, or owner/name on the hub.
         train: prompts that runs are tuned on.
         heldout: prompts that they are compared on, which tuning never sees.
+        file: that the prompts are from, if a user named one.
     """
 
     pipeline: str
     train: tuple[str, ...]
     heldout: tuple[str, ...]
+    file: str = ""
 
     @property
     def digest(self) -> str:
         """Of the prompts."""
         return sha256(json.dumps([self.train, self.heldout]).encode()).hexdigest()[:16]
+
+    @property
+    def options(self) -> str:
+        """What names it on a command line."""
+        given = {"--pipeline": self.pipeline if self.pipeline != EMBEDDED else "", "--prompts": self.file}
+        return "".join(f" {option} {quote(value)}" for option, value in given.items() if value)
 
     def compared_on(self, count: int) -> Sequence[str]:
         """The first of the held-out prompts.
@@ -77,4 +86,5 @@ def choose_subject(pipeline: str, path: Path | None, heldout: int) -> Subject:
     texts = tuple(shuffled(read_prompts(source), SEED))
     if len(texts) <= heldout:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
-    return Subject(pipeline, texts[: len(texts) - heldout], texts[len(texts) - heldout :])
+    kept = len(texts) - heldout
+    return Subject(pipeline, texts[:kept], texts[kept:], str(path or ""))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
+from dragon_train.ablation.grid import shipped_grids
 from dragon_train.ablation.tables import SEED, markdown
 from dragon_train.presets import load_preset
 from dragon_train.registry import load_train_registry
@@ -26,7 +27,7 @@ FINDINGS = "findings.md"  # written by a person
 
 def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write README.md and ablation.json."""
-    settings = settings_of(grid)
+    settings = settings_of(grid, plan)
     parts = [
         f"# {grid.question}",
         findings(folder),
@@ -56,7 +57,8 @@ def findings(folder: Path) -> str:
 
 def method(grid: Grid, plan: AnyPlan) -> str:
     """How the numbers came about."""
-    command = f"```sh\ndragon ablate {grid.name}\n```"
+    name = grid.name if grid.name in shipped_grids() else f"{grid.name}.toml"
+    command = f"```sh\ndragon ablate {name}{plan.options}\n```"
     cells = f"{len(plan.listing())} cells. Means are over all axes that a table or figure does not name; ± is the "
     spread = "standard deviation of one seed."
     if grid.study:
@@ -82,9 +84,9 @@ def unique(left_out: Sequence[tuple[Point, str]]) -> list[tuple[Point, str]]:
     return [pair for place, pair in enumerate(without) if pair not in without[:place]]
 
 
-def settings_of(grid: Grid) -> dict[str, Any]:
+def settings_of(grid: Grid, plan: AnyPlan) -> dict[str, Any]:
     """What a rerun needs."""
     shown = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
     if grid.study:
         return {"study": grid.study, **shown}
-    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown}
+    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown, **plan.settings}

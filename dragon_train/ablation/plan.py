@@ -89,6 +89,16 @@ class Plan:
         ]
 
     @property
+    def options(self) -> str:
+        """What the command line names beside the grid."""
+        return self.subject.options
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a rerun needs beside the grid."""
+        return {"pipeline": self.subject.pipeline, "prompts": self.subject.digest}
+
+    @property
     def total(self) -> int:
         """Steps of all tuning runs."""
         return sum(config.steps for config in self.scorings if config)

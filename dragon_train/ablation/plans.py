@@ -9,7 +9,7 @@ from dragon_train.ablation.plan import make_plan
 from dragon_train.ablation.study_plan import make_study_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -24,6 +24,14 @@ class AnyPlan(Protocol):
     @property
     def left_out(self) -> Sequence[tuple[Point, str]]:
         """Combinations that do not compose, and why."""
+
+    @property
+    def options(self) -> str:
+        """What the command line names beside the grid."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What a rerun needs beside the grid."""
 
     @property
     def total(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,17 @@ class StudyPlan:
         study: its name.
         cells: axes and all settings of each.
         root: folder of the results, which all grids share.
+        left_out: none; nothing fails to compose.
+        options: of the command line, none: the embedded pipeline is measured.
+        settings: likewise.
     """
 
     study: str
     cells: tuple[tuple[Point, Point], ...]
     root: Path
     left_out: tuple[tuple[Point, str], ...] = ()
+    options: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
         """Where a cell's rows are kept."""

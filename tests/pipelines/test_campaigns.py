@@ -84,6 +84,11 @@ def test_an_ablation_of_a_pipeline_shares_nothing_with_that_of_another(place: Pa
     assert dragon("ablate", loss, *own, "--workers", "1").exit_code == 0
     (cell,) = json.loads(dragon("ablate", loss, *own, "--dry-run", "--json").stdout)
     assert cell["cached"]
+    assert (
+        f"dragon ablate loss.toml --pipeline {folder} --prompts {place}/songs.txt\n"
+        in (out / "loss/README.md").read_text()
+    )
+    assert json.loads((out / "loss/ablation.json").read_text())["pipeline"] == str(folder)
     (embedded,) = json.loads(dragon("ablate", loss, "--out", out, "--dry-run", "--json").stdout)
     assert not embedded["cached"]
     assert embedded["folder"] != cell["folder"]
