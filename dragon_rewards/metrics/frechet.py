@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
+KEPT_ELEMENTS = 2**26  # float64 values that are kept between calls: 512 MiB, 500 clips in 512 dimensions
 BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
 
@@ -238,24 +239,34 @@ class _DatasetFadSubsets:
         return (self._squares(times) - count * mean * mean.mT) / (count - 1)
 
     def _squares(self, times: Tensor) -> Tensor:
-        """Sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d)."""
+        """Sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d).
+
+        The lower triangle alone is sure to be filled.
+        """
         shared = times.amin(0)
         alone = times - shared
         if self._fits and 2 * alone.count_nonzero() > times.count_nonzero():
-            dim = self.whitened.shape[1]
-            return (times @ self._clip_products).view(-1, dim, dim)
+            squares = times.new_zeros(len(times), *self.whitened.shape[1:] * 2)
+            squares[:, *self._lower] = times @ self._clip_products
+            return squares
         common = self._products(shared)
         return torch.stack([common + self._products(own) for own in alone])
 
     @property
     def _fits(self) -> bool:
         """Whether the products of all clips may be kept: in memory, and without gradients from one call to the next."""
-        return not self.whitened.requires_grad and len(self.counts) * self.whitened.shape[1] ** 2 <= BATCH_ELEMENTS
+        return not self.whitened.requires_grad and len(self.counts) * self._lower.shape[1] <= KEPT_ELEMENTS
+
+    @cached_property
+    def _lower(self) -> Tensor:
+        """Rows and columns of the lower triangle, (2, d (d + 1) / 2)."""
+        return torch.tril_indices(*self.whitened.shape[1:] * 2, device=self.whitened.device)
 
     @cached_property
     def _clip_products(self) -> Tensor:
-        """Sum of x x^T over the frames x of each clip, (clips, d^2): a set of many clips is one row times this."""
-        return torch.stack([scatter(clip) for clip in self.whitened.split(self.counts.long().tolist())]).flatten(1)
+        """Lower triangles of the sum of x x^T over each clip's frames x, (clips, d (d + 1) / 2): times it, sets sum."""
+        clips = self.whitened.split(self.counts.long().tolist())
+        return torch.stack([scatter(clip)[*self._lower] for clip in clips])
 
     def _products(self, times: Tensor) -> Tensor:
         """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import peers
 import torch
 
+from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.metrics import (
     Gaussian,
     clip_contributions,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REFERENCE_FRAMES = 5000
+EXCHANGES = 99
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,32 @@ def contributions(device: str) -> Case:
     )
 
 
+def exchanges(device: str) -> Case:
+    """Is a tuned model's set of clips nearer? Its clips, exchanged with the untuned model's again and again."""
+    reference = Reference.of(embeddings(0, REFERENCE_FRAMES, 128), device)
+    songs = embeddings(1, 2, 192, 32, 128) + embeddings(2, 2, 192, 1, 128)
+    clips, plain = list(songs.flatten(0, 1).to(device)), songs.numpy()
+
+    def own() -> float:
+        value = negated(dataset_fad_subsets(clips, reference.gaussian))
+        return permutation_test(value, 192, permutations=EXCHANGES).difference
+
+    return Case(
+        f"permutation test of dataset FAD, 192 pairs of 32 frames, {EXCHANGES} exchanges, d=128",
+        own,
+        (384 * 32 + 2 * (1 + EXCHANGES) * 384) * 128**2,
+        [
+            Peer(
+                "symmetric",
+                lambda: peers.exchanged(
+                    plain, EXCHANGES, lambda m, s: peers.symmetric(m, s, reference.mean, reference.root)
+                ),
+                3,
+            )
+        ],
+    )
+
+
 def vendi(device: str) -> Case:
     """More clips than dimensions."""
     clips = embeddings(0, 5000, 512)
@@ -198,6 +226,7 @@ CASES: list[Callable[[str], Case]] = [
     partial(dataset, 1024),
     selection,
     contributions,
+    exchanges,
     vendi,
     kernel,
 ]

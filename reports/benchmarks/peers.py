@@ -73,6 +73,21 @@ def greedy(songs: Array, distance: Callable[[Array, Array], float]) -> float:
     return best
 
 
+def exchanged(songs: Array, permutations: int, distance: Callable[[Array, Array], float]) -> float:
+    """Both sets' distances, of songs (2, pairs, frames, d) and of each exchange between them; returns what was gained.
+
+    A set's moments are those of its frames, as a toolkit takes them.
+    """
+    draws = np.random.default_rng(0).random((permutations, songs.shape[1])) < 0.5
+    pairs, gains = np.arange(songs.shape[1]), []
+    for sides in np.vstack([np.zeros((1, songs.shape[1]), bool), draws]).astype(int):
+        before, after = (
+            distance(*moments(songs[own, pairs].reshape(-1, songs.shape[3]))) for own in (sides, 1 - sides)
+        )
+        gains.append(before - after)
+    return float(gains[0])
+
+
 def vendi(embeddings: Array) -> float:
     """The Vendi score by its definition: eigenvalues of the kernel (n, n) of all clips, as `vendi_score.score`."""
     units = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
