@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
+MANY_ROWS = 16  # subsets of one call that pay for the scatters of clips; the selection's first call has two
 KEPT_ELEMENTS = 2**26  # float64 values that are kept between calls: 512 MiB, 500 clips in 512 dimensions
 BATCH_ROWS = 8  # subsets that share a sum: the more there are, the less is common to all
 
@@ -122,7 +123,7 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
 
     Frames are whitened by the reference once, about the mean of all; a subset costs their scatter and one symmetric
     eigenvalue problem. Of rows valued together, what all have in common is summed once, so a row that differs in a few
-    clips costs those clips alone; rows that share little are summed over the scatters of clips, if these fit. An index
+    clips costs those clips alone; many rows that share little are summed over scatters of clips, if these fit. An index
     that occurs twice in a row counts twice. The result also has `expansion`, by which `select_positive` finds the
     exchanges that are worth valuing.
 
@@ -174,7 +175,8 @@ class _DatasetFadSubsets:
         if len(rows) == 0:
             return self.counts.new_empty(0)
         size = max(1, min(BATCH_ROWS, BATCH_ELEMENTS // self.whitened.shape[1] ** 2))
-        return torch.cat([self._distances(batch) for batch in torch.split(rows.to(self.counts.device).long(), size)])
+        batches, many = torch.split(rows.to(self.counts.device).long(), size), len(rows) >= MANY_ROWS
+        return torch.cat([self._distances(batch, many=many) for batch in batches])
 
     def expansion(self, clips: Tensor, weights: Tensor, moves: Tensor) -> Expansion:
         """Expand the distance about the mixture in which clip clips[i] counts weights[i] times.
@@ -222,7 +224,7 @@ class _DatasetFadSubsets:
         bends = root_curvature(clips, moves, added, roots) / (count - 1)
         return Expansion(energies / 2 / (count - 1), -(steps @ steps.mT * count / 2 + bends / 4) / (count - 1))
 
-    def _distances(self, rows: Tensor) -> Tensor:
+    def _distances(self, rows: Tensor, *, many: bool) -> Tensor:
         times = self.counts.new_zeros(len(rows), len(self.counts))
         times.scatter_add_(1, rows, times.new_ones(rows.shape))
         count = (times @ self.counts).unsqueeze(1)
@@ -230,22 +232,22 @@ class _DatasetFadSubsets:
         mean = times @ self.sums / count
         trace = (times @ self.squares - count[:, 0] * mean.square().sum(1)) / (count[:, 0] - 1)
         shift = (self.shift + mean).square().sum(1)
-        cross = _traced_root(eigenvalues(self._covariances(times, count)))
+        cross = _traced_root(eigenvalues(self._covariances(times, count, many=many)))
         return (shift + trace + self.reference_trace - 2 * cross).clamp(min=0)
 
-    def _covariances(self, times: Tensor, count: Tensor) -> Tensor:
+    def _covariances(self, times: Tensor, count: Tensor, *, many: bool) -> Tensor:
         """W^T S W of each subset, (k, d, d)."""
         mean, count = (times @ self.whitened_sums / count).unsqueeze(2), count.unsqueeze(2)
-        return (self._squares(times) - count * mean * mean.mT) / (count - 1)
+        return (self._squares(times, many=many) - count * mean * mean.mT) / (count - 1)
 
-    def _squares(self, times: Tensor) -> Tensor:
+    def _squares(self, times: Tensor, *, many: bool) -> Tensor:
         """Sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d).
 
         The lower triangle alone is sure to be filled.
         """
         shared = times.amin(0)
         alone = times - shared
-        if self._fits and 2 * alone.count_nonzero() > times.count_nonzero():
+        if many and self._fits and 2 * alone.count_nonzero() > times.count_nonzero():
             squares = times.new_zeros(len(times), *self.whitened.shape[1:] * 2)
             squares[:, *self._lower] = times @ self._clip_products
             return squares

@@ -154,7 +154,7 @@ def test_subsets_in_small_batches_are_the_same(monkeypatch: pytest.MonkeyPatch) 
     assert torch.allclose(per_song_fad(clips, reference), whole[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("rows", [torch.tensor([[0, 1]]), torch.tensor([[0], [1]])], ids=["frames", "clips"])
+@pytest.mark.parametrize("rows", [torch.tensor([[0, 1]]), torch.tensor([[0], [1]] * 8)], ids=["frames", "clips"])
 def test_subsets_keep_a_small_spread_far_from_the_origin(rows: Tensor) -> None:
     """Summed over frames, or, as rows that share no clip are, over scatters of clips."""
     clips, other = songs(0, [30, 40], 3), embeddings(9, 50, 3)
@@ -165,7 +165,7 @@ def test_subsets_keep_a_small_spread_far_from_the_origin(rows: Tensor) -> None:
 
 def test_subsets_that_share_little_are_as_exact_as_one_alone() -> None:
     clips, reference = songs(3, [7, 9, 8, 11, 6, 10], 5), Gaussian.fit(embeddings(9, 50, 5))
-    rows = torch.tensor([[0, 1, 2], [3, 4, 5], [0, 3, 3], [1, 2, 4]])
+    rows = torch.tensor([[0, 1, 2], [3, 4, 5], [0, 3, 3], [1, 2, 4]] * 4)
     subsets = dataset_fad_subsets(clips, reference)
     assert torch.allclose(subsets(rows), torch.cat([subsets(row[None]) for row in rows]), rtol=1e-12)
 
