@@ -104,12 +104,12 @@ def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> 
     """Write what a run is tuned on and what it keeps from training.
 
     Raises:
-        ConfigError: the folder holds a run on other prompts.
+        ConfigError: the folder holds a run on other prompts, or a broken record of them.
     """
     path, wanted = folder / PROMPTS, {"train": list(train), "heldout": list(heldout)}
     if not path.exists():
         write_text(path, json.dumps(wanted, indent=0, ensure_ascii=False) + "\n")
-    elif json.loads(path.read_text(encoding="utf-8")) != wanted:
+    elif kept_prompts(folder) != wanted:
         raise ConfigError(
             f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
             "another --out, or delete the folder"

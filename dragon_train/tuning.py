@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import ConfigError
@@ -158,7 +159,7 @@ def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
     Raises:
-        ConfigError: the folder holds no result, or that of another pipeline.
+        ConfigError: the folder holds no result, that of another pipeline, or a broken one.
     """
     check_result(folder)
     try:
@@ -166,6 +167,8 @@ def load_tuned(policy: Policy, folder: Path) -> None:
             load_adapter(policy, folder)
         else:
             load_denoiser(policy, folder)
+    except SafetensorError as error:
+        raise ConfigError(f"{folder} holds weights that are broken ({error}); restore them, or train again") from error
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline") from error
 

@@ -10,7 +10,8 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.prompt_lists import split
-from dragon_train.run import kept_prompts
+from dragon_train.registry import load_train_registry
+from dragon_train.run import kept_prompts, load_policy
 from dragon_train.session import run_training
 
 
@@ -56,3 +57,9 @@ def test_a_run_keeps_its_prompts_and_goes_on_with_no_others(tmp_path: Path) -> N
     path.write_text("a jig\na hymn\na waltz\na reel")
     with pytest.raises(ConfigError, match="holds a run on other prompts"):
         run_training(config, path, out)
+    (out / "prompts.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
+        run_training(config, path, out)
+    (out / "adapter_model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ConfigError, match="holds weights that are broken"):
+        load_policy(load_train_registry().pipeline("embedded"), out)
