@@ -45,7 +45,7 @@ class Run:
         """Write the configuration, or refuse a folder that holds another one's run."""
         path, wanted = self.folder / CONFIG, json.loads(json.dumps(asdict(self.config)))
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))["config"]
+            found = stored_config(self.folder)
             for key, value in wanted.items():
                 if found.get(key) != value:
                     raise ConfigError(
@@ -100,6 +100,20 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     return deque(clips, maxlen=size)
 
 
+def stored_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run.
+
+    Raises:
+        ConfigError: its file cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read ({error!r}); restore it, or choose another --out") from None
+    return config
+
+
 def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> None:
     """Write what a run is tuned on and what it keeps from training.
 
@@ -144,5 +158,4 @@ def load_policy(info: PipelineInfo, run: Path | None) -> Policy:
 def load_run(policy: Policy, folder: Path) -> TrainConfig:
     """Give `policy` the weights that a finished run tuned."""
     load_tuned(policy, folder)
-    stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["config"]
-    return train_config(stored, str(folder / CONFIG))
+    return train_config(stored_config(folder), str(folder / CONFIG))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
@@ -19,7 +18,9 @@ def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
     """The pipeline of this name, or the one that a run tuned, or the embedded one."""
     config = run / "config.json" if run else None
     if name is None and config is not None and config.is_file():
-        name = json.loads(config.read_text(encoding="utf-8"))["config"]["pipeline"]
+        from dragon_train.run import stored_config  # imports torch, which a run needs in any case
+
+        name = stored_config(config.parent)["pipeline"]
     return load_train_registry().pipeline(name or "embedded")
 
 

@@ -60,6 +60,10 @@ def test_a_run_keeps_its_prompts_and_goes_on_with_no_others(tmp_path: Path) -> N
     (out / "prompts.json").write_text("{")
     with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
         run_training(config, path, out)
+    (out / "config.json").write_text("{")
+    (out / "prompts.json").unlink()
+    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
+        run_training(config, tmp_path / "mine.txt", out)
     (out / "adapter_model.safetensors").write_bytes(b"broken")
     with pytest.raises(ConfigError, match="holds weights that are broken"):
         load_policy(load_train_registry().pipeline("embedded"), out)
