@@ -58,3 +58,7 @@ class MissingPromptsError(DragonError):
 
 class WeightsError(DragonError):
     """Weights that are not on this machine and could not be downloaded."""
+
+
+class DeviceError(DragonError):
+    """A device that is not there, that cannot do what is asked, or whose memory is too small."""
