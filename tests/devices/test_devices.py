@@ -15,7 +15,7 @@ def test_the_default_is_an_accelerator_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("name", ["cpu", "cpu:0"])
 def test_a_device_is_found_by_name(name: str) -> None:
-    assert find_device(name) == torch.device(name)
+    assert find_device(name) == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "meta", "cpu:1", "", "cuda:x"])
