@@ -5,18 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from dragon_rewards.batches import in_batches
 from dragon_rewards.cache import Maker, Shelf
-from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
+from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
     from typing import Self
 
     from dragon_rewards.cache import EmbeddingCache
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
     AnyMedia = TypeVar("AnyMedia", bound="Media")
 
-BATCH = 32  # examples encoded at once on a GPU
-CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
 LAYOUT = torch.contiguous_format
 
 
@@ -255,9 +255,7 @@ class Encodable(Media):
         frames = {row: example.to(self.media[row].device) for row, example in kept.items()}
         fed = {row: self._fed(example, info) for row, example in enumerate(self.media) if row not in frames}
         with torch.set_grad_enabled(torch.is_grad_enabled() and any(each.requires_grad for each in fed.values())):
-            for rows in _batches(fed):
-                batch = torch.stack([fed[row] for row in rows])
-                encoded = self._encode_batch(info, tower, batch, self.names[rows[0]])
+            for rows, encoded in in_batches(fed, partial(self._encode_rows, info, tower, fed)):
                 # Laid out in memory as those from a cache are, so that sums over them round alike.
                 fresh = {row: each.clone(memory_format=LAYOUT) for row, each in zip(rows, encoded, strict=True)}
                 frames.update(fresh)
@@ -272,12 +270,30 @@ class Encodable(Media):
         maker = Maker(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
         return Shelf(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
 
+    def _encode_rows(
+        self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], fed: Mapping[int, Tensor], rows: Sequence[int]
+    ) -> Tensor:
+        """Frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
+        name, first = self.names[rows[0]], fed[rows[0]]
+        try:
+            return self._encode_batch(info, tower, torch.stack([fed[row] for row in rows]), name)
+        except torch.OutOfMemoryError as error:
+            if len(rows) > 1:
+                raise
+            raise DeviceError(
+                f"'{name}' ({self._size(first, info)}) does not fit into the memory of {first.device}, not even alone, "
+                f"where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, or "
+                "choose another, as --device cpu does"
+            ) from error
+
     def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:
         """Frames (examples, frames, dim) of a batch; `name` is the first example's, for refusals."""
         subject = f"'{name}' ({self._size(batch[0], info)})"
         less = f"{self.short} than one frame"
         try:
             frames = tower(batch)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise EncoderError(f"encoder '{info.name}' failed on {subject}, which may be {less}: {error}") from error
         if isinstance(frames, Tensor) and frames.shape == (len(batch), 0, info.dim):
@@ -310,11 +326,3 @@ def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject:
         raise EncoderError(f"encoder '{encoder}' returned {got} for {subject} instead of torch.float32 {shape}")
     if not output.isfinite().all():
         raise EncoderError(f"encoder '{encoder}' returned values that are not finite for {subject}")
-
-
-def _batches(fed: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, as many together as suits the device, the smallest first."""
-    for shape in sorted({example.shape for example in fed.values()}):
-        rows = [row for row, example in fed.items() if example.shape == shape]
-        size = CPU_BATCH if fed[rows[0]].device.type == "cpu" else BATCH
-        yield from (rows[start : start + size] for start in range(0, len(rows), size))
