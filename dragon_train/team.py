@@ -31,8 +31,15 @@ class Team:
     reference, with adapters on and off.
     """
 
-    def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        precision: str,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         check_trackers(trackers)
+        self.chosen = device
         AcceleratorState._reset_state()  # noqa: SLF001  an earlier run of this process may have had another precision
         self.accelerator = Accelerator(
             mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
@@ -51,7 +58,7 @@ class Team:
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
-        device: torch.device = self.accelerator.device
+        device: torch.device = self.chosen or self.accelerator.device
         return device
 
     def autocast(self) -> AbstractContextManager[None]:

@@ -49,10 +49,12 @@ def train(
     out: Path,
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
+    device: torch.device | None = None,
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
-    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. The device, which is
+    accelerate's choice by default, is no part of the run: another one may go on with it.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -63,8 +65,8 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
-    team = Team(config.precision, config.trackers, out)
-    run = Run(config, out, writes=team.leads)
+    team = Team(config.precision, config.trackers, out, device)
+    run = Run(config, out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return
