@@ -9,6 +9,7 @@ with the original, which stays as it is, in use or not.
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from copy import copy, deepcopy
 from functools import partial, singledispatch
 from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONTAINERS = (dict, list)  # of a copy are its own, empty ones too: what they will hold is on its device
+CONTAINERS = (dict, OrderedDict, list)  # of a copy are its own, empty ones too: what they will hold is on its device
 
 
 class Placement:
@@ -77,7 +78,7 @@ class _Copy:
 
     def of(self, value: Any) -> Any:
         """A value's copy, or the value itself if it reaches nothing that has to move."""
-        if id(value) not in self.moving and not isinstance(value, CONTAINERS):
+        if id(value) not in self.moving and type(value) not in CONTAINERS:
             return value
         if id(value) not in self.made:
             self.made[id(value)] = self._new(value)
@@ -112,9 +113,9 @@ class _Copy:
         if isinstance(value, CellType):
             twin.cell_contents = self.of(value.cell_contents)
         elif isinstance(value, list):
-            twin[:] = map(self.of, value)
+            list.__setitem__(twin, slice(None), list(map(self.of, value)))
         elif isinstance(value, dict):
-            twin.update(_each(value, self.of))
+            dict.update(twin, _each(value, self.of))  # subclasses may refuse it
         else:
             for name, held in _attributes(value):
                 _set(twin, name, self.of(held))
