@@ -68,5 +68,14 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("convolution_backward_overrideable", torch::CppFunction::makeFromBoxedFunction<&convolution_backward>());
 }
 
+// A copy reads conjugated and negated values by itself, as `copy_` does.
+void copies(torch::Library& m) {
+  m.impl("_copy_from", torch::CppFunction::makeFallthrough());
+  m.impl("_copy_from_and_resize", torch::CppFunction::makeFallthrough());
+}
+
+TORCH_LIBRARY_IMPL(aten, Conjugate, m) { copies(m); }
+TORCH_LIBRARY_IMPL(aten, Negative, m) { copies(m); }
+
 }  // namespace
 }  // namespace second

@@ -40,13 +40,17 @@ def _table() -> tuple[list[str], list[str]]:
     text = (Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml").read_text()
     entries = {entry.split("(", 1)[0]: entry for entry in text.split("\n- func: ")[1:]}
     unchecked = [name for name, entry in entries.items() if "device_check: NoCheck" in entry]
-    kernels = [name for name, entry in entries.items() if _has_kernels(entry) and "Composite" in entry]
-    foreach = [name for name in entries if name.startswith("_foreach_")]
-    return unchecked, [*kernels, *foreach]
+    return unchecked, [name for name, entry in entries.items() if _has_kernels(name, entry, entries)]
 
 
-def _has_kernels(entry: str) -> bool:
-    return all(re.search(rf"^    ([\w, ]+, )?{key}(, [\w, ]+)?:", entry, re.MULTILINE) for key in ("CPU", "CUDA"))
+def _has_kernels(name: str, entry: str, entries: dict[str, str]) -> bool:
+    """Whether both CUDA and the CPU have a kernel, where others compute it from plainer operators."""
+    if delegate := re.search(r"^  structured_delegate: (\S+)", entry, re.MULTILINE):
+        entry = entries[delegate[1]]
+    elif "Composite" not in entry:
+        return False  # they reach the fallback
+    kernels = [re.search(rf"^    ([\w, ]+, )?{key}(, [\w, ]+)?:", entry, re.MULTILINE) for key in ("CPU", "CUDA")]
+    return all(kernels) or name.startswith("_foreach_")
 
 
 @dataclass

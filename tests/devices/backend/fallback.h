@@ -26,7 +26,7 @@ inline bool is_mask(const at::Tensor& index) {
 inline void count_indices(const std::string& name, const c10::IValue& indices) {
   Check::each_tensor(indices, [&](const at::Tensor& index) {
     if (index.is_cpu()) uploaded(name);
-    else if (is_mask(index) && name == "_index_put_impl_") synchronised(name + " by a mask");
+    else if (is_mask(index)) synchronised(name + " by a mask");
   });
 }
 

@@ -19,10 +19,22 @@ inline at::Tensor seen_as(const at::Tensor& tensor, c10::Storage storage, c10::D
   return made;
 }
 
-inline c10::Storage storage_of(c10::DataPtr data, size_t bytes) {
+inline c10::Storage storage_of(c10::DataPtr data, size_t bytes, c10::Allocator* allocator) {
   return c10::Storage(c10::make_intrusive<c10::StorageImpl>(
-      c10::StorageImpl::use_byte_size_t(), bytes, std::move(data), &memory, /*resizable=*/true));
+      c10::StorageImpl::use_byte_size_t(), bytes, std::move(data), allocator, /*resizable=*/true));
 }
+
+// The device's memory that the CPU's kernels take when they resize what was lent to them.
+struct LentMemory final : c10::Allocator {
+  c10::DataPtr allocate(size_t n) override {
+    auto data = memory.allocate(n);
+    data.unsafe_set_device(c10::Device(c10::kCPU));
+    return data;
+  }
+  void copy_data(void* to, const void* from, size_t n) const override { memory.copy_data(to, from, n); }
+};
+
+inline LentMemory lent_memory;
 
 inline void refuse_float64(c10::ScalarType);  // see kernels.h
 
@@ -54,7 +66,9 @@ class Views {
       auto* theirs = lent.unsafeGetStorageImpl();
       if (theirs->data() == mine->data()) continue;
       const size_t bytes = theirs->nbytes();
-      mine->set_data_ptr_noswap(theirs->set_data_ptr(c10::DataPtr()));
+      auto data = theirs->set_data_ptr(c10::DataPtr());
+      data.unsafe_set_device(device);
+      mine->set_data_ptr_noswap(std::move(data));
       mine->set_nbytes(bytes);
     }
   }
@@ -75,7 +89,7 @@ class Views {
     if (found != storages.end()) return found->second;
     auto* keep = new c10::Storage(storage);
     auto drop = [](void* kept) { delete static_cast<c10::Storage*>(kept); };
-    auto made = storage_of({const_cast<void*>(mine->data()), keep, drop, c10::Device(c10::kCPU)}, mine->nbytes());
+    auto made = storage_of({const_cast<void*>(mine->data()), keep, drop, c10::Device(c10::kCPU)}, mine->nbytes(), &lent_memory);
     storages.emplace(mine, made);
     return made;
   }
@@ -89,7 +103,7 @@ class Views {
     }
     auto* impl = theirs.unsafeGetStorageImpl();
     auto held = std::make_unique<Held>(device.index(), impl->nbytes(), theirs);
-    return storage_of(hold(const_cast<void*>(impl->data()), held.release()), impl->nbytes());
+    return storage_of(hold(const_cast<void*>(impl->data()), held.release()), impl->nbytes(), &memory);
   }
 
   c10::Device device;
