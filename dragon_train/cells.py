@@ -18,6 +18,7 @@ from dragon_rewards.report import write_parquet
 from dragon_train.demonstrations import generate
 from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
+from dragon_train.pipelines.loading import loading_of
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS, keep_prompts, load_policy
 from dragon_train.seeds import Stream, seeds
@@ -122,7 +123,11 @@ def run_model(
         policy = load_policy(info, None, where)
     else:
         check_precision(config.precision, where)
-        policy, reward, objective = info.factory(), compose_mixture(config.reward), make_objective(config)
+        policy, reward, objective = (
+            info.factory(loading_of(config, where)),
+            compose_mixture(config.reward),
+            make_objective(config),
+        )
         keep_prompts(folder, subject.train, subject.heldout)
         train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None, device=where)
     for scoring in scorings:

@@ -12,6 +12,7 @@ import pandas as pd
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
+from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
@@ -146,7 +147,7 @@ def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> P
     """A pipeline's policy on a device, tuned by a finished run if one is given."""
     if run is not None:
         check_result(run)
-    policy = info.factory()
+    policy = info.factory(Loading(device=device))
     if run is not None:
         load_run(policy, run)
     policy.pipeline.to(device)

@@ -42,6 +42,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     texts, heldout = split(config, prompts)
     folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
     warn_of_small_encoders(config, reward)
+    from dragon_train.pipelines.loading import loading_of
     from dragon_train.run import keep_prompts
     from dragon_train.team import check_trackers
     from dragon_train.trainer import train
@@ -52,7 +53,8 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         if leads():
             keep_prompts(folder, texts, heldout)
         task = bar.add_task(config.reward, total=config.steps, note="")
-        train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout, where)
+        policy = info.factory(loading_of(config, where))
+        train(config, policy, reward, objective, texts, folder, partial(show, bar, task), heldout, where)
     return folder
 
 
