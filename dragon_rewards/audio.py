@@ -76,9 +76,10 @@ def to_mono(audio: Tensor) -> Tensor:
 def resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(..., samples) at `source` Hz -> (..., samples * target / source) at `target` Hz, on the device it came from.
 
-    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr carries no
-    gradients: audio that requires them is resampled by a windowed sinc in torch. For signals below 0.9 of the lower
-    Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at both ends.
+    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr computes on the
+    CPU and carries no gradients: audio elsewhere, or that requires them, is resampled by a windowed sinc in torch. For
+    signals below 0.9 of the lower Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at
+    both ends.
 
     Raises:
         AudioError: a rate is not positive, as that of an encoder that hears no audio.
@@ -91,25 +92,25 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
     if source == target:
         return audio
     columns = audio.reshape(-1, audio.shape[-1])
-    if audio.requires_grad:
+    if audio.requires_grad or audio.device.type != "cpu":
         return _sinc_resample(columns, source, target).reshape(*audio.shape[:-1], -1)
-    resampled = torch.from_numpy(soxr.resample(columns.T.cpu().numpy(), source, target).T.copy())
-    return resampled.reshape(*audio.shape[:-1], -1).to(audio.device)
+    resampled = torch.from_numpy(soxr.resample(columns.T.numpy(), source, target).T.copy())
+    return resampled.reshape(*audio.shape[:-1], -1)
 
 
 def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
     up, down = target // gcd(source, target), source // gcd(source, target)
-    bank, reach = _phases(up, down)
+    bank, reach = _phases(up, down, audio.device, audio.dtype)
     samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, whose ties are those of floats
     padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
     padded = torch.nn.functional.pad(audio, (reach, padding))[:, None]
-    phases = torch.nn.functional.conv1d(padded, bank.to(padded), stride=down)
+    phases = torch.nn.functional.conv1d(padded, bank, stride=down)
     return phases.transpose(1, 2).flatten(1)[:, :samples]
 
 
 @cache
-def _phases(up: int, down: int) -> tuple[Tensor, int]:
+def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, int]:
     """A Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
 
     Output sample q * up + p lies at input sample q * down + p * down / up: phase p weighs input sample q * down + k by
@@ -125,18 +126,16 @@ def _phases(up: int, down: int) -> tuple[Tensor, int]:
     inputs = torch.arange(-reach, down + reach)
     taps = half + torch.arange(up)[:, None] * down - inputs * up
     inside = (taps >= 0) & (taps <= 2 * half)
-    return torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None], reach
+    bank = torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None]
+    return bank.to(device, dtype), reach
 
 
-def check_clip(audio: Tensor, name: str) -> None:
-    """Refuse a clip, of any shape, that no reward can judge.
+def check_peak(peak: float, name: str) -> None:
+    """Refuse a clip that no reward can judge, by its largest absolute sample.
 
     Raises:
-        AudioError: it is empty, holds NaN or infinity, or is silent (no sample reaches 1e-5).
+        AudioError: it is NaN or infinite, or the clip is silent (no sample reaches 1e-5).
     """
-    if not audio.numel():
-        raise AudioError(f"'{name}' holds no samples; remove it or record it again")
-    peak = float(audio.detach().abs().max())
     if not peak < float("inf"):
         raise AudioError(f"'{name}' holds values that are not finite; generate or export it again")
     if peak < SILENCE:

@@ -17,6 +17,7 @@ from dragon_rewards.report import write_parquet
 from dragon_train.demonstrations import generate
 from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
+from dragon_train.pipelines.loading import loading_of
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS, keep_prompts, load_policy
 from dragon_train.seeds import Stream, seeds
@@ -111,7 +112,11 @@ def run_model(
     if config is None:
         policy = load_policy(info, None)
     else:
-        policy, reward, objective = info.factory(), compose_mixture(config.reward), make_objective(config)
+        policy, reward, objective = (
+            info.factory(loading_of(config)),
+            compose_mixture(config.reward),
+            make_objective(config),
+        )
         keep_prompts(folder, subject.train, subject.heldout)
         train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None)
     for scoring in scorings:

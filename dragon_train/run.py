@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
+from dragon_rewards.devices import default_device
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
+from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
@@ -22,6 +23,8 @@ from dragon_train.tuning import check_result, has_result, load_tuned
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import torch
 
     from dragon_rewards.media import Media
     from dragon_train.catalogue import PipelineInfo
@@ -145,13 +148,13 @@ def kept_prompts(folder: Path) -> dict[str, list[str]]:
 
 
 def load_policy(info: PipelineInfo, run: Path | None) -> Policy:
-    """A pipeline's policy, tuned by a finished run if one is given, on the GPU where there is one."""
+    """A pipeline's policy, tuned by a finished run if one is given, on the accelerator where there is one."""
     if run is not None:
         check_result(run)
-    policy = info.factory()
+    policy = info.factory(Loading(device=default_device()))
     if run is not None:
         load_run(policy, run)
-    policy.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    policy.pipeline.to(default_device())
     return policy
 
 

@@ -36,6 +36,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     texts, heldout = split(config, prompts)
     folder = out or Path("runs") / slug(config.reward)
     warn_of_small_encoders(config, reward)
+    from dragon_train.pipelines.loading import loading_of
     from dragon_train.run import keep_prompts
     from dragon_train.team import check_trackers
     from dragon_train.trainer import train
@@ -46,7 +47,8 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
         if leads():
             keep_prompts(folder, texts, heldout)
         task = bar.add_task(config.reward, total=config.steps, note="")
-        train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
+        policy = info.factory(loading_of(config))
+        train(config, policy, reward, objective, texts, folder, partial(show, bar, task), heldout)
     return folder
 
 

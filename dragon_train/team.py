@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
 
+from dragon_rewards.devices import ACCELERATORS, default_device
 from dragon_rewards.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -29,13 +31,29 @@ class Team:
 
     Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as
     reference, with adapters on and off.
+
+    Attributes:
+        device: where this process computes.
     """
 
-    def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        precision: str,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take part in a run on `device`; of several processes each has the one that `accelerate launch` gives it."""
         check_trackers(trackers)
-        AcceleratorState._reset_state()  # noqa: SLF001  an earlier run of this process may have had another precision
+        self.device = process_device(device)
+        # An earlier run of this process may have had another precision, and another device.
+        AcceleratorState._reset_state(reset_partial_state=is_alone())  # noqa: SLF001
         self.accelerator = Accelerator(
-            mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
+            cpu=self.device.type not in ACCELERATORS,
+            device_placement=False,
+            mixed_precision=precision,
+            log_with=list(trackers) or None,
+            project_dir=folder if trackers else None,
         )
 
     @property
@@ -47,12 +65,6 @@ class Team:
     def leads(self) -> bool:
         """Whether this one writes files."""
         return bool(self.accelerator.is_main_process)
-
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes."""
-        device: torch.device = self.accelerator.device
-        return device
 
     def autocast(self) -> AbstractContextManager[None]:
         """Inside, the denoiser computes in the precision of the run.
@@ -108,6 +120,19 @@ class Team:
     def close(self) -> None:
         """Let the trackers write what they hold."""
         self.accelerator.end_training()
+
+
+def is_alone() -> bool:
+    """Whether this process trains by itself, and not as one of several that a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
+def process_device(device: torch.device | None) -> torch.device:
+    """Where this process computes: on `device`, by default an accelerator; of several, each where accelerate says."""
+    if is_alone():
+        return device or default_device()
+    given: torch.device = PartialState().device
+    return given
 
 
 def check_trackers(names: Sequence[str]) -> None:

@@ -222,8 +222,10 @@ def test_audio_and_modules_go_to_the_device() -> None:
     Served(registry.encoder("chroma"), listener, owner, meta).audio(GOOD)
     assert listener.heard == meta
     build_app(registry, ["clap"], "token", LIMIT, meta)
-    clap: Any = registry.build_encoder("clap")
+    clap: Any = registry.build_encoder("clap", meta)
     assert {weight.device for weight in clap.parameters()} == {meta}
+    original: Any = registry.build_encoder("clap")
+    assert {weight.device for weight in original.parameters()} == {torch.device("cpu")}
 
 
 def test_a_token_that_was_made_is_new_each_time_and_not_among_the_arguments(encoders_site: Path) -> None:
