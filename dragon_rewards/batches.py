@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 BATCH = 32  # examples at once on an accelerator; more hardly saves time, and fewer depend on what memory is free
 CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
-ACTIVATIONS = (
-    512  # bytes for each of an example: four layers of 128 channels, the first ones of an autoencoder, at once
-)
+ACTIVATIONS = 512  # bytes for each of an example's: four layers of 128 channels at once, as in an autoencoder
 
 
 def largest_batch(device: torch.device) -> int:
@@ -34,19 +32,6 @@ def first_batch(example: Tensor) -> int:
     return most if memory is None else max(1, min(most, memory.free // 2 // (ACTIVATIONS * example.nbytes)))
 
 
-def alike(examples: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, the smallest first: by length or size, then by channels."""
-    for shape in sorted({example.shape for example in examples.values()}, key=lambda shape: (shape[1:], shape)):
-        yield [row for row, example in examples.items() if example.shape == shape]
-
-
-def batches(examples: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, no more at once than are ever encoded."""
-    for rows in alike(examples):
-        most = largest_batch(examples[rows[0]].device)
-        yield from (rows[start : start + most] for start in range(0, len(rows), most))
-
-
 def in_batches(
     examples: Mapping[int, Tensor], encode: Callable[[list[int]], Tensor]
 ) -> Iterator[tuple[list[int], Tensor]]:
@@ -58,7 +43,9 @@ def in_batches(
         torch.OutOfMemoryError: a single example is too large. And what else `encode` raises.
     """
     limit = BATCH
-    for waiting in alike(examples):
+    shapes = {example.shape for example in examples.values()}
+    for shape in sorted(shapes, key=lambda shape: (shape[1:], shape)):  # by length or size first, then by channels
+        waiting = [row for row, example in examples.items() if example.shape == shape]
         limit = min(limit, first_batch(examples[waiting[0]]))
         while waiting:
             rows = waiting[:limit]

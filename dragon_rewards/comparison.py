@@ -51,8 +51,10 @@ def check(reward: Reward, sides: Sides, device: torch.device) -> None:
     Raises:
         TooFewClipsError: a side has fewer clips than it needs.
         MissingPromptsError: it compares clips with their prompts, and one has none.
+        WeightsError: its encoder's weights are not on this machine.
         DragonError: a part of it cannot be built.
     """
+    reward.require_weights()
     reward.check_count(sides.equal)
     if reward.reduction.needs_prompts:
         for side in (sides.a, sides.b):

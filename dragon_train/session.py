@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -13,7 +12,8 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
-from dragon_train.console import leads, progress
+from dragon_rewards.weights import require_weights
+from dragon_train.console import is_alone, leads, progress
 from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
@@ -37,8 +37,10 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
     objective = make_objective(config)
-    for name in (*config.heldout, *config.at_least):
-        compose(name)
+    watched = [compose(name) for name in (*config.heldout, *config.at_least)]
+    require_weights(f"pipeline '{info.name}'", info.weights)
+    for part in (*parts_of(reward), *watched):
+        part.require_weights()
     texts, heldout = split(config, prompts)
     folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
     warn_of_small_encoders(config, reward)
@@ -67,12 +69,11 @@ def placed(name: str | None, precision: str) -> torch.device | None:
     """
     from dragon_rewards.devices import check_precision, find_device
 
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several and name is not None:
+    if not is_alone() and name is not None:
         raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
     device = find_device(name)
     check_precision(precision, device)
-    return None if several else device
+    return device if is_alone() else None
 
 
 def warn_of_small_encoders(config: TrainConfig, reward: Reward | Mixture) -> None:

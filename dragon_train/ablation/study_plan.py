@@ -34,6 +34,7 @@ class StudyPlan:
         left_out: none; nothing fails to compose.
         options: of the command line, none: the embedded pipeline is measured.
         settings: likewise.
+        judges: no reward that is known before the study runs.
     """
 
     study: str
@@ -42,6 +43,7 @@ class StudyPlan:
     left_out: tuple[tuple[Point, str], ...] = ()
     options: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    judges: tuple[str, ...] = ()
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
         """Where a cell's rows are kept."""

@@ -1,6 +1,8 @@
 // A second device on a machine that has none: memory and arithmetic are the CPU's, and mixing devices is refused.
 #include "backend/autocast.h"
+#include "backend/backward.h"
 #include "backend/kernels.h"
+#include "backend/lstm.h"
 
 namespace second {
 namespace {
@@ -8,7 +10,9 @@ namespace {
 // Registers the device. `checks_nothing` and `kernels` are names of operators of torch's own table: those that leave
 // the check of devices to their kernel, and those that CUDA has a kernel of beside a form in plain operators.
 void start(const std::vector<std::string>& checks_nothing, const std::vector<std::string>& kernels) {
+  Backward::add_threads();
   static Hooks hooks;
+  static c10::impl::DeviceGuardImplRegistrar guard(KIND, new Guard);
   at::RegisterPrivateUse1HooksInterface(&hooks);
   c10::register_privateuse1_backend("second");
   unchecked.insert(checks_nothing.begin(), checks_nothing.end());
@@ -64,6 +68,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("view_as_real", at::native::view_as_real);
   m.impl("view_as_complex", at::native::view_as_complex);
   m.impl("_fused_sdp_choice", fused_sdp_choice);
+  m.impl("_thnn_fused_lstm_cell", torch::CppFunction::makeFromBoxedFunction<&lstm_cell>());
+  m.impl("_thnn_fused_lstm_cell_backward_impl", torch::CppFunction::makeFromBoxedFunction<&lstm_cell_backward>());
   m.impl("convolution_overrideable", torch::CppFunction::makeFromBoxedFunction<&convolution>());
   m.impl("convolution_backward_overrideable", torch::CppFunction::makeFromBoxedFunction<&convolution_backward>());
 }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dragon_rewards.batches import BATCH, CPU_BATCH, batches, first_batch, in_batches, largest_batch
+from dragon_rewards.batches import BATCH, CPU_BATCH, first_batch, in_batches, largest_batch
 from dragon_rewards.devices import CPU
 
 
@@ -59,7 +59,6 @@ def test_other_errors_pass() -> None:
 
 def test_the_cpu_has_small_batches() -> None:
     assert largest_batch(CPU) == first_batch(torch.zeros(1, 16_000)) == CPU_BATCH
-    assert [len(rows) for rows in batches(examples([7] * (CPU_BATCH + 3)))] == [CPU_BATCH, 3]
 
 
 def test_a_device_takes_what_half_of_its_memory_bears(second: torch.device) -> None:

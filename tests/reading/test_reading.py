@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 
 @settings(deadline=None, max_examples=50)
-@given(
-    lengths=st.lists(st.integers(0, 3 * CHUNK), max_size=12), threads=st.integers(1, 4), look=st.integers(1, 8)
-)
+@given(lengths=st.lists(st.integers(0, 3 * CHUNK), max_size=12), threads=st.integers(1, 4), look=st.integers(1, 8))
 def test_items_come_source_by_source_in_order(lengths: list[int], threads: int, look: int) -> None:
     def read(source: int) -> Iterator[tuple[int, int]]:
         for item in range(lengths[source]):
@@ -49,7 +47,7 @@ def test_several_sources_are_read_at_once_and_no_further_ahead_than_allowed() ->
         assert sorted(begun) == list(range(6))  # the one that was taken, and of the rest the next and four more
 
 
-def test_of_a_long_source_a_chunk_is_held(  ) -> None:
+def test_of_a_long_source_a_chunk_is_held() -> None:
     made: list[int] = []
 
     def read(_: int) -> Iterator[int]:

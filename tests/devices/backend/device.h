@@ -73,8 +73,6 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
 };
 
-C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
-
 // Makes a device the current one, for as long as this lives.
 struct On {
   explicit On(std::optional<c10::Device> device) : before(current) {
