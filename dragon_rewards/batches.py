@@ -19,22 +19,16 @@ CPU_VALUES = 2**22  # for the same reason: eight clips of three minutes at once 
 ACTIVATIONS = 512  # bytes for each of an example's: four layers of 128 channels at once, as in an autoencoder
 
 
-def largest_batch(device: torch.device) -> int:
-    """The most examples that are encoded at once on a device."""
-    return CPU_BATCH if device.type == "cpu" else BATCH
+def first_batch(example: Tensor, device: torch.device) -> int:
+    """Examples like this one that are tried at once on a device, at least one.
 
-
-def first_batch(example: Tensor) -> int:
-    """Examples like this one that are tried at once: what half of the free memory takes by a rough count, at least one.
-
-    The other half is left to what shares the device. A wrong guess costs an attempt: see `in_batches`.
+    On the CPU as many as its caches bear, elsewhere what half of the free memory takes by a rough count: the other half
+    is left to what shares the device. A wrong guess costs an attempt, see `in_batches`.
     """
-    most, memory = largest_batch(example.device), device_memory(example.device)
-    if example.device.type == "cpu":
-        most = min(most, CPU_VALUES // example.numel())
-    elif memory is not None:
-        most = min(most, memory.free // 2 // (ACTIVATIONS * example.nbytes))
-    return max(1, most)
+    if device.type == "cpu":
+        return max(1, min(CPU_BATCH, CPU_VALUES // example.numel()))
+    memory = device_memory(device)
+    return BATCH if memory is None else max(1, min(BATCH, memory.free // 2 // (ACTIVATIONS * example.nbytes)))
 
 
 def in_batches(
@@ -51,7 +45,8 @@ def in_batches(
     shapes = {example.shape for example in examples.values()}
     for shape in sorted(shapes, key=lambda shape: (shape[1:], shape)):  # by length or size first, then by channels
         waiting = [row for row, example in examples.items() if example.shape == shape]
-        limit = min(limit, first_batch(examples[waiting[0]]))
+        first = examples[waiting[0]]
+        limit = min(limit, first_batch(first, first.device))
         while waiting:
             rows = waiting[:limit]
             try:
