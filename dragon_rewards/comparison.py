@@ -123,10 +123,11 @@ def compare(
     measured = _Measured(sides)
     for rate in sorted(rates, reverse=True):
         own = [reward for reward in rewards if reward.encoder.sample_rate == rate]
+        read = any(reward.reduction.needs_prompts for reward in own)  # else the clips of one folder may have none
         a, b = (
             hear(
                 own,
-                Files(side.files, side.prompts),
+                Files(side.files, side.prompts if read else None),
                 device,
                 cache,
                 lambda done: on_progress(done, steps),

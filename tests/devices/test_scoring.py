@@ -104,11 +104,11 @@ def test_statistics_are_those_of_the_cpu(songs: Path, sets: Path) -> None:
 
 def test_facets_are_those_of_the_cpu(songs: Path) -> None:
     rows("exemplars", "add", "mine", songs)
-    facets = [
+    there, here = (
         rows("exemplars", "facets", "mine", "--encoder", "clap", "--count", 2, "--device", device)
         for device in (SECOND, "cpu")
-    ]
-    assert_alike(*facets, ("share", "spread"))
+    )
+    assert_alike(there, here, ("share", "spread"))
 
 
 def test_statistics_that_scoring_needs_are_made_on_its_device(songs: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_failure_is_raised_in_its_place_and_ends_the_reading() -> None:
             raise AudioError("file 5")
         yield source
 
-    taken = []
+    taken: list[int] = []
     with pytest.raises(AudioError, match="file 5"), ahead(read, range(1000), threads=2, look=2) as items:
         taken.extend(items)
     assert taken == [0, 1, 2, 3, 4]
