@@ -20,7 +20,7 @@ from dragon_rewards.errors import DeviceError, DragonError, EncoderError, Missin
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
     from typing import Self
 
     from dragon_rewards.cache import EmbeddingCache

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dragon_rewards import Clips, EncoderError, EncoderInfo, Modality, compose, load_registry
+from dragon_rewards import Clips, DeviceError, EncoderError, EncoderInfo, Modality, compose, load_registry
 from dragon_rewards.placement import Placement
 from dragon_rewards.testing import checks
 
@@ -242,10 +242,10 @@ def test_clips_of_one_set_are_on_one_device(second: torch.device) -> None:
         Clips([noise()[0], noise()[0].to(second)], 16_000)
 
 
-def test_memory_that_runs_out_is_not_an_encoder_s_fault(second: torch.device) -> None:
+def test_a_clip_that_memory_cannot_hold_is_refused_by_name(second: torch.device) -> None:
     class Greedy(Module):
         def encode_audio(self, audio: Tensor) -> Tensor:  # noqa: ARG002
             raise torch.OutOfMemoryError("no room")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(DeviceError, match="'clip 0' .* does not fit into the memory of second:0, not even alone"):
         Clips(noise().to(second), 16_000).embeddings(EAR, Greedy())
