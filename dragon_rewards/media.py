@@ -243,9 +243,8 @@ class Encodable(Media):
         self._check_device()
         batches = in_batches(dict(enumerate(self.media)), lambda rows: self._extremes(self._stacked(rows).detach()))
         rows, extremes = zip(*batches, strict=True)
-        for row, values in zip(
-            chain.from_iterable(rows), torch.cat(extremes).tolist(), strict=True
-        ):  # one read for all
+        found = torch.cat(extremes).tolist()  # one read for all
+        for row, values in zip(chain.from_iterable(rows), found, strict=True):
             self._check_values(values, self.names[row])
 
     @abstractmethod
