@@ -97,6 +97,12 @@ class Recurrent(nn.Module):
         return frames
 
 
+class Parametrised(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.utils.parametrizations.weight_norm(self.network)
+
+
 class LazyWindow:
     identity = "ear"
 
@@ -125,11 +131,31 @@ def partially() -> Any:
     return SimpleNamespace(identity="ear", encode_audio=partial(framed, layer()))
 
 
-KINDS = (Module, Holder, lambda: Frozen(torch.ones(16, 3)), Recurrent, LazyWindow, closure, bound, partially)
-NAMES = ("module", "holder", "frozen with slots", "recurrent", "lazy", "closure", "bound method", "partial")
+KINDS = (
+    Module,
+    Parametrised,
+    Holder,
+    lambda: Frozen(torch.ones(16, 3)),
+    Recurrent,
+    LazyWindow,
+    closure,
+    bound,
+    partially,
+)
+NAMES = (
+    "module",
+    "parametrised",
+    "holder",
+    "frozen with slots",
+    "recurrent",
+    "lazy",
+    "closure",
+    "bound method",
+    "partial",
+)
 
 
-@pytest.mark.parametrize("make", KINDS, ids=NAMES)
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_an_encoder_of_any_kind_follows_and_the_original_stays(second: torch.device, make: Any) -> None:
     encoder: Encoder = make()
     expected = Clips(noise(), 16_000).embeddings(EAR, encoder).frames
