@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from math import ceil, gcd
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ from torch import Tensor
 from dragon_rewards.errors import AudioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 SILENCE = 1e-5
+BLOCK = 2**18  # samples that are decoded at once: 1 MB a channel
 PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
 
 
@@ -28,15 +30,44 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     Raises:
         AudioError: the file is missing, is not audio, or holds no samples.
     """
+    with _opened(path) as sound:
+        samples, rate = sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
+    if not len(samples):
+        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
+    return torch.from_numpy(samples.T.copy()), rate
+
+
+def read_mono(path: Path) -> tuple[Tensor, int]:
+    """`to_mono` of what `read_audio` reads, (samples,), and its rate in Hz; raises the same.
+
+    The file is decoded block by block, so that memory holds the mix and not the channels, too.
+    """
+    with _opened(path) as sound:
+        mono, place = torch.empty(sound.frames), 0
+        for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+            mono[place : place + len(block)] = to_mono(torch.from_numpy(block.T))
+            place += len(block)
+        rate = int(sound.samplerate)
+    if not place:
+        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
+    return mono[:place], rate
+
+
+def seconds_of(path: Path) -> float:
+    """The length of a file by its header; raises as `read_audio` does, but for what only decoding tells."""
+    with _opened(path) as sound:
+        return float(sound.frames / sound.samplerate)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not path.is_file():
         raise AudioError(f"'{path}' is not a file; check the path")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as sound:
+            yield sound
     except soundfile.SoundFileError as error:
         raise AudioError(f"'{path}' cannot be read as audio ({error}); give WAV, FLAC, OGG or MP3") from error
-    if not len(samples):
-        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
-    return torch.from_numpy(samples.T.copy()), int(rate)
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:

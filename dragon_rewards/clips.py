@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.audio import check_peak, resample, to_mono
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import BATCH, Encodable
+from dragon_rewards.media import Encodable
 from dragon_rewards.protocols import AudioEncoder
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.protocols import Encoder, EncoderInfo
-
-__all__ = ["BATCH", "Clips"]
 
 
 class Clips(Encodable):

@@ -6,19 +6,21 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from dragon_rewards.batches import in_batches
 from dragon_rewards.cache import Maker, Shelf
 from dragon_rewards.devices import CPU
-from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
+from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
     from typing import Self
 
     from dragon_rewards.cache import EmbeddingCache
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
     AnyMedia = TypeVar("AnyMedia", bound="Media")
 
-BATCH = 32  # examples encoded at once on a GPU
-CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
 LAYOUT = torch.contiguous_format
 FOREIGN = (
     " (on {device}: an encoder's copy there has all that it reaches through attributes and closures; what it makes it "
@@ -241,10 +241,12 @@ class Encodable(Media):
         self._check_counts(len(media), self.prompts, self.names)
         self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
         self._check_device()
-        batches = list(_batches(dict(enumerate(self.media))))
-        values = torch.cat([self._extremes(self._stacked(rows).detach()) for rows in batches])
-        for row, extremes in zip(chain.from_iterable(batches), values.tolist(), strict=True):  # one read for all
-            self._check_values(extremes, self.names[row])
+        batches = in_batches(dict(enumerate(self.media)), lambda rows: self._extremes(self._stacked(rows).detach()))
+        rows, extremes = zip(*batches, strict=True)
+        for row, values in zip(
+            chain.from_iterable(rows), torch.cat(extremes).tolist(), strict=True
+        ):  # one read for all
+            self._check_values(values, self.names[row])
 
     @abstractmethod
     def _laid_out(self, example: Tensor, name: str) -> Tensor:
@@ -288,9 +290,7 @@ class Encodable(Media):
         frames = {row: example.to(self.device) for row, example in kept.items()}
         missing = {row: example for row, example in enumerate(self.media) if row not in frames}
         with torch.set_grad_enabled(torch.is_grad_enabled() and any(each.requires_grad for each in missing.values())):
-            for rows in _batches(missing):
-                batch = self._fed(self._stacked(rows), info)
-                encoded = self._encode_batch(info, tower, batch, self.names[rows[0]])
+            for rows, encoded in in_batches(missing, partial(self._encode_rows, info, tower)):
                 # Laid out in memory as those from a cache are, so that sums over them round alike.
                 fresh = dict(zip(rows, encoded.clone(memory_format=LAYOUT), strict=True))
                 frames.update(fresh)
@@ -304,6 +304,20 @@ class Encodable(Media):
             return None
         maker = Maker(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
         return Shelf(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
+
+    def _encode_rows(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], rows: Sequence[int]) -> Tensor:
+        """Frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
+        name = self.names[rows[0]]
+        try:
+            return self._encode_batch(info, tower, self._fed(self._stacked(rows), info), name)
+        except torch.OutOfMemoryError as error:
+            if len(rows) > 1:
+                raise
+            raise DeviceError(
+                f"'{name}' {tuple(self.media[rows[0]].shape)} does not fit into the memory of {self.device}, not even "
+                f"alone, where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, "
+                "or choose another, as --device cpu does"
+            ) from error
 
     def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:
         """Frames (examples, frames, dim) of a batch; `name` is the first example's, for refusals."""
@@ -357,12 +371,3 @@ def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject:
         raise EncoderError(f"encoder '{encoder}' returned {got} for {subject} instead of torch.float32 {shape}")
     if not output.isfinite().all():
         raise EncoderError(f"encoder '{encoder}' returned values that are not finite for {subject}")
-
-
-def _batches(examples: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, as many together as suits the device, the smallest first."""
-    shapes = {example.shape for example in examples.values()}
-    for shape in sorted(shapes, key=lambda shape: (shape[1:], shape)):  # by length or size first, then by channels
-        rows = [row for row, example in examples.items() if example.shape == shape]
-        size = CPU_BATCH if examples[rows[0]].device.type == "cpu" else BATCH
-        yield from (rows[start : start + size] for start in range(0, len(rows), size))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from copy import copy, deepcopy
+from copy import copy
 from functools import partial, singledispatch
 from types import CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,17 +50,13 @@ class Placement:
         return copied
 
     def foreign(self, value: object) -> bool:
-        """Whether a value is a tensor, or a scripted module of tensors, that has to move; float64 stays without it."""
-        if isinstance(value, torch.jit.ScriptModule):
-            return any(map(self.foreign, (*value.parameters(), *value.buffers())))
+        """Whether a value is a tensor that has to move; in float64 it stays where the device has none."""
         if not isinstance(value, Tensor) or value.device == self.device or value.is_meta:
             return False
         return value.dtype != torch.float64 or has_float64(self.device)
 
     def moved(self, value: Any) -> Any:
         """What `foreign` found, on this device; the same for every part that has it."""
-        if isinstance(value, torch.jit.ScriptModule):
-            return deepcopy(value).to(self.device)
         if id(value) not in self._tensors:
             tensor = value.detach().to(self.device)
             parameter = isinstance(value, nn.Parameter)

@@ -113,7 +113,7 @@ class Registry:
             DragonError: the set has none for this encoder, or one that was made with other weights.
         """
         owner = self.owners.get(("register_encoders", encoder))
-        read = partial(exemplars.reference, owner=owner)
+        read = partial(exemplars.reference, owner=owner, device=device)
         return self._kept("reference", exemplar_set, encoder, device, read)
 
     def facets(self, exemplar_set: str, encoder: str, device: torch.device) -> Facets:

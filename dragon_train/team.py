@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,8 +11,9 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
 
-from dragon_rewards.devices import ACCELERATORS, default_device
+from dragon_rewards.devices import ACCELERATORS, PRECISIONS, default_device
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_train.console import is_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 T = TypeVar("T")
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Team:
@@ -71,7 +70,7 @@ class Team:
 
         Without a cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
         """
-        dtype = DTYPES.get(self.accelerator.mixed_precision)
+        dtype = PRECISIONS.get(self.accelerator.mixed_precision)
         if dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype, cache_enabled=False)
@@ -120,11 +119,6 @@ class Team:
     def close(self) -> None:
         """Let the trackers write what they hold."""
         self.accelerator.end_training()
-
-
-def is_alone() -> bool:
-    """Whether this process trains by itself, and not as one of several that a launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def process_device(device: torch.device | None) -> torch.device:

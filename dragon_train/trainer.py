@@ -65,7 +65,7 @@ def train(
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out, device)
-    run = Run(config, out, writes=team.leads)
+    run = Run(config, out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return

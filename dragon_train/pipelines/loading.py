@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import ModelMixin
 
+from dragon_rewards.devices import PRECISIONS
 from dragon_train.catalogue import Loading
-from dragon_train.team import DTYPES, process_device
+from dragon_train.team import process_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ HOLLOW = torch.device("meta")
 
 def frozen_dtype(config: TrainConfig) -> torch.dtype:
     """Of the weights that do not learn; those that learn, and with them the whole denoiser, are in float32."""
-    return DTYPES.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
+    return PRECISIONS.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
 
 
 def loading_of(config: TrainConfig, device: torch.device | None = None) -> Loading:

@@ -249,10 +249,3 @@ def test_memory_that_runs_out_is_not_an_encoder_s_fault(second: torch.device) ->
 
     with pytest.raises(torch.OutOfMemoryError):
         Clips(noise().to(second), 16_000).embeddings(EAR, Greedy())
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_scripted_modules_follow(second: torch.device) -> None:
-    network = torch.jit.trace(layer(), torch.zeros(1, 16))  # type: ignore[no-untyped-call]
-    copy = Placement(second).copy_of(SimpleNamespace(encode_audio=partial(framed, network)))
-    torch.testing.assert_close(copy.encode_audio(noise().to(second)).cpu(), framed(network, noise()))

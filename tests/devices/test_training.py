@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 # soxr resamples on the CPU and a sinc elsewhere; bf16 keeps 8 bits, of sums in another order.
-CLOSE = {"a mixture, all weights": 2e-2, "bf16": 2e-2}
+CLOSE = {"a mixture, all weights": 2e-2, "bf16": 5e-2}
 ADAPTERS = [name for name in BUILDERS if name != "stable-audio"]  # that one is every other test's
 
 
@@ -70,12 +70,12 @@ def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device)
             raise KeyboardInterrupt
 
     whole = tiny_run(config, tmp_path / "whole", device=second)
-    for name, device in (("same", second), ("other", torch.device("second", 1)), ("cpu", torch.device("cpu"))):
+    for name, close in (("second:0", 0.0), ("second:1", 1e-4), ("cpu", 1e-2)):
         with pytest.raises(KeyboardInterrupt):
             tiny_run(config, tmp_path / name, on_step=stop, device=second)
-        rows = tiny_run(config, tmp_path / name, device=device)
+        rows = tiny_run(config, tmp_path / name, device=torch.device(name))
         for row, wanted in zip(rows, whole[1:], strict=True):
-            assert figures(row) == pytest.approx(figures(wanted), rel=1e-6 if name == "same" else 1e-3, abs=1e-5)
+            assert figures(row) == pytest.approx(figures(wanted), rel=close, abs=close)
 
 
 def test_a_run_learns_where_there_is_no_float64(tmp_path: Path, no_float64: torch.device) -> None:
