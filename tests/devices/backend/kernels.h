@@ -33,6 +33,14 @@ inline at::Tensor empty_strided(
   return at::detail::empty_strided_generic(size, stride, &memory, KEYS, c10::dtype_or_default(dtype));
 }
 
+inline at::Tensor scalar_tensor(
+    const at::Scalar& number, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout> layout,
+    std::optional<c10::Device> device, std::optional<bool> pinned) {
+  auto made = empty({}, dtype, layout, device, pinned, std::nullopt).fill_(number);
+  made.storage().data_ptr().cast_context<Held>(&Held::drop)->of_number = true;
+  return made;
+}
+
 inline void count_copy(const at::Tensor& from, const at::Tensor& to) {
   if (from.numel() == 0) return;
   if (to.is_cpu()) synchronised("copy to the CPU");

@@ -60,6 +60,7 @@ struct Held {
   int64_t bytes;
   c10::DataPtr memory;
   c10::Storage storage;
+  bool of_number = false;  // made of a number of Python's
 };
 
 inline c10::DataPtr hold(void* data, Held* held) { return {data, held, &Held::drop, c10::Device(KIND, held->device)}; }
