@@ -34,23 +34,32 @@ def first_batch(example: Tensor) -> int:
     return most if memory is None else max(1, min(most, memory.free // 2 // (ACTIVATIONS * example.nbytes)))
 
 
-def in_batches(fed: Mapping[int, Tensor], encode: Callable[[list[int]], Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+def alike(examples: Mapping[int, Tensor]) -> Iterator[list[int]]:
+    """Rows of equal shape, the smallest first: by length or size, then by channels."""
+    for shape in sorted({example.shape for example in examples.values()}, key=lambda shape: (shape[1:], shape)):
+        yield [row for row, example in examples.items() if example.shape == shape]
+
+
+def batches(examples: Mapping[int, Tensor]) -> Iterator[list[int]]:
+    """Rows of equal shape, no more at once than are ever encoded."""
+    for rows in alike(examples):
+        most = largest_batch(examples[rows[0]].device)
+        yield from (rows[start : start + most] for start in range(0, len(rows), most))
+
+
+def in_batches(
+    examples: Mapping[int, Tensor], encode: Callable[[list[int]], Tensor]
+) -> Iterator[tuple[list[int], Tensor]]:
     """Rows of equal shape and what `encode` makes of them, the smallest first.
 
     Where memory runs out, the batch is halved and tried again, and later ones are no larger; what was encoded stays.
 
-    Args:
-        fed: examples by row.
-        encode: encodes some rows at once.
-
     Raises:
-        torch.OutOfMemoryError: a single example is too large; what else `encode` raises.
+        torch.OutOfMemoryError: a single example is too large. And what else `encode` raises.
     """
     limit = BATCH
-    shapes = {example.shape for example in fed.values()}
-    for shape in sorted(shapes, key=lambda shape: (shape[1:], shape)):  # by length or size first, then by channels
-        waiting = [row for row, example in fed.items() if example.shape == shape]
-        limit = min(limit, first_batch(fed[waiting[0]]))
+    for waiting in alike(examples):
+        limit = min(limit, first_batch(examples[waiting[0]]))
         while waiting:
             rows = waiting[:limit]
             try:
@@ -61,4 +70,4 @@ def in_batches(fed: Mapping[int, Tensor], encode: Callable[[list[int]], Tensor])
                 limit = len(rows) // 2
             else:
                 yield rows, encoded
-                waiting = waiting[len(rows) :]
+                del waiting[: len(rows)]

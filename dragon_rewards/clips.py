@@ -80,3 +80,6 @@ class Clips(Encodable):
 
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
         return f"{len(fed)} samples at {info.sample_rate} Hz"
+
+    def _extent(self, example: Tensor) -> str:
+        return f"{example.shape[-1] / self.sample_rate:.4g} s"

@@ -67,7 +67,9 @@ def hear(
     with _heard(files.paths, rate) as heard:
         for rows, audio in _alike(heard, largest_batch(device)):
             on_progress(len(rows))
-            clips = _clips(files, rows, audio, rate, device, cache)
+            names = [str(files.paths[row]) for row in rows]
+            prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
+            clips = clips_on(device, audio, rate, names, prompts, cache)
             on_audio(rows, audio)
             for reward in rewards:
                 reward.embeddings(clips)
@@ -104,28 +106,22 @@ def _alike(heard: Iterable[tuple[int, Tensor]], most: int) -> Iterator[tuple[lis
             yield list(rows), list(audio)
 
 
-def _clips(
-    files: Files,
-    rows: Sequence[int],
+def clips_on(
+    device: torch.device,
     audio: Sequence[Tensor],
     rate: int,
-    device: torch.device,
+    names: Sequence[str],
+    prompts: Sequence[str] | None,
     cache: EmbeddingCache | None,
 ) -> Clips:
-    """The clips at `rows`, on the device."""
-    prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
-    names = [str(files.paths[row]) for row in rows]
-    return Clips(moved(audio, names, device), rate, prompts, names, cache)
-
-
-def moved(audio: Sequence[Tensor], names: Sequence[str], device: torch.device) -> list[Tensor]:
-    """Clips on a device: all that comes from files moves to it here.
+    """Clips of mono audio on a device: all that comes from files moves to it here.
 
     Raises:
-        DeviceError: its memory is too small.
+        AudioError: no reward can judge one.
+        DeviceError: the memory of the device is too small.
     """
     try:
-        return [clip.to(device) for clip in audio]
+        return Clips([clip.to(device) for clip in audio], rate, prompts, names, cache)
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "

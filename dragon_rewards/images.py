@@ -78,4 +78,7 @@ class Images(Encodable):
         return batch
 
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:  # noqa: ARG002  in pixels of the image itself
-        return f"{fed.shape[2]} x {fed.shape[1]} pixels"
+        return self._extent(fed)
+
+    def _extent(self, example: Tensor) -> str:
+        return f"{example.shape[2]} x {example.shape[1]} pixels"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from dragon_rewards.batches import in_batches
+from dragon_rewards.batches import batches, in_batches
 from dragon_rewards.cache import Maker, Shelf
 from dragon_rewards.devices import CPU
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
@@ -241,11 +241,10 @@ class Encodable(Media):
         self._check_counts(len(media), self.prompts, self.names)
         self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
         self._check_device()
-        batches = in_batches(dict(enumerate(self.media)), lambda rows: self._extremes(self._stacked(rows).detach()))
-        rows, extremes = zip(*batches, strict=True)
-        found = torch.cat(extremes).tolist()  # one read for all
-        for row, values in zip(chain.from_iterable(rows), found, strict=True):
-            self._check_values(values, self.names[row])
+        rows_of = list(batches(dict(enumerate(self.media))))
+        values = torch.cat([self._extremes(self._stacked(rows).detach()) for rows in rows_of])
+        for row, extremes in zip(chain.from_iterable(rows_of), values.tolist(), strict=True):  # one read for all
+            self._check_values(extremes, self.names[row])
 
     @abstractmethod
     def _laid_out(self, example: Tensor, name: str) -> Tensor:
@@ -269,7 +268,11 @@ class Encodable(Media):
 
     @abstractmethod
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
-        """Of one example, in words."""
+        """Of one example as it is fed, in words."""
+
+    @abstractmethod
+    def _extent(self, example: Tensor) -> str:
+        """Of an example itself, in words."""
 
     def _stacked(self, rows: Sequence[int]) -> Tensor:
         return torch.stack([self.media[row] for row in rows])
@@ -312,9 +315,11 @@ class Encodable(Media):
         except torch.OutOfMemoryError as error:
             if len(rows) > 1:
                 raise
+            alone = (
+                f"'{name}' ({self._extent(self.media[rows[0]])}) does not fit into the memory of {self.device} alone"
+            )
             raise DeviceError(
-                f"'{name}' {tuple(self.media[rows[0]].shape)} does not fit into the memory of {self.device}, not even "
-                f"alone, where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, "
+                f"{alone}, where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, "
                 "or choose another, as --device cpu does"
             ) from error
 

@@ -136,7 +136,7 @@ class Registry:
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                self._built[key] = _moved(read(*infos, self.build_encoder(encoder)), device)
+                self._built[key] = _moved(read(*infos, self.build_encoder(encoder, device)), device)
         found: R = self._built[key]
         return found
 

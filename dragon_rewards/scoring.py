@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.audio import find_audio
+from dragon_rewards.devices import statistics_device
 from dragon_rewards.hearing import Files, hear
 from dragon_rewards.prompts import prompts_of
 
@@ -75,6 +76,7 @@ def encode_files(
 
 def build_parts(reward: Reward, device: torch.device) -> None:
     """Build the reward's parts now, so that one that cannot be built is refused before the clips are encoded."""
-    reward.registry.build_encoder(reward.encoder.name)
-    reward.registry.build_reduction(reward.reduction.name)
-    reward.reference(device)
+    place = statistics_device(device)
+    reward.registry.build_encoder(reward.encoder.name, device)
+    reward.registry.build_reduction(reward.reduction.name, place)
+    reward.reference(place)

@@ -82,7 +82,7 @@ def add(
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
     where = chosen_device(device) if encoder else None
-    _check_encoders(encoder or [])
+    _check_encoders(encoder or [], where)
     change, found = _changed(before, places or [], window, skip_bad=skip_bad)
     old = read_manifest(before.path) if before else None
     info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
@@ -101,12 +101,12 @@ def _check_free(name: str) -> None:
             raise ComposeError(f"exemplar set '{name}' is taken by {owner}; give yours another name")
 
 
-def _check_encoders(names: Sequence[str]) -> None:
+def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
     """Build the encoders now, so that one that cannot be is refused before the long work."""
     registry = load_registry()
     for name in names:
         registry.encoder(name)
-        registry.build_encoder(name)
+        registry.build_encoder(name, device)
 
 
 def _changed(
@@ -152,7 +152,7 @@ def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | No
     if not serves(info, registry.encoder(name)):
         raise DragonError(f"exemplar set '{info.name}' is {info.modality}, which encoder '{name}' does not embed")
     owner = registry.owners["register_encoders", name]
-    reference(info, registry.encoder(name), registry.build_encoder(name), owner, device)
+    reference(info, registry.encoder(name), registry.build_encoder(name, device), owner, device)
 
 
 @verbs.command("list")
@@ -293,7 +293,7 @@ def facets(
     info, registry = _facetable(name), load_registry()
     names = _names(info, registry.encoder(encoder), captions_file)
     owner = registry.owners["register_encoders", encoder]
-    built = registry.build_encoder(encoder)
+    built = registry.build_encoder(encoder, where)
     made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names, where)
     labels = {item.sha256: _label(item) for item in items(info)}
     listed = list if as_json else "; ".join  # captions have commas

@@ -73,4 +73,4 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
 def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
     from dragon_rewards.metrics import Gaussian
 
-    return Gaussian.fit(encode_texts(texts, encoder))
+    return Gaussian.fit(encode_texts(texts, encoder).cpu())

@@ -16,13 +16,12 @@ import torch
 
 from dragon_rewards.audio import resample
 from dragon_rewards.cache import open_cache
-from dragon_rewards.clips import Clips
 from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
 from dragon_rewards.exemplars.sets import items, space_of
 from dragon_rewards.exemplars.store import removed_items
-from dragon_rewards.hearing import moved
+from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 from dragon_rewards.reading import CHUNK, ahead, reading_threads
 
@@ -196,9 +195,7 @@ class _Ear:
         with ahead(self._windows, self._noted(examples), threads, threads) as windows:
             while batch := list(islice(windows, CHUNK)):
                 sources, names, audio = map(list, zip(*batch, strict=True))
-                clips = Clips(
-                    moved(audio, names, self.device), self.encoder_info.sample_rate, names=names, cache=self.cache
-                )
+                clips = clips_on(self.device, audio, self.encoder_info.sample_rate, names, None, self.cache)
                 yield sources, list(clips.embeddings(self.encoder_info, self.encoder, self.owner).frames)
 
     def _windows(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
