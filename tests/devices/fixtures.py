@@ -30,6 +30,14 @@ def second_device() -> torch.device:
     return install()
 
 
+@pytest.fixture(scope="session", name="other")
+def other_device(second: torch.device) -> torch.device:  # noqa: ARG001  which must be there first
+    """The other one of the two, which refuses to mix with the first."""
+    import torch
+
+    return torch.device("second", 1)
+
+
 @pytest.fixture(name="no_float64")
 def device_without_float64(second: torch.device) -> Iterator[torch.device]:
     """The second device, which refuses float64, as Apple's do."""

@@ -28,7 +28,7 @@ c10::Dict<std::string, int64_t> counts() {
 
 void set_limit(int64_t device, std::optional<int64_t> bytes) {
   std::lock_guard<std::mutex> lock(ledger_mutex);
-  ledgers.at(device).limit = bytes.value_or(std::numeric_limits<int64_t>::max());
+  ledgers.at(device).limit = bytes.value_or(CAPACITY);
 }
 
 at::Tensor random_state(int64_t device) { return default_generator(device).get_state(); }

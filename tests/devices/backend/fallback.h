@@ -46,7 +46,7 @@ inline c10::IValue lend(const c10::IValue& value, Views& views) {
   return value;
 }
 
-inline c10::IValue take_back(const c10::IValue& value, const Views& views) {
+inline c10::IValue take_back(const c10::IValue& value, Views& views) {
   if (value.isTensor()) return views.take_back(value.toTensor());
   if (!value.isTensorList()) return value;
   auto tensors = value.toTensorVector();

@@ -41,15 +41,17 @@ inline at::Tensor scalar_tensor(
   return made;
 }
 
-inline void count_copy(const at::Tensor& from, const at::Tensor& to) {
+inline void count_copy(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   if (from.numel() == 0) return;
-  if (to.is_cpu()) synchronised("copy to the CPU");
-  else if (from.is_cpu()) uploaded("copy");
-  else launched("copy_");
+  const at::Tensor& ours = from.is_cpu() ? from : to;
+  const bool alone = non_blocking && ours.is_cpu() && PinnedMemory::holds(ours.storage().data());
+  if (alone || !ours.is_cpu()) launched("copy_");
+  else if (to.is_cpu()) synchronised("copy to the CPU");
+  else uploaded("copy");
 }
 
-inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
-  count_copy(from, to);
+inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  count_copy(from, to, non_blocking);
   Views views(from.is_cpu() ? to.device() : from.device());
   views.lend(to).copy_(views.lend(from));
   return to;
