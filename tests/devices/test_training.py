@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from pipelines.builders import BUILDERS
 from train.tiny import CONFIG, tiny_policy, tiny_run
+
+from dragon_train.aside import Aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +63,16 @@ def test_every_adapter_learns_there(
     (row,) = tiny_run(config, tmp_path, policy, device=second)
     assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}
     assert row["gradient_norm"] > 0
+
+
+def test_a_thread_judges_there_beside_sampling(
+    tmp_path: Path, second: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, reward="per-song-fad:vae@airs", sampling_batch=3)
+    at_once = tiny_run(config, tmp_path / "at once", device=second)
+    monkeypatch.setattr("dragon_train.trainer.Aside", partial(Aside, threaded=True))
+    aside = tiny_run(config, tmp_path / "aside", device=second)
+    assert [figures(row) for row in aside] == [figures(row) for row in at_once]
 
 
 def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device) -> None:
