@@ -104,7 +104,7 @@ class _Copy:
 
     def _filled(self, value: Any) -> Any:
         """A copy of what can hold itself: it is known before it is filled."""
-        twin: Any = CellType() if isinstance(value, CellType) else copy(value)
+        twin = _shell(value)
         self.made[id(value)] = twin
         if isinstance(value, CellType):
             twin.cell_contents = self.of(value.cell_contents)
@@ -118,6 +118,17 @@ class _Copy:
         if isinstance(twin, nn.RNNBase):
             twin.to(self.placement.device)  # it keeps its weights in one block, too
         return twin
+
+
+def _shell(value: Any) -> Any:
+    """A copy that holds what the value holds, or an empty one; modules may refuse to be copied as other objects are."""
+    if isinstance(value, CellType):
+        return CellType()
+    if not isinstance(value, nn.Module):
+        return copy(value)
+    twin = type(value).__new__(type(value))
+    twin.__dict__.update(vars(value))
+    return twin
 
 
 def _set(value: object, name: str, held: object) -> None:

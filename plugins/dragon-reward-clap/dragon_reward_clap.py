@@ -21,7 +21,6 @@ from dragon_rewards import (
     find_weights,
     fingerprint_files,
     hookimpl,
-    statistics_device,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ class LogMel:
     def __call__(self, windows: Tensor) -> Tensor:
         """Audio (windows, samples) -> decibels (windows, 1, frames, mel bands), not below -100."""
         import torch
+
+        from dragon_rewards import statistics_device  # imports torch
 
         waves = windows.to(statistics_device(windows.device)).double()
         spectrum = torch.stft(waves, self.n_fft, self.hop, window=self.window, return_complex=True)

@@ -64,5 +64,5 @@ def _compile(compiler: str, built: Path) -> None:
         command = [compiler, str(SOURCE), "-o", str(made), *_flags()]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"the second device was not compiled:\n{' '.join(command)}\n{done.stderr[-8000:]}")
+            raise RuntimeError(f"the second device was not compiled:\n{' '.join(command)}\n{done.stderr[:8000]}")
         made.replace(built)  # whole, or not at all

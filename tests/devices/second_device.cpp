@@ -28,7 +28,7 @@ c10::Dict<std::string, int64_t> counts() {
 
 void set_limit(int64_t device, std::optional<int64_t> bytes) {
   std::lock_guard<std::mutex> lock(ledger_mutex);
-  ledgers.at(device).limit = bytes.value_or(std::numeric_limits<int64_t>::max());
+  ledgers.at(device).limit = bytes.value_or(CAPACITY);
 }
 
 at::Tensor random_state(int64_t device) { return default_generator(device).get_state(); }
@@ -55,6 +55,7 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromB
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", empty);
   m.impl("empty_strided", empty_strided);
+  m.impl("scalar_tensor", scalar_tensor);
   m.impl("_copy_from", copy_from);
   m.impl("_copy_from_and_resize", copy_from_and_resize);
   m.impl("_local_scalar_dense", local_scalar_dense);

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 Index = torch.device | str | int | None
 DEVICES = 2
+_initialized = True  # checkpointing keeps the random numbers of such devices only
 
 
 def is_available() -> bool:
@@ -97,12 +99,28 @@ def is_bf16_supported() -> bool:
     return True
 
 
+def get_device_name(device: Index = None) -> str:
+    return f"second device of tests, no. {_index(device)}"
+
+
+def get_device_properties(device: Index = None) -> SimpleNamespace:
+    return SimpleNamespace(name=get_device_name(device), total_memory=mem_get_info(device)[1])
+
+
 def memory_allocated(device: Index = None) -> int:
     return memory_stats(device)["allocated_bytes"]["all"]["current"]
 
 
 def max_memory_allocated(device: Index = None) -> int:
     return memory_stats(device)["allocated_bytes"]["all"]["peak"]
+
+
+def memory_reserved(device: Index = None) -> int:
+    return memory_allocated(device)
+
+
+def max_memory_reserved(device: Index = None) -> int:
+    return max_memory_allocated(device)
 
 
 def memory_stats(device: Index = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dragon_rewards import Clips, EncoderError, EncoderInfo, Modality, compose, load_registry
+from dragon_rewards import Clips, DeviceError, EncoderError, EncoderInfo, Modality, compose, load_registry
 from dragon_rewards.placement import Placement
 from dragon_rewards.testing import checks
 
@@ -97,6 +97,12 @@ class Recurrent(nn.Module):
         return frames
 
 
+class Parametrised(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        nn.utils.parametrizations.weight_norm(self.network)
+
+
 class LazyWindow:
     identity = "ear"
 
@@ -125,11 +131,20 @@ def partially() -> Any:
     return SimpleNamespace(identity="ear", encode_audio=partial(framed, layer()))
 
 
-KINDS = (Module, Holder, lambda: Frozen(torch.ones(16, 3)), Recurrent, LazyWindow, closure, bound, partially)
-NAMES = ("module", "holder", "frozen with slots", "recurrent", "lazy", "closure", "bound method", "partial")
+KINDS: dict[str, Callable[[], Any]] = {
+    "module": Module,
+    "parametrised": Parametrised,
+    "holder": Holder,
+    "frozen with slots": lambda: Frozen(torch.ones(16, 3)),
+    "recurrent": Recurrent,
+    "lazy": LazyWindow,
+    "closure": closure,
+    "bound method": bound,
+    "partial": partially,
+}
 
 
-@pytest.mark.parametrize("make", KINDS, ids=NAMES)
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
 def test_an_encoder_of_any_kind_follows_and_the_original_stays(second: torch.device, make: Any) -> None:
     encoder: Encoder = make()
     expected = Clips(noise(), 16_000).embeddings(EAR, encoder).frames
@@ -242,10 +257,10 @@ def test_clips_of_one_set_are_on_one_device(second: torch.device) -> None:
         Clips([noise()[0], noise()[0].to(second)], 16_000)
 
 
-def test_memory_that_runs_out_is_not_an_encoder_s_fault(second: torch.device) -> None:
+def test_a_clip_that_memory_cannot_hold_is_refused_by_name(second: torch.device) -> None:
     class Greedy(Module):
         def encode_audio(self, audio: Tensor) -> Tensor:  # noqa: ARG002
             raise torch.OutOfMemoryError("no room")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(DeviceError, match=r"'clip 0' .* does not fit into the memory of second:0 alone"):
         Clips(noise().to(second), 16_000).embeddings(EAR, Greedy())

@@ -128,8 +128,8 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   at::Generator getNewGenerator(c10::DeviceIndex index) const override {
     return at::make_generator<Draws>(index < 0 ? current : index);
   }
-  at::Allocator* getPinnedMemoryAllocator() const override { return c10::GetCPUAllocator(); }
-  bool isPinnedPtr(const void*) const override { return false; }
+  at::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
+  bool isPinnedPtr(const void* data) const override { return PinnedMemory::holds(data); }
   at::Device getDeviceFromPtr(void*) const override { return {KIND, current}; }
   void resizePrivateUse1Bytes(const c10::Storage& storage, size_t bytes) const override {
     On on(storage.device());

@@ -11,30 +11,13 @@
 
 namespace second {
 
-// How often CUDA's kernel of an operator waits for the device by itself.
-inline const std::unordered_map<std::string, int> WAITS{
-    {"nonzero", 1}, {"masked_select", 1}, {"_unique2", 1}, {"unique_dim", 1}, {"unique_consecutive", 1},
-    {"unique_dim_consecutive", 1}, {"_linalg_eigh", 1}, {"_linalg_svd", 1}, {"linalg_eig", 1}, {"_linalg_eigvals", 1},
-    {"equal", 1}, {"repeat_interleave", 1}, {"bincount", 1}, {"histc", 1}, {"multinomial", 1}, {"linalg_lstsq", 1},
-};
-
-inline bool is_mask(const at::Tensor& index) {
-  return index.scalar_type() == c10::ScalarType::Bool || index.scalar_type() == c10::ScalarType::Byte;
-}
-
-// A mask is turned into positions, whose number the host reads; positions of the CPU are sent to the device.
-inline void count_indices(const std::string& name, const c10::IValue& indices) {
-  Check::each_tensor(indices, [&](const at::Tensor& index) {
-    if (index.is_cpu()) uploaded(name);
-    else if (is_mask(index)) synchronised(name + " by a mask");
-  });
-}
-
-inline void count(const std::string& name, c10::ArrayRef<c10::IValue> values) {
+inline void count(const std::string& name, Values values) {
   launched(name);
-  const auto found = WAITS.find(name);
-  if (found != WAITS.end()) synchronised(name, found->second);
-  if (takes_indices(name)) count_indices(name, values[1]);
+  if (const int times = waits(name, values)) synchronised(name, times);
+  if (!takes_indices(name)) return;
+  each_tensor(values[1], [&](const at::Tensor& index) {
+    if (index.is_cpu()) uploaded(name);
+  });
 }
 
 inline at::Generator cpu_generator(const at::Generator& generator) {
@@ -63,7 +46,7 @@ inline c10::IValue lend(const c10::IValue& value, Views& views) {
   return value;
 }
 
-inline c10::IValue take_back(const c10::IValue& value, const Views& views) {
+inline c10::IValue take_back(const c10::IValue& value, Views& views) {
   if (value.isTensor()) return views.take_back(value.toTensor());
   if (!value.isTensorList()) return value;
   auto tensors = value.toTensorVector();

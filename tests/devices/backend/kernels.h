@@ -33,15 +33,25 @@ inline at::Tensor empty_strided(
   return at::detail::empty_strided_generic(size, stride, &memory, KEYS, c10::dtype_or_default(dtype));
 }
 
-inline void count_copy(const at::Tensor& from, const at::Tensor& to) {
-  if (from.numel() == 0) return;
-  if (to.is_cpu()) synchronised("copy to the CPU");
-  else if (from.is_cpu()) uploaded("copy");
-  else launched("copy_");
+inline at::Tensor scalar_tensor(
+    const at::Scalar& number, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout> layout,
+    std::optional<c10::Device> device, std::optional<bool> pinned) {
+  auto made = empty({}, dtype, layout, device, pinned, std::nullopt).fill_(number);
+  made.storage().data_ptr().cast_context<Held>(&Held::drop)->of_number = true;
+  return made;
 }
 
-inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
-  count_copy(from, to);
+inline void count_copy(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  if (from.numel() == 0) return;
+  const at::Tensor& ours = from.is_cpu() ? from : to;
+  const bool alone = non_blocking && ours.is_cpu() && PinnedMemory::holds(ours.storage().data());
+  if (alone || !ours.is_cpu()) launched("copy_");
+  else if (to.is_cpu()) synchronised("copy to the CPU");
+  else uploaded("copy");
+}
+
+inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  count_copy(from, to, non_blocking);
   Views views(from.is_cpu() ? to.device() : from.device());
   views.lend(to).copy_(views.lend(from));
   return to;

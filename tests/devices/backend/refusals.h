@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_set>
 
-#include "memory.h"
+#include "waits.h"
 
 namespace second {
 
@@ -50,19 +50,6 @@ class Check {
       each_tensor(values[k], [&](const at::Tensor& tensor) { look(tensor, schema.arguments()[k]); });
     }
     return device;
-  }
-
-  template <typename Function>
-  static void each_tensor(const c10::IValue& value, Function&& use) {
-    if (value.isTensor()) {
-      if (value.toTensor().defined()) use(value.toTensor());
-    } else if (value.isTensorList()) {
-      for (const at::Tensor& tensor : value.toTensorVector()) use(tensor);
-    } else if (value.isOptionalTensorList()) {
-      for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
-        if (tensor && tensor->defined()) use(*tensor);
-      }
-    }
   }
 
  private:
