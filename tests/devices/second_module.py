@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Event, Stream  # noqa: F401  as in torch.cuda
 
 Index = torch.device | str | int | None
 DEVICES = 2
@@ -66,12 +67,8 @@ def set_stream(stream: torch.Stream) -> None:
     torch._C._accelerator_setStream(stream)
 
 
-def Stream(device: Index = None, **options: Any) -> torch.Stream:  # noqa: N802  a class in torch.cuda
-    return torch.Stream(torch.device("second", _index(device)), **options)
-
-
-def Event(**options: Any) -> torch.Event:  # noqa: N802  a class in torch.cuda
-    return torch.Event("second", **options)
+def stream(stream: torch.Stream) -> torch.Stream:
+    return stream  # which makes itself the current one in a block
 
 
 def manual_seed(seed: int) -> None:

@@ -101,6 +101,17 @@ def test_results_of_any_shape_are_written_where_they_are_asked_for(second: torch
     assert torch.equal(made[:3].cpu(), 2 * (values.cpu() + 1))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own use of it
+def test_second_and_forward_derivatives_are_there(second: torch.device) -> None:
+    hessian = torch.func.hessian(lambda x: (x**3).sum())(torch.ones(2, device=second))
+    assert hessian.tolist() == [[6, 0], [0, 6]]
+
+
+def test_only_dense_tensors_are_there(second: torch.device) -> None:
+    with pytest.raises(RuntimeError, match="dense tensors only"):
+        torch.eye(2, device=second).to_sparse()
+
+
 def test_one_operator_is_one_launch(second: torch.device) -> None:
     values, module = normal(3, 4).to(second), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.GELU()).to(second)
     with counted() as counts:
