@@ -81,7 +81,8 @@ def manual_seed_all(seed: int) -> None:
 
 
 def get_rng_state(device: Index = None) -> torch.Tensor:
-    return torch.ops.second.random_state(_index(device))
+    state: torch.Tensor = torch.ops.second.random_state(_index(device))
+    return state
 
 
 def set_rng_state(new_state: torch.Tensor, device: Index = None) -> None:
@@ -105,11 +106,11 @@ def get_device_properties(device: Index = None) -> SimpleNamespace:
 
 
 def memory_allocated(device: Index = None) -> int:
-    return memory_stats(device)["allocated_bytes"]["all"]["current"]
+    return int(memory_stats(device)["allocated_bytes"]["all"]["current"])
 
 
 def max_memory_allocated(device: Index = None) -> int:
-    return memory_stats(device)["allocated_bytes"]["all"]["peak"]
+    return int(memory_stats(device)["allocated_bytes"]["all"]["peak"])
 
 
 def memory_reserved(device: Index = None) -> int:

@@ -57,6 +57,7 @@ def test_gradients_are_the_cpu_s(bound: str, second: torch.device) -> None:
         learnt = [*module.parameters(), *([given] if given.requires_grad else [])]
         gradients.append([parameter.grad for parameter in learnt])
     for found, reference in zip(gradients[1], gradients[0], strict=True):
+        assert found is not None
         assert found.device == second
         torch.testing.assert_close(found.cpu(), reference, rtol=1e-4, atol=1e-6)
 
@@ -72,6 +73,7 @@ def test_a_convolution_learns_as_on_the_cpu(
     here(clips).square().sum().backward()
     there(clips.to(second)).square().sum().backward()
     for found, reference in zip(there.parameters(), here.parameters(), strict=True):
+        assert found.grad is not None
         torch.testing.assert_close(found.grad.cpu(), reference.grad)
 
 
