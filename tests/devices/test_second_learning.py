@@ -78,6 +78,12 @@ def test_autocast_casts_what_it_casts_for_cuda(dtype: torch.dtype, second: torch
     assert (normal(2, 2) @ normal(2, 2)).dtype == torch.float32
 
 
+def test_autocast_refuses_what_it_refuses_for_cuda(second: torch.device) -> None:
+    share = torch.full((2,), 0.5, device=second)
+    with torch.autocast("second"), pytest.raises(RuntimeError, match="unsafe to autocast"):
+        functional.binary_cross_entropy(share, share)
+
+
 def test_learning_in_bf16_is_the_cpu_s(second: torch.device) -> None:
     here, there = small(), small().to(second)
     for module, device in ((here, torch.device("cpu")), (there, second)):
