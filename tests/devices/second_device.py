@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torchgen
+import torchgen  # type: ignore[import-untyped]
+from torch.utils.backend_registration import generate_methods_for_privateuse1_backend, rename_privateuse1_backend
 
 from devices import second_module
 from devices.build import library
@@ -29,9 +30,9 @@ def install() -> torch.device:
     """Registers the devices with torch, once in a process; returns the first one."""
     torch.ops.load_library(str(library()))
     torch.ops.second.start(*_table())
-    torch.utils.rename_privateuse1_backend("second")
+    rename_privateuse1_backend("second")
     torch._register_device_module("second", second_module)
-    torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
+    generate_methods_for_privateuse1_backend(for_storage=True)
     return torch.device("second", 0)
 
 

@@ -12,7 +12,9 @@ from torch import Tensor, linalg, nn
 from torch.nn import functional
 
 from devices.operators import normal
+from devices.places import Places
 from devices.second_device import Counts, counted
+from dragon_rewards.metrics import vendi_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,3 +163,12 @@ def test_every_thread_counts_and_blocks_may_be_nested(second: torch.device) -> N
             values.sum().item()
     assert (outer.launches, outer.synchronisations) == (2, 2)
     assert (inner.launches, inner.synchronisations) == (1, 1)
+
+
+def test_places_are_lines_of_the_project(second: torch.device) -> None:
+    embeddings = normal(5, 4).to(second)
+    with Places() as places, counted() as counts:
+        vendi_score(embeddings)
+    assert places.found.total() == counts.synchronisations > 0
+    assert all("/dragon_rewards/metrics/" in place for place in places.found), places
+    assert str(places).count("\n") == len(places.found) - 1
