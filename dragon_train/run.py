@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.devices import default_device
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
@@ -37,8 +36,8 @@ CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.
 class Run:
     """Records each step atomically; a run folder belongs to one configuration, and one process writes it."""
 
-    def __init__(self, config: TrainConfig, folder: Path, *, writes: bool = True) -> None:
-        self.config, self.folder, self.writes = config, folder, writes
+    def __init__(self, config: TrainConfig, folder: Path, device: torch.device, *, writes: bool = True) -> None:
+        self.config, self.folder, self.device, self.writes = config, folder, device, writes
         self.rows: list[dict[str, float]] = []
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,11 +55,8 @@ class Run:
                         "choose another --out, or delete the folder"
                     )
         else:
-            write_text(
-                path,
-                json.dumps({"config": wanted, "provenance": provenance(load_train_registry().plugins)}, indent=2)
-                + "\n",
-            )
+            made_with = provenance(load_train_registry().plugins, self.device)
+            write_text(path, json.dumps({"config": wanted, "provenance": made_with}, indent=2) + "\n")
 
     @property
     def finished(self) -> bool:
@@ -147,14 +143,14 @@ def kept_prompts(folder: Path) -> dict[str, list[str]]:
     return kept
 
 
-def load_policy(info: PipelineInfo, run: Path | None) -> Policy:
-    """A pipeline's policy, tuned by a finished run if one is given, on the accelerator where there is one."""
+def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
+    """A pipeline's policy on a device, tuned by a finished run if one is given."""
     if run is not None:
         check_result(run)
-    policy = info.factory(Loading(device=default_device()))
+    policy = info.factory(Loading(device=device))
     if run is not None:
         load_run(policy, run)
-    policy.pipeline.to(default_device())
+    policy.pipeline.to(device)
     return policy
 
 

@@ -48,10 +48,12 @@ def train(
     out: Path,
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
+    device: torch.device | None = None,
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
-    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
+    `device`, by default the accelerator that torch has; a run may be resumed on another one.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -62,8 +64,8 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
-    team = Team(config.precision, config.trackers, out)
-    run = Run(config, out, writes=team.leads)
+    team = Team(config.precision, config.trackers, out, device)
+    run = Run(config, out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return
@@ -90,7 +92,7 @@ class Training:
         team: Team,
     ) -> None:
         self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
-        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock()
+        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock(team.device)
         self.aside = Aside(team.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = Learner(prepared(policy, config, team), config, team)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import PartialState
 from diffusers import ModelMixin
 
+from dragon_rewards.devices import PRECISIONS
 from dragon_train.catalogue import Loading
-from dragon_train.team import DTYPES
+from dragon_train.team import process_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +25,12 @@ HOLLOW = torch.device("meta")
 
 def frozen_dtype(config: TrainConfig) -> torch.dtype:
     """Of the weights that do not learn; those that learn, and with them the whole denoiser, are in float32."""
-    return DTYPES.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
+    return PRECISIONS.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
 
 
-def loading_of(config: TrainConfig) -> Loading:
-    """As a run wants it: in its precision, on the device of this process."""
-    return Loading(frozen_dtype(config), PartialState().device)
+def loading_of(config: TrainConfig, device: torch.device | None = None) -> Loading:
+    """As a run on `device` wants it: in its precision, where this process computes."""
+    return Loading(frozen_dtype(config), process_device(device))
 
 
 def of_component(name: str, loading: Loading) -> Loading:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dragon_rewards.audio import read_audio
 from dragon_rewards.cli import app
+from dragon_rewards.devices import CPU
 from dragon_rewards.errors import ConfigError
 from dragon_train.catalogue import IN_FULL, Loading, PipelineInfo
 from dragon_train.cli import load_verbs
@@ -78,7 +79,7 @@ def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not both"):
         given_prompts(["a jig"], tmp_path / "prompts.txt")
     with pytest.raises(ConfigError, match="no finished run"):
-        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", **SETTINGS)
+        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -90,5 +91,5 @@ def other(loading: Loading = IN_FULL) -> Policy:
 def test_a_run_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:
     info = PipelineInfo("tiny", "", "", other)
     with pytest.raises(ConfigError, match="tuned on another pipeline"):
-        sample_to_folder(info, run, PROMPTS, tmp_path / "out", **SETTINGS)
+        sample_to_folder(info, run, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()
