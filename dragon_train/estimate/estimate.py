@@ -36,6 +36,7 @@ class Estimate:
         seconds: of each phase of a step, where a machine was named.
         basis: where the speeds are from.
         uncounted: what could not be counted, and why.
+        batch: clips sampled or decoded at once.
     """
 
     held: Mapping[str, int]
@@ -43,6 +44,7 @@ class Estimate:
     seconds: Mapping[str, float]
     basis: str
     uncounted: Mapping[str, str]
+    batch: int
 
     @property
     def peak(self) -> int:
@@ -80,7 +82,7 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     held = {**step.weights, **step.learning.held}
     seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
     basis = machine.basis if machine else ""
-    return Estimate(held, memory(step, config, overlaps=overlaps), seconds, basis, step.uncounted)
+    return Estimate(held, memory(step, config, overlaps=overlaps), seconds, basis, step.uncounted, step.batch)
 
 
 def memory(step: StepCount, config: TrainConfig, *, overlaps: bool) -> dict[str, int]:
@@ -112,4 +114,3 @@ def capacity(device: torch.device) -> int:
     if not hasattr(module, "mem_get_info"):
         raise DragonError(f"torch does not tell how much memory {device} has; name a card with --card instead")
     return int(module.mem_get_info(device)[1])
-

@@ -77,7 +77,9 @@ class Draft(Studio):
 
     def __init__(self, policy: Policy, config: TrainConfig, team: Team, latents: Tensor) -> None:
         judge: Any = Judge()
-        super().__init__(policy, judge, config, [PROMPT], 0, [], team, Clock(), Aside(team.device, threaded=False))
+        super().__init__(
+            policy, judge, config, [PROMPT], 0, [], team, Clock(team.device), Aside(team.device, threaded=False)
+        )
         self.shape = latents.shape[1:]
         self.experience: Experience = make_objective(config).collect(self)
 

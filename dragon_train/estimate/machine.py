@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,7 +89,7 @@ class Curve:
         after = bisect_left(self.sizes, size)
         (x0, x1), (y0, y1) = self.sizes[after - 1 : after + 1], self.seconds[after - 1 : after + 1]
         share = math.log(size / x0) / math.log(x1 / x0)
-        return y0 * (y1 / y0) ** share
+        return float(y0 * (y1 / y0) ** share)
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,13 @@ class Benchmarked:
         device: which.
         curves: of each kind, and type where it multiplies: seconds by flops, or by bytes.
         extra: seconds of an operation beside those: what modules and autograd do in Python.
+        slowdown: of operations that follow one another on cold memory, against the same one again and again.
     """
 
     device: torch.device
     curves: Mapping[tuple[str, torch.dtype], Curve]
-    extra: float
+    extra: float = 0.0
+    slowdown: float = 1.0
 
     @property
     def basis(self) -> str:
@@ -118,11 +121,11 @@ class Benchmarked:
     def of_one(self, cost: Cost) -> float:
         """One operation."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
-        return self.extra + self.curves[cost.kind, dtype](cost.flops or cost.traffic)
+        return self.extra + self.slowdown * self.curves[cost.kind, dtype](cost.flops or cost.traffic)
 
 
 def benchmark(device: torch.device) -> Benchmarked:
-    """Time every kind of operation at several sizes, in float32 and bfloat16, and a small network as a whole."""
+    """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
     curves = {
         (OTHER, torch.float32): curve(device, [partial(elementwise, length) for length in LENGTHS]),
         (VIEW, torch.float32): curve(device, [view]),
@@ -130,8 +133,11 @@ def benchmark(device: torch.device) -> Benchmarked:
     for dtype in (torch.float32, torch.bfloat16):
         for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
             curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
-    bare = Benchmarked(device, curves, 0.0)
-    return Benchmarked(device, curves, overhead(bare))
+    bare = Benchmarked(device, curves)
+    taken, count = network(16, 8, device)
+    extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
+    taken, count = network(256, 128, device)
+    return Benchmarked(device, curves, extra, max(1.0, taken / Benchmarked(device, curves, extra).seconds(count)))
 
 
 def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
@@ -148,14 +154,12 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one run: the least mean of three rounds."""
+    """Seconds of one run: the median of three rounds."""
     run()
-    times, best = 1, math.inf
-    for _ in range(3):
-        while (taken := stopwatch(run, times, device)) < SHORTEST:
-            times *= 2
-        best = min(best, taken / times)
-    return best
+    times = 1
+    while stopwatch(run, times, device) < SHORTEST:
+        times *= 2
+    return median(stopwatch(run, times, device) for _ in range(3)) / times
 
 
 def stopwatch(run: Callable[[], object], times: int, device: torch.device) -> float:
@@ -202,16 +206,16 @@ def view(device: torch.device) -> Callable[[], object]:
     return partial(torch.ones(4, 4, device=device).view, 16)
 
 
-def overhead(bare: Benchmarked) -> float:
-    """Seconds for an operation that a small network takes, forward and back, beyond what its operations take."""
-    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True, device=bare.device)
-    tokens = torch.ones(1, 8, 16, device=bare.device)
+def network(width: int, length: int, device: torch.device) -> tuple[float, Count]:
+    """Seconds of a transformer layer and a convolution, forward and back, and what they consist of."""
+    layer = torch.nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, device=device)
+    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device)
+    tokens = torch.ones(8, length, width, device=device)
 
     def run() -> None:
-        layer(tokens).sum().backward()
+        functional.gelu(mixing(layer(tokens))).square().mean().backward()
 
     run()
     with Counting() as counting:
         run()
-    taken, known = timed(run, bare.device), bare.seconds(counting.count)
-    return max(0.0, (taken - known) / sum(counting.count.costs.values()))
+    return timed(run, device), counting.count

@@ -60,6 +60,10 @@ class Measured:
         """The most of all phases."""
         return max(self.peaks.values())
 
+    def to_json(self) -> dict[str, Any]:
+        """As it is."""
+        return asdict(self)
+
 
 class Memory:
     """Bytes in use on a device: by torch's allocator on an accelerator, by this process on the CPU."""
@@ -100,12 +104,12 @@ class MeasuringClock(Clock):
     """Also keeps the most memory in use in each phase."""
 
     def __init__(self, memory: Memory) -> None:
-        super().__init__()
+        super().__init__(memory.device)
         self.memory, self.peaks = memory, defaultdict[str, int](int)
 
     def now(self) -> float:
         """As the benchmark counts."""
-        return now(self.memory.device)
+        return now(self.device)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -116,11 +120,10 @@ class MeasuringClock(Clock):
         self.peaks[name] = max(self.peaks[name], self.memory.most())
 
 
-def measure(config: TrainConfig, prompts: Sequence[str]) -> Measured:
+def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
     """Load, and take two steps in a folder that is thrown away; the second is measured, when all is warm."""
-    config, loading = completed(replace(config, steps=2, trackers=())), loading_of(config)
-    assert loading.device is not None
-    memory, info = Memory(loading.device), load_train_registry().pipeline(config.pipeline)
+    config, loading = completed(replace(config, steps=2, trackers=())), loading_of(config, device)
+    memory, info = Memory(device), load_train_registry().pipeline(config.pipeline)
     info.factory(replace(loading, device=HOLLOW))  # imports what it needs
     gc.collect()
     base = memory.now()
@@ -128,7 +131,7 @@ def measure(config: TrainConfig, prompts: Sequence[str]) -> Measured:
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
-        team, run = Team(config.precision), Run(config, Path(folder))
+        team, run = Team(config.precision, device=device), Run(config, Path(folder), device)
         reward, objective = compose_mixture(config.reward), make_objective(config)
         training = Training(config, policy, reward, objective, prompts, run, team)
         training.step(0)
@@ -140,7 +143,7 @@ def measure(config: TrainConfig, prompts: Sequence[str]) -> Measured:
     return Measured(base, loaded, dict(training.clock.peaks), seconds)
 
 
-def measured_apart(config: TrainConfig, prompts: Sequence[str]) -> Measured:
+def measured_apart(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
     """The same in a process of its own, which has nothing else in memory.
 
     On a CPU in two, one after the other: one that gives memory back as soon as it is free, so that it has what is in
@@ -149,15 +152,17 @@ def measured_apart(config: TrainConfig, prompts: Sequence[str]) -> Measured:
     Raises:
         DragonError: it failed, with what it said last.
     """
-    found = run_apart(config, prompts, {})
-    if loading_of(config).device != torch.device("cpu"):
+    found = run_apart(config, prompts, device, {})
+    if device.type != "cpu":
         return found
-    return replace(run_apart(config, prompts, GIVE_BACK), seconds=found.seconds, resident=found.peak)
+    return replace(run_apart(config, prompts, device, GIVE_BACK), seconds=found.seconds, resident=found.peak)
 
 
-def run_apart(config: TrainConfig, prompts: Sequence[str], environment: Mapping[str, str]) -> Measured:
+def run_apart(
+    config: TrainConfig, prompts: Sequence[str], device: torch.device, environment: Mapping[str, str]
+) -> Measured:
     """`measure` in a process with these variables."""
-    given = json.dumps({"config": asdict(config), "prompts": list(prompts)})
+    given = json.dumps({"config": asdict(config), "prompts": list(prompts), "device": str(device)})
     command = [sys.executable, "-m", "dragon_train.estimate.measure"]
     done = subprocess.run(  # noqa: S603
         command, env=os.environ | environment, input=given, capture_output=True, text=True, check=False
@@ -170,5 +175,6 @@ def run_apart(config: TrainConfig, prompts: Sequence[str], environment: Mapping[
 
 if __name__ == "__main__":
     received = json.load(sys.stdin)
-    found = measure(train_config(received["config"], "the configuration"), received["prompts"])
+    chosen = train_config(received["config"], "the configuration")
+    found = measure(chosen, received["prompts"], torch.device(received["device"]))
     print(json.dumps(asdict(found)))  # noqa: T201

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards import compose, load_registry
+from dragon_rewards.batches import CPU_BATCH
+from dragon_rewards.devices import CPU
 from dragon_rewards.errors import DragonError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.protocols import AudioEncoder, ImageEncoder
@@ -15,19 +17,18 @@ from dragon_train.estimate.counting import Count, Counting
 from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
 from dragon_train.team import Team
-from dragon_train.trainer import resolved
+from dragon_train.trainer import check_checkpointing, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
-    from dragon_rewards.protocols import Encoder
+    from dragon_rewards.media import Media
+    from dragon_rewards.protocols import Encoder, EncoderInfo
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
-
-ENCODED = 8  # clips encoded at once on a CPU; elsewhere as there is room for
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,18 @@ def count_step(info: PipelineInfo, config: TrainConfig) -> StepCount:
     mode = hollow_mode()
     policy = hollow_policy(info, config, mode)
     config = resolved(config, policy)
+    check_checkpointing(policy, config)
     policy.batch = config.sampling_batch
     parts: dict[str, nn.Module] = {
         name: part for name, part in policy.pipeline.components.items() if isinstance(part, torch.nn.Module)
     }
     weights = {name: weight_bytes(part) for name, part in parts.items()}
-    team = Team("bf16" if config.precision == "fp16" else config.precision)  # fp16 is refused where there is no GPU
+    precision = "bf16" if config.precision == "fp16" else config.precision  # as large; a CPU has no fp16
+    team = Team(precision, device=CPU)
     batch = min(policy.batch, config.prompts_per_step)
     latents, sampling = count_sampling(policy, config, team, batch)
-    media, decoding = count_decoding(policy, latents)
-    encoding, held, uncounted = count_encoders(config, media)
+    clips, decoding = count_decoding(policy, latents)
+    encoding, held, uncounted = count_encoders(config, clips)
     draft = Draft(policy, config, team, latents)
     learning = count_learning(draft)
     return StepCount(
@@ -93,7 +96,7 @@ def count_step(info: PipelineInfo, config: TrainConfig) -> StepCount:
         learning=learning,
         clips=draft.sets * config.prompts_per_step,
         batch=batch,
-        audio=media[0].nbytes,
+        audio=clips.media[0].nbytes,
         uncounted=uncounted,
     )
 
@@ -110,37 +113,39 @@ def count_sampling(policy: Policy, config: TrainConfig, team: Team, batch: int) 
     return latents, Count(total, counts[1].peak, 0)
 
 
-def count_decoding(policy: Policy, latents: Tensor) -> tuple[Tensor, Count]:
+def count_decoding(policy: Policy, latents: Tensor) -> tuple[Media, Count]:
     """One batch."""
     with torch.no_grad(), Counting() as counting:
-        media = policy.decode(latents)
-    return media, counting.count
+        clips = policy.clips(latents, [PROMPT] * len(latents))
+    return clips, counting.count
 
 
-def count_encoders(config: TrainConfig, media: Tensor) -> tuple[Count, dict[str, int], dict[str, str]]:
+def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, int], dict[str, str]]:
     """What all rewards of a run hear with: its arithmetic, its weights, and what cannot be counted.
 
     An encoder's architecture is written nowhere but in its plugin, which builds it.
     """
-    names = [compose_mixture(config.reward), *map(compose, (*config.heldout, *config.at_least))]
-    encoders = {part.encoder.name: part.encoder for reward in names for part in parts_of(reward)}
+    rewards = [compose_mixture(config.reward), *map(compose, (*config.heldout, *config.at_least))]
+    encoders = {part.encoder.name: part.encoder for reward in rewards for part in parts_of(reward)}
     total, held, uncounted = Count(), dict[str, int](), dict[str, str]()
     for name, info in encoders.items():
         try:
             encoder = load_registry().build_encoder(name)
-            total = total.then(count_encoder(encoder, media, info.sample_rate))
+            total = total.then(count_encoder(encoder, info, clips))
             held[f"encoder {name}"] = sum(map(weight_bytes, networks_of(encoder)))
         except (DragonError, RuntimeError, TypeError, NotImplementedError) as error:
             uncounted[f"encoder {name}"] = str(error).splitlines()[0]
     return total, held, uncounted
 
 
-def count_encoder(encoder: Encoder, media: Tensor, rate: int) -> Count:
+def count_encoder(encoder: Encoder, info: EncoderInfo, clips: Media) -> Count:
     """One batch of clips, in mono, at the encoder's rate; or of images."""
+    media = torch.stack(list(clips.media))
     with torch.no_grad(), Counting() as counting:
-        for part in media.split(ENCODED):
+        for part in media.split(CPU_BATCH):  # on an accelerator as there is room for
             if isinstance(encoder, AudioEncoder):
-                encoder.encode_audio(part.mean(1))
+                samples = part.shape[-1] * info.sample_rate // clips.sample_rate
+                encoder.encode_audio(part.new_empty(len(part), samples))
             elif isinstance(encoder, ImageEncoder):
                 encoder.encode_image(part)
     return counting.count
