@@ -95,15 +95,15 @@ class Counting(TorchDispatchMode):
             return torch.ones((), dtype=args[0].dtype).item()
         out = func(*args, **(kwargs or {}))
         self.count.costs[cost_of(func, args, kwargs or {}, out)] += 1
-        for made in tree_leaves(out):
-            if isinstance(made, Tensor):
-                self._hold(made)
+        given = {identity(tensor.untyped_storage()) for tensor in tensors_of((args, kwargs))}
+        for made in tensors_of(out):
+            self._hold(made.untyped_storage(), given)
         return out
 
-    def _hold(self, made: Tensor) -> None:
-        storage = made.untyped_storage()
-        key = storage._cdata  # noqa: SLF001  no public identity
-        if key not in self.sizes:
+    def _hold(self, storage: torch.UntypedStorage, given: set[int]) -> None:
+        """Count a storage that is new: a view of a weight is the weight's."""
+        key = identity(storage)
+        if key not in self.sizes and key not in given:
             self.sizes[key] = storage.nbytes()
             weakref.finalize(storage, self._let_go, key)
             self.count.kept += storage.nbytes()
@@ -113,15 +113,29 @@ class Counting(TorchDispatchMode):
         self.count.kept -= self.sizes.pop(key)
 
 
+def tensors_of(nested: object) -> list[Tensor]:
+    """All tensors in arguments or results."""
+    return [leaf for leaf in tree_leaves(nested) if isinstance(leaf, Tensor)]
+
+
+def identity(storage: torch.UntypedStorage) -> int:
+    """The same for all tensors that share it."""
+    return int(storage._cdata)  # noqa: SLF001  torch has no public one
+
+
 def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Cost:
     """Of one call of an operation."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
-    dtype = next((leaf.dtype for leaf in tree_leaves(out) if isinstance(leaf, Tensor)), torch.float32)
+    dtype = next((made.dtype for made in tensors_of(out)), torch.float32)
     packet = func._overloadpacket  # noqa: SLF001
     flops = int(flops_of(packet, args, kwargs, out))
     if not flops and is_view(func):
         return Cost(VIEW, dtype, 0, 0)
-    return Cost(kind_of(packet) if flops else OTHER, dtype, flops, sum(leaf.nbytes for leaf in tensors))
+    return Cost(
+        kind_of(packet) if flops else OTHER,
+        dtype,
+        flops,
+        sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out))),
+    )
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:

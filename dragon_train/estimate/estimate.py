@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from dragon_rewards.devices import device_memory
 from dragon_rewards.errors import DragonError
 from dragon_train.estimate.phases import count_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
@@ -102,15 +103,9 @@ def memory(step: StepCount, config: TrainConfig, *, overlaps: bool) -> dict[str,
     return found
 
 
-def capacity(device: torch.device) -> int:
-    """Bytes of a device's memory; of the CPU's, the machine's.
-
-    Raises:
-        DragonError: torch does not tell.
-    """
+def capacity(device: torch.device) -> int | None:
+    """Bytes of a device's memory, of the CPU's the machine's; None where torch does not tell."""
     if device.type == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    module: Any = torch.get_device_module(device.type)
-    if not hasattr(module, "mem_get_info"):
-        raise DragonError(f"torch does not tell how much memory {device} has; name a card with --card instead")
-    return int(module.mem_get_info(device)[1])
+    memory = device_memory(device)
+    return memory.total if memory else None

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_train.estimate.estimate import EstimateError, estimate
+from dragon_train.estimate.estimate import EstimateError, capacity, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import torch
 
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
@@ -18,16 +20,19 @@ if TYPE_CHECKING:
 SAMPLED = ("sampling", "decoding", "encoding")
 
 
-def check_fits(info: PipelineInfo, config: TrainConfig, capacity: int, where: str, *, overlaps: bool) -> None:
-    """Whether a run fits into so much memory; one whose pipeline cannot be counted is let pass.
+def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) -> None:
+    """Whether a run fits into a device's memory; one that cannot be counted, or whose device does not tell, may try.
 
     Raises:
         ConfigError: it does not, with the settings that would fit, or with what it takes at least.
     """
+    room, overlaps = capacity(device), device.type == "cuda"
+    if room is None:
+        return
     try:
         found = estimate(info, config, None, overlaps=overlaps)
-        if found.peak > capacity:
-            raise ConfigError(refusal(info, config, found, capacity, where, overlaps=overlaps))
+        if found.peak > room:
+            raise ConfigError(refusal(info, config, found, room, str(device), overlaps=overlaps))
     except EstimateError:
         return
 

@@ -33,14 +33,14 @@ class Report:
     Attributes:
         estimate: the counts.
         where: the device or the card.
-        capacity: its memory, in bytes.
+        capacity: its memory, in bytes; None where torch does not tell.
         base: bytes that Python and its libraries take on a CPU, as measured now; elsewhere 0.
         measured: what a step took, if it was asked for.
     """
 
     estimate: Estimate
     where: str
-    capacity: int
+    capacity: int | None
     base: int
     measured: Measured | None
 
@@ -56,10 +56,9 @@ class Report:
 
     def notes(self) -> list[str]:
         """Sentences below the tables."""
-        peak, total = self.estimate.peak, sum(self.estimate.seconds.values())
-        fits = "fits" if peak + self.base <= self.capacity else "does not fit"
+        total = sum(self.estimate.seconds.values())
         lines = [
-            f"memory: {size(peak)} at its highest, which {fits} into the {size(self.capacity)} of {self.where}",
+            f"memory: {size(self.estimate.peak)} at its highest, {self.verdict()}",
             f"time: {total:.3g} s a step, without choosing among clips; {self.estimate.basis}",
             *(f"{name}: not counted: {reason}" for name, reason in self.estimate.uncounted.items()),
         ]
@@ -72,6 +71,16 @@ class Report:
             )
         return lines
 
+    def fits(self) -> bool | None:
+        """Whether the device has as much; None where that is not known."""
+        return None if self.capacity is None else self.estimate.peak + self.base <= self.capacity
+
+    def verdict(self) -> str:
+        """The same in words."""
+        if self.capacity is None:
+            return f"and torch does not tell how much {self.where} has"
+        return f"which {'fits' if self.fits() else 'does not fit'} into the {size(self.capacity)} of {self.where}"
+
     def to_json(self) -> dict[str, Any]:
         """Everything, in bytes and seconds."""
         found = self.estimate
@@ -81,7 +90,7 @@ class Report:
             "capacity_bytes": self.capacity,
             "base_bytes": self.base,
             "peak_bytes": found.peak,
-            "fits": found.peak + self.base <= self.capacity,
+            "fits": self.fits(),
             "step_seconds": sum(found.seconds.values()),
             "held_bytes": dict(found.held),
             "phases": {
