@@ -44,12 +44,14 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     texts, heldout = split(config, prompts)
     folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
     warn_of_small_encoders(config, reward)
+    from dragon_train.estimate.fit import check_fits
     from dragon_train.pipelines.loading import loading_of
     from dragon_train.run import keep_prompts
-    from dragon_train.team import check_trackers
+    from dragon_train.team import check_trackers, process_device
     from dragon_train.trainer import train
 
     check_trackers(config.trackers)
+    check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress() as bar:
         if leads():

@@ -23,6 +23,7 @@ VERBS = (
     "dragon_train.cli.sample",
     "dragon_train.cli.best_of",
     "dragon_train.cli.train",
+    "dragon_train.cli.estimate",
     "dragon_train.cli.bench",
     "dragon_train.cli.report",
     "dragon_train.cli.ablate",
