@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dragon_rewards.clips import Clips
+    from dragon_rewards.devices import statistics_device
     from dragon_rewards.errors import (
         AudioError,
         ComposeError,
         ConfigError,
+        DeviceError,
         DragonError,
         EncoderError,
         ImageError,
@@ -52,6 +54,7 @@ __all__ = [
     "Clips",
     "ComposeError",
     "ConfigError",
+    "DeviceError",
     "Direction",
     "DragonError",
     "Embeddings",
@@ -83,14 +86,17 @@ __all__ = [
     "load_exemplar_set",
     "load_registry",
     "load_suite",
+    "statistics_device",
 ]
 
 _MODULES = {
     "clips": ("Clips",),
+    "devices": ("statistics_device",),
     "errors": (
         "AudioError",
         "ComposeError",
         "ConfigError",
+        "DeviceError",
         "DragonError",
         "EncoderError",
         "ImageError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from math import ceil, gcd
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ from torch import Tensor
 from dragon_rewards.errors import AudioError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 SILENCE = 1e-5
+BLOCK = 2**18  # samples that are decoded at once: 1 MB a channel
 PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
 
 
@@ -28,15 +30,44 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     Raises:
         AudioError: the file is missing, is not audio, or holds no samples.
     """
+    with _opened(path) as sound:
+        samples, rate = sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
+    if not len(samples):
+        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
+    return torch.from_numpy(samples.T.copy()), rate
+
+
+def read_mono(path: Path) -> tuple[Tensor, int]:
+    """`to_mono` of what `read_audio` reads, (samples,), and its rate in Hz; raises the same.
+
+    The file is decoded block by block, so that memory holds the mix and not the channels, too.
+    """
+    with _opened(path) as sound:
+        mono, place = torch.empty(sound.frames), 0
+        for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+            mono[place : place + len(block)] = to_mono(torch.from_numpy(block.T))
+            place += len(block)
+        rate = int(sound.samplerate)
+    if not place:
+        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
+    return mono[:place], rate
+
+
+def seconds_of(path: Path) -> float:
+    """The length of a file by its header; raises as `read_audio` does, but for what only decoding tells."""
+    with _opened(path) as sound:
+        return float(sound.frames / sound.samplerate)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     if not path.is_file():
         raise AudioError(f"'{path}' is not a file; check the path")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as sound:
+            yield sound
     except soundfile.SoundFileError as error:
         raise AudioError(f"'{path}' cannot be read as audio ({error}); give WAV, FLAC, OGG or MP3") from error
-    if not len(samples):
-        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
-    return torch.from_numpy(samples.T.copy()), int(rate)
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:
@@ -76,9 +107,10 @@ def to_mono(audio: Tensor) -> Tensor:
 def resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(..., samples) at `source` Hz -> (..., samples * target / source) at `target` Hz, on the device it came from.
 
-    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr carries no
-    gradients: audio that requires them is resampled by a windowed sinc in torch. For signals below 0.9 of the lower
-    Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at both ends.
+    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr computes on the
+    CPU and carries no gradients: audio elsewhere, or that requires them, is resampled by a windowed sinc in torch. For
+    signals below 0.9 of the lower Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at
+    both ends.
 
     Raises:
         AudioError: a rate is not positive, as that of an encoder that hears no audio.
@@ -91,25 +123,25 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
     if source == target:
         return audio
     columns = audio.reshape(-1, audio.shape[-1])
-    if audio.requires_grad:
+    if audio.requires_grad or audio.device.type != "cpu":
         return _sinc_resample(columns, source, target).reshape(*audio.shape[:-1], -1)
-    resampled = torch.from_numpy(soxr.resample(columns.T.cpu().numpy(), source, target).T.copy())
-    return resampled.reshape(*audio.shape[:-1], -1).to(audio.device)
+    resampled = torch.from_numpy(soxr.resample(columns.T.numpy(), source, target).T.copy())
+    return resampled.reshape(*audio.shape[:-1], -1)
 
 
 def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
     up, down = target // gcd(source, target), source // gcd(source, target)
-    bank, reach = _phases(up, down)
+    bank, reach = _phases(up, down, audio.device, audio.dtype)
     samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, whose ties are those of floats
     padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
     padded = torch.nn.functional.pad(audio, (reach, padding))[:, None]
-    phases = torch.nn.functional.conv1d(padded, bank.to(padded), stride=down)
+    phases = torch.nn.functional.conv1d(padded, bank, stride=down)
     return phases.transpose(1, 2).flatten(1)[:, :samples]
 
 
 @cache
-def _phases(up: int, down: int) -> tuple[Tensor, int]:
+def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, int]:
     """A Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
 
     Output sample q * up + p lies at input sample q * down + p * down / up: phase p weighs input sample q * down + k by
@@ -125,18 +157,16 @@ def _phases(up: int, down: int) -> tuple[Tensor, int]:
     inputs = torch.arange(-reach, down + reach)
     taps = half + torch.arange(up)[:, None] * down - inputs * up
     inside = (taps >= 0) & (taps <= 2 * half)
-    return torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None], reach
+    bank = torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None]
+    return bank.to(device, dtype), reach
 
 
-def check_clip(audio: Tensor, name: str) -> None:
-    """Refuse a clip, of any shape, that no reward can judge.
+def check_peak(peak: float, name: str) -> None:
+    """Refuse a clip that no reward can judge, by its largest absolute sample.
 
     Raises:
-        AudioError: it is empty, holds NaN or infinity, or is silent (no sample reaches 1e-5).
+        AudioError: it is NaN or infinite, or the clip is silent (no sample reaches 1e-5).
     """
-    if not audio.numel():
-        raise AudioError(f"'{name}' holds no samples; remove it or record it again")
-    peak = float(audio.detach().abs().max())
     if not peak < float("inf"):
         raise AudioError(f"'{name}' holds values that are not finite; generate or export it again")
     if peak < SILENCE:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.audio import check_clip, resample, to_mono
+from dragon_rewards.audio import check_peak, resample, to_mono
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import BATCH, Encodable
+from dragon_rewards.media import Encodable
 from dragon_rewards.protocols import AudioEncoder
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.protocols import Encoder, EncoderInfo
-
-__all__ = ["BATCH", "Clips"]
 
 
 class Clips(Encodable):
@@ -59,20 +57,29 @@ class Clips(Encodable):
         """The clips, each (channels, samples)."""
         return self.media
 
-    def _checked(self, example: Tensor, name: str) -> Tensor:
+    def _laid_out(self, example: Tensor, name: str) -> Tensor:
         if not example.is_floating_point() or example.ndim not in {1, 2}:
             got = f"{example.dtype} {tuple(example.shape)}"
             raise AudioError(f"'{name}' is {got}; give floating point audio (samples,) or (channels, samples)")
-        channels = (example if example.ndim > 1 else example[None]).float()
+        if not example.numel():
+            raise AudioError(f"'{name}' holds no samples; remove it or record it again")
+        return (example if example.ndim > 1 else example[None]).float()
+
+    def _extremes(self, batch: Tensor) -> Tensor:
         # Encoders hear the mono mix, which is silent where channels cancel out.
-        check_clip(to_mono(channels), name)
-        return channels
+        return to_mono(batch).abs().amax(-1)
+
+    def _check_values(self, extremes: float, name: str) -> None:
+        check_peak(extremes, name)
 
     def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
         return encoder.encode_audio if isinstance(encoder, AudioEncoder) else None
 
-    def _fed(self, example: Tensor, info: EncoderInfo) -> Tensor:
-        return resample(to_mono(example), self.sample_rate, info.sample_rate)
+    def _fed(self, batch: Tensor, info: EncoderInfo) -> Tensor:
+        return resample(to_mono(batch), self.sample_rate, info.sample_rate)
 
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
         return f"{len(fed)} samples at {info.sample_rate} Hz"
+
+    def _extent(self, example: Tensor) -> str:
+        return f"{example.shape[-1] / self.sample_rate:.4g} s"

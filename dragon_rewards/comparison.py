@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +10,22 @@ import pandas as pd
 import torch
 from scipy.stats import mannwhitneyu
 
-from dragon_rewards.audio import find_audio
-from dragon_rewards.clips import Clips
-from dragon_rewards.errors import DragonError, MissingPromptsError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import holm, matched_subsets, permutation_test, win_rate
-from dragon_rewards.prompts import SIDECAR, prompts_of
+from dragon_rewards.hearing import Files, hear
+from dragon_rewards.loudness import confounders
+from dragon_rewards.media import Media
+from dragon_rewards.prompts import prompts_of
 from dragon_rewards.rewards import compose
-from dragon_rewards.scoring import build_parts, encoded, read_clips
+from dragon_rewards.scoring import build_parts
 from dragon_rewards.suites import serve
 from dragon_rewards.tables import (
     BASELINE,
     CONFOUNDERS,
     comparisons,
     confounder_table,
-    confounders_frame,
     controlled_table,
+    measured_frame,
     scores_frame,
 )
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward
+    from dragon_rewards.sides import Side, Sides
     from dragon_rewards.suites import Suite
 
 TRIALS = 16  # disjoint subsets, as the benchmark has; fewer than 5 can never show a rate above 1/2
@@ -45,57 +45,7 @@ FIGURES = ("low", "high", "effect", "controlled", "controlled_low", "controlled_
 SEED = 0  # of the partitions, and of the draw from the larger folder
 
 
-@dataclass(frozen=True)
-class Side:
-    """The clips of one folder, with their prompts if all have one."""
-
-    folder: Path
-    files: tuple[Path, ...]
-    prompts: tuple[str, ...] | None
-
-    def select(self, rows: Sequence[int]) -> Side:
-        """The clips at `rows`, in that order."""
-        prompts = self.prompts and tuple(self.prompts[row] for row in rows)
-        return replace(self, files=tuple(self.files[row] for row in rows), prompts=prompts)
-
-
-@dataclass(frozen=True)
-class Sides:
-    """Two folders; clips are paired by what `paired_by` says and then in the same order, or not at all if None."""
-
-    a: Side
-    b: Side
-    paired_by: str | None
-
-    @property
-    def equal(self) -> int:
-        """Clips of each where both must have as many: those of the smaller."""
-        return min(len(self.a.files), len(self.b.files))
-
-    @property
-    def pairing(self) -> str:
-        """For people: how clips are paired."""
-        return f"by {self.paired_by}" if self.paired_by else "unpaired"
-
-
-def find_sides(a: Path, b: Path) -> Sides:
-    """Pair the audio of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
-
-    They pair if every clip of each has its partner. Prompts and seeds are those of `prompts.csv` beside the clips.
-
-    Raises:
-        AudioError: a folder is missing or holds no audio.
-        DragonError: a table cannot be read.
-    """
-    sides = _side(a), _side(b)
-    for name, keys in (("prompt and seed", _by_seed), ("prompt", _by_prompt), ("name", _by_name)):
-        partners = _partners(*map(keys, sides))
-        if partners:
-            return Sides(sides[0], sides[1].select(partners), name)
-    return Sides(*sides, None)
-
-
-def check(reward: Reward, sides: Sides) -> None:
+def check(reward: Reward, sides: Sides, device: torch.device) -> None:
     """Refuse a reward that cannot judge these clips, before any is read.
 
     Raises:
@@ -107,10 +57,10 @@ def check(reward: Reward, sides: Sides) -> None:
     if reward.reduction.needs_prompts:
         for side in (sides.a, sides.b):
             prompts_of(side.files)
-    build_parts(reward)
+    build_parts(reward, device)
 
 
-def servable(suite: Suite, registry: Registry, sides: Sides) -> tuple[list[Reward], list[str]]:
+def servable(suite: Suite, registry: Registry, sides: Sides, device: torch.device) -> tuple[list[Reward], list[str]]:
     """The rewards of a suite that can judge these clips, each once, and notes on stand-ins and on those left out."""
     rewards: dict[str, Reward] = {}
     notes = []
@@ -118,7 +68,7 @@ def servable(suite: Suite, registry: Registry, sides: Sides) -> tuple[list[Rewar
         try:
             (serving,) = serve(replace(suite, slots=(slot,)), registry)
             reward = compose(serving.served, registry)
-            check(reward, sides)
+            check(reward, sides, device)
         except DragonError as refusal:
             notes.append(f"{slot.reward} is left out: {str(refusal).splitlines()[0]}")
         else:
@@ -131,7 +81,8 @@ def compare(
     sides: Sides,
     rewards: Sequence[Reward],
     on_progress: Callable[[int, int], None],
-    cache: EmbeddingCache | None = None,
+    cache: EmbeddingCache | None,
+    device: torch.device,
 ) -> list[dict[str, Any]]:
     """One row per reward; a win is B's.
 
@@ -146,6 +97,7 @@ def compare(
         rewards: what to compare by, each once.
         on_progress: is told how many further steps of how many are done.
         cache: where embeddings are kept for the next time.
+        device: where clips are encoded and judged.
 
     Returns:
         Rows with `reward`, `compared` (what, and how paired), `better`, `a` and `b` (raw metrics: means over clips, or
@@ -162,30 +114,55 @@ def compare(
         DragonError: as `check` for any of the rewards, or as the rewards.
     """
     for reward in rewards:
-        check(reward, sides)
+        check(reward, sides, device)
     rates = {reward.encoder.sample_rate for reward in rewards}
     steps = (len(sides.a.files) + len(sides.b.files)) * (len(rates) + len(rewards))
     rows: dict[str, dict[str, Any]] = {}
-    confounders = None
+    measured = _Measured(sides)
     for rate in sorted(rates, reverse=True):
+        own = [reward for reward in rewards if reward.encoder.sample_rate == rate]
         a, b = (
-            read_clips(side.files, side.prompts, rate, lambda: on_progress(1, steps), cache)
+            hear(
+                own,
+                Files(side.files, side.prompts),
+                device,
+                cache,
+                lambda done: on_progress(done, steps),
+                measured.of(side, rate),
+            )
             for side in (sides.a, sides.b)
         )
-        confounders = _measured(a, b, sides) if confounders is None else confounders
-        for reward in (reward for reward in rewards if reward.encoder.sample_rate == rate):
-            a, b = (encoded(reward, side, lambda done: on_progress(done, steps)) for side in (a, b))
-            with torch.no_grad():
-                rows[reward.name] = _row(reward, a, b, sides, confounders)
+        with torch.no_grad():
+            rows |= {reward.name: _row(reward, a, b, sides, measured.frame) for reward in own}
     return _with_holm([rows[reward.name] for reward in rewards])
 
 
-def _measured(a: Clips, b: Clips, sides: Sides) -> pd.DataFrame:
-    """The confounders of both folders' clips."""
-    frames = [
-        confounders_frame(run, side, range(len(side)), _prompts(sides)) for run, side in ((BASELINE, a), ("b", b))
-    ]
-    return pd.concat(frames)
+class _Measured:
+    """The confounders of both folders' clips, measured when the clips are heard first: at the highest rate."""
+
+    def __init__(self, sides: Sides) -> None:
+        self.sides = sides
+        self.found: dict[Path, list[dict[str, float]]]
+        self.found = {side.folder: [{} for _ in side.files] for side in (sides.a, sides.b)}
+
+    def of(self, side: Side, rate: int) -> Callable[[Sequence[int], Sequence[torch.Tensor]], None]:
+        """Measures clips of a side, where they are not yet."""
+        found = self.found[side.folder]
+
+        def measure(rows: Sequence[int], audio: Sequence[torch.Tensor]) -> None:
+            for row, clip in zip(rows, audio, strict=True):
+                found[row] = found[row] or confounders(clip, rate)
+
+        return measure
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each clip."""
+        frames = [
+            measured_frame(run, self.found[side.folder], range(len(side.files)), _prompts(self.sides))
+            for run, side in ((BASELINE, self.sides.a), ("b", self.sides.b))
+        ]
+        return pd.concat(frames)
 
 
 def _prompts(sides: Sides) -> Sequence[str] | None:
@@ -203,7 +180,7 @@ def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _row(reward: Reward, a: Clips, b: Clips, sides: Sides, confounders: pd.DataFrame) -> dict[str, Any]:
+def _row(reward: Reward, a: Media, b: Media, sides: Sides, confounders: pd.DataFrame) -> dict[str, Any]:
     size = max(sides.equal // TRIALS, reward.reduction.minimum_clips)
     unpaired = reward.kind.per_clip and sides.paired_by is None
     found = _all_with_all(reward, a, b) if unpaired else _matched(reward, a, b, size, sides, confounders)
@@ -227,7 +204,7 @@ def _known(figure: float | None) -> float | None:
 
 
 def _matched(
-    reward: Reward, a: Clips, b: Clips, size: int, sides: Sides, confounders: pd.DataFrame
+    reward: Reward, a: Media, b: Media, size: int, sides: Sides, confounders: pd.DataFrame
 ) -> dict[Hashable, Any]:
     """As the benchmark compares a tuned model, B, with the untuned one, A."""
     clips = min(len(a), len(b))
@@ -241,17 +218,17 @@ def _matched(
         return found | controlled_table(frame, confounders, [reward]).to_dict("records")[0]
     if sides.paired_by is None:
         return found | {"effect": None}
-    exchanged = permutation_test(reward.subsets(Clips.concatenate([a, b])), clips, prompts)
+    exchanged = permutation_test(reward.subsets(Media.concatenate([a, b])), clips, prompts)
     return found | {"permutation_p": exchanged.p_value}
 
 
-def _drawn(side: Clips, clips: int) -> Clips:
+def _drawn(side: Media, clips: int) -> Media:
     if len(side) == clips:
         return side
     return side.select(np.random.default_rng(SEED).permutation(len(side))[:clips].tolist())
 
 
-def _all_with_all(reward: Reward, a: Clips, b: Clips) -> dict[str, Any]:
+def _all_with_all(reward: Reward, a: Media, b: Media) -> dict[str, Any]:
     before, after = (reward.metric(side).double().cpu().numpy() for side in (a, b))
     sign, trials = reward.direction.sign, min(len(a), len(b))
     test = mannwhitneyu(sign * after, sign * before, alternative="greater")
@@ -259,49 +236,3 @@ def _all_with_all(reward: Reward, a: Clips, b: Clips) -> dict[str, Any]:
     wins = win_rate(rate * trials, trials)
     found = {"before": before.mean(), "after": after.mean(), "win_rate": rate, "lower": wins.lower}
     return {**found, "p_value": test.pvalue, "trials": trials}
-
-
-def _side(folder: Path) -> Side:
-    files = tuple(find_audio([folder]))
-    try:
-        return Side(folder, files, tuple(prompts_of(files)))
-    except MissingPromptsError:
-        return Side(folder, files, None)
-
-
-def _partners(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[int]:
-    """For each key of A its place in B; nothing unless both have the same keys, each once."""
-    places = {key: place for place, key in enumerate(b)}
-    if len(a) != len(b) or len(places) < len(b) or set(a) != set(places):
-        return []
-    return [places[key] for key in a]
-
-
-def _by_seed(side: Side) -> Sequence[Hashable]:
-    seeds = {path: seed for folder in {file.parent for file in side.files} for path, seed in _seeds(folder)}
-    if side.prompts is None or any(file.resolve() not in seeds for file in side.files):
-        return []
-    return [(prompt, seeds[file.resolve()]) for prompt, file in zip(side.prompts, side.files, strict=True)]
-
-
-def _by_prompt(side: Side) -> Sequence[Hashable]:
-    """A prompt that occurs again is another key: the first stands against the first, the second against the second."""
-    seen: Counter[str] = Counter()
-    keys = []
-    for prompt in side.prompts or ():
-        seen[prompt] += 1
-        keys.append((prompt, seen[prompt]))
-    return keys
-
-
-def _by_name(side: Side) -> Sequence[Hashable]:
-    return [file.relative_to(side.folder).with_suffix("") for file in side.files]
-
-
-def _seeds(folder: Path) -> list[tuple[Path, str]]:
-    """Resolved paths and seeds of a folder's table, which `prompts_of` could read; nothing if it has no seeds."""
-    table = folder / SIDECAR
-    if not table.is_file():
-        return []
-    rows = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(keepends=True))
-    return [((folder / row["path"]).resolve(), row["seed"]) for row in rows if row.get("seed")]

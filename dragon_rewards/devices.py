@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -9,8 +10,17 @@ import torch
 
 from dragon_rewards.errors import DeviceError
 
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of a run, beside "no": float32
 ACCELERATORS = ("cuda", "mps", "xpu")  # chosen without being named, in this order
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of a device, in bytes; what torch holds in reserve counts as free."""
+
+    free: int
+    total: int
 
 
 def default_device() -> torch.device:
@@ -41,6 +51,17 @@ def find_device(name: str | None) -> torch.device:
     return CPU if device.type == "cpu" else torch.device(device.type, device.index or 0)
 
 
+def spread(name: str | None) -> list[torch.device]:
+    """The device of this name alone; without one, every accelerator of the default's kind, or else the CPU.
+
+    Raises:
+        DeviceError: torch has no such device here.
+    """
+    chosen = find_device(name)
+    alone = name is not None or chosen == CPU
+    return [chosen] if alone else [torch.device(chosen.type, index) for index in range(device_count(chosen.type))]
+
+
 def device_count(kind: str) -> int:
     """How many devices of a kind, such as "cuda", torch can compute on here."""
     if kind == "cpu":
@@ -49,9 +70,41 @@ def device_count(kind: str) -> int:
     return int(module.device_count()) if hasattr(module, "is_available") and module.is_available() else 0
 
 
+def device_name(device: torch.device) -> str:
+    """What its maker calls a device, such as "NVIDIA H100 80GB HBM3", where torch can tell; else its kind."""
+    module: Any = torch.get_device_module(device.type)
+    return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else device.type
+
+
+def device_memory(device: torch.device) -> Memory | None:
+    """The memory of an accelerator; None where torch cannot tell, as of the CPU."""
+    module: Any = torch.get_device_module(device.type)
+    if not hasattr(module, "mem_get_info"):
+        return None
+    free, total = module.mem_get_info(device)
+    held = module.memory_reserved(device) - module.memory_allocated(device) if hasattr(module, "memory_reserved") else 0
+    return Memory(int(free + held), int(total))
+
+
 def statistics_device(device: torch.device) -> torch.device:
     """Where statistics of embeddings on `device` are computed, in float64: there, or on the CPU if it has none."""
     return device if has_float64(device) else CPU
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision of a run, "no", "bf16" or "fp16", that a device cannot compute in.
+
+    Raises:
+        DeviceError: it cannot; or it is the CPU and fp16, whose gradients accelerate scales on accelerators alone.
+    """
+    dtype = PRECISIONS.get(precision)
+    if dtype and ((precision == "fp16" and device == CPU) or not _multiplies(str(device), dtype)):
+        others = [other for other, kind in PRECISIONS.items() if other != precision and _multiplies(str(device), kind)]
+        others = [other for other in others if not (other == "fp16" and device == CPU)]
+        choices = " or ".join(f'precision = "{other}"' for other in [*others, "no"])
+        raise DeviceError(
+            f'precision = "{precision}": {device} cannot train in it; choose {choices}, or another --device'
+        )
 
 
 def has_float64(device: torch.device) -> bool:
@@ -64,6 +117,16 @@ def _bears(name: str) -> bool:
     try:
         torch.ones(1, dtype=torch.float64, device=name)
     except (TypeError, RuntimeError):  # torch raises the former for mps
+        return False
+    return True
+
+
+@cache
+def _multiplies(name: str, dtype: torch.dtype) -> bool:
+    ones = torch.ones(2, 2, device=name)
+    try:
+        _ = ones.to(dtype) @ ones.to(dtype)
+    except (TypeError, RuntimeError):
         return False
     return True
 

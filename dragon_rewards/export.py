@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.clips import Clips
+from dragon_rewards.devices import CPU
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.names import RewardName
 from dragon_rewards.ranking import credits_of
@@ -127,7 +128,7 @@ def _flow_factory_call(reward: Reward, output: Callable[..., Any]) -> Callable[.
 def _built(name: str) -> Reward:
     """The reward, refused before the training starts if it cannot be had."""
     reward = compose(name)
-    build_parts(reward)
+    build_parts(reward, CPU)  # where `_credits` judges
     return reward
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from dragon_rewards.errors import ImageError
 from dragon_rewards.media import Encodable
 from dragon_rewards.protocols import ImageEncoder
@@ -52,22 +54,31 @@ class Images(Encodable):
         """
         super().__init__(images, 0, prompts, names, cache)
 
-    def _checked(self, example: Tensor, name: str) -> Tensor:
+    def _laid_out(self, example: Tensor, name: str) -> Tensor:
         if not example.is_floating_point() or example.ndim != 3 or len(example) != 3:  # noqa: PLR2004  RGB, height, width
             got = f"{example.dtype} {tuple(example.shape)}"
             raise ImageError(f"'{name}' is {got}; give floating point images (3, height, width)")
         if not example.numel():
             raise ImageError(f"'{name}' holds no pixels; remove it or generate it again")
-        least, most = (float(value) for value in example.detach().aminmax())
+        return example.float()
+
+    def _extremes(self, batch: Tensor) -> Tensor:
+        pixels = batch.flatten(1)
+        return torch.stack([pixels.amin(1), pixels.amax(1)], dim=1)
+
+    def _check_values(self, extremes: tuple[float, float], name: str) -> None:
+        least, most = extremes
         if not (least >= 0 and most <= 1):
             raise ImageError(f"'{name}' holds values from {least:.3g} to {most:.3g}; scale or clamp them to [0, 1]")
-        return example.float()
 
     def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
         return encoder.encode_image if isinstance(encoder, ImageEncoder) else None
 
-    def _fed(self, example: Tensor, info: EncoderInfo) -> Tensor:  # noqa: ARG002  encoders resize by themselves
-        return example
+    def _fed(self, batch: Tensor, info: EncoderInfo) -> Tensor:  # noqa: ARG002  encoders resize by themselves
+        return batch
 
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:  # noqa: ARG002  in pixels of the image itself
-        return f"{fed.shape[2]} x {fed.shape[1]} pixels"
+        return self._extent(fed)
+
+    def _extent(self, example: Tensor) -> str:
+        return f"{example.shape[2]} x {example.shape[1]} pixels"

@@ -76,6 +76,18 @@ def silence(audio: Tensor, sample_rate: int) -> float:
     return float((power < 10 ** (SILENT / 10)).double().mean())
 
 
+def confounders(audio: Tensor, sample_rate: int) -> dict[str, float]:
+    """What a reward may follow instead of its question, of mono audio (samples,).
+
+    Duration in seconds, integrated loudness in LUFS (a clip below the gate of -70 LUFS has -70), share of silence.
+
+    Raises:
+        AudioError: as `loudness`.
+    """
+    level = max(loudness(audio, sample_rate), GATE)
+    return {"duration": len(audio) / sample_rate, "loudness": level, "silence": silence(audio, sample_rate)}
+
+
 def _check(audio: Tensor, sample_rate: int) -> None:
     if audio.ndim != 1 or not audio.numel():
         raise AudioError(f"loudness is measured of mono audio (samples,), not of {tuple(audio.shape)}; mix it to mono")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
+from dragon_rewards.batches import batches, in_batches
 from dragon_rewards.cache import Maker, Shelf
-from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
+from dragon_rewards.devices import CPU
+from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
@@ -25,9 +29,11 @@ if TYPE_CHECKING:
 
     AnyMedia = TypeVar("AnyMedia", bound="Media")
 
-BATCH = 32  # examples encoded at once on a GPU
-CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
 LAYOUT = torch.contiguous_format
+FOREIGN = (
+    " (on {device}: an encoder's copy there has all that it reaches through attributes and closures; what it makes it "
+    "has to make with device=audio.device, and global variables do not follow)"
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,12 @@ class Media(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are, or what is known of them; the CPU where there is neither."""
+        held = chain(self.media, *self.known.frames.values(), self.known.prompts.values())
+        return next((tensor.device for tensor in held), CPU)
+
     @abstractmethod
     def _encode(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> tuple[Tensor, ...]:
         """Frames (frames, dim) of each example."""
@@ -104,7 +116,7 @@ class Media(ABC):
 
         Args:
             info: the encoder's descriptor.
-            encoder: the encoder itself.
+            encoder: the encoder itself, on the device of these examples.
             owner: the plugin that registered it; without one, nothing is cached, as a new version could not be told.
             with_prompts: whether the prompts are embedded too (they are not cached).
 
@@ -164,10 +176,10 @@ class Media(ABC):
         if not isinstance(encoder, TextEncoder):
             raise EncoderError(f"encoder '{info.name}' has no text tower; name one that lists the modality text")
         if info.name not in self.known.prompts:
-            with torch.no_grad():
+            with torch.no_grad(), _explained(info.name, "the prompts", self.device):
                 embedded = encoder.encode_text(self.prompts)
             _check_output(embedded, (len(self), info.dim), info.name, "the prompts")
-            self.known.prompts[info.name] = embedded
+            self.known.prompts[info.name] = embedded.to(self.device)
         return self.known.prompts[info.name]
 
     def _texts(self, prompts: Sequence[str]) -> tuple[str, ...]:
@@ -227,23 +239,48 @@ class Encodable(Media):
         names = [f"{self.noun} {index}" for index in range(len(media))] if names is None else names
         super().__init__((), sample_rate, prompts, names, Known({}, {}), cache)
         self._check_counts(len(media), self.prompts, self.names)
-        self.media = tuple(self._checked(example, name) for example, name in zip(media, self.names, strict=True))
+        self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
+        self._check_device()
+        rows_of = list(batches(dict(enumerate(self.media))))
+        values = torch.cat([self._extremes(self._stacked(rows).detach()) for rows in rows_of])
+        for row, extremes in zip(chain.from_iterable(rows_of), values.tolist(), strict=True):  # one read for all
+            self._check_values(extremes, self.names[row])
 
     @abstractmethod
-    def _checked(self, example: Tensor, name: str) -> Tensor:
-        """The example as float32 in its layout; raises `refusal` if no reward can judge it."""
+    def _laid_out(self, example: Tensor, name: str) -> Tensor:
+        """The example as float32 in its layout; raises `refusal` if it has another shape or type, or is empty."""
+
+    @abstractmethod
+    def _extremes(self, batch: Tensor) -> Tensor:
+        """What tells of each example of a batch whether a reward can judge its values, (examples, ...)."""
+
+    @abstractmethod
+    def _check_values(self, extremes: Any, name: str) -> None:
+        """Raises `refusal` if no reward can judge an example with these extremes."""
 
     @abstractmethod
     def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
         """What encodes a batch of such media; None if the encoder cannot."""
 
     @abstractmethod
-    def _fed(self, example: Tensor, info: EncoderInfo) -> Tensor:
-        """An example as the encoder is fed it; those of one shape make a batch."""
+    def _fed(self, batch: Tensor, info: EncoderInfo) -> Tensor:
+        """Examples of one shape as the encoder is fed them."""
 
     @abstractmethod
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
-        """In words."""
+        """Of one example as it is fed, in words."""
+
+    @abstractmethod
+    def _extent(self, example: Tensor) -> str:
+        """Of an example itself, in words."""
+
+    def _stacked(self, rows: Sequence[int]) -> Tensor:
+        return torch.stack([self.media[row] for row in rows])
+
+    def _check_device(self) -> None:
+        devices = sorted({str(example.device) for example in self.media})
+        if len(devices) > 1:
+            raise self.refusal(f"the {self.noun}s of a set are on {' and '.join(devices)}; move them to one device")
 
     def _encode(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> tuple[Tensor, ...]:
         tower = self._tower(encoder)
@@ -252,14 +289,12 @@ class Encodable(Media):
             raise EncoderError(f"encoder '{info.name}' embeds {takes}, and this is a set of {self.noun}s; name another")
         shelf = self._shelf(info, encoder, owner)
         kept = shelf.load() if shelf else {}
-        frames = {row: example.to(self.media[row].device) for row, example in kept.items()}
-        fed = {row: self._fed(example, info) for row, example in enumerate(self.media) if row not in frames}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and any(each.requires_grad for each in fed.values())):
-            for rows in _batches(fed):
-                batch = torch.stack([fed[row] for row in rows])
-                encoded = self._encode_batch(info, tower, batch, self.names[rows[0]])
+        frames = {row: example.to(self.device) for row, example in kept.items()}
+        missing = {row: example for row, example in enumerate(self.media) if row not in frames}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and any(each.requires_grad for each in missing.values())):
+            for rows, encoded in in_batches(missing, partial(self._encode_rows, info, tower)):
                 # Laid out in memory as those from a cache are, so that sums over them round alike.
-                fresh = {row: each.clone(memory_format=LAYOUT) for row, each in zip(rows, encoded, strict=True)}
+                fresh = dict(zip(rows, encoded.clone(memory_format=LAYOUT), strict=True))
                 frames.update(fresh)
                 if shelf:
                     shelf.store(fresh)
@@ -272,19 +307,49 @@ class Encodable(Media):
         maker = Maker(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
         return Shelf(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
 
+    def _encode_rows(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], rows: Sequence[int]) -> Tensor:
+        """Frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
+        name = self.names[rows[0]]
+        try:
+            return self._encode_batch(info, tower, self._fed(self._stacked(rows), info), name)
+        except torch.OutOfMemoryError as error:
+            if len(rows) > 1:
+                raise
+            alone = (
+                f"'{name}' ({self._extent(self.media[rows[0]])}) does not fit into the memory of {self.device} alone"
+            )
+            raise DeviceError(
+                f"{alone}, where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, "
+                "or choose another, as --device cpu does"
+            ) from error
+
     def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:
         """Frames (examples, frames, dim) of a batch; `name` is the first example's, for refusals."""
         subject = f"'{name}' ({self._size(batch[0], info)})"
-        less = f"{self.short} than one frame"
-        try:
+        with _explained(info.name, subject, batch.device):
             frames = tower(batch)
-        except RuntimeError as error:
-            raise EncoderError(f"encoder '{info.name}' failed on {subject}, which may be {less}: {error}") from error
         if isinstance(frames, Tensor) and frames.shape == (len(batch), 0, info.dim):
-            raise self.refusal(f"{subject} is {less} of encoder '{info.name}'; remove it")
+            raise self.refusal(f"{subject} is {self.short} than one frame of encoder '{info.name}'; remove it")
         middle = frames.shape[1] if isinstance(frames, Tensor) and frames.ndim > 1 else 1
         _check_output(frames, (len(batch), middle, info.dim), info.name, subject)
+        if frames.device != batch.device:
+            raise EncoderError(
+                f"encoder '{info.name}' returned frames on {frames.device} for {subject} on {batch.device}: it has to "
+                "bring them back, with frames.to(audio.device), or compute there"
+            )
         return frames
+
+
+@contextmanager
+def _explained(encoder: str, subject: str, device: torch.device) -> Iterator[None]:
+    """Say which encoder failed, on what and with what; memory that runs out is for the caller to mend."""
+    try:
+        yield
+    except (DragonError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        mend = "" if device.type == "cpu" else FOREIGN.format(device=device)
+        raise EncoderError(f"encoder '{encoder}' failed on {subject}: {type(error).__name__}: {error}{mend}") from error
 
 
 def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
@@ -310,11 +375,3 @@ def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject:
         raise EncoderError(f"encoder '{encoder}' returned {got} for {subject} instead of torch.float32 {shape}")
     if not output.isfinite().all():
         raise EncoderError(f"encoder '{encoder}' returned values that are not finite for {subject}")
-
-
-def _batches(fed: Mapping[int, Tensor]) -> Iterator[list[int]]:
-    """Rows of equal shape, as many together as suits the device, the smallest first."""
-    for shape in sorted({example.shape for example in fed.values()}):
-        rows = [row for row, example in fed.items() if example.shape == shape]
-        size = CPU_BATCH if fed[rows[0]].device.type == "cpu" else BATCH
-        yield from (rows[start : start + size] for start in range(0, len(rows), size))

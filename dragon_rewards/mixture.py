@@ -62,7 +62,9 @@ class Mixture:
         import torch
 
         values = torch.stack([_in_spreads(part.value(clips)) for part in self.parts])
-        return torch.tensor(self.weights).to(values) @ values
+        return sum(
+            (weight * value for weight, value in zip(self.weights, values, strict=True)), torch.zeros_like(values[0])
+        )
 
     def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
         """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,)."""
@@ -91,7 +93,7 @@ class _Means:
     values: Tensor
 
     def __call__(self, rows: Tensor) -> Tensor:
-        return self.values[rows].mean(-1)
+        return self.values[rows.to(self.values.device)].mean(-1)
 
 
 def _of_subsets(part: Reward, clips: Media) -> Callable[[Tensor], Tensor]:

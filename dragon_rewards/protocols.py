@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
 
@@ -62,6 +63,12 @@ class Encoder(Protocol):
     """Turns media into embeddings, by a tower for each modality that its descriptor lists.
 
     `identity` fingerprints weights and preprocessing: statistics that were computed under another one are refused.
+
+    The factory builds it on the CPU, and it is asked there and on other devices: rewards copy it to the device of what
+    it judges, once, with all tensors that it reaches through attributes, containers and closures (in float64 where the
+    device has that). Frames are on the device of the media. What it makes on the way it makes there
+    (`device=audio.device`), and what it computes elsewhere, as a server does, it brings back; it moves nothing of its
+    own.
     """
 
     identity: str
@@ -106,9 +113,26 @@ class Embeddings:
     frames: Sequence[Tensor]
     prompts: Tensor | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are, all of them."""
+        return self.frames[0].device
+
+    def to(self, device: torch.device) -> Embeddings:
+        """The same on another device, in one transfer; gradients flow through it."""
+        if device == self.device:
+            return self
+        from torch import cat
+
+        frames = cat(list(self.frames)).to(device).split([len(clip) for clip in self.frames])
+        return Embeddings(frames, None if self.prompts is None else self.prompts.to(device))
+
 
 class Reduction(Protocol):
     """Turns embeddings, and the reference where the descriptor wants one, into raw metric values.
+
+    Like an encoder, it is copied to the device of the embeddings with all tensors that it holds; there the reference
+    is, too. Embeddings come on the CPU where their own device has no float64.
 
     The reference is a `metrics.Gaussian`, or `metrics.Facets` where the descriptor's `reference` says so; None without
     an exemplar set. A reduction annotates the one that it declares.

@@ -29,7 +29,8 @@ def rank_files(
     paths: Iterable[Path],
     table: Path | None,
     on_progress: Callable[[int, int], None],
-    cache: EmbeddingCache | None = None,
+    cache: EmbeddingCache | None,
+    device: torch.device,
 ) -> list[dict[str, Any]]:
     """One row per audio file, the best first; equal files keep their order.
 
@@ -39,6 +40,7 @@ def rank_files(
         table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
+        device: where clips are encoded and judged.
 
     Returns:
         Rows with `path`, `rank` (from 1), `value`, `of` (`metric`: the value is the clip's own; `leave-one-out`: that
@@ -49,7 +51,7 @@ def rank_files(
     """
     files = find_audio(paths)
     check_credits(reward, len(files))
-    clips = encode_files(reward, files, table, on_progress, cache)
+    clips = encode_files(reward, files, table, on_progress, cache, device)
     values = credits_of(reward, clips)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [

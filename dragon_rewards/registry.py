@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from dragon_rewards.metrics import Facets, Gaussian
+    from dragon_rewards.placement import Placement
     from dragon_rewards.plugins import PluginFailure, PluginRecord
     from dragon_rewards.protocols import Reduction
 
@@ -86,23 +87,23 @@ class Registry:
         """Raises UnknownNameError."""
         return self._find("reduction", name, self.reductions)
 
-    def build_encoder(self, name: str) -> Encoder:
-        """The encoder itself.
+    def build_encoder(self, name: str, device: torch.device | None = None) -> Encoder:
+        """The encoder itself, where its factory left it, or its copy on a device: one for each, never moved again.
 
         Raises:
-            DragonError: its factory raised, or returned something else.
+            DragonError: its factory raised, or returned something else, or it cannot be copied to the device.
         """
         info = self.encoder(name)
-        built: Encoder = self._once(("register_encoders", name), lambda: _encoder(info))
+        built: Encoder = self._once(("register_encoders", name), lambda: _encoder(info), device)
         return built
 
-    def build_reduction(self, name: str) -> Reduction:
-        """The reduction itself.
+    def build_reduction(self, name: str, device: torch.device | None = None) -> Reduction:
+        """The reduction itself, where its factory left it, or its copy on a device.
 
         Raises:
-            DragonError: its factory raised.
+            DragonError: its factory raised, or it cannot be copied to the device.
         """
-        built: Reduction = self._once(("register_reductions", name), self.reduction(name).factory)
+        built: Reduction = self._once(("register_reductions", name), self.reduction(name).factory, device)
         return built
 
     def reference(self, exemplar_set: str, encoder: str, device: torch.device) -> Gaussian:
@@ -112,7 +113,7 @@ class Registry:
             DragonError: the set has none for this encoder, or one that was made with other weights.
         """
         owner = self.owners.get(("register_encoders", encoder))
-        read = partial(exemplars.reference, owner=owner)
+        read = partial(exemplars.reference, owner=owner, device=device)
         return self._kept("reference", exemplar_set, encoder, device, read)
 
     def facets(self, exemplar_set: str, encoder: str, device: torch.device) -> Facets:
@@ -135,7 +136,7 @@ class Registry:
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                self._built[key] = _moved(read(*infos, self.build_encoder(encoder)), device)
+                self._built[key] = _moved(read(*infos, self.build_encoder(encoder, device)), device)
         found: R = self._built[key]
         return found
 
@@ -144,20 +145,32 @@ class Registry:
             raise UnknownNameError(what, name, known, map(str, self.failures))
         return known[name]
 
-    def _once(self, key: tuple[str, str], factory: Callable[[], Any]) -> Any:
+    def _once(self, key: tuple[str, str], factory: Callable[[], Any], device: torch.device | None) -> Any:
         with self._lock:
             if key not in self._built:
-                self._built[key] = self._guarded(key, factory)
-        return self._built[key]
+                self._built[key] = self._guarded(key, factory, "built")
+            if device is None:
+                return self._built[key]
+            placed = (*key, str(device))
+            if placed not in self._built:
+                copied = partial(self._placement(device).copy_of, self._built[key])
+                self._built[placed] = self._guarded(key, copied, f"copied to {device}")
+            return self._built[placed]
 
-    def _guarded(self, key: tuple[str, str], factory: Callable[[], Any]) -> Any:
+    def _placement(self, device: torch.device) -> Placement:
+        from dragon_rewards.placement import Placement
+
+        kept: Placement = self._built.setdefault(("placement", str(device)), Placement(device))
+        return kept
+
+    def _guarded(self, key: tuple[str, str], make: Callable[[], Any], done: str) -> Any:
         try:
-            return factory()
+            return make()
         except Exception as error:
             hook, name = key
             what = hook.removeprefix("register_").removesuffix("s")
             reason = f"{type(error).__name__}: {error}"
-            raise DragonError(f"{what} '{name}' of {self.owners[key]} could not be built: {reason}") from error
+            raise DragonError(f"{what} '{name}' of {self.owners[key]} could not be {done}: {reason}") from error
 
 
 def _encoder(info: EncoderInfo) -> Encoder:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dragon_rewards.devices import device_name
 from dragon_rewards.files import replacing, write_text
 from dragon_rewards.registry import load_registry
 
@@ -37,11 +38,12 @@ def write_table(stem: Path, table: pd.DataFrame) -> None:
     write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
 
 
-def provenance(more_plugins: Iterable[PluginRecord] = ()) -> dict[str, Any]:
-    """What a result was made with: interpreter, platform, packages, plugins, processors. Fit for JSON.
+def provenance(more_plugins: Iterable[PluginRecord] = (), device: torch.device | None = None) -> dict[str, Any]:
+    """What a result was made with: interpreter, platform, packages, plugins, processors, device. Fit for JSON.
 
     Args:
         more_plugins: those of other registries than the rewards' own.
+        device: where it was computed, if on one.
     """
     registry = load_registry()
     return {
@@ -52,4 +54,5 @@ def provenance(more_plugins: Iterable[PluginRecord] = ()) -> dict[str, Any]:
         "failed_plugins": [str(failure) for failure in registry.failures],
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        **({"device": " ".join(dict.fromkeys([str(device), device_name(device)]))} if device else {}),
     }

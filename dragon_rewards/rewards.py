@@ -77,15 +77,17 @@ class Reward:
     def metric(self, clips: Media) -> Tensor:
         """The raw metric: (clips,), or a scalar for kinds that judge a whole set.
 
+        It is on the device of the clips, or on the CPU where that has no float64.
+
         Raises:
             TooFewClipsError: fewer clips than the reduction needs.
             MissingPromptsError: it compares clips with their prompts and they have none.
             DragonError: a part could not be built, or an encoder or the reduction failed.
         """
         embeddings = self._embeddings(clips)
-        reference = self.reference(embeddings.frames[0].device)
+        reduction, reference = self._built(embeddings.device), self.reference(embeddings.device)
         with self._named():
-            return self._built()(embeddings, reference)
+            return reduction(embeddings, reference)
 
     def value(self, clips: Media) -> Tensor:
         """`metric` with the sign that makes higher better; raises as `metric` does."""
@@ -103,7 +105,7 @@ class Reward:
         Raises:
             DragonError: the encoder could not be built or failed, or it wants prompts and the clips have none.
         """
-        encoder = self.registry.build_encoder(self.encoder.name)
+        encoder = self.registry.build_encoder(self.encoder.name, clips.device)
         owner = self.registry.owners["register_encoders", self.encoder.name]
         return clips.embeddings(self.encoder, encoder, owner, with_prompts=self.reduction.needs_prompts)
 
@@ -118,7 +120,7 @@ class Reward:
         if self.kind.per_clip:
             raise DragonError(f"'{self.name}' judges clip by clip; only rewards of whole sets value subsets")
         embeddings = self._embeddings(clips)
-        reduction, reference = self._built(), self.reference(embeddings.frames[0].device)
+        reduction, reference = self._built(embeddings.device), self.reference(embeddings.device)
         prepare = getattr(reduction, "subsets", None)
         with self._named():
             metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
@@ -127,9 +129,11 @@ class Reward:
     @contextmanager
     def _named(self) -> Iterator[None]:
         """Say which reward failed, and whose code it is."""
+        from torch import OutOfMemoryError
+
         try:
             yield
-        except DragonError:
+        except (DragonError, OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
             owner = self.registry.owners["register_reductions", self.reduction.name]
@@ -138,14 +142,16 @@ class Reward:
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _built(self) -> Reduction:
-        return self.registry.build_reduction(self.reduction.name)
+    def _built(self, device: torch.device) -> Reduction:
+        return self.registry.build_reduction(self.reduction.name, device)
 
     def _embeddings(self, clips: Media) -> Embeddings:
+        from dragon_rewards.devices import statistics_device
+
         self.check_count(len(clips))
         if self.reduction.needs_prompts and clips.prompts is None:
             raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
-        return self.embeddings(clips)
+        return self.embeddings(clips).to(statistics_device(clips.device))
 
     def reference(self, device: torch.device) -> Gaussian | Facets | None:
         """What the reduction compares with, on a device; None without an exemplar set.

@@ -19,7 +19,7 @@ from dragon_rewards.evaluation import (
     rank_biserial,
     win_rate,
 )
-from dragon_rewards.loudness import GATE, loudness, silence
+from dragon_rewards.loudness import confounders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,25 +81,26 @@ def confounders_frame(
 ) -> pd.DataFrame:
     """What a reward may follow instead of its question: columns run, prompt_id, seed, *CONFOUNDERS.
 
-    A row per clip, as in `scores_frame`: duration in seconds, integrated loudness of the mono mix in LUFS (a clip below
-    the gate of -70 LUFS has -70), and the share of silence (`dragon_rewards.loudness`).
+    A row per clip, as in `scores_frame`: `dragon_rewards.loudness.confounders` of the mono mix.
 
     Raises:
         DragonError: another number of seeds or prompts than clips; the audio is gone.
     """
     if not clips.media or not clips.sample_rate:
         raise DragonError(f"confounders of run '{run}' are measured on audio; this set has none")
-    ids = _prompt_ids(len(clips), seeds, prompts)
+    return measured_frame(run, [confounders(to_mono(clip), clips.sample_rate) for clip in clips.media], seeds, prompts)
+
+
+def measured_frame(
+    run: str, measured: Sequence[Mapping[str, float]], seeds: Sequence[int], prompts: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """`confounders_frame` of clips that were measured one by one; raises as that does."""
+    ids = _prompt_ids(len(measured), seeds, prompts)
     rows = [
-        {"run": run, "prompt_id": place, "seed": seed, **_confounders(to_mono(clip), clips.sample_rate)}
-        for place, seed, clip in zip(ids, seeds, clips.media, strict=True)
+        {"run": run, "prompt_id": place, "seed": seed, **found}
+        for place, seed, found in zip(ids, seeds, measured, strict=True)
     ]
     return pd.DataFrame(rows, columns=["run", *CLIP, *CONFOUNDERS])
-
-
-def _confounders(audio: torch.Tensor, rate: int) -> dict[str, float]:
-    level = max(loudness(audio, rate), GATE)
-    return {"duration": len(audio) / rate, "loudness": level, "silence": silence(audio, rate)}
 
 
 def _prompt_ids(clips: int, seeds: Sequence[int], prompts: Sequence[str] | None) -> list[str]:

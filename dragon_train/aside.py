@@ -32,7 +32,8 @@ class Aside:
             return lambda: result
         if self.stream is None:
             return self.thread.submit(work).result
-        return self.thread.submit(self._on_stream, self.stream, torch.cuda.current_stream().record_event(), work).result
+        ready = torch.cuda.current_stream(self.stream.device).record_event()
+        return self.thread.submit(self._on_stream, self.stream, ready, work).result
 
     @staticmethod
     def _on_stream(stream: torch.cuda.Stream, ready: torch.cuda.Event, work: Callable[[], T]) -> T:

@@ -72,7 +72,7 @@ def best_of(
         DragonError: as the reward, whose parts are built before anything is sampled.
     """
     reward.check_count(len(prompts))
-    build_parts(reward)
+    build_parts(reward, policy.pipeline.device)
 
     def made(number: int) -> Generations:
         own = seeds(Stream.HELDOUT, seed, side=number, count=len(prompts))

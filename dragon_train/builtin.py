@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
+from dragon_train.catalogue import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from dragon_train.pipelines.base import Policy
 
 
-def embedded() -> Policy:
+def embedded(loading: Loading = IN_FULL) -> Policy:
     """Build the embedded pipeline."""
     from dragon_train.embedded.pipeline import load_policy
 
-    return load_policy()
+    return load_policy(loading)
 
 
-def downloaded(name: str) -> Policy:
+def downloaded(name: str, loading: Loading = IN_FULL) -> Policy:
     """Load a pipeline from the hub, or from its cache."""
     from dragon_train.registry import load_train_registry
 
-    return load_train_registry().pipeline(name).factory()
+    return load_train_registry().pipeline(name).factory(loading)
 
 
 def lazily(module: str, name: str) -> Callable[[Any], Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import torch
 
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
@@ -14,13 +16,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """How the networks of a pipeline are loaded.
+
+    Attributes:
+        dtype: of their weights; None is float32. What makes the media (`loading.DECODERS`) is in float32 in any case.
+        device: where to; None is the CPU. On `meta` nothing is loaded: the networks have shapes and no values.
+    """
+
+    dtype: torch.dtype | None = None
+    device: torch.device | None = None
+
+
+IN_FULL = Loading()
+
+
+@runtime_checkable
+class PipelineFactory(Protocol):
+    """Builds a pipeline's policy; by default in float32, on the CPU."""
+
+    def __call__(self, loading: Loading = IN_FULL) -> Policy:
+        """Load the networks so."""
+        ...
+
+
+@dataclass(frozen=True)
 class PipelineInfo:
-    """A registered pipeline; its model is built on first use."""
+    """A registered pipeline; its model is built on first use.
+
+    A `factory` that does not heed the precision or the device costs memory and nothing else: the trainer casts and
+    moves what it returns.
+    """
 
     name: str
     summary: str
     licence: str
-    factory: Callable[[], Policy]
+    factory: PipelineFactory
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dragon_rewards import compose, tables
 from dragon_rewards.clips import Clips
+from dragon_rewards.devices import check_precision, find_device
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.mixture import compose_mixture
@@ -17,6 +18,7 @@ from dragon_rewards.report import write_parquet
 from dragon_train.demonstrations import generate
 from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
+from dragon_train.pipelines.loading import loading_of
 from dragon_train.registry import load_train_registry
 from dragon_train.run import METRICS, keep_prompts, load_policy
 from dragon_train.seeds import Stream, seeds
@@ -101,19 +103,33 @@ class Scoring:
 
 
 def run_model(
-    folder: Path, run: str, subject: Subject, config: TrainConfig | None, scorings: Sequence[Scoring]
+    folder: Path,
+    run: str,
+    subject: Subject,
+    config: TrainConfig | None,
+    scorings: Sequence[Scoring],
+    device: str | None,
 ) -> None:
     """Tune as configured, or not; then generate for held-out prompts and score, evaluation by evaluation.
 
-    What is in the folder is not done again: finished steps, and rewards that have judged.
+    All on the device of this name, or by default (`devices.find_device`). What is in the folder is not done again:
+    finished steps, and rewards that have judged.
+
+    Raises:
+        DeviceError: there is no such device, or it cannot compute in the precision of the run.
     """
-    info = load_train_registry().pipeline(subject.pipeline)
+    info, where = load_train_registry().pipeline(subject.pipeline), find_device(device)
     if config is None:
-        policy = load_policy(info, None)
+        policy = load_policy(info, None, where)
     else:
-        policy, reward, objective = info.factory(), compose_mixture(config.reward), make_objective(config)
+        check_precision(config.precision, where)
+        policy, reward, objective = (
+            info.factory(loading_of(config, where)),
+            compose_mixture(config.reward),
+            make_objective(config),
+        )
         keep_prompts(folder, subject.train, subject.heldout)
-        train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None)
+        train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None, device=where)
     for scoring in scorings:
         score(policy, run, subject, scoring, folder)
 

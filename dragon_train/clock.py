@@ -17,12 +17,13 @@ PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparin
 
 
 class Clock:
-    """Adds up seconds by phase; a GPU is waited for, so that a phase pays for its own work.
+    """Adds up seconds by phase; an accelerator is waited for, so that a phase pays for its own work.
 
     Only the thread that made the clock counts: work beside it costs what it is waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.thread = get_ident()
 
@@ -39,9 +40,11 @@ class Clock:
             self.seconds[name] += self.now() - started
 
     def now(self) -> float:
-        """Seconds, after all work that this thread gave to a GPU."""
-        if torch.cuda.is_available():
-            torch.cuda.current_stream().synchronize()
+        """Seconds, after all work that this thread gave to the device."""
+        if self.device.type == "cuda":  # other threads' streams go on
+            torch.cuda.current_stream(self.device).synchronize()
+        elif self.device.type != "cpu":
+            torch.get_device_module(self.device).synchronize()
         return monotonic()
 
     def row(self) -> dict[str, float]:

@@ -13,6 +13,11 @@ def leads() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def is_alone() -> bool:
+    """Whether this process trains by itself, and not as one of several that a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def progress() -> Progress:
     """A bar on stderr, so that stdout stays for results."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -70,7 +70,7 @@ class Demonstrations:
 
     def select(self, rows: Tensor) -> Demonstrations:
         """These pairs alone."""
-        chosen = rows.tolist()
+        chosen, rows = rows.tolist(), rows.to(self.positive.device)
         return replace(
             self,
             positive=self.positive[rows],
@@ -93,6 +93,8 @@ def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps
 
 def gathered(own: Generations, team: Team) -> Generations:
     """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
+    if team.size == 1:
+        return replace(own, clips=own.clips.without_media())
     known = own.clips.without_media().known
     frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
     prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
@@ -129,12 +131,12 @@ def choose(
     else:
         chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
     latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
-    positive, negative = chosen.positive.to(latents.device), chosen.negative.to(latents.device)
+    chosen = replace(chosen, positive=chosen.positive.cpu(), negative=chosen.negative.cpu())
     return Demonstrations(
-        latents[positive],
-        latents[negative],
-        [prompts[i] for i in positive.tolist()],
-        [prompts[i] for i in negative.tolist()],
+        latents[chosen.positive.to(latents.device)],
+        latents[chosen.negative.to(latents.device)],
+        [prompts[i] for i in chosen.positive.tolist()],
+        [prompts[i] for i in chosen.negative.tolist()],
         chosen.mean,
         chosen.value,
     )
@@ -166,7 +168,7 @@ def choose_set(
 
 def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
     """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
-    kept = loss.topk(max(1, round(share * len(loss)))).indices
+    kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards import compose
+from dragon_rewards.devices import find_device
 from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.files import replacing, write_text
 from dragon_rewards.media import Encoded, Known, Media
@@ -41,9 +42,9 @@ def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> No
             save_file(tensors, temporary)
 
 
-def read_embeddings(folder: Path, prompts: Sequence[str]) -> Encoded:
-    """What `keep_embeddings` wrote, as clips without their audio."""
-    held = load_file(folder / EMBEDDINGS)
+def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) -> Encoded:
+    """What `keep_embeddings` wrote, as clips without their audio, on a device."""
+    held = {name: tensor.to(device) for name, tensor in load_file(folder / EMBEDDINGS).items()}
     by_kind = {kind: _of_kind(held, kind) for kind in (FRAMES, LENGTHS, PROMPTS)}
     frames = {name: rows.split(by_kind[LENGTHS][name].tolist()) for name, rows in by_kind[FRAMES].items()}
     return Encoded(Known(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts)
@@ -53,9 +54,10 @@ def _of_kind(held: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor
     return {name.removeprefix(f"{kind} "): rows for name, rows in held.items() if name.startswith(f"{kind} ")}
 
 
-def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str]) -> None:
-    """Test a run against the untuned model, whose folder `baseline` is beside the run's."""
-    clips = Media.concatenate([read_embeddings(each, prompts) for each in (folder.parent / baseline, folder)])
+def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], device: str | None) -> None:
+    """Test a run against the untuned model, whose folder `baseline` is beside the run's, on the device of this name."""
+    where, folders = find_device(device), (folder.parent / baseline, folder)
+    clips = Media.concatenate([read_embeddings(each, prompts, where) for each in folders])
     found = permutation_test(compose(reward).subsets(clips), len(prompts))
     write_text(folder / TEST, json.dumps(asdict(found), indent=2) + "\n")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.training_utils import EMAModel
 
+from dragon_rewards.devices import statistics_device
 from dragon_rewards.errors import DragonError
 from dragon_train.pipelines.base import Draw
 from dragon_train.tuning import make_tuning
@@ -84,21 +85,21 @@ class Learner:
     def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
         """One gradient step; returns the loss and the norm of its gradient."""
         own = torch.tensor(self.team.share(range(len(batch))))
-        loss = torch.zeros((), device=self.team.device)
+        loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.team.device))
         self.optimiser.zero_grad(set_to_none=True)
         for rows in own.split(self.config.microbatch or max(len(own), 1)):
             part = objective.losses(self, batch.select(rows)).sum() / len(batch)
             self.team.accelerator.backward(part)
-            loss += part.detach()
-        loss = self.team.total(loss)
-        if not loss.isfinite():
-            raise DragonError(f"the loss became {loss.item()}; lower learning_rate or beta, and choose another --out")
+            loss += part.detach().to(loss.device)
         self.team.sum_gradients(self.tuning.parameters)
         norm = self.team.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
+        total, length = torch.stack([self.team.total(loss), norm.to(loss)]).tolist()  # one read, so one wait for a GPU
+        if not math.isfinite(total):
+            raise DragonError(f"the loss became {total}; lower learning_rate or beta, and choose another --out")
         self.optimiser.step()
         if self.average:
             self.average.step(self.tuning.parameters)
-        return float(loss), float(norm)
+        return total, length
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
+from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
@@ -22,6 +22,8 @@ from dragon_train.tuning import check_result, has_result, load_tuned
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import torch
 
     from dragon_rewards.media import Media
     from dragon_train.catalogue import PipelineInfo
@@ -34,8 +36,8 @@ CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.
 class Run:
     """Records each step atomically; a run folder belongs to one configuration, and one process writes it."""
 
-    def __init__(self, config: TrainConfig, folder: Path, *, writes: bool = True) -> None:
-        self.config, self.folder, self.writes = config, folder, writes
+    def __init__(self, config: TrainConfig, folder: Path, device: torch.device, *, writes: bool = True) -> None:
+        self.config, self.folder, self.device, self.writes = config, folder, device, writes
         self.rows: list[dict[str, float]] = []
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
@@ -53,11 +55,8 @@ class Run:
                         "choose another --out, or delete the folder"
                     )
         else:
-            write_text(
-                path,
-                json.dumps({"config": wanted, "provenance": provenance(load_train_registry().plugins)}, indent=2)
-                + "\n",
-            )
+            made_with = provenance(load_train_registry().plugins, self.device)
+            write_text(path, json.dumps({"config": wanted, "provenance": made_with}, indent=2) + "\n")
 
     @property
     def finished(self) -> bool:
@@ -144,14 +143,14 @@ def kept_prompts(folder: Path) -> dict[str, list[str]]:
     return kept
 
 
-def load_policy(info: PipelineInfo, run: Path | None) -> Policy:
-    """A pipeline's policy, tuned by a finished run if one is given, on the GPU where there is one."""
+def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
+    """A pipeline's policy on a device, tuned by a finished run if one is given."""
     if run is not None:
         check_result(run)
-    policy = info.factory()
+    policy = info.factory(Loading(device=device))
     if run is not None:
         load_run(policy, run)
-    policy.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    policy.pipeline.to(device)
     return policy
 
 

@@ -14,6 +14,7 @@ from dragon_train.run import load_policy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import torch
     from torch import Tensor
 
     from dragon_train.catalogue import PipelineInfo
@@ -25,6 +26,7 @@ def sample_to_folder(
     run: Path | None,
     prompts: Sequence[str],
     out: Path,
+    device: torch.device,
     *,
     steps: int,
     guidance: float,
@@ -35,7 +37,7 @@ def sample_to_folder(
     Raises:
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
     """
-    policy = load_policy(info, run)
+    policy = load_policy(info, run, device)
     seeds = range(seed, seed + len(prompts))
     latents = policy.sample(prompts, seeds, steps, guidance)
     rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
+from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
-from dragon_train.console import leads, progress
+from dragon_train.console import is_alone, leads, progress
 from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
+    import torch
     from rich.progress import Progress, TaskID
 
     from dragon_rewards.mixture import Mixture
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
 
 
-def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) -> Path:
-    """Train as configured; returns the folder of the run."""
+def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, device: str | None) -> Path:
+    """Train as configured, on the device of this name or the default; returns the folder of the run.
+
+    Several processes have a device each, which `accelerate launch` gives them.
+    """
     config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
@@ -34,8 +39,9 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
     for name in (*config.heldout, *config.at_least):
         compose(name)
     texts, heldout = split(config, prompts)
-    folder = out or Path("runs") / slug(config.reward)
+    folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
     warn_of_small_encoders(config, reward)
+    from dragon_train.pipelines.loading import loading_of
     from dragon_train.run import keep_prompts
     from dragon_train.team import check_trackers
     from dragon_train.trainer import train
@@ -46,8 +52,25 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None) ->
         if leads():
             keep_prompts(folder, texts, heldout)
         task = bar.add_task(config.reward, total=config.steps, note="")
-        train(config, info.factory(), reward, objective, texts, folder, partial(show, bar, task), heldout)
+        policy = info.factory(loading_of(config, where))
+        train(config, policy, reward, objective, texts, folder, partial(show, bar, task), heldout, where)
     return folder
+
+
+def placed(name: str | None, precision: str) -> torch.device | None:
+    """Where to train; None leaves it to accelerate, where that has started several processes.
+
+    Raises:
+        DeviceError: torch has no such device here, or it cannot compute in the precision.
+        ConfigError: one device for several processes.
+    """
+    from dragon_rewards.devices import check_precision, find_device
+
+    if not is_alone() and name is not None:
+        raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
+    device = find_device(name)
+    check_precision(precision, device)
+    return device if is_alone() else None
 
 
 def warn_of_small_encoders(config: TrainConfig, reward: Reward | Mixture) -> None:

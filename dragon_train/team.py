@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import gather_object
 
+from dragon_rewards.devices import ACCELERATORS, PRECISIONS, default_device
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_train.console import is_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 T = TypeVar("T")
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Team:
@@ -29,13 +30,29 @@ class Team:
 
     Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as
     reference, with adapters on and off.
+
+    Attributes:
+        device: where this process computes.
     """
 
-    def __init__(self, precision: str, trackers: Sequence[str] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        precision: str,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take part in a run on `device`; of several processes each has the one that `accelerate launch` gives it."""
         check_trackers(trackers)
-        AcceleratorState._reset_state()  # noqa: SLF001  an earlier run of this process may have had another precision
+        self.device = process_device(device)
+        # An earlier run of this process may have had another precision, and another device.
+        AcceleratorState._reset_state(reset_partial_state=is_alone())  # noqa: SLF001
         self.accelerator = Accelerator(
-            mixed_precision=precision, log_with=list(trackers) or None, project_dir=folder if trackers else None
+            cpu=self.device.type not in ACCELERATORS,
+            device_placement=False,
+            mixed_precision=precision,
+            log_with=list(trackers) or None,
+            project_dir=folder if trackers else None,
         )
 
     @property
@@ -48,18 +65,12 @@ class Team:
         """Whether this one writes files."""
         return bool(self.accelerator.is_main_process)
 
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes."""
-        device: torch.device = self.accelerator.device
-        return device
-
     def autocast(self) -> AbstractContextManager[None]:
         """Inside, the denoiser computes in the precision of the run.
 
         Without a cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
         """
-        dtype = DTYPES.get(self.accelerator.mixed_precision)
+        dtype = PRECISIONS.get(self.accelerator.mixed_precision)
         if dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, dtype, cache_enabled=False)
@@ -108,6 +119,14 @@ class Team:
     def close(self) -> None:
         """Let the trackers write what they hold."""
         self.accelerator.end_training()
+
+
+def process_device(device: torch.device | None) -> torch.device:
+    """Where this process computes: on `device`, by default an accelerator; of several, each where accelerate says."""
+    if is_alone():
+        return device or default_device()
+    given: torch.device = PartialState().device
+    return given
 
 
 def check_trackers(names: Sequence[str]) -> None:

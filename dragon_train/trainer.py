@@ -18,9 +18,10 @@ from dragon_train.aside import Aside
 from dragon_train.clock import Clock
 from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
+from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
 from dragon_train.run import Run, load_pool, pool_state
 from dragon_train.studio import Studio
-from dragon_train.team import DTYPES, Team
+from dragon_train.team import Team
 from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     Row = dict[str, float]
 
-DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
-
 
 def train(
     config: TrainConfig,
@@ -49,10 +48,12 @@ def train(
     out: Path,
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
+    device: torch.device | None = None,
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
-    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one.
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
+    `device`, by default the accelerator that torch has; a run may be resumed on another one.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -63,8 +64,8 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
-    team = Team(config.precision, config.trackers, out)
-    run = Run(config, out, writes=team.leads)
+    team = Team(config.precision, config.trackers, out, device)
+    run = Run(config, out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return
@@ -91,7 +92,7 @@ class Training:
         team: Team,
     ) -> None:
         self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
-        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock()
+        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock(team.device)
         self.aside = Aside(team.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = Learner(prepared(policy, config, team), config, team)
@@ -204,11 +205,10 @@ def parts(reward: Reward | Mixture, clips: Media) -> Row:
 
 def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
     """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
-    policy.batch, dtype = config.sampling_batch or policy.batch, DTYPES.get(config.precision)
-    if dtype and config.tuning == "lora":
-        for name, part in policy.pipeline.components.items():
-            if isinstance(part, torch.nn.Module) and name not in DECODERS:
-                cast(part, dtype)
+    policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
+    for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
+        if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
+            cast(part, dtype)
     policy.pipeline.to(team.device)
     denoiser: Any = policy.denoiser
     if config.gradient_checkpointing:
@@ -240,14 +240,6 @@ def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
             f"gradient_checkpointing = true: diffusers cannot do it for {type(policy.denoiser).__name__}, the denoiser "
             "of this pipeline; leave it out, and lower microbatch to save memory"
         )
-
-
-def cast(part: torch.nn.Module, dtype: torch.dtype) -> None:
-    """In place, but for what diffusers and transformers say a model needs in float32."""
-    kept = getattr(part, "_keep_in_fp32_modules", None) or ()
-    for name, tensor in (*part.named_parameters(), *part.named_buffers()):
-        if tensor.is_floating_point() and not set(kept) & set(name.split(".")):
-            tensor.data = tensor.data.to(dtype)
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -199,4 +199,4 @@ def load_denoiser(policy: Policy, folder: Path) -> None:
     shapes, wanted = ({k: v.shape for k, v in net.state_dict().items()} for net in (tuned, policy.denoiser))
     if shapes != wanted:
         raise ValueError("its denoiser has other layers")
-    policy.denoiser = tuned
+    policy.denoiser = tuned.to(policy.denoiser.device)

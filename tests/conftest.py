@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+pytest_plugins = ["devices.fixtures"]
+
 # Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
 # it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -10,6 +10,7 @@ import typer
 
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.files import Csv, check_csv, reading_bar, write_csv
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
@@ -19,7 +20,7 @@ from dragon_rewards.suites import load_suite
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dragon_rewards.comparison import Sides
+    from dragon_rewards.sides import Sides
 
 SUITE = "dragon20"
 SHOWN = (
@@ -38,26 +39,29 @@ def compare(
         list[str] | None, typer.Option(help="Compare by this reward; repeatable; default: all of dragon20 that can.")
     ] = None,
     csv: Csv = None,
+    device: Device = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
+    where = chosen_device(device)
     from dragon_rewards.comparison import compare as compare_sides
-    from dragon_rewards.comparison import find_sides, servable
+    from dragon_rewards.comparison import servable
+    from dragon_rewards.sides import find_sides
 
     sides = find_sides(a, b)
     notes = list(_notes(sides))
     if not composed:
-        composed, more = servable(load_suite(SUITE), load_registry(), sides)
+        composed, more = servable(load_suite(SUITE), load_registry(), sides, where)
         notes += more
     for note in notes:
         print(note, file=sys.stderr)
     if not composed:
         raise DragonError(f"no reward of {SUITE} can judge these clips, see above; name others with --rewards")
     with reading_bar() as on_progress:
-        rows = compare_sides(sides, composed, on_progress, cache)
+        rows = compare_sides(sides, composed, on_progress, cache, where)
     write_csv(csv, rows)
     print_rows(rows if as_json else [{name: row[name] for name in SHOWN} for row in rows], as_json=as_json)
     if not as_json:

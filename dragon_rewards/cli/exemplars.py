@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.errors import ComposeError, DragonError
 from dragon_rewards.exemplars import (
     CAPTIONS,
@@ -41,6 +42,8 @@ from dragon_rewards.registry import load_registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import torch
+
     from dragon_rewards.exemplars.changes import Change
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sources import Gathered
@@ -68,6 +71,7 @@ def add(
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
     window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = 30.0,
     encoder: Encoders = None,
+    device: Device = None,
     *,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
     as_json: Json = False,
@@ -77,12 +81,13 @@ def add(
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
-    _check_encoders(encoder or [])
+    where = chosen_device(device) if encoder else None
+    _check_encoders(encoder or [], where)
     change, found = _changed(before, places or [], window, skip_bad=skip_bad)
     old = read_manifest(before.path) if before else None
     info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
     for each in encoder or []:
-        _make_statistics(info, each)
+        _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
     print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json)
 
@@ -96,12 +101,12 @@ def _check_free(name: str) -> None:
             raise ComposeError(f"exemplar set '{name}' is taken by {owner}; give yours another name")
 
 
-def _check_encoders(names: Sequence[str]) -> None:
+def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
     """Build the encoders now, so that one that cannot be is refused before the long work."""
     registry = load_registry()
     for name in names:
         registry.encoder(name)
-        registry.build_encoder(name)
+        registry.build_encoder(name, device)
 
 
 def _changed(
@@ -142,12 +147,12 @@ def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | N
     )
 
 
-def _make_statistics(info: ExemplarSetInfo, name: str) -> None:
+def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | None) -> None:
     registry = load_registry()
     if not serves(info, registry.encoder(name)):
         raise DragonError(f"exemplar set '{info.name}' is {info.modality}, which encoder '{name}' does not embed")
     owner = registry.owners["register_encoders", name]
-    reference(info, registry.encoder(name), registry.build_encoder(name), owner)
+    reference(info, registry.encoder(name), registry.build_encoder(name, device), owner, device)
 
 
 @verbs.command("list")
@@ -277,17 +282,19 @@ def facets(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of k-means.")] = 0,
+    device: Device = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
+    where = chosen_device(device)
     from dragon_rewards.exemplars.clusters import make_facets
 
     info, registry = _facetable(name), load_registry()
     names = _names(info, registry.encoder(encoder), captions_file)
     owner = registry.owners["register_encoders", encoder]
-    built = registry.build_encoder(encoder)
-    made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names)
+    built = registry.build_encoder(encoder, where)
+    made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names, where)
     labels = {item.sha256: _label(item) for item in items(info)}
     listed = list if as_json else "; ".join  # captions have commas
     print_rows(

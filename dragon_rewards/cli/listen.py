@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_rewards.cli.files import check_csv, reading_bar, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
@@ -45,9 +46,9 @@ hasty: votes that came sooner than both sounds can be heard to the end (0 too in
 careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so; or a hasty vote"""
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
-# are to hold, and says None of a path that it does not know. The trainer's verbs, which `dragon` loads beside these,
-# add its runs: this package knows nothing of training.
-sources: list[Callable[[Path, int], tuple[Path, Path] | None]] = []
+# are to hold, and on which device to make them, and says None of a path that it does not know. The trainer's verbs,
+# which `dragon` loads beside these, add its runs: this package knows nothing of training.
+sources: list[Callable[[Path, int, str | None], tuple[Path, Path] | None]] = []
 
 
 @listen.command()
@@ -60,6 +61,7 @@ def serve(
     repeats: Repeats = 2,
     identical: Identical = 2,
     title: Title = TITLE,
+    device: Device = None,
     host: Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may vote.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8766,
 ) -> None:
@@ -70,7 +72,7 @@ def serve(
         raise DragonError(f"`dragon listen serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
     # Votes are guarded by nothing: raters are strangers to each other, and have no token before they come.
     with bound(host, port, guarded=True) as listener:
-        test = _opened(a, b, pairs, db, seed, repeats, identical)
+        test = _opened(a, b, pairs, db, seed, repeats, identical, device)
         listener.listen()
         print(f"{test.plan.length} trials for each rater at http://{address(listener)}", file=sys.stderr, flush=True)
         run(build_app(test, title), listener)
@@ -88,6 +90,7 @@ def page(
     repeats: Repeats = 2,
     identical: Identical = 2,
     title: Title = TITLE,
+    device: Device = None,
 ) -> None:
     """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
     if out.is_dir():
@@ -95,7 +98,7 @@ def page(
     from dragon_rewards.files import write_text
     from dragon_rewards.listening.page import render_page
 
-    test = _opened(a, b, pairs, db, seed, repeats, identical)
+    test = _opened(a, b, pairs, db, seed, repeats, identical, device)
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -119,22 +122,29 @@ def report(
 
 
 def _opened(
-    a: Path, b: Path | None, pairs: int | None, db: Path, seed: int, repeats: int, identical: int
+    a: Path,
+    b: Path | None,
+    pairs: int | None,
+    db: Path,
+    seed: int,
+    repeats: int,
+    identical: int,
+    device: str | None,
 ) -> ListeningTest:
     """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
     from dragon_rewards.listening.setup import check_test, open_test
 
     if b is None:
         check_test(db, seed, repeats, identical, pairs or PAIRS)
-        a, b = _sides(a, pairs or PAIRS)
-    elif pairs:
-        raise DragonError("--pairs is for a run, which makes them; of two folders all clips are heard")
+        a, b = _sides(a, pairs or PAIRS, device)
+    elif pairs or device:
+        raise DragonError("--pairs and --device are for a run, which makes them; of two folders all clips are heard")
     with reading_bar() as on_progress:
         return open_test(a, b, db, seed, repeats, identical, on_progress)
 
 
-def _sides(path: Path, count: int) -> tuple[Path, Path]:
-    found = (source(path, count) for source in sources)
+def _sides(path: Path, count: int, device: str | None) -> tuple[Path, Path]:
+    found = (source(path, count, device) for source in sources)
     sides = next((sides for sides in found if sides), None)
     if sides is None:
         raise DragonError(f"'{path}' is no folder of a `dragon train` run: give one, or two folders of clips")

@@ -8,6 +8,7 @@ import typer
 
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, reading_bar, write_csv
 from dragon_rewards.rewards import compose
 
@@ -19,15 +20,17 @@ def rank(
     prompts: Prompts = None,
     top: Annotated[int | None, typer.Option(min=1, help="Show the best so many alone; all are judged.")] = None,
     csv: Csv = None,
+    device: Device = None,
     *,
     as_json: Json = False,
 ) -> None:
     """Rank files by a reward, the best first; by one of sets, by what the set loses without each file."""
     composed, cache = compose(reward), open_cache()
     check_csv(csv)
+    where = chosen_device(device)
     from dragon_rewards.ranking import rank_files
 
     with reading_bar() as on_progress:
-        rows = rank_files(composed, paths, prompts, on_progress, cache)[:top]
+        rows = rank_files(composed, paths, prompts, on_progress, cache, where)[:top]
     write_csv(csv, rows)
     print_rows(rows, as_json=as_json)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.http import address, bound, run
-from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def serve(
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     limit_mb: Annotated[int, typer.Option(min=1, help="Most megabytes of a request.")] = 256,
-    device: Annotated[
-        str | None, typer.Option(help="Where to encode, as in cuda:1; default: cuda where there is one, else cpu.")
-    ] = None,
+    device: Device = None,
     token_file: Annotated[
         Path | None, typer.Option(help="File of the token that clients must show; default: a new one, printed.")
     ] = None,
@@ -39,9 +38,10 @@ def serve(
     registry = load_registry()
     for name in encoders:
         registry.encoder(name)
+    where = chosen_device(device)
     with bound(host, port, guarded=token_file is not None) as listener:
         token = _token(token_file)
-        application = _application(encoders, token, limit_mb, device)
+        application = _application(encoders, token, limit_mb, where)
         listener.listen()
         _announce(encoders, f"http://{address(listener)}", token, token_file)
         run(application, listener)
@@ -55,23 +55,12 @@ def _token(file: Path | None) -> str:
     return token_urlsafe() if file is None else read_token(f"file:{file}")
 
 
-def _application(encoders: list[str], token: str, limit_mb: int, device: str | None) -> FastAPI:
+def _application(encoders: list[str], token: str, limit_mb: int, device: torch.device) -> FastAPI:
     try:
         from dragon_rewards.remote.server import build_app
     except ModuleNotFoundError as error:
         raise DragonError(f"`dragon serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
-    return build_app(load_registry(), encoders, token, limit_mb * MEGABYTE, _device(device))
-
-
-def _device(name: str | None) -> torch.device:
-    import torch
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.zeros(1, device=name).cpu()  # 'meta' is a device that holds no values
-    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without the device
-        raise ConfigError(f"'{name}' is no device that torch computes on here ({error}); correct --device") from error
-    return torch.device(name)
+    return build_app(load_registry(), encoders, token, limit_mb * MEGABYTE, device)
 
 
 def _announce(encoders: list[str], url: str, token: str, file: Path | None) -> None:

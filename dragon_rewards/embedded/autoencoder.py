@@ -190,6 +190,8 @@ class VaeEncoder:
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono 16 kHz (clips, samples) -> (clips, samples // 1024 * 2, 64)."""
+        if audio.shape[1] < self.model.hop_length:
+            return audio.new_zeros(len(audio), 0, self.model.config.code_channels)
         latents: Tensor = self.model.encode(audio[:, None]).latent_dist.mode()
         return unfold(latents).transpose(1, 2)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DIM, SAMPLE_RATE, N_FFT, HOP, MELS = 128, 16_000, 1024, 320, 64
+SHORTEST = 8 * HOP  # samples: two strided convolutions make one embedding of eight frames
 
 
 class AudioTower(nn.Module):
@@ -88,6 +89,8 @@ class EmbeddedClap(nn.Module):
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono 16 kHz (clips, samples) -> unit frames (clips, frames, 128), 6.25 a second."""
+        if audio.shape[1] < SHORTEST:
+            return audio.new_zeros(len(audio), 0, DIM)
         frames: Tensor = self.audio(self.audio.log_mel(audio))
         return frames
 

@@ -14,10 +14,10 @@ from dragon_rewards.exemplars.sources import gather
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dragon_rewards.exemplars.item import Item
-    from dragon_rewards.exemplars.sources import Gathered
+    from dragon_rewards.exemplars.sources import Gathered, Source
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,24 @@ def examine(found: Gathered, window: float, on_progress: Callable[[int, int], No
     if found.captions:
         return [text_item(caption) for caption in found.captions]
     from dragon_rewards.exemplars.audio import inspect
+    from dragon_rewards.reading import ahead, reading_threads
 
-    examined = []
-    for done, source in enumerate(found.audio, 1):
+    def examined(source: Source) -> Iterator[Item | AudioError]:
         try:
-            examined.append(inspect(source, window))
+            yield inspect(source, window)
         except AudioError as error:
-            found.faults.append(str(error))
-        on_progress(done, len(found.audio))
-    return examined
+            yield error
+
+    read: list[Item] = []
+    threads = reading_threads()
+    with ahead(examined, found.audio, threads, threads) as results:
+        for done, result in enumerate(results, 1):
+            if isinstance(result, AudioError):
+                found.faults.append(str(result))
+            else:
+                read.append(result)
+            on_progress(done, len(found.audio))
+    return read
 
 
 def listed(faults: Iterable[str]) -> str:

@@ -39,6 +39,7 @@ def make_facets(
     count: int,
     seed: int,
     names: Sequence[str],
+    device: torch.device,
 ) -> Description:
     """Find facets of a user's set in an encoder's space, and keep them with the set.
 
@@ -50,6 +51,7 @@ def make_facets(
         count: of facets.
         seed: of k-means.
         names: captions to name facets by; read only by an encoder of text.
+        device: where audio is encoded.
 
     Raises:
         DragonError: the encoder does not embed the set; audio of it is missing or has changed; it has fewer different
@@ -59,7 +61,7 @@ def make_facets(
     most = sum(item.windows or 1 for item in items(info))
     if count > most:
         raise DragonError(f"exemplar set '{info.name}' has {most} window(s) or captions, too few for {count} facets")
-    sources, points = _embedded(info, encoder_info, encoder, owner)
+    sources, points = _embedded(info, encoder_info, encoder, owner, device)
     try:
         facets = Facets.fit(points, count, seed)
     except DragonError as error:
@@ -73,13 +75,17 @@ def make_facets(
 
 
 def _embedded(
-    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    device: torch.device,
 ) -> tuple[Sequence[Item], Tensor]:
     """The item of each point, and the points (points, dim): of windows of audio, or of captions."""
     if info.modality is Modality.AUDIO and Modality.AUDIO in encoder_info.modalities:
         from dragon_rewards.exemplars.statistics import pooled_windows
 
-        return pooled_windows(info, encoder_info, encoder, owner)
+        return pooled_windows(info, encoder_info, encoder, owner, device)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
         return items(info), encode_texts(captions(info), encoder).cpu()
     raise DragonError(

@@ -11,13 +11,19 @@ from dragon_rewards.protocols import Modality, TextEncoder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
+
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
 
 def reference(
-    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None = None,
+    device: torch.device | None = None,
 ) -> Gaussian:
     """The Gaussian of a set in an encoder's space: as stored, or of the captions or the user's audio, encoded now.
 
@@ -26,15 +32,17 @@ def reference(
         encoder_info: the encoder's descriptor.
         encoder: the encoder itself.
         owner: the plugin that registered the encoder; embeddings of audio are cached under it.
+        device: where audio is encoded; None is the CPU. The Gaussian is on the CPU.
 
     Raises:
         DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio
             of a user's set is missing or has changed.
     """
     if info.modality is Modality.AUDIO and items(info):
+        from dragon_rewards.devices import CPU
         from dragon_rewards.exemplars.statistics import up_to_date
 
-        return up_to_date(info, encoder_info, encoder, owner)
+        return up_to_date(info, encoder_info, encoder, owner, device or CPU)
     reads = info.modality is Modality.TEXT and isinstance(encoder, TextEncoder)
     stored = encoder_info.name if reads else space_of(encoder_info)
     if stored in encoders_of(info):
@@ -65,4 +73,4 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
 def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
     from dragon_rewards.metrics import Gaussian
 
-    return Gaussian.fit(encode_texts(texts, encoder))
+    return Gaussian.fit(encode_texts(texts, encoder).cpu())

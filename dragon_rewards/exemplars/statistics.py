@@ -16,12 +16,14 @@ import torch
 
 from dragon_rewards.audio import resample
 from dragon_rewards.cache import open_cache
-from dragon_rewards.clips import Clips
+from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
 from dragon_rewards.exemplars.sets import items, space_of
 from dragon_rewards.exemplars.store import removed_items
+from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+from dragon_rewards.reading import CHUNK, ahead, reading_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
 KEYS = "items"  # the tensor of keys, uint8 (items, 32)
-BATCH = 8  # windows in memory at once: of 30 s at 48 kHz, 46 MB
 PAUSE = 10.0  # seconds between two lines of progress
 SHOWN = 20  # files that a refusal names
 
@@ -78,9 +79,13 @@ def write_kept(path: Path, kept: Kept) -> None:
 
 
 def up_to_date(
-    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    device: torch.device,
 ) -> Gaussian:
-    """The Gaussian of a user's audio in an encoder's space, made or mended if need be, and kept.
+    """The Gaussian of a user's audio in an encoder's space, made on a device or mended if need be, and kept.
 
     Raises:
         DragonError: audio that is needed is missing or has changed; the encoder failed.
@@ -88,7 +93,7 @@ def up_to_date(
     path = info.path / f"{space_of(encoder_info)}.safetensors"
     wanted = {item.key: item for item in items(info)}
     kept = read_kept(path) if path.is_file() else None
-    ear = _Ear(info, encoder_info, encoder, owner, open_cache())
+    ear = _Ear(info, encoder_info, encoder, owner, open_cache(), device)
     if kept and kept.identity != encoder.identity:
         moments = _anew(ear, wanted, f"statistics made with identity '{kept.identity}', not '{encoder.identity}'")
     elif kept and kept.keys == wanted.keys():
@@ -103,21 +108,25 @@ def up_to_date(
 
 
 def pooled_windows(
-    info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    device: torch.device,
 ) -> tuple[list[Item], Tensor]:
-    """The item of each window of a user's audio, and the windows' mean frames (windows, dim).
+    """The item of each window of a user's audio, and the windows' mean frames (windows, dim), on the CPU.
 
     Raises:
         DragonError: audio is missing or has changed; the encoder failed.
     """
-    ear = _Ear(info, encoder_info, encoder, owner, open_cache())
+    ear = _Ear(info, encoder_info, encoder, owner, open_cache(), device)
     _check_audio(ear, items(info), "no embeddings")
     sources: list[Item] = []
     means: list[Tensor] = []
     for batch, frames in ear.heard(items(info)):
         sources += batch
-        means += [each.mean(0) for each in frames]
-    return sources, torch.stack(means)
+        means.append(torch.stack([each.mean(0) for each in frames]).cpu())
+    return sources, torch.cat(means)
 
 
 def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
@@ -166,34 +175,34 @@ class _Ear:
     encoder: Encoder
     owner: PluginRecord | None
     cache: EmbeddingCache | None
+    device: torch.device
 
     @torch.no_grad()
     def moments(self, examples: Sequence[Item]) -> Moments:
-        """The moments of all frames of some examples, a few windows in memory at a time."""
-        total = None
+        """The moments of all frames of some examples, a few windows in memory at a time; on the CPU."""
+        total, place = None, statistics_device(self.device)
         for _, frames in self.heard(examples):
-            heard = Moments.of(torch.cat(frames))
+            heard = Moments.of(torch.cat(frames).to(place))
             total = heard if total is None else total + heard
         if total is None:
             raise AudioError(f"nothing is heard in the new files of exemplar set '{self.info.name}'; remove them")
-        return total
+        return Moments(total.mean.to(CPU), total.scatter.to(CPU), total.count)
 
     @torch.no_grad()
     def heard(self, examples: Sequence[Item]) -> Iterator[tuple[list[Item], list[Tensor]]]:
         """The items of a few windows at a time, and the frames (frames, dim) of each of these windows."""
-        windows = self._windows(examples)
-        while batch := list(islice(windows, BATCH)):
-            sources, names, audio = zip(*batch, strict=True)
-            clips = Clips(audio, self.encoder_info.sample_rate, names=names, cache=self.cache)
-            frames = clips.embeddings(self.encoder_info, self.encoder, self.owner).frames
-            yield list(sources), [each.cpu() for each in frames]
+        threads = reading_threads()
+        with ahead(self._windows, self._noted(examples), threads, threads) as windows:
+            while batch := list(islice(windows, CHUNK)):
+                sources, names, audio = map(list, zip(*batch, strict=True))
+                clips = clips_on(self.device, audio, self.encoder_info.sample_rate, names, None, self.cache)
+                yield sources, list(clips.embeddings(self.encoder_info, self.encoder, self.owner).frames)
 
-    def _windows(self, examples: Sequence[Item]) -> Iterator[tuple[Item, str, Tensor]]:
-        """Items, names and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
-        for item in self._noted(examples):
-            for window in sounding(item):
-                name = f"{item.path}, from {window.start:g} s"
-                yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
+    def _windows(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
+        """Item, name and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
+        for window in sounding(item):
+            name = f"{item.path}, from {window.start:g} s"
+            yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
         """The examples, with lines of progress on stderr, which a bar of the caller's may share."""

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dragon_rewards.comparison import find_sides
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.listening.plan import Clip, Pair, Plan, Side
 from dragon_rewards.listening.sound import encode, measure, read_pair
 from dragon_rewards.listening.votes import VoteFile
+from dragon_rewards.sides import find_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dragon_rewards.comparison import Sides
+    from dragon_rewards.sides import Sides
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ListeningTest:
 def open_test(
     a: Path, b: Path, db: Path, seed: int, repeats: int, identical: int, on_progress: Callable[[int, int], None]
 ) -> ListeningTest:
-    """The test of two folders whose clips are paired as `comparison.find_sides` pairs them.
+    """The test of two folders whose clips are paired as `sides.find_sides` pairs them.
 
     A new file of votes gets its plan, for which every clip is measured. One that has a plan goes on with it.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import soundfile
 
-from dragon_rewards.audio import check_clip, read_audio, resample
+from dragon_rewards.audio import check_peak, read_audio, resample
 from dragon_rewards.errors import AudioError
 from dragon_rewards.loudness import loudness
 
@@ -36,8 +36,8 @@ def read_pair(a: Path, b: Path) -> tuple[Tensor, Tensor, int]:
         AudioError: a clip cannot be read or is silent, or both have several channels but not as many.
     """
     (left, left_rate), (right, right_rate) = read_audio(a), read_audio(b)
-    check_clip(left, str(a))
-    check_clip(right, str(b))
+    for audio, path in ((left, a), (right, b)):
+        check_peak(float(audio.abs().max()), str(path))
     if len(left) != len(right) and min(len(left), len(right)) > 1:
         raise AudioError(f"'{a}' has {len(left)} channels and '{b}' {len(right)}; export both with as many")
     channels, rate = max(len(left), len(right)), max(left_rate, right_rate)

@@ -43,7 +43,7 @@ class Served:
     """An encoder and the thread in which it works: one encode at a time, while the event loop goes on answering.
 
     Attributes:
-        device: where it is given its audio; encoders follow that.
+        device: where it is, and is given its audio.
     """
 
     info: EncoderInfo
@@ -172,7 +172,5 @@ def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, 
 
 
 def _served(registry: Registry, name: str, device: torch.device) -> Served:
-    info, encoder = registry.encoder(name), registry.build_encoder(name)
-    if isinstance(encoder, torch.nn.Module):
-        encoder.to(device)  # others move to where their audio is
+    info, encoder = registry.encoder(name), registry.build_encoder(name, device)
     return Served(info, encoder, registry.owners["register_encoders", name], device)

@@ -61,7 +61,7 @@ IMAGE_ENCODER = (
     "gradients",
     "text tower",
 )
-TEXT_TOWER = ("text embeddings", "text deterministic", "text batch-invariant", "empty text")
+TEXT_TOWER = ("text embeddings", "text deterministic", "text batch-invariant", "empty text", "text devices")
 EXEMPLAR_SET = ("facts", "manifest", "content hash", "count", "statistics", "identities")
 TEXT_SET = ("captions",)
 REDUCTION = (
@@ -74,6 +74,7 @@ REDUCTION = (
     "few frames",
     "minimum clips",
     "input unmodified",
+    "devices",
 )
 PER_CLIP = ("locality",)
 WHOLE_SET = ("subsets",)

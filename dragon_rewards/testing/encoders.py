@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dragon_rewards.clips import Clips
+from dragon_rewards.devices import available_devices
 from dragon_rewards.errors import AudioError, DragonError, EncoderError
 from dragon_rewards.protocols import Modality, TextEncoder
-from dragon_rewards.testing.require import require, require_equal, require_texts
+from dragon_rewards.testing.require import DEVICE_ROUNDING, require, require_equal, require_texts
 from dragon_rewards.testing.sounds import melody, sounds
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ class TowerCase(ABC):
         require(isinstance(self.encoder, TextEncoder), "a text tower", "no encode_text", "implement encode_text")
         assert isinstance(self.encoder, TextEncoder)  # noqa: S101  `require` made sure
         return self.encoder
+
+    def frames_on(self, device: torch.device) -> Tensor:
+        """Frames of `batch` by the encoder's copy on a device, without gradient."""
+        with torch.no_grad():
+            return self.tower(self.registry.build_encoder(self.info.name, device))(self.batch.to(device))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Embeddings (texts, dim) without gradient."""
@@ -274,33 +280,34 @@ def input_unmodified(case: TowerCase) -> None:
 
 
 def devices(case: TowerCase) -> None:
-    """Frames are on the device of the media: on the CPU, and on the accelerator if there is one."""
-    promised = f"frames on the device of the {case.media}"
-    mend = f"be a torch.nn.Module with buffers, which moves by .to(device), or follow the device in {case.method}"
-    for device in _available():
+    """On every device that torch has here, the encoder's copy gives the CPU's frames, and there."""
+    promised = f"the CPU's frames, on the device of the {case.media}"
+    mend = (
+        f"hold tensors in attributes or closures, which are copied to the device, and make those of {case.method} "
+        f"there (device={case.media}.device)"
+    )
+    for device in available_devices():
         try:
-            found = str(_frames_on(device, case).device.type)
+            found = case.frames_on(device)
         except RuntimeError as error:  # torch's refusal of tensors on two devices
-            found = f"with {case.media} on {device}: {error}"
-        require(found == device.type, promised, f"{found} for {device.type}", mend)
+            require(kept=False, promised=promised, found=f"with {case.media} on {device}: {error}", mend=mend)
+        require(found.device == device, promised, f"frames on {found.device} for {case.media} on {device}", mend)
+        require_equal(found.cpu(), case.frames, f"{promised}, {device}", mend, DEVICE_ROUNDING)
 
 
-def _available() -> list[torch.device]:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return [torch.device("cpu"), *([accelerator] if accelerator else [])]
-
-
-def _frames_on(device: torch.device, case: TowerCase) -> Tensor:
-    """Frames of an encoder that is on `device` for as long as this takes: builds may share their weights."""
-    encoder = case.another
-    encode = case.tower(encoder)
-    if not isinstance(encoder, torch.nn.Module):
-        return encode(case.batch.to(device))
-    try:
-        encoder.to(device)
-        return encode(case.batch.to(device))
-    finally:
-        encoder.to("cpu")
+def text_devices(case: TowerCase) -> None:
+    """On every device that torch has here, the text tower's copy gives the CPU's embeddings, on any device."""
+    mend = "put the words' identifiers where the weights are (next(model.parameters()).device)"
+    for device in available_devices():
+        encoder = case.registry.build_encoder(case.info.name, device)
+        assert isinstance(encoder, TextEncoder)  # noqa: S101  as `text_tower` has checked
+        promised = f"the CPU's embeddings of text, computed on {device}"
+        try:
+            with torch.no_grad():
+                found = encoder.encode_text(TEXTS).cpu()
+        except RuntimeError as error:
+            require(kept=False, promised=promised, found=str(error), mend=mend)
+        require_equal(found, case.encode_text(TEXTS), promised, mend, DEVICE_ROUNDING)
 
 
 def gradients(case: TowerCase) -> None:

@@ -28,6 +28,7 @@ from dragon_rewards.testing.encoders import (
     require_positive,
     text_batch_invariant,
     text_deterministic,
+    text_devices,
     text_embeddings,
     text_tower,
 )
@@ -53,6 +54,7 @@ __all__ = [  # the checks that both kinds of encoders have
     "order_equivariant",
     "text_batch_invariant",
     "text_deterministic",
+    "text_devices",
     "text_embeddings",
     "text_tower",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dragon_rewards.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.testing.encoders import EncoderCase, TowerCase
@@ -71,6 +72,13 @@ class ReductionCase:
         if self.info.reference is ReferenceKind.FACETS:
             return Facets.fit(torch.stack([frames.mean(0) for frames in exemplars]), FACETS)
         return Gaussian.fit(torch.cat(list(exemplars)))
+
+    def reference_on(self, device: torch.device) -> Gaussian | Facets | None:
+        """The reference on a device."""
+        if self.reference is None:
+            return None
+        tensors = {key: tensor.to(device) for key, tensor in self.reference.to_tensors().items()}
+        return type(self.reference).from_tensors(tensors)
 
     @cached_property
     def values(self) -> Tensor:
@@ -188,6 +196,20 @@ def input_unmodified(case: ReductionCase) -> None:
     fresh.judge(fresh.clips)
     same = all(map(torch.equal, tensors, before))
     require(same, "inputs that are left as they were", "the reduction wrote to them", "use no operation in place")
+
+
+def devices(case: ReductionCase) -> None:
+    """On every device that torch has here, the reduction's copy gives the CPU's values."""
+    mend = "hold tensors in attributes or closures, which are copied, and make others there (device=frames.device)"
+    for device in available_devices():
+        there = statistics_device(device)
+        reduction, reference = case.registry.build_reduction(case.info.name, there), case.reference_on(there)
+        promised = f"the CPU's values for clips on {device}"
+        try:
+            found = reduction(case.clips.to(there), reference).cpu()
+        except RuntimeError as error:
+            require(kept=False, promised=promised, found=str(error), mend=mend)
+        require_equal(found, case.values, promised, mend)
 
 
 def locality(case: ReductionCase) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.bench import (  # noqa: TC001  typer reads them
     Cpus,
     Engine,
@@ -33,6 +34,7 @@ def ablate(
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     memory: Memory = None,
+    device: Device = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and which are there already.")] = False,
     as_json: Json = False,
@@ -47,7 +49,7 @@ def ablate(
     else:
         from dragon_train.launchers import Resources, make_launcher
 
-        engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory))
+        engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory), device)
         tables = run_ablate(name, out, pipeline, prompts, engine)
         if as_json:
             print(json.dumps(tables, indent=2, ensure_ascii=False))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 
 Engine = Annotated[str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).")]
 Workers = Annotated[
@@ -39,6 +40,7 @@ def bench(
     cpus: Cpus = 1,
     gpus: Gpus = 0,
     memory: Memory = None,
+    device: Device = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +48,6 @@ def bench(
     from dragon_train.campaign import run_bench
     from dragon_train.launchers import Resources, make_launcher
 
-    engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory))
+    engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory), device)
     rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, engine)
     print_rows(rows, as_json=as_json)

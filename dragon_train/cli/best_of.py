@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.rewards import compose
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
@@ -27,17 +28,19 @@ def best_of(
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="What the seeds of all clips are drawn from.")] = 0,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
+    where = chosen_device(device)
     from dragon_train.best_of import best_of as choose
     from dragon_train.best_of import write_best
     from dragon_train.console import progress
     from dragon_train.run import load_policy
 
     composed.check_count(len(texts))
-    policy = load_policy(info, run)
+    policy = load_policy(info, run, where)
     with progress() as bar:
         task = bar.add_task(reward, total=n, note="sets")
         advance = partial(bar.advance, task)

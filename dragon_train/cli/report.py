@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.device import Device, chosen_device
 
 
 @app.command()
@@ -17,8 +18,10 @@ def report(
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of clips or images, per run; 0 is none.")] = 8,
     reward: Annotated[list[str] | None, typer.Option(help="Of a benchmark, show these runs only; repeatable.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Text file of prompts for the pairs, one per line.")] = None,
+    device: Device = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs to play or look at."""
+    where = chosen_device(device)
     from dragon_train.page.report import write_page
 
-    print(write_page(run, out, pairs, reward or [], prompts))
+    print(write_page(run, out, pairs, reward or [], prompts, where))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
@@ -23,21 +24,23 @@ def sample(
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the others follow.")] = 0,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
+    where = chosen_device(device)
     from dragon_train.sampling import sample_to_folder  # imports torch: only now
 
-    rows = sample_to_folder(info, run, texts, out, steps=steps, guidance=guidance, seed=seed)
+    rows = sample_to_folder(info, run, texts, out, where, steps=steps, guidance=guidance, seed=seed)
     print_rows(rows, as_json=as_json)
 
 
-def run_clips(path: Path, count: int) -> tuple[Path, Path] | None:
+def run_clips(path: Path, count: int, device: str | None) -> tuple[Path, Path] | None:
     """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
     from dragon_train.page.folders import run_folders
 
-    return run_folders(path, count)
+    return run_folders(path, count, chosen_device(device))
 
 
 sources.append(run_clips)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 
 
 @app.command()
@@ -36,6 +37,7 @@ def train(
     heldout_prompts: Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")] = None,
+    device: Device = None,
 ) -> None:
     """Tune a pipeline toward a reward; the same command again resumes an interrupted run."""
     from dragon_train.config import read_config, train_config
@@ -67,6 +69,6 @@ def train(
     from dragon_train.console import leads
     from dragon_train.session import run_training
 
-    folder = run_training(checked, prompts, out)
+    folder = run_training(checked, prompts, out, device)
     if leads():
         print(folder)

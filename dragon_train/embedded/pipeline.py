@@ -4,36 +4,41 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from diffusers import EDMDPMSolverMultistepScheduler, StableAudioDiTModel, StableAudioPipeline
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 from transformers.utils import logging
 
-from dragon_rewards.embedded.autoencoder import load_autoencoder
+from dragon_rewards.embedded.autoencoder import WEIGHTS as AUTOENCODER
+from dragon_rewards.embedded.autoencoder import SpectralAutoencoder
+from dragon_train.catalogue import IN_FULL
+from dragon_train.pipelines.loading import load_network, of_component
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
+
+if TYPE_CHECKING:
+    from dragon_train.catalogue import Loading
 
 WEIGHTS = Path(str(files("dragon_train.embedded"))) / "weights"
 
 
-def load_pipeline(weights: Path = WEIGHTS) -> StableAudioPipeline:
-    """An unmodified StableAudioPipeline in float32; the weights are stored as float16."""
+def load_pipeline(loading: Loading = IN_FULL) -> StableAudioPipeline:
+    """An unmodified StableAudioPipeline; the weights are stored as float16."""
     logging.disable_progress_bar()  # a few megabytes load in a moment
+    vae = load_network(SpectralAutoencoder, AUTOENCODER, of_component("vae", loading))
     return StableAudioPipeline(
-        vae=load_autoencoder(),
-        text_encoder=T5EncoderModel.from_pretrained(weights / "text_encoder", dtype=torch.float32),
-        projection_model=StableAudioProjectionModel.from_pretrained(
-            weights / "projection_model", torch_dtype=torch.float32
-        ),
-        tokenizer=PreTrainedTokenizerFast.from_pretrained(weights / "tokenizer"),
-        transformer=StableAudioDiTModel.from_pretrained(weights / "transformer", torch_dtype=torch.float32),
-        scheduler=EDMDPMSolverMultistepScheduler.from_pretrained(weights / "scheduler"),
+        vae=vae.requires_grad_(requires_grad=False),
+        text_encoder=load_network(T5EncoderModel, WEIGHTS / "text_encoder", loading),
+        projection_model=load_network(StableAudioProjectionModel, WEIGHTS / "projection_model", loading),
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(WEIGHTS / "tokenizer"),
+        transformer=load_network(StableAudioDiTModel, WEIGHTS / "transformer", loading),
+        scheduler=EDMDPMSolverMultistepScheduler.from_pretrained(WEIGHTS / "scheduler"),
     )
 
 
-def load_policy() -> StableAudioPolicy:
+def load_policy(loading: Loading = IN_FULL) -> StableAudioPolicy:
     """The embedded pipeline behind the trainer's adapter; its clips are of 5 s, and made well in 8 steps unguided."""
-    policy = StableAudioPolicy(load_pipeline())
+    policy = StableAudioPolicy(load_pipeline(loading))
     policy.batch, policy.steps, policy.guidance = 8, 8, 1.0  # a larger batch decodes more slowly on a CPU
     return policy

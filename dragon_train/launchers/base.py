@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """One run: `function(folder, *arguments)` writes its results under `folder`. Picklable: function is module-level.
+    """One run: `function(folder, *arguments, device)` writes its results under `folder`. Picklable: it is module-level.
+
+    The launcher names the device; None is the default of where the run takes place.
 
     On another machine, `folder` is a copy elsewhere, which begins with what the folder holds here: a run that was
     interrupted goes on there.
@@ -22,7 +24,7 @@ class Task:
     Attributes:
         function: finds what it reads by the folder that it is given, for other paths may not exist where it runs.
         folder: of this task alone.
-        arguments: of the function, after the folder.
+        arguments: of the function, between the folder and the device.
         inputs: files that earlier tasks have made and this one reads. They keep their place relative to the folder.
     """
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
+from dragon_rewards.devices import spread
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
 
@@ -22,26 +23,35 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as Ray set
 
 
 class LocalLauncher:
-    """A pool of processes with one thread each, so that results do not depend on how many there are."""
+    """A pool of processes with one thread each, so that results do not depend on how many there are.
 
-    def __init__(self, workers: int | None, resources: Resources) -> None:
+    They compute on the device that is named, or else on all accelerators of this machine, each run on the one that has
+    the fewest: by default as many runs at a time as there are accelerators, or cores without one.
+    """
+
+    def __init__(self, workers: int | None, resources: Resources, device: str | None) -> None:
         if resources != Resources():
             raise ConfigError(f"launcher local does not place {resources}; launcher ray does, on one machine, too")
-        self.workers = workers or os.cpu_count() or 1
+        self.devices = [str(each) for each in spread(device)]
+        self.workers = workers or (os.cpu_count() or 1 if self.devices == ["cpu"] else len(self.devices))
 
     def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
         """See `Launcher`."""
         check_inputs(tasks)
-        waiting, running = deque(tasks), dict[Future[None], Task]()
+        waiting, running = deque(tasks), dict[Future[None], tuple[Task, str]]()
         with environment(ONE_THREAD), ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process) as pool:
             while waiting or running:
                 while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
-                    task = waiting.popleft()
-                    running[pool.submit(task.function, task.folder, *task.arguments)] = task
+                    task, device = waiting.popleft(), self.free([used for _, used in running.values()])
+                    running[pool.submit(task.function, task.folder, *task.arguments, device)] = task, device
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 on_tick()
                 for future in done:
-                    raise_failure(future, running.pop(future))
+                    raise_failure(future, running.pop(future)[0])
+
+    def free(self, used: Sequence[str]) -> str:
+        """The device with the fewest runs."""
+        return min(self.devices, key=used.count)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from socket import create_connection
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.errors import DragonError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
 from dragon_train.launchers.transfer import Outbox, packing, unpack, write
 
@@ -46,7 +46,9 @@ class RayLauncher:
     weights and exemplar sets of your own be at the same places.
     """
 
-    def __init__(self, workers: int | None, resources: Resources) -> None:
+    def __init__(self, workers: int | None, resources: Resources, device: str | None) -> None:
+        if device:
+            raise ConfigError("launcher ray places runs by --gpus, each on what it is given; leave --device out")
         if find_spec("ray") is None:
             raise DragonError("launcher ray: needs ray; pip install 'dragon-rewards[ray]'")
         self.workers, self.resources = workers, resources
@@ -266,7 +268,7 @@ def work(task: Task, contents: Mapping[Path, Any], threads: int) -> Iterator[tup
         unpack(Path(root), dict(zip(contents, ray.get(list(contents.values())), strict=True)))
         folder = Path(root) / task.folder
         outbox = Outbox(folder)
-        run = thread.submit(task.function, folder, *task.arguments)
+        run = thread.submit(task.function, folder, *task.arguments, None)
         while not wait([run], LOOK).done:
             yield from outbox.changes()
         yield from outbox.changes(final=True)

@@ -45,7 +45,7 @@ class Winners:
 
     def select(self, rows: Tensor) -> Winners:
         """These winners alone."""
-        prompts = [self.prompts[row] for row in rows.tolist()]
+        prompts, rows = [self.prompts[row] for row in rows.tolist()], rows.to(self.latents.device)
         noise = None if self.noise is None else self.noise.select(rows)
         return replace(self, latents=self.latents[rows], prompts=prompts, noise=noise)
 

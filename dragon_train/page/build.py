@@ -98,7 +98,7 @@ def silence(results: Results) -> str:
 
 def versions(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
     """Interpreter, platform, packages, processors."""
-    found = {key: provenance[key] for key in ("python", "platform", "cpus", "threads") if key in provenance}
+    found = {key: provenance[key] for key in ("python", "platform", "device", "cpus", "threads") if key in provenance}
     return {**provenance.get("packages", {}), **found}
 
 

@@ -25,6 +25,7 @@ from dragon_train.tuning import ADAPTER, DENOISER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
     from torch import Tensor
 
     from dragon_train.page.plan import Generation
@@ -74,9 +75,9 @@ class Side:
             raise ConfigError(f"'{self.folder}' holds something else than this command's clips; move it away") from None
         return origin == self.origin and all((self.folder / name).is_file() for name in files)
 
-    def make(self, on_clip: Callable[[], None]) -> None:
+    def make(self, device: torch.device, on_clip: Callable[[], None]) -> None:
         """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted."""
-        given, policy = self.generation, load_policy(self.generation.info, self.weights)
+        given, policy = self.generation, load_policy(self.generation.info, self.weights, device)
         rows = [{"prompt": prompt, "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
         self.folder.parent.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self.folder.parent) as temporary:
@@ -88,11 +89,11 @@ class Side:
             out.replace(self.folder)
 
 
-def run_folders(path: Path, count: int) -> tuple[Path, Path] | None:
+def run_folders(path: Path, count: int, device: torch.device) -> tuple[Path, Path] | None:
     """The folders of `count` clips of the untuned and of the tuned model of a run; None if `path` holds no run.
 
-    The clips are made of held-out prompts where there are some (`plan.heldout_prompts`), and only if they are not there
-    yet.
+    The clips are made of held-out prompts where there are some (`plan.heldout_prompts`), on a device, and only if they
+    are not there yet.
 
     Raises:
         ConfigError: the run is not finished, or one of a benchmark is to be named; it makes no audio; there are fewer
@@ -108,7 +109,7 @@ def run_folders(path: Path, count: int) -> tuple[Path, Path] | None:
     with progress() as bar:
         task = bar.add_task("pairs", total=count * len(missing), note="clips", visible=bool(missing))
         for side in missing:
-            side.make(partial(bar.advance, task))
+            side.make(device, partial(bar.advance, task))
     return sides[0].folder, sides[1].folder
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import torch
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
@@ -53,27 +54,28 @@ class Pair:
     judgements: tuple[Judgement, ...]
 
 
-def make_pairs(plans: Sequence[Plan], on_set: Callable[[], None]) -> dict[str, list[Pair]]:
-    """Run -> its pairs. `on_set` is called after each set of clips that a model made."""
+def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[], None]) -> dict[str, list[Pair]]:
+    """Run -> its pairs, made and judged on a device. `on_set` is called after each set of clips that a model made."""
     untuned: dict[tuple[object, ...], Clips | Images] = {}
     for each in plans:
         if each.generation.key not in untuned:
-            untuned[each.generation.key] = sampled(each.generation, None)
+            untuned[each.generation.key] = sampled(each.generation, None, device)
             on_set()
     made = {}
     for each in plans:
-        made[each.run.name] = judged(each, untuned[each.generation.key], sampled(each.generation, each.run.folder))
+        tuned = sampled(each.generation, each.run.folder, device)
+        made[each.run.name] = judged(each, untuned[each.generation.key], tuned)
         on_set()
     return made
 
 
-def sampled(generation: Generation, weights: Path | None) -> Clips | Images:
+def sampled(generation: Generation, weights: Path | None, device: torch.device) -> Clips | Images:
     """What the untuned model makes, or the one with these weights.
 
     Raises:
         ConfigError: it is neither audio nor images.
     """
-    policy = load_policy(generation.info, weights)
+    policy = load_policy(generation.info, weights, device)
     made = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
     if not isinstance(made, Clips | Images):
         what = f"pipeline '{generation.info.name}' makes {made.noun}s"

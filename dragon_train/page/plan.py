@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import torch
+
     from dragon_rewards.rewards import Reward
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
@@ -73,7 +75,9 @@ class Plan:
     generation: Generation
 
 
-def plan_pairs(results: Results, count: int, rewards: Sequence[str], file: Path | None) -> list[Plan]:
+def plan_pairs(
+    results: Results, count: int, rewards: Sequence[str], file: Path | None, device: torch.device
+) -> list[Plan]:
     """Pairs of the runs that are named, or of all whose weights are there; none if there are none.
 
     Raises:
@@ -89,7 +93,7 @@ def plan_pairs(results: Results, count: int, rewards: Sequence[str], file: Path 
         if not by_name[name].finished:
             raise ConfigError(f"{by_name[name].folder} holds no finished weights to hear; {remedy(results)}")
     wanted = [by_name[name] for name in rewards] or [run for run in results.runs if run.finished]
-    return [plan(results, run, count, file) for run in wanted] if count else []
+    return [plan(results, run, count, file, device) for run in wanted] if count else []
 
 
 def remedy(results: Results) -> str:
@@ -99,13 +103,13 @@ def remedy(results: Results) -> str:
     return f"finish the run with `dragon train --out {results.folder}`"
 
 
-def plan(results: Results, run: TrainedRun, count: int, file: Path | None) -> Plan:
+def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
     """The pairs of one run."""
     generation = plan_generation(results, run, count, file)
     judging = parts_of(compose_mixture(run.config["reward"]))
     for reward in judging:
         check_credits(reward, count)
-        build_parts(reward)
+        build_parts(reward, device)
     return Plan(run, tuple(judging), generation)
 
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import torch
+
 PAGE = "report.html"
 NEEDED = ("altair", "vl_convert", "jinja2", "PIL")  # of the extra `reports`
 
 
-def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None) -> Path:
+def write_page(
+    folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None, device: torch.device
+) -> Path:
     """Write the page of a folder of `dragon train` or `dragon bench`; returns its path.
 
     Raises:
@@ -31,7 +35,7 @@ def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str
     if path.is_dir():
         raise ConfigError(f"'{path}' is a folder; give --out the path of a file")
     check_libraries()
-    plans = plan_pairs(results, count, rewards, prompts)
+    plans = plan_pairs(results, count, rewards, prompts, device)
     from dragon_train.page.build import build
     from dragon_train.page.pairs import make_pairs
     from dragon_train.page.render import render
@@ -39,7 +43,7 @@ def write_page(folder: Path, out: Path | None, count: int, rewards: Sequence[str
     with progress() as bar:
         total = len(plans) + len({plan.generation.key for plan in plans})
         task = bar.add_task("pairs", total=total, note="sets", visible=bool(plans))
-        pairs = make_pairs(plans, partial(bar.advance, task))
+        pairs = make_pairs(plans, device, partial(bar.advance, task))
     write_text(path, render(build(results, plans, pairs)))
     return path
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
+from dragon_train.catalogue import IN_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dragon_train.catalogue import AdapterInfo
+    from dragon_train.catalogue import AdapterInfo, Loading
     from dragon_train.pipelines.base import Policy
 
 INDEX = "model_index.json"
+CONFIGURATION = ["*.json", "*.txt", "*.model"]  # all but weights: settings, vocabularies, sentencepiece
 NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # class: its package, extra that brings it
 
 
-def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo]) -> Policy:
+def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: Loading = IN_FULL) -> Policy:
     """The policy over the pipeline in a folder, or of a name (owner/name) on the hub; safetensors only.
 
     No code of the checkpoint runs: its components are classes of diffusers and transformers, or it is refused.
@@ -32,16 +35,65 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo]) -> Policy:
     check_components(source, index)
     check_packages(source, index)
     check_weights(source)
-    from diffusers import DiffusionPipeline
-
     try:
-        pipeline = DiffusionPipeline.from_pretrained(source, use_safetensors=True)
+        pipeline = load_pipeline(source, index, loading)
     except (OSError, ValueError, ImportError, AttributeError) as error:
         raise DragonError(
             f"pipeline '{source}' cannot be loaded: {error}; it must be complete, as `save_pretrained` writes it, and "
             "its weights safetensors"
         ) from error
     return adapter.factory(pipeline)
+
+
+def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> Any:
+    """The pipeline, of networks that are loaded one by one; diffusers loads what else there is.
+
+    Raises:
+        OSError, ValueError, ImportError, AttributeError: something is missing or broken.
+    """
+    from diffusers import DiffusionPipeline
+    from torch import nn
+
+    from dragon_train.pipelines.loading import load_network, of_component
+
+    folder = folder_of(source, loading)
+    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
+    kinds = {name: component_class(*entry) for name, entry in entries.items()}
+    networks = {
+        name: load_network(kind, folder / name, of_component(name, loading))
+        for name, kind in kinds.items()
+        if issubclass(kind, nn.Module)
+    }
+    return DiffusionPipeline.from_pretrained(folder, **networks)
+
+
+def folder_of(source: str, loading: Loading) -> Path:
+    """The pipeline's folder; of one on the hub that in its cache, with its weights where they are wanted.
+
+    Raises:
+        OSError: it is not there, and not reachable.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if loading.device is not None and loading.device.type == "meta":
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(source, allow_patterns=CONFIGURATION))
+    from diffusers import DiffusionPipeline
+
+    return Path(DiffusionPipeline.download(source, use_safetensors=True))
+
+
+def component_class(library: str, name: str) -> Any:
+    """The class of a component, as the index names it, of diffusers, one of its pipelines, or transformers.
+
+    Raises:
+        AttributeError: there is no such class.
+    """
+    from diffusers import pipelines
+
+    module = getattr(pipelines, library, None) or import_module(library)
+    return getattr(module, name)
 
 
 def read_index(source: str) -> dict[str, Any]:

@@ -113,9 +113,8 @@ class Audiobox:
         """At most 10 s of audio (clips, samples) -> ratings (clips, 4)."""
         import torch
 
-        self.network.to(audio.device)
         ratings = torch.cat([self._heads(self._pooled(clips)) for clips in audio.split(BATCH)])
-        scaled: Tensor = ratings * self.deviation.to(ratings) + self.mean.to(ratings)
+        scaled: Tensor = ratings * self.deviation + self.mean
         return scaled
 
     def _pooled(self, audio: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ REPOSITORIES = {
 class LogMel:
     """The features of ClapFeatureExtractor without fusion, in torch: the same to 2e-5 dB, and differentiable.
 
-    They are computed in float64, as there: float32 loses what lies 100 dB below a loud tone.
+    They are computed in float64, as there: float32 loses what lies 100 dB below a loud tone. Where the windows' device
+    has no float64, the CPU computes them.
     """
 
     def __init__(self, extractor: ClapFeatureExtractor) -> None:
@@ -57,15 +58,17 @@ class LogMel:
         """Audio (windows, samples) -> decibels (windows, 1, frames, mel bands), not below -100."""
         import torch
 
-        window, bank = self.window.to(windows.device), self.bank.to(windows.device)
-        spectrum = torch.stft(windows.double(), self.n_fft, self.hop, window=window, return_complex=True)
+        from dragon_rewards import statistics_device  # imports torch
+
+        waves = windows.to(statistics_device(windows.device)).double()
+        spectrum = torch.stft(waves, self.n_fft, self.hop, window=self.window, return_complex=True)
         power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
-        decibels: Tensor = 10 * (power @ bank).clamp_min(1e-10).log10()
-        return decibels.float()[:, None]
+        decibels: Tensor = 10 * (power @ self.bank).clamp_min(1e-10).log10()
+        return decibels.float()[:, None].to(windows.device)
 
 
 class Clap:
-    """A frozen ClapModel; it follows the audio to its device."""
+    """A frozen ClapModel."""
 
     # transformers' models and tokenizers have no usable types.
     def __init__(self, model: Any, extractor: ClapFeatureExtractor, tokenizer: Any, hop: int, identity: str) -> None:
@@ -77,7 +80,6 @@ class Clap:
         """Mono 48 kHz (clips, samples) -> unit frames (clips, windows, 512), one a hop (of 1 s by default)."""
         import torch
 
-        self.model.to(audio.device)
         if not audio.shape[1]:
             return audio.new_zeros(len(audio), 0, DIM)
         windows = self.windows(audio)

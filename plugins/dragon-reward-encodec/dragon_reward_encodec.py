@@ -28,7 +28,7 @@ MODELS = {
 
 
 class Encodec:
-    """The frozen encoder of an EncodecModel; it follows the audio to its device."""
+    """The frozen encoder of an EncodecModel."""
 
     def __init__(self, model: Any, identity: str) -> None:  # transformers' models have no usable types
         self.encoder, self.config, self.identity = model.encoder, model.config, identity
@@ -37,7 +37,6 @@ class Encodec:
         """Mono (clips, samples) at the model's rate -> frames (clips, frames, 128), one per 320 samples of a chunk."""
         import torch
 
-        self.encoder.to(audio.device)
         samples = audio.shape[1]
         if not samples:
             return audio.new_zeros(len(audio), 0, DIM)

@@ -35,7 +35,7 @@ TRAINING_ONLY = "torchvision.ops.misc"
 
 
 class LaionClap:
-    """A frozen `laion_clap` network; it follows the audio to its device."""
+    """A frozen `laion_clap` network."""
 
     # laion_clap has no types, and transformers' tokenizers no usable ones.
     def __init__(self, network: Any, tokenizer: Any, identity: str) -> None:
@@ -46,7 +46,6 @@ class LaionClap:
         """Mono 48 kHz (clips, samples) -> unit frames (clips, seconds, 512); a second that has begun counts."""
         import torch
 
-        self.network.to(audio.device)
         windows = cut(quantise(audio))
         clips, count, _ = windows.shape
         parts = torch.arange(clips * count).split(BATCH)

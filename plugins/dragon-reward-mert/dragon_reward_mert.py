@@ -45,7 +45,7 @@ class Checkpoint:
 
 
 class Mert:
-    """The model up to a layer, with weights that all layers share; it follows the audio to its device."""
+    """The model up to a layer, with weights that all layers share."""
 
     def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
         self.model, self.do_normalize = first_layers(checkpoint.model, layer), checkpoint.do_normalize
@@ -53,12 +53,11 @@ class Mert:
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono 24 kHz (clips, samples) -> frames (clips, frames, 768); none below 400 samples, then one per 320."""
-        model = self.model.to(audio.device)
-        if audio.shape[1] < receptive_field(model):
+        if audio.shape[1] < receptive_field(self.model):
             return audio.new_zeros(len(audio), 0, DIM)
         if self.do_normalize:
             audio = normalise(audio)
-        frames: Tensor = model(audio).last_hidden_state
+        frames: Tensor = self.model(audio).last_hidden_state
         return frames
 
 

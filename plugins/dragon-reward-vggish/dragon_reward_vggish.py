@@ -70,9 +70,8 @@ class VGGish:
         examples = self.examples(audio)
         if not examples.numel():
             return audio.new_zeros(len(audio), 0, DIM)
-        network = self.network.to(audio.device)
         batches = examples.flatten(0, 1).unsqueeze(1).split(BATCH)
-        frames: Tensor = torch.cat([network(batch) for batch in batches]).unflatten(0, examples.shape[:2])
+        frames: Tensor = torch.cat([self.network(batch) for batch in batches]).unflatten(0, examples.shape[:2])
         return frames
 
 

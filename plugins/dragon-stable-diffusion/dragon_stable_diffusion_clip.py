@@ -40,12 +40,11 @@ class Preprocessing:
         resized = interpolate(wide, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
         top, left = (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
         cropped = resized[..., top : top + self.crop[0], left : left + self.crop[1]]
-        mean, deviation = (values.to(images.device)[:, None, None] for values in (self.mean, self.deviation))
-        return (cropped - mean) / deviation
+        return (cropped - self.mean[:, None, None]) / self.deviation[:, None, None]
 
 
 class Clip:
-    """A frozen CLIPModel; it follows the images to their device."""
+    """A frozen CLIPModel."""
 
     # transformers' models and tokenizers have no usable types.
     def __init__(self, model: Any, preprocessing: Preprocessing, tokenizer: Any, identity: str) -> None:
@@ -54,7 +53,6 @@ class Clip:
 
     def encode_image(self, images: Tensor) -> Tensor:
         """RGB images (images, 3, height, width) in [0, 1] -> one unit frame each, (images, 1, dim)."""
-        self.model.to(images.device)
         embedded: Tensor = self.model.get_image_features(self.preprocessing(images)).pooler_output
         return normalize(embedded, dim=-1)[:, None]
 

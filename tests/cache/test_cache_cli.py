@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from dragon_rewards.audio import write_audio
 from dragon_rewards.cache import EmbeddingCache, Maker
 from dragon_rewards.cli import app, listing, score
+from dragon_rewards.devices import CPU
 from dragon_rewards.rewards import compose
 from dragon_rewards.scoring import score_files
 
@@ -58,7 +59,7 @@ def output(*arguments: object, **environment: str) -> str:
 
 
 def values(reward: str, songs: Path, cache: EmbeddingCache | None) -> list[float]:
-    rows = score_files(compose(reward), [songs], None, lambda *_: None, cache)
+    rows = score_files(compose(reward), [songs], None, lambda *_: None, cache, CPU)
     return [row["value"] for row in rows]
 
 

@@ -13,10 +13,10 @@ from scipy.stats import mannwhitneyu
 from typer.testing import CliRunner
 
 from dragon_rewards.audio import read_audio, write_audio
+from dragon_rewards.batches import CPU_BATCH
 from dragon_rewards.cli import app, listing
 from dragon_rewards.cli import compare as verb
 from dragon_rewards.clips import Clips
-from dragon_rewards.comparison import find_sides
 from dragon_rewards.evaluation import (
     cluster_interval,
     distribution_wins,
@@ -28,8 +28,8 @@ from dragon_rewards.evaluation import (
     rank_biserial,
 )
 from dragon_rewards.loudness import loudness
-from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.rewards import compose
+from dragon_rewards.sides import find_sides
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from registry.parts import RATE, noise
 from typer.testing import CliRunner
 
 from dragon_rewards.audio import read_audio, write_audio
+from dragon_rewards.batches import CPU_BATCH
 from dragon_rewards.cli import app, listing, score
-from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:

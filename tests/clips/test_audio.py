@@ -9,7 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dragon_rewards.audio import check_clip, find_audio, read_audio, resample, to_mono, write_audio
+from dragon_rewards.audio import find_audio, read_audio, resample, to_mono, write_audio
+from dragon_rewards.clips import Clips
 from dragon_rewards.errors import AudioError
 
 RATES = (44_100, 48_000, 32_000, 24_000, 16_000)
@@ -135,8 +136,8 @@ def test_audio_is_not_resampled_for_an_encoder_that_hears_none() -> None:
 )
 def test_clips_that_cannot_be_judged_are_named(clip: torch.Tensor, reason: str) -> None:
     with pytest.raises(AudioError, match=f"'song'.*{reason}"):
-        check_clip(clip, "song")
+        Clips([torch.ones(100), clip], 8_000, names=["another", "song"])
 
 
 def test_a_quiet_clip_is_taken() -> None:
-    check_clip(torch.tensor([0.0, 1.1e-5]), "quiet")
+    assert len(Clips([torch.tensor([0.0, 1.1e-5])], 8_000)) == 1

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dragon_rewards.batches import CPU_BATCH
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import AudioError, DragonError, EncoderError, MissingPromptsError
-from dragon_rewards.media import CPU_BATCH
 from dragon_rewards.protocols import Encoder, EncoderInfo, Modality
 
 RATE = 8_000
@@ -90,7 +90,7 @@ def test_every_layout_of_audio(shape: tuple[int, ...]) -> None:
 def test_mono_and_stereo_clips_mix_and_are_resampled() -> None:
     clips, encoder = Clips([noise(800), noise(2, 800)], 2 * RATE), Counting()
     assert [len(frames) for frames in clips.embeddings(info(), encoder).frames] == [4, 4]
-    assert encoder.batches == [(2, 400)]
+    assert encoder.batches == [(1, 400), (1, 400)]
 
 
 def test_select_keeps_what_was_computed() -> None:

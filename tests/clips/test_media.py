@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from dragon_rewards.batches import CPU_BATCH
 from dragon_rewards.cache import EmbeddingCache
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DragonError, EncoderError, ImageError, MissingPromptsError
 from dragon_rewards.images import Images
-from dragon_rewards.media import CPU_BATCH, Encoded, Known, Media
+from dragon_rewards.media import Encoded, Known, Media
 from dragon_rewards.plugins import PluginRecord
 from dragon_rewards.protocols import EncoderInfo, Modality
 
@@ -132,7 +133,7 @@ def test_an_image_smaller_than_a_frame_is_named() -> None:
     small = Images([pixels(3, 8, 8), pixels(3, 7, 6)], names=["a", "b"])
     with pytest.raises(ImageError, match=r"'b' \(6 x 7 pixels\) is smaller than one frame of encoder 'eye'"):
         small.embeddings(EYE, Whole())
-    with pytest.raises(EncoderError, match=r"failed on 'b' \(6 x 7 pixels\), which may be smaller than one frame"):
+    with pytest.raises(EncoderError, match=r"failed on 'b' \(6 x 7 pixels\): RuntimeError: Given input size"):
         small.embeddings(EYE, Eye())
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dragon_rewards.audio import read_audio
+from dragon_rewards.devices import CPU
 from dragon_rewards.listening.votes import VoteFile
 from dragon_train.page import folders
 from dragon_train.page.folders import run_folders
@@ -65,7 +66,7 @@ def test_a_is_the_untuned_and_b_the_tuned_model(heard: Path) -> None:
     for side, weights in (("untuned", None), ("tuned", heard)):
         table = pd.read_csv(heard / "pairs" / side / "prompts.csv")
         assert (list(table["prompt"]), list(table["seed"])) == (list(given.prompts), list(given.seeds))
-        for name, expected in zip(table["path"], sampled(given, weights).media, strict=True):
+        for name, expected in zip(table["path"], sampled(given, weights, CPU).media, strict=True):
             audio, _ = read_audio(heard / "pairs" / side / name)
             torch.testing.assert_close(audio, expected.clamp(-1, 1), atol=2e-3, rtol=0)
     assert all(pair.a.sha256 != pair.b.sha256 for pair in plan.pairs)
@@ -83,22 +84,22 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     run = shutil.copytree(heard, tmp_path / "run")
     made: list[Path | None] = []
 
-    def noted(info: PipelineInfo, weights: Path | None) -> Policy:
+    def noted(info: PipelineInfo, weights: Path | None, device: torch.device) -> Policy:
         made.append(weights)
-        return load_policy(info, weights)
+        return load_policy(info, weights, device)
 
     monkeypatch.setattr(folders, "load_policy", noted)
-    run_folders(run, 2)
+    run_folders(run, 2, CPU)
     assert made == [None, run]
     assert [len(list((run / "pairs" / side).glob("*.wav"))) for side in ("untuned", "tuned")] == [2, 2]
     next((run / "pairs" / "untuned").glob("*.wav")).unlink()
-    run_folders(run, 2)
+    run_folders(run, 2, CPU)
     assert made[2:] == [None]
     adapter = run / "adapter_model.safetensors"
     content = bytearray(adapter.read_bytes())
     content[-1] ^= 1
     adapter.write_bytes(content)
-    run_folders(run, 2)
+    run_folders(run, 2, CPU)
     assert made[3:] == [run]
 
 
@@ -110,9 +111,9 @@ def test_an_interruption_leaves_no_half_of_a_folder(run: Path, monkeypatch: pyte
     with monkeypatch.context() as patch:
         patch.setattr(folders, "write_text", interrupt)  # when the clips are written
         with pytest.raises(KeyboardInterrupt):
-            run_folders(stopped, 2)
+            run_folders(stopped, 2, CPU)
     assert list((stopped / "pairs").iterdir()) == []
-    assert run_folders(stopped, 2) == (stopped / "pairs" / "untuned", stopped / "pairs" / "tuned")
+    assert run_folders(stopped, 2, CPU) == (stopped / "pairs" / "untuned", stopped / "pairs" / "tuned")
 
 
 @pytest.mark.usefixtures("no_models")

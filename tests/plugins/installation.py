@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).parents[2]
+SUPPORT = ROOT / "tests"  # where `devices.everywhere` is found
 CONSTRAINTS = "constraints.txt"  # a package that has its own does not fit the environment of the others
 NO_DEPS = "tests/no-deps.txt"  # what a package's tests compare with, whose own requirements are left out
 PACKAGES = sorted(folder for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
@@ -26,9 +27,9 @@ CORE = ("dragon_rewards", "dragon_train", "exemplar_sets", "pyproject.toml", "RE
 LEFTOVERS = shutil.ignore_patterns("__pycache__", "build", "*.egg-info", ".*_cache")
 
 
-def run_tests(environment: Environment, package: Path) -> None:
-    """Raises AssertionError unless the package's tests pass, all of them: none may be skipped."""
-    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-q", "-rs"]
+def run_tests(environment: Environment, package: Path, *plugins: str) -> None:
+    """Raises AssertionError unless the package's tests pass, all of them, beside plugins of pytest: none is skipped."""
+    options = ["-o", "addopts=", "-p", "no:cacheprovider", "-q", "-rs", *(f"-p{plugin}" for plugin in plugins)]
     done = environment.run("-m", "pytest", *options, str(package / "tests"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^[1-9]\d* passed in ", done.stdout, re.MULTILINE), done.stdout
@@ -43,6 +44,7 @@ def shared(packages: Iterable[Path], folder: Path) -> Environment:
     compared = [f"--requirement={package / NO_DEPS}" for package in packages if (package / NO_DEPS).is_file()]
     copies = [str(copied(package, folder)) for package in packages]
     pip(environment, "--no-deps", "--no-build-isolation", *copies, *compared)
+    (environment.site_packages / "support.pth").write_text(f"{SUPPORT}\n", encoding="utf-8")
     return environment
 
 

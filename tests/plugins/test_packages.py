@@ -1,4 +1,4 @@
-"""The packages under `plugins/` install side by side, and their own tests pass where they are installed."""
+"""The packages under `plugins/` install side by side, and their own tests pass there, on the second device too."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def environment(folder: Path) -> Environment:
 
 @pytest.mark.parametrize("package", SHARED, ids=lambda package: package.name)
 def test_its_own_tests_pass(environment: Environment, package: Path) -> None:
-    run_tests(environment, package)
+    run_tests(environment, package, "devices.everywhere")

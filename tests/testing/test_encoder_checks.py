@@ -122,6 +122,11 @@ class Elsewhere(Ear):
         return super().encode_audio(audio).to("meta")
 
 
+class WordsElsewhere(TwoTower):
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return super().encode_text(texts).to("meta")
+
+
 class RootOfZero(Ear):
     def encode_audio(self, audio: Tensor) -> Tensor:
         power = audio.unfold(-1, WINDOW, WINDOW).square().mean(-1, keepdim=True)
@@ -209,6 +214,7 @@ WRONG = [
     ("text deterministic", "same texts", encoder(Drawn)),
     ("text batch-invariant", "other texts", encoder(Unmasked)),
     ("empty text", "values are not", encoder(WordMean)),
+    ("text devices", "meta tensor", encoder(WordsElsewhere)),
 ]
 
 

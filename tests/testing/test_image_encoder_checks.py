@@ -185,6 +185,11 @@ class NoWords(Captioner):
         return super().encode_text(texts) / torch.tensor([[float(len(text))] for text in texts])
 
 
+class WordsElsewhere(Captioner):
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return super().encode_text(texts).to("meta")
+
+
 def eye(factory: Any, **changes: Any) -> EncoderInfo:
     towers = {
         Modality.AUDIO: "encode_audio",
@@ -223,6 +228,7 @@ WRONG = [
     ("text deterministic", "same texts", eye(Drawn)),
     ("text batch-invariant", "other texts", eye(Positioned)),
     ("empty text", "values are not", eye(NoWords)),
+    ("text devices", "meta tensor", eye(WordsElsewhere)),
 ]
 
 

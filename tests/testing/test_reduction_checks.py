@@ -69,6 +69,11 @@ class Normalising(Level):
         return super().__call__(clips, _)
 
 
+class Elsewhere(Level):
+    def __call__(self, clips: Embeddings, _: Gaussian | None) -> Tensor:
+        return super().__call__(clips, _).to("meta")
+
+
 class Relative(Level):
     def __call__(self, clips: Embeddings, _: Gaussian | None) -> Tensor:
         values = super().__call__(clips, _)
@@ -100,6 +105,7 @@ WRONG = [
     ("few frames", "positive-definite", reduction(Volume)),
     ("minimum clips", "raise minimum_clips", reduction(Unbiased, WHOLE)),
     ("input unmodified", "wrote to them", reduction(Normalising)),
+    ("devices", "meta tensor", reduction(Elsewhere)),
     ("locality", "among others", reduction(Relative)),
     ("subsets", "one call each", reduction(WholeForSubset, WHOLE)),
     ("reference matters", "other exemplars", reduction(Level, CLIP_AND_SET)),

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dragon_rewards import compose
-from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
+from dragon_rewards.errors import ConfigError, DeviceError, DragonError, UnknownNameError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.launchers import Resources, Task, make_launcher
+from dragon_train.launchers.local import LocalLauncher
 from dragon_train.launchers.ray import compare, installed
 from dragon_train.objectives.configured import make_objective
 from dragon_train.run import METRICS
@@ -58,7 +59,7 @@ def nothing() -> None:
     """For runs whose progress is not looked at."""
 
 
-def tune(folder: Path, seed: int, told: Path) -> None:
+def tune(folder: Path, seed: int, told: Path, _device: str | None) -> None:
     """A real tuning run on prompts that an earlier run has made; tells which node it ran on."""
     prompts = (folder.parent / "earlier" / "prompts.txt").read_text().splitlines()
     config = replace(CONFIG, seed=seed)
@@ -97,7 +98,7 @@ def test_two_nodes_tune_what_local_processes_tune(tmp_path: Path) -> None:
     assert (tmp_path / "ray1").read_text() != (tmp_path / "ray2").read_text()
 
 
-def die_once(folder: Path, seen: Path) -> None:
+def die_once(folder: Path, seen: Path, _device: str | None) -> None:
     """Die as soon as the head has the first file; the second try finds it."""
     if (folder / "begun").exists():
         (folder / "end").write_text("resumed")
@@ -134,18 +135,18 @@ def test_a_local_worker_that_was_killed_is_said_with_the_remedy(tmp_path: Path) 
         make_launcher("local", 1).run([Task(die_once, tmp_path / "run", (tmp_path / "seen",))], nothing)
 
 
-def say(folder: Path, text: str) -> None:
+def say(folder: Path, text: str, _device: str | None) -> None:
     folder.mkdir()
     (folder / "said").write_text(text)
 
 
-def refuse(folder: Path) -> None:
-    say(folder, "before")
+def refuse(folder: Path, device: str | None) -> None:
+    say(folder, "before", device)
     raise UnknownNameError("reward", "fda", ["fad"])
 
 
-def fail(folder: Path) -> None:
-    say(folder, "before")
+def fail(folder: Path, device: str | None) -> None:
+    say(folder, "before", device)
     raise ZeroDivisionError
 
 
@@ -180,7 +181,7 @@ def test_resources_that_no_node_has_are_refused(tmp_path: Path) -> None:
             make_launcher("ray", 1, resources).run([Task(say, tmp_path / "a", ("never",))], nothing)
 
 
-def see(folder: Path) -> None:
+def see(folder: Path, _device: str | None) -> None:
     """Tell which GPUs this run may use."""
     folder.mkdir(exist_ok=True)
     (folder / "gpus.txt").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
@@ -191,6 +192,26 @@ def test_a_run_sees_the_gpu_that_it_was_given_and_no_other(tmp_path: Path) -> No
         folder = tmp_path / f"{gpus}"
         make_launcher("ray", 1, Resources(gpus=gpus)).run([Task(see, folder)], nothing)
         assert (folder / "gpus.txt").read_text() == visible
+
+
+def note(folder: Path, device: str | None) -> None:
+    """Tell which device this run is to compute on."""
+    folder.mkdir()
+    (folder / "device").write_text(str(device))
+
+
+def test_a_run_is_told_its_device(tmp_path: Path) -> None:
+    make_launcher("local", 2, device="cpu").run([Task(note, tmp_path / name) for name in "ab"], nothing)
+    make_launcher("ray", 1).run([Task(note, tmp_path / "ray")], nothing)
+    assert contents(tmp_path) == {"a/device": b"cpu", "b/device": b"cpu", "ray/device": b"None"}
+
+
+def test_runs_go_to_the_device_with_the_fewest() -> None:
+    launcher = LocalLauncher(None, Resources(), None)
+    launcher.devices = ["cuda:0", "cuda:1"]
+    assert launcher.free([]) == "cuda:0"
+    assert launcher.free(["cuda:0"]) == "cuda:1"
+    assert launcher.free(["cuda:0", "cuda:1", "cuda:0"]) == "cuda:1"
 
 
 def test_a_node_with_other_versions_is_refused() -> None:
@@ -212,6 +233,8 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(tmp_path: Path, monke
 MISTAKES: list[tuple[Callable[[], object], type[DragonError], str]] = [
     (lambda: make_launcher("slurm", 1), DragonError, "unknown launcher 'slurm'; did you mean local or ray"),
     (lambda: make_launcher("local", 1, Resources(gpus=1)), ConfigError, "local does not place .*gpus=1"),
+    (lambda: make_launcher("local", 1, device="cuda:99"), DeviceError, "'cuda:99' is not on this machine; choose one"),
+    (lambda: make_launcher("ray", 1, device="cpu"), ConfigError, "ray places runs by --gpus.*leave --device out"),
     (lambda: Resources(cpus=0), ConfigError, "cpus = 0"),
     (lambda: Resources(gpus=-1), ConfigError, "gpus = -1"),
     (lambda: Resources(memory=0), ConfigError, "memory = 0"),

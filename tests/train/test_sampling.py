@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from dragon_rewards.audio import read_audio
 from dragon_rewards.cli import app
+from dragon_rewards.devices import CPU
 from dragon_rewards.errors import ConfigError
-from dragon_train.catalogue import PipelineInfo
+from dragon_train.catalogue import IN_FULL, Loading, PipelineInfo
 from dragon_train.cli import load_verbs
 from dragon_train.cli.options import given_prompts
 from dragon_train.sampling import sample_to_folder
@@ -67,8 +68,8 @@ def test_a_lora_run_is_heard(run: Path, tmp_path: Path) -> None:
     assert torch.allclose(heard["tuned"], read_audio(tmp_path / "own.wav")[0], atol=1e-3)  # 16 bits
 
 
-def unloaded() -> Policy:
-    pytest.fail("the model was loaded")
+def unloaded(loading: Loading = IN_FULL) -> Policy:
+    pytest.fail(f"the model was loaded: {loading}")
 
 
 def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
@@ -78,12 +79,17 @@ def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not both"):
         given_prompts(["a jig"], tmp_path / "prompts.txt")
     with pytest.raises(ConfigError, match="no finished run"):
-        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", **SETTINGS)
+        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
+def other(loading: Loading = IN_FULL) -> Policy:
+    assert loading.dtype is None
+    return tiny_policy("audioldm2")
+
+
 def test_a_run_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:
-    info = PipelineInfo("tiny", "", "", lambda: tiny_policy("audioldm2"))
+    info = PipelineInfo("tiny", "", "", other)
     with pytest.raises(ConfigError, match="tuned on another pipeline"):
-        sample_to_folder(info, run, PROMPTS, tmp_path / "out", **SETTINGS)
+        sample_to_folder(info, run, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()

@@ -16,6 +16,8 @@ from dragon_train.trainer import train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
+
     from dragon_train.pipelines.base import Policy
 
 CONFIG = TrainConfig(
@@ -39,6 +41,7 @@ def tiny_run(
     out: Path,
     policy: Policy | None = None,
     on_step: Callable[[dict[str, float]], None] = lambda _: None,
+    device: torch.device | None = None,
 ) -> list[dict[str, float]]:
     """Train; returns the steps' figures."""
     reward, rows = compose_mixture(config.reward), list[dict[str, float]]()
@@ -48,5 +51,5 @@ def tiny_run(
         on_step(row)
 
     heldout = HELDOUT[: config.heldout_prompts]
-    train(config, policy or tiny_policy(), reward, make_objective(config), PROMPTS, out, seen, heldout)
+    train(config, policy or tiny_policy(), reward, make_objective(config), PROMPTS, out, seen, heldout, device)
     return rows

@@ -1,0 +1,88 @@
+"""Load the networks of a pipeline: each once, in the precision of the run, straight to where it computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import ModelMixin
+
+from dragon_rewards.devices import PRECISIONS
+from dragon_train.catalogue import Loading
+from dragon_train.team import process_device
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from dragon_train.config import TrainConfig
+
+DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
+HOLLOW = torch.device("meta")
+
+
+def frozen_dtype(config: TrainConfig) -> torch.dtype:
+    """Of the weights that do not learn; those that learn, and with them the whole denoiser, are in float32."""
+    return PRECISIONS.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
+
+
+def loading_of(config: TrainConfig, device: torch.device | None = None) -> Loading:
+    """As a run on `device` wants it: in its precision, where this process computes."""
+    return Loading(frozen_dtype(config), process_device(device))
+
+
+def of_component(name: str, loading: Loading) -> Loading:
+    """How the pipeline's component of this name is loaded."""
+    return replace(loading, dtype=torch.float32) if name in DECODERS else loading
+
+
+def load_network(kind: Any, folder: Path, loading: Loading) -> nn.Module:
+    """A network of a class of diffusers or transformers, as `save_pretrained` wrote it, in eval mode.
+
+    Each tensor is read, cast and moved by itself, so that the host holds no copy of the whole in another precision.
+
+    Raises:
+        OSError, ValueError: there is none, or it is not complete.
+    """
+    dtype, device = loading.dtype or torch.float32, loading.device or torch.device("cpu")
+    if device == HOLLOW:
+        return hollow(kind, folder, dtype)
+    name = "torch_dtype" if issubclass(kind, ModelMixin) else "dtype"
+    network: nn.Module = kind.from_pretrained(
+        folder, use_safetensors=True, low_cpu_mem_usage=True, device_map={"": device}, **{name: dtype}
+    )
+    return network.to(device)  # buffers that are not stored were made on the CPU
+
+
+def hollow(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The same network without values, from its configuration alone."""
+    with HOLLOW:
+        if issubclass(kind, ModelMixin):
+            network: nn.Module = kind.from_config(kind.load_config(folder))
+        else:
+            network = kind(kind.config_class.from_pretrained(folder))
+    cast(network.to(HOLLOW), dtype)  # some buffers are made on the CPU in any case
+    return network.eval()
+
+
+def cast(part: nn.Module, dtype: torch.dtype) -> None:
+    """In place, but for what diffusers and transformers say a model needs in float32."""
+    kept = kept_in_float32(part, dtype)
+    for name, tensor in (*part.named_parameters(), *part.named_buffers()):
+        if tensor.is_floating_point() and not kept & set(name.split(".")):
+            tensor.data = tensor.data.to(dtype)
+
+
+def is_in(part: nn.Module, dtype: torch.dtype) -> bool:
+    """Whether it was loaded in this precision: then it is as its library wants it, with some buffers in float32."""
+    return any(parameter.dtype == dtype for parameter in part.parameters())
+
+
+def kept_in_float32(part: nn.Module, dtype: torch.dtype) -> set[str]:
+    """Names of modules; transformers has some that only fp16 overflows."""
+    always = getattr(part, "_keep_in_fp32_modules_strict", None)
+    some = getattr(part, "_keep_in_fp32_modules", None)
+    fine = dtype == torch.bfloat16 and not isinstance(part, ModelMixin)
+    return {*(always or ()), *(() if fine else some or ())}

@@ -1,0 +1,85 @@
+"""Whole runs on the second device: every objective, adapter and setting, with the figures that the CPU gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from pipelines.builders import BUILDERS
+from train.tiny import CONFIG, tiny_policy, tiny_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+
+SETTINGS = {
+    "dpo": CONFIG,
+    "kto, unpaired": replace(CONFIG, objective="kto", pairing="unpaired", reward="clap-score:clap"),
+    "raft": replace(CONFIG, objective="raft", reward="per-song-fad:clap@airs"),
+    "direct": replace(CONFIG, objective="direct", reward="dataset-fad:vae@airs"),
+    "a mixture, all weights": replace(CONFIG, reward="vendi:clap + 0.5 * per-song-fad:logmel@airs", tuning="all"),
+    "a constraint": replace(CONFIG, reward="dataset-fad:clap@airs-captions", at_least=("vendi:chroma",)),
+    "a pool": replace(CONFIG, reward="dataset-fad:chroma@tunebook", pool=1, keep=0.5),
+    "bf16": replace(CONFIG, precision="bf16"),
+    "an average": replace(CONFIG, ema=0.5),
+    "microbatches": replace(CONFIG, microbatch=1, gradient_checkpointing=True),
+    "a comparison": replace(CONFIG, heldout=("clap-score:clap",), heldout_prompts=4, patience=2),
+}
+
+
+# soxr resamples on the CPU and a sinc elsewhere; bf16 keeps 8 bits, of sums in another order.
+CLOSE = {"a mixture, all weights": 2e-2, "bf16": 5e-2}
+ADAPTERS = [name for name in BUILDERS if name != "stable-audio"]  # that one is every other test's
+
+
+def figures(row: dict[str, float]) -> dict[str, float]:
+    """Of a step, but for its seconds."""
+    return {key: value for key, value in row.items() if not key.endswith("_s")}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_run_has_the_figures_of_the_cpu(tmp_path: Path, second: torch.device, name: str) -> None:
+    expected = tiny_run(SETTINGS[name], tmp_path / "cpu")
+    found = tiny_run(SETTINGS[name], tmp_path / "second", device=second)
+    for row, wanted in zip(found, expected, strict=True):
+        assert figures(row) == pytest.approx(figures(wanted), rel=CLOSE.get(name, 1e-3), abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("tuning", ["lora", "all"])
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_adapter_learns_there(
+    tmp_path: Path, second: torch.device, name: str, tuning: str, precision: str
+) -> None:
+    config = replace(CONFIG, tuning=tuning, precision=precision, steps=1, prompts_per_step=2)
+    policy = tiny_policy(name)
+    (row,) = tiny_run(config, tmp_path, policy, device=second)
+    assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}
+    assert row["gradient_norm"] > 0
+
+
+def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device) -> None:
+    config = replace(CONFIG, steps=3, ema=0.5, pool=1, at_least=("vendi:chroma",))
+
+    def stop(row: dict[str, float]) -> None:
+        if row["step"] == 1:
+            raise KeyboardInterrupt
+
+    whole = tiny_run(config, tmp_path / "whole", device=second)
+    for name, close in (("second:0", 0.0), ("second:1", 1e-4), ("cpu", 1e-2)):
+        with pytest.raises(KeyboardInterrupt):
+            tiny_run(config, tmp_path / name, on_step=stop, device=second)
+        rows = tiny_run(config, tmp_path / name, device=torch.device(name))
+        for row, wanted in zip(rows, whole[1:], strict=True):
+            assert figures(row) == pytest.approx(figures(wanted), rel=close, abs=close)
+
+
+def test_a_run_learns_where_there_is_no_float64(tmp_path: Path, no_float64: torch.device) -> None:
+    config = replace(CONFIG, reward="dataset-fad:clap@airs", heldout=("clap-score:clap",), heldout_prompts=4)
+    expected = tiny_run(config, tmp_path / "cpu")
+    found = tiny_run(config, tmp_path / "second", device=no_float64)
+    assert figures(found[-1]) == pytest.approx(figures(expected[-1]), rel=1e-2, abs=1e-4)

@@ -1,0 +1,1 @@
+"""Tests of how audio files are read ahead, and encoded in batches."""
