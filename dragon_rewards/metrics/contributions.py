@@ -13,8 +13,8 @@ from dragon_rewards.metrics.checks import pooled_clips
 from dragon_rewards.metrics.cross import roots_are_sure, settled, traced_root
 from dragon_rewards.metrics.frechet import dataset_fad
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, ROUNDING, Moments
-from dragon_rewards.metrics.linalg import congruent_eigenvalues, scatter, times_lower
-from dragon_rewards.metrics.ragged import over_clips
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
+from dragon_rewards.metrics.ragged import clip_sums, over_clips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +54,8 @@ def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipCon
 
     for G = dFAD/dS = I - T, where T = S_r^1/2 (S_r^1/2 S S_r^1/2)^-1/2 S_r^1/2 is the optimal transport map from S to
     S_r (Olkin and Pukelsheim 1982; gradient: Bhatia, Jain and Lim, arXiv 1712.01504). Where S has no full rank, its
-    pseudo-inverse serves: weights move S only within its own range. Distances are as accurate as `dataset_fad`, of which
-    one per clip is taken where taking moments off would lose digits. Without gradient.
+    pseudo-inverse serves: weights move S only within its own range. Distances are as accurate as `dataset_fad`, which
+    is taken clip by clip where taking moments off would lose digits. Without gradient.
 
     Args:
         frames: per clip a matrix (frames, d); at least 2 clips.
@@ -81,7 +81,11 @@ def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipCon
     whole = Moments.of(pooled)
     centred, factor = pooled - whole.mean, reference.factor.to(pooled.device)
     found = over_clips(
-        lambda clips: torch.stack(_fads_without(clips, whole, reference), 1), centred, lengths, BATCH_ELEMENTS
+        lambda clips: torch.stack(_fads_without(clips, whole, reference), 1),
+        centred,
+        lengths,
+        reference.dim**2,
+        BATCH_ELEMENTS,
     )
     without = settled(found[:, 0], found[:, 1] > 0, lambda which: _one_by_one(which, pooled, lengths, reference))
     value = dataset_fad([pooled], reference)
@@ -104,13 +108,13 @@ def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[T
     """
     left, device = whole.count - clips.shape[1], clips.device
     shift = -clips.sum(1) / left
-    squares = whole.scatter - scatter(clips) - left * shift.unsqueeze(2) * shift.unsqueeze(1)
+    squares = (whole.scatter - scatter(clips)).baddbmm_(shift.unsqueeze(2), shift.unsqueeze(1), alpha=-left)
     factor, trace = reference.factor.to(device), squares.diagonal(dim1=1, dim2=2).sum(1)
     values = congruent_eigenvalues(squares, factor)
     sure = roots_are_sure(values, squares, factor) & (trace * REMAINDER >= whole.scatter.trace())
     apart = (whole.mean + shift - reference.mean.detach().to(device)).square().sum(1)
     traces = trace / (left - 1) + reference.covariance.detach().trace().to(device)
-    return (apart + traces - 2 * traced_root(values) / sqrt(left - 1)).clamp(min=0), sure
+    return (apart + traces - 2 * traced_root(values, sure) / sqrt(left - 1)).clamp(min=0), sure
 
 
 def _one_by_one(clips: Tensor, pooled: Tensor, lengths: Sequence[int], reference: Gaussian) -> Tensor:
@@ -119,29 +123,35 @@ def _one_by_one(clips: Tensor, pooled: Tensor, lengths: Sequence[int], reference
     return torch.stack([dataset_fad([*parts[:clip], *parts[clip + 1 :]], reference) for clip in clips.tolist()])
 
 
-def _marginal(
-    whole: Moments, centred: Tensor, lengths: Sequence[int], factor: Tensor, reference: Gaussian
-) -> Tensor:
+def _marginal(whole: Moments, centred: Tensor, lengths: Sequence[int], factor: Tensor, reference: Gaussian) -> Tensor:
     """Slopes of the FAD in the weight of each clip's frames, (clips,)."""
     shift = whole.mean - reference.mean.detach().to(centred.device)
-    energies, cross = _transported(whole, centred, factor)
+    energies = _transported(centred, factor) * sqrt(whole.count - 1)
+    cross = energies.sum()  # (n - 1) tr T S
     spreads = centred.square().sum(1) - energies - (whole.scatter.trace() - cross) / (whole.count - 1)
     slopes = 2 * centred @ shift / whole.count + spreads / (whole.count - 1)
-    return over_clips(lambda clips: clips.sum(1), slopes, lengths, BATCH_ELEMENTS)
+    return clip_sums(slopes, lengths)
 
 
-def _transported(whole: Moments, centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """x^T T x of every frame, (frames,), and their sum, which is (n - 1) tr T S.
+def _transported(centred: Tensor, factor: Tensor) -> Tensor:
+    """x^T T x / sqrt(n - 1) of every centred frame x, (frames,).
 
-    T = W P^-1/2 W^T for P = W^T S W, so x^T T x = sum_k (x^T W v_k)^2 / s_k for the axes v_k of P and its roots s_k; and
-    for singular vectors u_k of X W, X^T X = (n - 1) S, it is (n - 1) sum_k u_xk^2 s_k, which divides by nothing.
+    T = W P^-1/2 W^T for P = W^T S W, where X^T X = (n - 1) S. For singular vectors u_k and values s_k of X W that makes
+    sum_k u_xk^2 s_k: nothing is divided by what may be all rounding.
     """
-    whitened, degrees = times_lower(centred, factor), sqrt(whole.count - 1)
-    values: Tensor
-    values, axes = torch.linalg.eigh(scatter(whitened))
-    if roots_are_sure(values, whole.scatter, factor):
-        energies = degrees * ((whitened @ axes).square() / values.sqrt()).sum(1)
-    else:
-        left, sizes, _ = torch.linalg.svd(whitened, full_matrices=False)
-        energies = degrees * (left.square() * torch.where(sizes > ROUNDING * sizes.max(), sizes, 0.0)).sum(1)
-    return energies, energies.sum()
+    vectors, sizes = _singular_vectors(times_lower(centred, factor))
+    return (vectors.square() * torch.where(sizes > ROUNDING * sizes.amax(), sizes, 0.0)).sum(1)
+
+
+def _singular_vectors(whitened: Tensor) -> tuple[Tensor, Tensor]:
+    """Left singular vectors (n, k) and singular values (k,) of X W (n, d).
+
+    An accelerator is slow at them. Axes of the Gram matrix turn X W into columns that are orthogonal up to rounding of
+    the largest and, to second order, as long as the singular values: no root of an eigenvalue is taken.
+    """
+    if on_accelerator(whitened):
+        turned = whitened @ torch.linalg.eigh(scatter(whitened))[1]
+        sizes: Tensor = torch.linalg.vector_norm(turned, dim=0)
+        return turned / torch.where(sizes > 0, sizes, 1.0), sizes
+    vectors, sizes, _ = torch.linalg.svd(whitened, full_matrices=False)
+    return vectors, sizes

@@ -46,9 +46,9 @@ def trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     return trace, _by_frames(frames) if on_accelerator(frames) else nuclear_norm(frames)
 
 
-def traced_root(values: Tensor) -> Tensor:
-    """Trace of P^1/2 for positive semi-definite matrices of these eigenvalues (..., d)."""
-    return principal_roots(values).sum(-1)
+def traced_root(values: Tensor, sure: Tensor | None = None) -> Tensor:
+    """Trace of P^1/2 for positive semi-definite P of these eigenvalues (..., d); without the small ones if not sure."""
+    return principal_roots(values, sure).sum(-1)
 
 
 def nuclear_norm(frames: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
     The logarithms of the eigenvalues found should sum to log det W^T S W = 2 log det W + log det S, which triangles
     give; what they miss, m, is the sum of all relative errors e / p, and nearly all that of the smallest. For errors e
     alike in size the roots' e / (2 sqrt p) then sum to m sum p^-1/2 / (2 sum p^-1), which is what is tested. In 40,000
-    random cases of 2 to 96 dimensions and condition numbers up to 1e16 nothing that was off by 2e-11 of the traces passed.
+    random cases of 2 to 96 dimensions and condition numbers up to 1e16 none that was off by 2e-11 of the traces passed.
     """
     values, diagonal = values.detach(), pivots(squares)
     expected = 2 * (diagonal.log().sum(-1) + factor.diagonal().abs().log().sum(-1))
@@ -86,7 +86,7 @@ def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     squares = scatter(centred)
     values = congruent_eigenvalues(squares, factor)
     sure = roots_are_sure(values, squares, factor)
-    cross = settled(traced_root(values), sure, lambda which: nuclear_norm(times_lower(centred[which], factor)))
+    cross = settled(traced_root(values, sure), sure, lambda which: nuclear_norm(times_lower(centred[which], factor)))
     return squares.diagonal(dim1=1, dim2=2).sum(1), cross
 
 

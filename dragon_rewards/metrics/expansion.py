@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 RISE = 1e-9  # of the sum of all terms: what rounding alone can make of a rise
 STRIP = 128  # rows of all moves' matrices held at once
-BATCH_ELEMENTS = 2**24  # values of one array of a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +89,7 @@ def root_curvature(frames: Tensor, lengths: Sequence[int], moves: Tensor, added:
     return products.double()
 
 
-def _strip(
-    frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor, start: int
-) -> Tensor:
+def _strip(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
     """Rows from `start` on of every D / sqrt(r_i + r_j), right of the diagonal block for its mirror image too."""
     own, rest = slice(start, start + STRIP), slice(start, None)
     changes = torch.zeros(len(moves), len(roots[own]), len(roots[rest]), device=roots.device)
@@ -113,10 +110,8 @@ def _add_sparse(
             change.addmm_(clips[index][:, own].mT, clips[index][:, rest], alpha=float(move[index]))
 
 
-def _add_dense(
-    changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice
-) -> None:
+def _add_dense(changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice) -> None:
     """The same for all clips of a batch at once: more arithmetic, and as many launches for many clips as for few."""
-    for index, clips in stacks(frames, lengths, BATCH_ELEMENTS):
+    for index, clips in stacks(frames, lengths, changes[0].numel()):
         products = clips[..., own].mT @ clips[..., rest]
         changes.flatten(1).addmm_(moves[:, index.to(moves.device)].float(), products.flatten(1))

@@ -49,11 +49,12 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
     """
     check_dim(a.dim, b.dim, "the first Gaussian")
     values = congruent_eigenvalues(a.covariance, b.factor)
-    cross = traced_root(values)
-    if not roots_are_sure(values, a.covariance, b.factor):
+    sure = roots_are_sure(values, a.covariance, b.factor)
+    cross = traced_root(values, sure)
+    if not sure:
         cross = cross + (nuclear_norm(a.factor.mT @ b.factor) - cross).detach()
     if b.covariance.requires_grad:  # the term is symmetric, and the slope in b is read off its mirror image
-        mirrored = traced_root(congruent_eigenvalues(b.covariance, a.factor))
+        mirrored = traced_root(congruent_eigenvalues(b.covariance, a.factor), sure)
         cross = cross + mirrored - mirrored.detach()
     shift = (a.mean - b.mean).square().sum()
     return (shift + a.covariance.trace() + b.covariance.trace() - 2 * cross).clamp(min=0)
@@ -84,7 +85,8 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
         [0.0, 2.0]
     """
     check_clips(frames, reference.dim, MINIMUM_FRAMES)
-    batches = list(batches_of_equal_length([len(clip) for clip in frames], reference.dim, BATCH_ELEMENTS))
+    lengths, dim = [len(clip) for clip in frames], reference.dim
+    batches = list(batches_of_equal_length(lengths, dim, dim**2, BATCH_ELEMENTS))
     values = torch.cat([_fad(_stacked(frames, batch), reference) for batch in batches])
     return in_order(values, torch.tensor([index for batch in batches for index in batch]))
 
@@ -124,8 +126,8 @@ def check_total(frames: int) -> None:
 
 def _stacked(frames: Sequence[Tensor], batch: Sequence[int]) -> Tensor:
     """The frames of clips of one length, (clips, n, d), in float64."""
-    joined = torch.cat([frames[index] for index in batch])
-    return in_float64(joined).unflatten(0, (len(batch), -1))
+    joined = in_float64(torch.cat([frames[index] for index in batch]))
+    return joined.view(len(batch), -1, joined.shape[1])
 
 
 def _fad(frames: Tensor, reference: Gaussian) -> Tensor:

@@ -170,7 +170,7 @@ class Gaussian:
         covariance = self.covariance.detach()
         if self.is_well_conditioned:
             lower: Tensor = torch.linalg.cholesky(covariance)
-            return lower
+            return lower.contiguous()  # rows, which `linalg` hands on without a copy
         return _triangle(self.sqrt)  # sqrt = Q R, so covariance = R^T R
 
     @cached_property
@@ -221,11 +221,13 @@ def _triangle(rows: Tensor) -> Tensor:
     return torch.nn.functional.pad(upper, (0, 0, 0, missing)).mT.contiguous()
 
 
-def principal_roots(eigenvalues: Tensor) -> Tensor:
+def principal_roots(eigenvalues: Tensor, sure: Tensor | None = None) -> Tensor:
     """Square roots of the eigenvalues (..., d) of positive semi-definite matrices.
 
     Those within rounding of zero, relative to the largest, count as zero and pass no gradient: the slope there is
-    infinite, and along a direction without variance there is nothing to learn from it.
+    infinite, and along a direction without variance there is nothing to learn from it. Of matrices whose eigenvalues
+    are `sure` (...) to be exact, however small, all that are positive count.
     """
-    kept = eigenvalues > ROUNDING * eigenvalues.amax(-1, keepdim=True)
+    least = ROUNDING * eigenvalues.amax(-1, keepdim=True)
+    kept = eigenvalues > (least if sure is None else torch.where(sure.unsqueeze(-1), 0.0, least))
     return torch.where(kept, torch.where(kept, eigenvalues, 1.0).sqrt(), 0.0)

@@ -2,7 +2,7 @@
 
 torch has no call for `syrk`, `trmm` and `sygst`. On the CPU with one thread and without gradients numpy and scipy make
 them (5,000 x 512 frames: X^T X in 28 ms, the full product in 60); with more threads their pool and torch's would wait
-for each other, and with gradients or on an accelerator they are of no use: there, torch multiplies (reports/benchmarks).
+for each other, and with gradients or on an accelerator they are of no use: there torch multiplies (reports/benchmarks).
 
 An accelerator is kept busy by few launches over whole batches. Of the decompositions of CUDA, `eigvalsh` of a batch is
 one launch (for any size since torch 2.12, up to 32 x 32 before), and so are `cholesky_ex` and the triangle of `qr`; a

@@ -14,7 +14,7 @@ from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.frechet import BATCH_ELEMENTS, check_total
 from dragon_rewards.metrics.gaussian import principal_roots
 from dragon_rewards.metrics.linalg import eigenvalues, on_accelerator, scatter, times_lower
-from dragon_rewards.metrics.ragged import over_clips
+from dragon_rewards.metrics.ragged import clip_sums, over_clips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,9 +66,9 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
         reference_trace=reference.covariance.detach().trace().to(device),
         lengths=lengths,
         counts=torch.tensor(lengths, dtype=torch.float64, device=device),
-        squares=_sums(centred.square().sum(1), lengths),
-        sums=_sums(centred, lengths),
-        whitened_sums=_sums(whitened, lengths),
+        squares=clip_sums(centred.square().sum(1), lengths),
+        sums=clip_sums(centred, lengths),
+        whitened_sums=clip_sums(whitened, lengths),
         whitened=whitened,
     )
 
@@ -136,8 +136,8 @@ class _DatasetFadSubsets:
         mean = weights @ self.whitened_sums / count
         roots, axes = _principal_axes((self._products(weights) - count * torch.outer(mean, mean)) / (count - 1))
         frames = (self.whitened - mean).float() @ (axes / roots.sqrt()).float()  # it guides, and decides nothing
-        energies = moves @ _sums(frames.square().sum(1), self.lengths).double() - added * roots.sum()
-        steps = moves @ _sums(frames, self.lengths).double() / count
+        energies = moves @ clip_sums(frames.square().sum(1), self.lengths).double() - added * roots.sum()
+        steps = moves @ clip_sums(frames, self.lengths).double() / count
         bends = root_curvature(frames, self.lengths, moves, added, roots) / (count - 1)
         return Expansion(energies / 2 / (count - 1), -(steps @ steps.mT * count / 2 + bends / 4) / (count - 1))
 
@@ -189,12 +189,12 @@ class _DatasetFadSubsets:
     @cached_property
     def _clip_products(self) -> Tensor:
         """Lower triangles of the sum of x x^T over each clip's frames x, (clips, d (d + 1) / 2): times it, sets sum."""
-        lower = self._lower
-        return over_clips(lambda clips: scatter(clips)[:, *lower], self.whitened, self.lengths, BATCH_ELEMENTS)
+        lower, made = self._lower, self.whitened.shape[1] ** 2
+        return over_clips(lambda clips: scatter(clips)[:, *lower], self.whitened, self.lengths, made)
 
     @cached_property
     def _clip_of_frame(self) -> Tensor:
-        """(frames,)"""
+        """The clip that each frame is of, (frames,)."""
         clips = torch.arange(len(self.lengths)).repeat_interleave(torch.tensor(self.lengths))
         return clips.to(self.whitened.device)
 
@@ -205,11 +205,6 @@ class _DatasetFadSubsets:
             return scatter(self.whitened * each[:, None].sqrt())
         used = each.nonzero()[:, 0]
         return scatter(self.whitened[used] * each[used, None].sqrt())
-
-
-def _sums(frames: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Over the frames (frames, ...) of each clip: (clips, ...)."""
-    return over_clips(lambda clips: clips.sum(1), frames, lengths, BATCH_ELEMENTS)
 
 
 def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:
