@@ -104,7 +104,7 @@ class Gaussian:
             raise DragonError(f"a Gaussian is kept in float64, not {self.mean.dtype} and {self.covariance.dtype}")
         if self.count < MINIMUM_FRAMES:
             raise DragonError(f"a Gaussian needs at least {MINIMUM_FRAMES} frames, not {self.count}")
-        if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
+        if not (self.mean.isfinite().all() & self.covariance.isfinite().all()):
             raise DragonError("a Gaussian's mean and covariance must be finite")
         if self.triangle is not None:
             self._check_triangle(self.triangle)

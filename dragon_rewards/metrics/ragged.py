@@ -43,7 +43,8 @@ def over_clips(
 
     Example:
         >>> import torch
-        >>> over_clips(lambda clips: clips.sum(1), torch.tensor([[1.0], [2.0], [4.0]]), [1, 2]).tolist()
+        >>> frames = torch.tensor([[1.0], [2.0], [4.0]])
+        >>> over_clips(lambda clips: clips.sum(1), frames, lengths=[1, 2]).tolist()
         [[1.0], [6.0]]
     """
     indices, found = zip(
