@@ -107,6 +107,7 @@ def count_learning(draft: Draft) -> Learning:
         denoiser.enable_gradient_checkpointing()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")  # to copy all weights
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")  # torch's own doing, on fakes
         learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
