@@ -9,6 +9,7 @@ from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.ranking import check_credits
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.weights import require_weights
 from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.prompt_lists import read_prompts
@@ -108,6 +109,7 @@ def plan(results: Results, run: TrainedRun, count: int, file: Path | None, devic
     generation = plan_generation(results, run, count, file)
     judging = parts_of(compose_mixture(run.config["reward"]))
     for reward in judging:
+        reward.require_weights()
         check_credits(reward, count)
         build_parts(reward, device)
     return Plan(run, tuple(judging), generation)
@@ -119,9 +121,11 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
     Raises:
         ConfigError: there are fewer prompts than pairs.
         UnknownNameError: the pipeline is not installed.
+        WeightsError: its weights are not on this machine.
     """
     config = train_config(run.config, str(run.folder / CONFIG))
     info = load_train_registry().pipeline(config.pipeline)
+    require_weights(f"pipeline '{info.name}'", info.weights)
     texts, origin = heldout_prompts(run.folder, config, file)
     if len(texts) < count:
         raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
