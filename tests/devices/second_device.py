@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +35,7 @@ def install() -> torch.device:
     rename_privateuse1_backend("second")
     torch._register_device_module("second", second_module)
     generate_methods_for_privateuse1_backend(for_storage=True)
+    atexit.register(sleep, 0.1)  # a thread that has gone backward lets go of Python's objects before Python ends
     return torch.device("second", 0)
 
 

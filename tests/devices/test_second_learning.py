@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -33,18 +34,35 @@ def values(module: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
+def learn(module: nn.Module, batch: Tensor, **settings: Any) -> None:
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, **settings)
+    for _ in range(3):
+        optimizer.zero_grad()
+        module(batch).square().mean().backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 0.1)
+        optimizer.step()
+
+
 @pytest.mark.parametrize("settings", [{}, {"foreach": False}, {"fused": True}], ids=["default", "each", "fused"])
 def test_a_model_learns_as_on_the_cpu(settings: dict[str, Any], second: torch.device) -> None:
-    here = small()
-    there = copy.deepcopy(here).to(second)
-    for module, batch in ((here, normal(3, 4)), (there, normal(3, 4).to(second))):
-        optimizer = torch.optim.AdamW(module.parameters(), lr=0.1, **settings)
-        for _ in range(3):
-            optimizer.zero_grad()
-            module(batch).square().mean().backward()
-            nn.utils.clip_grad_norm_(module.parameters(), 0.1)
-            optimizer.step()
+    here, there = small(), small().to(second)
+    learn(here, normal(3, 4), **settings)
+    learn(there, normal(3, 4).to(second), **settings)
     assert_same(there, here, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_learn_beside_each_other(second: torch.device, other: torch.device) -> None:
+    here = small()
+    learn(here, normal(3, 4))
+    there = [small().to(device) for device in (second, other, second, other)]
+    batches = [normal(3, 4).to(device) for device in (second, other, second, other)]
+    threads = [Thread(target=learn, args=pair) for pair in zip(there, batches, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for module in there:
+        assert_same(module, here, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
