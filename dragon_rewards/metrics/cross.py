@@ -63,8 +63,8 @@ def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
 
     The logarithms of the eigenvalues found should sum to log det W^T S W = 2 log det W + log det S, which triangles
     give; what they miss, m, is the sum of all relative errors e / p, and nearly all that of the smallest. For errors e
-    alike in size the roots' e / (2 sqrt p) then sum to m sum p^-1/2 / (2 sum p^-1), which is what is tested. In 40,000
-    random cases of 2 to 96 dimensions and condition numbers up to 1e16 none that was off by 2e-11 of the traces passed.
+    alike in size the roots' e / (2 sqrt p) then sum to m sum p^-1/2 / (2 sum p^-1), which is what is tested. Of random
+    spectra with condition numbers up to 1e16 none that was off by 2e-11 of |X| |W| passed (tests).
     """
     values, diagonal = values.detach(), pivots(squares)
     expected = 2 * (diagonal.log().sum(-1) + factor.diagonal().abs().log().sum(-1))

@@ -16,7 +16,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_clips, check_dim, in_float64, pooled_clips
 from dragon_rewards.metrics.cross import nuclear_norm, roots_are_sure, trace_and_cross, traced_root
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES
-from dragon_rewards.metrics.linalg import congruent_eigenvalues
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator
 from dragon_rewards.metrics.ragged import batches_of_equal_length, in_order
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     """
     check_clips(frames, reference.dim, MINIMUM_FRAMES)
     lengths, dim = [len(clip) for clip in frames], reference.dim
-    batches = list(batches_of_equal_length(lengths, dim, dim**2, BATCH_ELEMENTS))
+    least = 0 if on_accelerator(frames[0]) else dim  # frames of a clip, so that a CPU's caches hold a batch of few
+    batches = list(batches_of_equal_length(lengths, lambda length: max(length, least) * dim, BATCH_ELEMENTS))
     values = torch.cat([_fad(_stacked(frames, batch), reference) for batch in batches])
     return in_order(values, torch.tensor([index for batch in batches for index in batch]))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MINIMUM_FRAMES = 2  # one frame has no covariance
 ROUNDING = 16 * torch.finfo(torch.float64).eps  # symmetric eigenvalues are off by a few eps of the largest
+TINY = torch.finfo(torch.float64).tiny  # squares below have fewer digits
 AGREEMENT = 1e-9  # relative, of the variances by a factor and by the covariance: rounding leaves 1e-13
 
 
@@ -113,7 +114,7 @@ class Gaussian:
         if triangle.shape != self.covariance.shape or triangle.dtype != torch.float64:
             raise DragonError(f"a Gaussian's factor is {tuple(self.covariance.shape)} in float64, as its covariance is")
         variances = self.covariance.detach().diagonal()
-        if not ((triangle.square().sum(1) - variances).abs() <= AGREEMENT * variances).all():
+        if not ((triangle.square().sum(1) - variances).abs() <= AGREEMENT * variances + TINY).all():
             raise DragonError("a Gaussian's factor is not that of its covariance: fit both to the same frames")
 
     @classmethod

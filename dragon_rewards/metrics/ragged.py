@@ -26,7 +26,7 @@ def stacks(frames: Tensor, lengths: Sequence[int], made: int = 1, room: int = RO
         room: values that the clips of a batch may hold or make, whichever is more.
     """
     columns, starts = frames[:1].numel(), torch.tensor([0, *lengths]).cumsum(0)
-    for batch in batches_of_equal_length(lengths, columns, made, room):
+    for batch in batches_of_equal_length(lengths, lambda length: max(length * columns, made), room):
         index = torch.tensor(batch)
         if len(batch) == batch[-1] - batch[0] + 1:  # neighbours: a view, where others are gathered
             own = frames[int(starts[batch[0]]) : int(starts[batch[-1] + 1])]
@@ -70,11 +70,11 @@ def in_order(values: Tensor, indices: Tensor) -> Tensor:
     return values if bool((order[1:] > order[:-1]).all()) else values[order.to(values.device)]
 
 
-def batches_of_equal_length(lengths: Sequence[int], columns: int, made: int, room: int) -> Iterator[list[int]]:
-    """Indices of clips with equally many frames, in batches of bounded memory, as `stacks` has them."""
+def batches_of_equal_length(lengths: Sequence[int], values: Callable[[int], int], room: int) -> Iterator[list[int]]:
+    """Indices of clips with equally many frames, in batches of `room` values; a clip of a length takes `values`."""
     by_length: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         by_length.setdefault(length, []).append(index)
     for length, indices in by_length.items():
-        size = max(1, room // max(length * columns, made))
+        size = max(1, room // values(length))
         yield from (indices[start : start + size] for start in range(0, len(indices), size))

@@ -195,6 +195,27 @@ def test_roots_that_lose_digits_are_not_sure(broken: str) -> None:
     assert not roots_are_sure(values, squares, factor)
 
 
+def test_sure_roots_are_those_of_singular_values_and_most_of_good_condition_are_sure() -> None:
+    worst, sure = 0.0, []
+    for seed in range(600):
+        dim, condition = 2 + seed % 23, 16 * (seed % 97) / 97
+        x, y = two_sets(seed, dim, condition)
+        centred, factor = x - x.mean(0), Gaussian.fit(y).factor
+        squares = scatter(centred)
+        values = congruent_eigenvalues(squares, factor)
+        if roots_are_sure(values, squares, factor):
+            lost = abs(float(values.sqrt().sum() - torch.linalg.svdvals(centred @ factor).sum()))
+            worst = max(worst, lost / float(centred.norm() * factor.norm()))
+        sure += [bool(roots_are_sure(values, squares, factor))] if condition < 4 else []
+    assert worst <= 2e-11
+    assert sum(sure) >= 0.9 * len(sure)
+
+
+def test_frames_whose_squares_all_but_vanish_have_a_gaussian() -> None:
+    frames = 1e-160 * embeddings(1, 5, 8)
+    assert torch.allclose(Gaussian.fit(frames).factor / 1e-160, Gaussian.fit(frames / 1e-160).factor, rtol=1e-12)
+
+
 @pytest.mark.parametrize("condition", [2.0, 10.0])
 def test_gradients_are_those_of_singular_values(condition: float) -> None:
     """Sure or not: one clip of two takes the long way, and its slope is found with the other's."""
