@@ -82,7 +82,7 @@ def add(
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
-    where = chosen_device(device) if encoder else None
+    where = chosen_device(device) if encoder or device else None
     _check_encoders(encoder or [], where)
     change, found = _changed(before, places or [], window, skip_bad=skip_bad)
     old = read_manifest(before.path) if before else None

@@ -60,6 +60,10 @@ class Generation:
         """Diffusion steps and guidance."""
         return self.steps or policy.steps, self.guidance or policy.guidance
 
+    def require_weights(self) -> None:
+        """Raises WeightsError where the pipeline's weights are not on this machine."""
+        require_weights(f"pipeline '{self.info.name}'", self.info.weights)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -107,6 +111,7 @@ def remedy(results: Results) -> str:
 def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
     """The pairs of one run."""
     generation = plan_generation(results, run, count, file)
+    generation.require_weights()
     judging = parts_of(compose_mixture(run.config["reward"]))
     for reward in judging:
         reward.require_weights()
@@ -121,11 +126,9 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
     Raises:
         ConfigError: there are fewer prompts than pairs.
         UnknownNameError: the pipeline is not installed.
-        WeightsError: its weights are not on this machine.
     """
     config = train_config(run.config, str(run.folder / CONFIG))
     info = load_train_registry().pipeline(config.pipeline)
-    require_weights(f"pipeline '{info.name}'", info.weights)
     texts, origin = heldout_prompts(run.folder, config, file)
     if len(texts) < count:
         raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
