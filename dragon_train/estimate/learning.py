@@ -107,7 +107,6 @@ def count_learning(draft: Draft) -> Learning:
         denoiser.enable_gradient_checkpointing()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")  # to copy all weights
-        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")  # torch's own doing, on fakes
         learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
@@ -121,7 +120,8 @@ def update(learner: Learner, experience: Experience, rows: int) -> Count:
     chosen = experience.select(torch.arange(rows) % len(experience))
     drawn = chosen.draw(learner.policy, torch.Generator().manual_seed(0))
     objective = make_objective(learner.config)
-    with Counting() as counting:
+    with Counting() as counting, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")  # torch's own doing, on fakes
         learner.update(objective, drawn)
     learner.notes.clear()
     return counting.count
