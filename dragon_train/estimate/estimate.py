@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.devices import device_memory
 from dragon_rewards.errors import DragonError
+from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.phases import count_step
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
         EstimateError: its code asks tensors for their values.
     """
     try:
-        step = count_step(info, config)
+        with quiet():
+            step = count_step(info, config)
     except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
         raise EstimateError(
             f"pipeline '{info.name}' cannot be counted without its weights ({type(error).__name__}: "
