@@ -1,6 +1,6 @@
 """The estimate of a step beside the step itself: memory and time, on the CPU.
 
-python reports/guide/estimate.py SCRATCH     # ten minutes on one core; writes estimate.csv and estimate.md
+python reports/guide/estimated.py SCRATCH     # ten minutes on one core; writes estimate.csv and estimate.md
 
 SCRATCH is a folder for small pipelines with random weights. Memory is the most that is in use at once: by the estimate
 with what Python and its libraries had before anything was loaded (base_gb, as measured), and as the process had it that
