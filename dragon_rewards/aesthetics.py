@@ -85,7 +85,7 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
     x = pooled.double()
     mean, deviation = ratings.double().mean(), ratings.double().std()
     bandwidth = torch.pdist(x).median()
-    kernel = gaussian_kernel(x, x, bandwidth) + ridge * torch.eye(len(x), dtype=torch.float64)
+    kernel = gaussian_kernel(x, x, bandwidth) + ridge * torch.eye(len(x), dtype=x.dtype, device=x.device)
     coefficients = torch.linalg.solve(kernel, (ratings.double() - mean) / deviation)
     return KernelHead(x.float(), coefficients.float(), torch.stack([bandwidth, mean, deviation]).float())
 

@@ -2,7 +2,7 @@
 
 from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
 from dragon_rewards.metrics.facets import Facets, facet_coverage, facet_coverage_subsets
-from dragon_rewards.metrics.frechet import dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
+from dragon_rewards.metrics.frechet import dataset_fad, frechet_distance, per_song_fad
 from dragon_rewards.metrics.gaussian import Gaussian
 from dragon_rewards.metrics.infinity import FadInfinity, fad_infinity
 from dragon_rewards.metrics.kernel import kernel_audio_distance, median_bandwidth
@@ -17,6 +17,7 @@ from dragon_rewards.metrics.selection import (
     select_unpaired,
 )
 from dragon_rewards.metrics.similarity import clap_score
+from dragon_rewards.metrics.subsets import dataset_fad_subsets
 from dragon_rewards.metrics.vendi import MatchedVendi, vendi_matched, vendi_score, vendi_subsets
 
 __all__ = [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_rewards.devices import statistics_device
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ def checked_matrix(rows: Tensor, what: str, minimum: int) -> Tensor:
     """`rows` in float64, if it is a finite matrix of at least `minimum` rows; `what` names it in the refusal."""
     _check_shape(rows, what, minimum)
     _check_finite([rows], [what])
-    return rows.double()
+    return in_float64(rows)
+
+
+def in_float64(rows: Tensor) -> Tensor:
+    """`rows` in float64, on the CPU where their device has no float64; differentiable."""
+    return rows.to(statistics_device(rows.device)).double()
 
 
 def check_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> None:
@@ -29,16 +35,10 @@ def check_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> None:
     _check_finite(frames, names)
 
 
-def checked_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> list[Tensor]:
-    """The frames of every clip in float64; a refusal names the clip by its index."""
-    check_clips(frames, dim, minimum)
-    return [clip.double() for clip in frames]
-
-
 def pooled_clips(frames: Sequence[Tensor], dim: int) -> Tensor:
     """All frames of all clips together in float64, (frames, dim); a refusal names the clip by its index."""
     names = _checked_names(frames, dim, minimum=1)
-    pooled = torch.cat(list(frames)).double()
+    pooled = in_float64(torch.cat(list(frames)))
     if not _all_finite([pooled]):
         _check_finite(frames, names)
     return pooled
@@ -68,16 +68,18 @@ def _check_finite(matrices: Sequence[Tensor], names: Sequence[str]) -> None:
     if _all_finite(matrices):
         return
     for rows, name in zip(matrices, names, strict=True):
-        finite = (rows.detach().double().abs() <= LARGEST).all(dim=1)
+        finite = (in_float64(rows.detach()).abs() <= LARGEST).all(dim=1)
         if not finite.all():
             frame = int((~finite).int().argmax())
             raise DragonError(f"{name} has NaN or infinite values, or beyond {LARGEST:g}, first in frame {frame}")
 
 
 def _all_finite(matrices: Sequence[Tensor]) -> bool:
-    """One answer for all, so that a GPU is waited for once."""
+    """One answer for all, so that an accelerator is waited for once; there, of all together, in a few launches."""
+    if matrices[0].device.type != "cpu" and len(matrices) > 1:
+        matrices = [torch.cat(list(matrices))]
     extremes = [extreme for rows in matrices if len(rows) for extreme in rows.detach().aminmax()]
-    return not extremes or bool((torch.stack(extremes).double().abs() <= LARGEST).all())
+    return not extremes or bool((in_float64(torch.stack(extremes)).abs() <= LARGEST).all())
 
 
 def check_dim(found: int, expected: int, what: str) -> None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 
 from dragon_rewards.errors import DragonError, TooFewClipsError
-from dragon_rewards.metrics.checks import checked_clips
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, principal_roots
-from dragon_rewards.metrics.linalg import congruent_eigenvalues, scatter
+from dragon_rewards.metrics.checks import pooled_clips
+from dragon_rewards.metrics.cross import roots_are_sure, settled, traced_root
+from dragon_rewards.metrics.frechet import dataset_fad
+from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, ROUNDING, Moments
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
+from dragon_rewards.metrics.ragged import clip_sums, over_clips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from dragon_rewards.metrics.gaussian import Gaussian
+
+REMAINDER = 10  # times a remainder's trace: of all frames whose moments it may be what is left of
 MINIMUM_CLIPS = 2  # a clip contributes to what the others make without it
 BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
 
@@ -47,8 +54,8 @@ def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipCon
 
     for G = dFAD/dS = I - T, where T = S_r^1/2 (S_r^1/2 S S_r^1/2)^-1/2 S_r^1/2 is the optimal transport map from S to
     S_r (Olkin and Pukelsheim 1982; gradient: Bhatia, Jain and Lim, arXiv 1712.01504). Where S has no full rank, its
-    pseudo-inverse serves: weights move S only within its own range. Accurate to about 1e-12 of the traces for
-    well-conditioned covariances, to about 1e-7 where there are fewer frames than dimensions. Without gradient.
+    pseudo-inverse serves: weights move S only within its own range. Distances are as accurate as `dataset_fad`, which
+    is taken clip by clip where taking moments off would lose digits. Without gradient.
 
     Args:
         frames: per clip a matrix (frames, d); at least 2 clips.
@@ -68,15 +75,21 @@ def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipCon
         >>> int(found.marginal.argmax())
         1
     """
-    clips = [clip.detach() for clip in checked_clips(frames, reference.dim, minimum=1)]
-    _check_remainders([len(clip) for clip in clips])
-    whole = Gaussian.fit(torch.cat(clips))
-    centred = [clip - whole.mean for clip in clips]
-    size = max(1, BATCH_ELEMENTS // whole.dim**2)
-    batches = (centred[start : start + size] for start in range(0, len(centred), size))
-    value = _fads(whole.mean.unsqueeze(0), whole.covariance.unsqueeze(0), reference)[0]
-    without = torch.cat([_fads(*_downdated(whole, batch), reference) for batch in batches])
-    return ClipContributions(value, value - without, _marginal(whole, centred, reference))
+    pooled = pooled_clips([clip.detach() for clip in frames], reference.dim)
+    lengths = [len(clip) for clip in frames]
+    _check_remainders(lengths)
+    whole = Moments.of(pooled)
+    centred, factor = pooled - whole.mean, reference.factor.to(pooled.device)
+    found = over_clips(
+        lambda clips: torch.stack(_fads_without(clips, whole, reference), 1),
+        centred,
+        lengths,
+        reference.dim**2,
+        BATCH_ELEMENTS,
+    )
+    without = settled(found[:, 0], found[:, 1] > 0, lambda which: _one_by_one(which, pooled, lengths, reference))
+    value = dataset_fad([pooled], reference)
+    return ClipContributions(value, value - without, _marginal(whole, centred, lengths, factor, reference))
 
 
 def _check_remainders(counts: Sequence[int]) -> None:
@@ -88,40 +101,57 @@ def _check_remainders(counts: Sequence[int]) -> None:
             raise DragonError(f"without clip {index} there is {left} frame, and at least {MINIMUM_FRAMES} are needed")
 
 
-def _downdated(whole: Gaussian, removed: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Means (k, d) and covariances (k, d, d) of all frames but those of one centred clip: the inverse of a merge."""
-    sums = torch.stack([clip.sum(0) for clip in removed]).unsqueeze(2)
-    left = whole.count - sums.new_tensor([len(clip) for clip in removed]).view(-1, 1, 1)
-    shift = -sums / left
-    squares = (whole.count - 1) * whole.covariance - torch.stack([scatter(clip) for clip in removed])
-    return whole.mean + shift[:, :, 0], (squares - left * shift * shift.mT) / (left - 1)
+def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[Tensor, Tensor]:
+    """FAD of all frames but those of one of the clips (k, n, d), about the mean of all: (k,); and where that is sure.
+
+    The inverse of a merge; a remainder that is small beside what was taken off is not sure.
+    """
+    left, device = whole.count - clips.shape[1], clips.device
+    shift = -clips.sum(1) / left
+    squares = (whole.scatter - scatter(clips)).baddbmm_(shift.unsqueeze(2), shift.unsqueeze(1), alpha=-left)
+    factor, trace = reference.factor.to(device), squares.diagonal(dim1=1, dim2=2).sum(1)
+    values = congruent_eigenvalues(squares, factor)
+    sure = roots_are_sure(values, squares, factor) & (trace * REMAINDER >= whole.scatter.trace())
+    apart = (whole.mean + shift - reference.mean.detach().to(device)).square().sum(1)
+    traces = trace / (left - 1) + reference.covariance.detach().trace().to(device)
+    return (apart + traces - 2 * traced_root(values, sure) / sqrt(left - 1)).clamp(min=0), sure
 
 
-def _fads(means: Tensor, covariances: Tensor, reference: Gaussian) -> Tensor:
-    """FAD of Gaussians, means (k, d) and covariances (k, d, d), from the reference: (k,)."""
-    cross = principal_roots(congruent_eigenvalues(covariances, reference.factor.to(means.device))).sum(1)
-    trace = covariances.diagonal(dim1=1, dim2=2).sum(1) + reference.covariance.detach().trace().to(means.device)
-    shift = (means - reference.mean.detach().to(means.device)).square().sum(1)
-    return (shift + trace - 2 * cross).clamp(min=0)
+def _one_by_one(clips: Tensor, pooled: Tensor, lengths: Sequence[int], reference: Gaussian) -> Tensor:
+    """FAD without each of these clips (k,), from the frames of the others: (k,)."""
+    parts = pooled.split(list(lengths))
+    return torch.stack([dataset_fad([*parts[:clip], *parts[clip + 1 :]], reference) for clip in clips.tolist()])
 
 
-def _marginal(whole: Gaussian, centred: Sequence[Tensor], reference: Gaussian) -> Tensor:
-    """Slopes of the FAD in the weight of each centred clip's frames, (clips,)."""
-    device = whole.mean.device
-    slope = torch.eye(whole.dim, dtype=torch.float64, device=device) - _transport(whole, reference)
-    shift = whole.mean - reference.mean.detach().to(device)
-    expected = (slope * whole.covariance).sum()
-    spreads = torch.stack([(clip @ slope * clip).sum() - len(clip) * expected for clip in centred])
-    sums = torch.stack([clip.sum(0) for clip in centred])
-    return 2 * sums @ shift / whole.count + spreads / (whole.count - 1)
+def _marginal(whole: Moments, centred: Tensor, lengths: Sequence[int], factor: Tensor, reference: Gaussian) -> Tensor:
+    """Slopes of the FAD in the weight of each clip's frames, (clips,)."""
+    shift = whole.mean - reference.mean.detach().to(centred.device)
+    energies = _transported(centred, factor) * sqrt(whole.count - 1)
+    cross = energies.sum()  # (n - 1) tr T S
+    spreads = centred.square().sum(1) - energies - (whole.scatter.trace() - cross) / (whole.count - 1)
+    slopes = 2 * centred @ shift / whole.count + spreads / (whole.count - 1)
+    return clip_sums(slopes, lengths)
 
 
-def _transport(whole: Gaussian, reference: Gaussian) -> Tensor:
-    """The optimal transport map T from the covariance S of `whole` to that of the reference, T S T = S_r: (d, d)."""
-    root = reference.sqrt.to(whole.mean.device)
-    values: Tensor
-    vectors: Tensor
-    values, vectors = torch.linalg.eigh(root @ whole.covariance @ root)
-    roots = principal_roots(values)
-    whitened = root @ vectors[:, roots > 0]
-    return whitened / roots[roots > 0] @ whitened.mT
+def _transported(centred: Tensor, factor: Tensor) -> Tensor:
+    """x^T T x / sqrt(n - 1) of every centred frame x, (frames,).
+
+    T = W P^-1/2 W^T for P = W^T S W, where X^T X = (n - 1) S. For singular vectors u_k and values s_k of X W that makes
+    sum_k u_xk^2 s_k: nothing is divided by what may be all rounding.
+    """
+    vectors, sizes = _singular_vectors(times_lower(centred, factor))
+    return (vectors.square() * torch.where(sizes > ROUNDING * sizes.amax(), sizes, 0.0)).sum(1)
+
+
+def _singular_vectors(whitened: Tensor) -> tuple[Tensor, Tensor]:
+    """Left singular vectors (n, k) and singular values (k,) of X W (n, d).
+
+    An accelerator is slow at them. Axes of the Gram matrix turn X W into columns that are orthogonal up to rounding of
+    the largest and, to second order, as long as the singular values: no root of an eigenvalue is taken.
+    """
+    if on_accelerator(whitened):
+        turned = whitened @ torch.linalg.eigh(scatter(whitened))[1]
+        sizes: Tensor = torch.linalg.vector_norm(turned, dim=0)
+        return turned / torch.where(sizes > 0, sizes, 1.0), sizes
+    vectors, sizes, _ = torch.linalg.svd(whitened, full_matrices=False)
+    return vectors, sizes

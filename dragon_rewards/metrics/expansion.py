@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_rewards.metrics.linalg import on_accelerator
+from dragon_rewards.metrics.ragged import stacks
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,7 +67,7 @@ class Expansion:
         return both.diagonal_scatter(single)
 
 
-def root_curvature(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots: Tensor) -> Tensor:
+def root_curvature(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor) -> Tensor:
     """Inner products of the moves' changes D of a covariance, as tr M^1/2 bends along them: (moves, moves).
 
     In the axes of M = diag(roots^2), tr (M + E)^1/2 has the second-order term -1/4 sum_ij E_ij^2 / (r_i r_j (r_i +
@@ -72,7 +75,8 @@ def root_curvature(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots:
     so the product of moves a and b is sum_ij D^a_ij D^b_ij / (r_i + r_j).
 
     Args:
-        clips: per clip its frames (frames, d), float32, in the axes of M, each axis divided by sqrt(r).
+        frames: (frames, d), float32, of clip after clip, in the axes of M, each axis divided by sqrt(r).
+        lengths: frames of each clip.
         moves: changes of the clips' weights, (moves, clips); D^a is the sum of weight * frames^T frames.
         added: frames that each move adds, (moves,): as many of M itself, diag(roots), are taken off D.
         roots: (d,), positive.
@@ -80,19 +84,34 @@ def root_curvature(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots:
     roots = roots.float()
     products = torch.zeros(len(moves), len(moves), device=roots.device)
     for start in range(0, len(roots), STRIP):
-        strip = _strip(clips, moves, added, roots, start).flatten(1)
+        strip = _strip(frames, lengths, moves, added, roots, start).flatten(1)
         products += strip @ strip.mT
     return products.double()
 
 
-def _strip(clips: Sequence[Tensor], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
+def _strip(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
     """Rows from `start` on of every D / sqrt(r_i + r_j), right of the diagonal block for its mirror image too."""
     own, rest = slice(start, start + STRIP), slice(start, None)
     changes = torch.zeros(len(moves), len(roots[own]), len(roots[rest]), device=roots.device)
-    for change, move in zip(changes, moves, strict=True):
-        for index in move.nonzero()[:, 0].tolist():
-            change.addmm_(clips[index][:, own].mT, clips[index][:, rest], alpha=float(move[index]))
+    (_add_dense if on_accelerator(frames) else _add_sparse)(changes, frames, lengths, moves, own, rest)
     changes.diagonal(dim1=1, dim2=2).sub_(torch.outer(added.float(), roots[own]))
     scale = (roots[own, None] + roots[rest]).rsqrt()
     scale[:, STRIP:] *= sqrt(2)
     return changes.mul_(scale)
+
+
+def _add_sparse(
+    changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice
+) -> None:
+    """Add weight * frames^T frames clip by clip, without those of weight 0: most, where moves are exchanges."""
+    clips = frames.split(list(lengths))
+    for change, move in zip(changes, moves, strict=True):
+        for index in move.nonzero()[:, 0].tolist():
+            change.addmm_(clips[index][:, own].mT, clips[index][:, rest], alpha=float(move[index]))
+
+
+def _add_dense(changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice) -> None:
+    """The same for all clips of a batch at once: more arithmetic, and as many launches for many clips as for few."""
+    for index, clips in stacks(frames, lengths, changes[0].numel()):
+        products = clips[..., own].mT @ clips[..., rest]
+        changes.flatten(1).addmm_(moves[:, index.to(moves.device)].float(), products.flatten(1))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, check_rows, checked_clips, checked_matrix
+from dragon_rewards.metrics.checks import check_dim, check_rows, checked_matrix
+from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -191,8 +192,7 @@ class _CoverageSubsets:
 
 def _memberships(frames: Sequence[Tensor], facets: Facets) -> Tensor:
     """Of the mean frame of each clip, (clips, k)."""
-    means = [clip.mean(0) for clip in checked_clips(frames, facets.dim, minimum=1)]
-    return facets.memberships(torch.stack(means))
+    return facets.memberships(clip_means(frames, facets.dim))
 
 
 def _overlap(found: Tensor, wanted: Tensor) -> Tensor:

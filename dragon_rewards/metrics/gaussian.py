@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, checked_matrix
-from dragon_rewards.metrics.linalg import scatter
+from dragon_rewards.metrics.linalg import pivots, scatter, well_conditioned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MINIMUM_FRAMES = 2  # one frame has no covariance
 ROUNDING = 16 * torch.finfo(torch.float64).eps  # symmetric eigenvalues are off by a few eps of the largest
+TINY = torch.finfo(torch.float64).tiny  # squares below have fewer digits
+AGREEMENT = 1e-9  # relative, of the variances by a factor and by the covariance: rounding leaves 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +78,12 @@ class Gaussian:
         mean: (d,), in embedding units.
         covariance: (d, d), unbiased (divided by count - 1), in squared embedding units.
         count: the frames behind them, at least 2.
+        triangle: W of the frames themselves, W W^T = covariance, lower triangular (d, d), where the covariance has lost
+            the small roots to rounding; else None. `fit` makes it; no Gaussian of merged moments has one.
 
     Raises:
-        DragonError: the shapes do not fit, a dtype is not float64, a value is not finite, or count is below 2.
+        DragonError: the shapes do not fit, a dtype is not float64, a value is not finite, count is below 2, or the
+            triangle is of another covariance.
 
     Example:
         >>> import torch
@@ -89,6 +95,7 @@ class Gaussian:
     mean: Tensor
     covariance: Tensor
     count: int
+    triangle: Tensor | None = None
 
     def __post_init__(self) -> None:
         shapes = tuple(self.mean.shape), tuple(self.covariance.shape)
@@ -98,17 +105,31 @@ class Gaussian:
             raise DragonError(f"a Gaussian is kept in float64, not {self.mean.dtype} and {self.covariance.dtype}")
         if self.count < MINIMUM_FRAMES:
             raise DragonError(f"a Gaussian needs at least {MINIMUM_FRAMES} frames, not {self.count}")
-        if not (self.mean.isfinite().all() and self.covariance.isfinite().all()):
+        if not (self.mean.isfinite().all() & self.covariance.isfinite().all()):
             raise DragonError("a Gaussian's mean and covariance must be finite")
+        if self.triangle is not None:
+            self._check_triangle(self.triangle)
+
+    def _check_triangle(self, triangle: Tensor) -> None:
+        if triangle.shape != self.covariance.shape or triangle.dtype != torch.float64:
+            raise DragonError(f"a Gaussian's factor is {tuple(self.covariance.shape)} in float64, as its covariance is")
+        variances = self.covariance.detach().diagonal()
+        if not ((triangle.square().sum(1) - variances).abs() <= AGREEMENT * variances + TINY).all():
+            raise DragonError("a Gaussian's factor is not that of its covariance: fit both to the same frames")
 
     @classmethod
     def fit(cls, frames: Tensor) -> Gaussian:
-        """The sample mean and unbiased covariance of frames (n, d).
+        """The sample mean and unbiased covariance of frames (n, d); where need be, with the factor of the frames.
 
         Raises:
             DragonError: `frames` is no matrix, has fewer than 2 rows, or holds NaN or infinite values.
         """
-        return cls.of_moments(Moments.of(frames, MINIMUM_FRAMES))
+        frames = checked_matrix(frames, "the set to fit a Gaussian to", MINIMUM_FRAMES)
+        mean, degrees = frames.mean(0), len(frames) - 1
+        fitted = cls(mean, scatter(frames - mean) / degrees, len(frames))
+        if fitted.is_well_conditioned:
+            return fitted
+        return replace(fitted, triangle=_triangle((frames - mean).detach()) / sqrt(degrees))
 
     @classmethod
     def of_moments(cls, moments: Moments) -> Gaussian:
@@ -139,12 +160,27 @@ class Gaussian:
 
     @cached_property
     def factor(self) -> Tensor:
-        """A lower triangular W with W W^T = covariance, which may be singular, (d, d); a constant, without gradient."""
-        triangle: Tensor = torch.linalg.qr(self.sqrt, mode="r")[1]  # sqrt = Q R, so covariance = R^T R
-        return triangle.mT.contiguous()
+        """A lower triangular W with W W^T = covariance, which may be singular, (d, d); a constant, without gradient.
+
+        That of the frames, if it was kept. A covariance alone that is not well-conditioned hides eigenvalues below
+        `ROUNDING` of the largest r, so W stands for none; a distance from any other Gaussian, of covariance S, is then
+        off by up to 2 sqrt(tr S d ROUNDING r), as |A^1/2 - B^1/2|^2 <= |A - B|_1 (Powers and Størmer 1970).
+        """
+        if self.triangle is not None:
+            return self.triangle
+        covariance = self.covariance.detach()
+        if self.is_well_conditioned:
+            lower: Tensor = torch.linalg.cholesky(covariance)
+            return lower.contiguous()  # rows, which `linalg` hands on without a copy
+        return _triangle(self.sqrt)  # sqrt = Q R, so covariance = R^T R
+
+    @cached_property
+    def is_well_conditioned(self) -> bool:
+        """Whether the covariance, rounded to float64, still holds what a distance depends on, to 1e-10 of its trace."""
+        return bool(well_conditioned(self.covariance, pivots(self.covariance)))
 
     def merge(self, other: Gaussian) -> Gaussian:
-        """The Gaussian of both sets of frames together.
+        """The Gaussian of both sets of frames together, without a factor of its own.
 
         Raises:
             DragonError: the two differ in dimension.
@@ -162,8 +198,9 @@ class Gaussian:
         return Gaussian.of_moments(self.moments - other.moments)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Mean, covariance and count by name, as safetensors stores them."""
-        return {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
+        """Mean, covariance, count and, where the frames' own was kept, factor by name, as safetensors stores them."""
+        tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
+        return tensors if self.triangle is None else {**tensors, "factor": self.triangle}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Gaussian:
@@ -175,14 +212,23 @@ class Gaussian:
         missing = {"mean", "covariance", "count"} - set(tensors)
         if missing:
             raise DragonError(f"statistics lack {' and '.join(sorted(missing))}: they were not made by `to_tensors`")
-        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]))
+        return cls(tensors["mean"], tensors["covariance"], int(tensors["count"]), tensors.get("factor"))
 
 
-def principal_roots(eigenvalues: Tensor) -> Tensor:
+def _triangle(rows: Tensor) -> Tensor:
+    """A lower triangular W (d, d) with W W^T = X^T X for rows X (n, d): the squares are never formed."""
+    upper: Tensor = torch.linalg.qr(rows, mode="r")[1]
+    missing = rows.shape[1] - len(upper)
+    return torch.nn.functional.pad(upper, (0, 0, 0, missing)).mT.contiguous()
+
+
+def principal_roots(eigenvalues: Tensor, sure: Tensor | None = None) -> Tensor:
     """Square roots of the eigenvalues (..., d) of positive semi-definite matrices.
 
     Those within rounding of zero, relative to the largest, count as zero and pass no gradient: the slope there is
-    infinite, and along a direction without variance there is nothing to learn from it.
+    infinite, and along a direction without variance there is nothing to learn from it. Of matrices whose eigenvalues
+    are `sure` (...) to be exact, however small, all that are positive count.
     """
-    kept = eigenvalues > ROUNDING * eigenvalues.amax(-1, keepdim=True)
+    least = ROUNDING * eigenvalues.amax(-1, keepdim=True)
+    kept = eigenvalues > (least if sure is None else torch.where(sure.unsqueeze(-1), 0.0, least))
     return torch.where(kept, torch.where(kept, eigenvalues, 1.0).sqrt(), 0.0)

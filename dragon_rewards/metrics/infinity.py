@@ -9,7 +9,7 @@ import torch
 from scipy.special import stdtrit
 
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.metrics.frechet import dataset_fad_subsets
+from dragon_rewards.metrics.subsets import dataset_fad_subsets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

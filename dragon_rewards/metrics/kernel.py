@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, product
-from math import isfinite
+from math import isfinite, isqrt
 
 import torch
 from torch import Tensor
@@ -11,10 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.linalg import ROOMY, on_accelerator, room
 
 SCALE = 100  # published tables quote 100 MMD^2, as the authors' toolkit kadtk prints it
 MINIMUM_FRAMES = 2  # the unbiased means are over pairs
-BLOCK = 1024  # rows of each side of a block of the kernel: 8 MiB in float64, which caches hold
+BLOCK = 1024  # rows of each side of a block of the kernel: 8 MiB in float64, which a CPU's caches hold
 BATCH_ELEMENTS = 2**20  # float64 values of one batch of differences: 8 MiB
 PAIRS = 2**19  # 524,288: every pair of 1024 frames
 
@@ -76,7 +77,8 @@ def median_bandwidth(y: Tensor) -> float:
         2.886
     """
     frames = checked_matrix(y.detach(), "the reference y", MINIMUM_FRAMES)
-    batches = _pairs(len(frames)).to(frames.device).split(max(1, BATCH_ELEMENTS // frames.shape[1]), dim=1)
+    size = max(1, room(frames, BATCH_ELEMENTS) // frames.shape[1])
+    batches = _pairs(len(frames)).to(frames.device).split(size, dim=1)
     distances = [torch.linalg.vector_norm(frames[first] - frames[second], dim=1) for first, second in batches]
     median = float(torch.cat(distances).median())
     if median == 0:
@@ -102,7 +104,7 @@ def _pairs(count: int) -> Tensor:
 
 def _mean_within(rows: Tensor, width: float) -> Tensor:
     """Mean kernel of two different rows; of two blocks that differ, one order stands for both."""
-    blocks = ((rows - rows.detach().mean(0)) / width).split(BLOCK)
+    blocks = ((rows - rows.detach().mean(0)) / width).split(_block(rows))
     sums = [_block_sum(block, block) for block in blocks]
     sums += [2 * _block_sum(*pair) for pair in combinations(blocks, 2)]
     return (torch.stack(sums).sum() - len(rows)) / (len(rows) * (len(rows) - 1))  # less each row with itself, 1
@@ -111,8 +113,13 @@ def _mean_within(rows: Tensor, width: float) -> Tensor:
 def _mean_between(rows: Tensor, others: Tensor, width: float) -> Tensor:
     """Mean kernel of a row and another."""
     centre = others.mean(0)
-    pairs = product(*(((side - centre) / width).split(BLOCK) for side in (rows, others)))
+    pairs = product(*(((side - centre) / width).split(_block(rows)) for side in (rows, others)))
     return torch.stack([_block_sum(*pair) for pair in pairs]).sum() / (len(rows) * len(others))
+
+
+def _block(rows: Tensor) -> int:
+    """Rows of each side of a block: an accelerator has no such caches, and wants few launches."""
+    return isqrt(ROOMY) if on_accelerator(rows) else BLOCK
 
 
 def _block_sum(rows: Tensor, others: Tensor) -> Tensor:

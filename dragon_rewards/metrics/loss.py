@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, pooled_clips
 from dragon_rewards.metrics.frechet import frechet_distance
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian
+from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,8 @@ def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaus
     """FAD from the reference of a population merged with the current batch: a scalar in squared embedding units.
 
     FD-loss (Yang et al., arXiv 2604.28190): the FAD of a batch alone is biased and noisy, so the N frames of earlier
-    generations stand beside the B frames of the batch. The value is exactly the FAD of all N + B frames.
+    generations stand beside the B frames of the batch. The value is exactly the FAD of all N + B frames, as far as
+    their covariance still holds it (`Gaussian.factor`).
 
     The gradient is (N + B) / B times that of the value, so that the step size depends on neither N nor B / N. For mean
     mu and covariance S of all N + B frames, and G = dFAD/dS, it is for each frame x of the batch
@@ -88,4 +89,4 @@ def update_population(population: Gaussian, frames: Sequence[Tensor], memory: in
 
 def _fitted(frames: Sequence[Tensor], other: Gaussian) -> Gaussian:
     """The Gaussian of all frames of a batch, of the same dimension as `other`."""
-    return Gaussian.fit(pooled_clips(frames, other.dim))
+    return Gaussian.of_moments(Moments.of(pooled_clips(frames, other.dim), MINIMUM_FRAMES))

@@ -19,6 +19,7 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.linalg import room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,7 +192,7 @@ def _holders(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
 
 def _blocks(rows: Tensor, others: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Distances (size, others) of consecutive rows, and which rows these are."""
-    size = max(1, BATCH_ELEMENTS // len(others))
+    size = max(1, room(rows, BATCH_ELEMENTS) // len(others))
     for start in range(0, len(rows), size):
         block = slice(start, start + size)
         yield block, torch.cdist(rows[block], others, compute_mode="donot_use_mm_for_euclid_dist")

@@ -209,9 +209,10 @@ class _Reward:
         values = self.value(torch.cat([rows, self.pool.expand(len(rows), -1)], dim=1))
         if values.shape != (len(rows),):
             raise DragonError(f"a reward of {len(rows)} subsets returned the shape {tuple(values.shape)}")
+        values = values.detach().cpu()  # first, so that an accelerator is waited for once
         if not values.isfinite().all():
             raise DragonError("a reward of subsets returned NaN or infinite values")
-        return values.detach().cpu()
+        return values
 
     def expansion(self, clips: Tensor, moves: Tensor) -> Expansion | None:
         """About the mixture in which each of `clips` (k,) counts half and the pool whole; moves are (moves, k)."""

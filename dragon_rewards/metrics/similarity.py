@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import checked_clips, checked_matrix
+from dragon_rewards.metrics.checks import checked_matrix
+from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
     prompts = checked_matrix(prompts, "the prompts", minimum=0)
     if len(prompts) != len(frames):
         raise DragonError(f"{len(frames)} clips cannot be compared with {len(prompts)} prompts: one prompt per clip")
-    means = torch.stack([clip.mean(0) for clip in checked_clips(frames, prompts.shape[1], minimum=1)])
+    means = clip_means(frames, prompts.shape[1])
     return (directions(means, "mean frame of clip") * directions(prompts.to(means.device), "prompt")).sum(1)
 
 

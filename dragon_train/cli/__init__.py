@@ -9,6 +9,7 @@ from dragon_rewards.cli import app
 VERBS = (
     "dragon_rewards.cli.listing",
     "dragon_rewards.cli.plugins",
+    "dragon_rewards.cli.doctor",
     "dragon_rewards.cli.score",
     "dragon_rewards.cli.rank",
     "dragon_rewards.cli.compare",

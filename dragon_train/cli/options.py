@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.weights import require_weights
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -34,13 +35,20 @@ PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one
 
 
 def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
-    """The pipeline of this name, or the one that a run tuned, or the embedded one."""
+    """The pipeline of this name, or the one that a run tuned, or the embedded one.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        WeightsError: its weights are not on this machine.
+    """
     config = run / "config.json" if run else None
     if name is None and config is not None and config.is_file():
         from dragon_train.run import stored_config  # imports torch, which a run needs in any case
 
         name = stored_config(config.parent)["pipeline"]
-    return load_train_registry().pipeline(name or "embedded")
+    info = load_train_registry().pipeline(name or "embedded")
+    require_weights(f"pipeline '{info.name}'", info.weights)
+    return info
 
 
 def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:

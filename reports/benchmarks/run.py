@@ -1,12 +1,12 @@
-"""Times every metric against the peers' forms of it.
+"""Times every metric against the peers' forms of it, or on an accelerator against one CPU thread.
 
 python reports/benchmarks/run.py                  # about 8 minutes on two cores
-python reports/benchmarks/run.py --device cuda
+python reports/benchmarks/run.py --device cuda    # cuda.csv, cuda.md, without the peers
 python reports/benchmarks/run.py --memory
 
 Each side of each comparison is a process of its own: the libraries of numpy and torch read their number of threads when
-they start, and in one process the threads of one wait for those of the other. Peers run in numpy on the CPU, whatever
-the device.
+they start, and in one process the threads of one wait for those of the other. A call returns a number, for which the
+host waits, so all that it launched has ended.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ import pandas as pd
 import torch
 from cases import CASES, kernel
 
+from dragon_rewards.devices import find_device
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -40,6 +42,7 @@ LONG = 5.0  # seconds: calls that take as long are timed once more only
 CEILING = 2048  # rows of the matrices whose product gives the rate of the machine
 KIB_PER_MIB = 1024
 PROCESSES = 5  # of either side, for the memory that they hold
+AGREEMENT = 1e-9  # relative difference of the values of an accelerator and of the CPU
 
 
 def timed(call: Callable[[], float]) -> tuple[float, float]:
@@ -78,25 +81,46 @@ def side(number: int, peer: str, device: str) -> dict[str, Any]:
     if peer:
         return found
     against = [{"peer": other.name, "target": other.target} for other in case.peers]
-    return {**found, "ceiling": case.products / seconds / product_rate(device), "limit": case.limit, "peers": against}
+    ceiling = case.products / seconds / product_rate(device)
+    return {**found, "ceiling": ceiling, "limit": case.limit, "times": case.times, "peers": against}
 
 
 def _call(case: Case, peer: str) -> Callable[[], float]:
     return next((other.call for other in case.peers if other.name == peer), case.call)
 
 
-def rows(number: int, threads: int, device: str) -> Iterator[dict[str, Any]]:
-    """A row per peer; one of its own for a case without."""
-    own = json.loads(_child("--side", str(number), "", device, threads=threads))
-    limit, peers = own.pop("limit"), own.pop("peers")
+def rows(number: int, threads: int) -> Iterator[dict[str, Any]]:
+    """A row per peer on the CPU; one of its own for a case without."""
+    own = json.loads(_child("--side", str(number), "", "cpu", threads=threads))
+    limit, _, peers = own.pop("limit"), own.pop("times"), own.pop("peers")
     own = {"metric": own.pop("metric"), "threads": threads, **own}
     if limit is not None:
         yield {**own, "target": f"{1000 * limit:g} ms", "met": own["ms"] <= 1000 * limit}
     for peer in peers:
-        other = json.loads(_child("--side", str(number), peer["peer"], device, threads=threads))
+        other = json.loads(_child("--side", str(number), peer["peer"], "cpu", threads=threads))
         ratio = other["ms"] / own["ms"]
         compared = {"peer": peer["peer"], "peer_ms": other["ms"], "ratio": ratio, "peer_value": other["value"]}
         yield {**own, **compared, "target": f"{peer['target']:g} x", "met": ratio >= peer["target"]}
+
+
+def accelerated(number: int, device: str) -> dict[str, Any]:
+    """The row of an accelerator: one CPU thread beside it, and how far their values differ."""
+    there, here = (
+        json.loads(_child("--side", str(number), "", place, threads=threads))
+        for place, threads in ((device, os.cpu_count() or 1), ("cpu", 1))
+    )
+    ratio, difference = here["ms"] / there["ms"], abs(there["value"] - here["value"]) / abs(here["value"])
+    return {
+        "metric": there["metric"],
+        "ms": there["ms"],
+        "ceiling": there["ceiling"],
+        "cpu_ms": here["ms"],
+        "times": ratio,
+        "target": there["times"],
+        "met": there["times"] is None or ratio >= there["times"],
+        "difference": difference,
+        "agrees": difference <= AGREEMENT,
+    }
 
 
 def peak(peer: str) -> float:
@@ -122,20 +146,27 @@ def _child(*arguments: str, threads: int = 2) -> str:
     return done.stdout
 
 
-def table(threads: tuple[int, ...], device: str) -> pd.DataFrame:
-    """All rows, for each number of threads."""
+def table(device: str) -> pd.DataFrame:
+    """All rows: of the CPU with one thread and with two."""
     found = []
-    for count in threads:
+    for threads in (1, 2) if device == "cpu" else (1,):
         for number in range(len(CASES)):
-            found += list(rows(number, count, device))
+            found += list(rows(number, threads)) if device == "cpu" else [accelerated(number, device)]
             print(found[-1]["metric"], f"{found[-1]['ms']:.3g} ms", file=sys.stderr)
     return pd.DataFrame(found)
 
 
 def machine(device: str) -> str:
     """What it ran on."""
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores of {_processor()}"
+    where = f"{os.cpu_count()} cores of {_processor()}"
+    if device != "cpu":
+        where = f"{_card(find_device(device))} beside one thread of {where}"
     return f"{where}; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+def _card(device: torch.device) -> str:
+    named = getattr(torch.get_device_module(device), "get_device_name", None)
+    return str(named(device)) if named else str(device)
 
 
 def _processor() -> str:
@@ -145,9 +176,10 @@ def _processor() -> str:
 
 def write(found: pd.DataFrame, device: str) -> None:
     """One file for machines, one for people."""
-    found.to_csv(HERE / f"{device}.csv", index=False)
-    shown = found.drop(columns=["value", "peer_value"]).to_markdown(index=False, floatfmt=".3g")
-    (HERE / f"{device}.md").write_text(f"{machine(device)}\n\n{shown}\n", encoding="utf-8")
+    kind = torch.device(device).type
+    found.to_csv(HERE / f"{kind}.csv", index=False)
+    shown = found.drop(columns=["value", "peer_value"], errors="ignore").to_markdown(index=False, floatfmt=".3g")
+    (HERE / f"{kind}.md").write_text(f"{machine(device)}\n\n{shown}\n", encoding="utf-8")
 
 
 def write_memory() -> None:
@@ -162,7 +194,7 @@ def write_memory() -> None:
 def main() -> None:
     """Write the table as CSV and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu", help="as torch names it: cuda, cuda:1, xpu")
     parser.add_argument("--memory", action="store_true", help="measure the memory of the KAD instead")
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
@@ -175,7 +207,8 @@ def main() -> None:
     elif given.memory:
         write_memory()
     else:
-        write(table((1, 2) if given.device == "cpu" else (os.cpu_count() or 1,), given.device), given.device)
+        device = str(find_device(given.device))
+        write(table(device), device)
 
 
 if __name__ == "__main__":

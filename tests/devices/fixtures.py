@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Shows the devices to the tests that ask for one, and hides them from the others of the process."""
     if backend := sys.modules.get("devices.second_device"):
-        backend.show(wanted="second" in item.fixturenames)  # type: ignore[attr-defined]  of pytest's functions
+        backend.show(wanted="second" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", name="second")
@@ -28,6 +30,14 @@ def second_device() -> torch.device:
     return install()
 
 
+@pytest.fixture(scope="session", name="other")
+def other_device(second: torch.device) -> torch.device:  # noqa: ARG001  which must be there first
+    """The other one of the two, which refuses to mix with the first."""
+    import torch
+
+    return torch.device("second", 1)
+
+
 @pytest.fixture(name="no_float64")
 def device_without_float64(second: torch.device) -> Iterator[torch.device]:
     """The second device, which refuses float64, as Apple's do."""
@@ -35,3 +45,15 @@ def device_without_float64(second: torch.device) -> Iterator[torch.device]:
 
     with without_float64():
         yield second
+
+
+@pytest.fixture(name="second_everywhere")
+def second_device_of_processes(
+    second: torch.device, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> torch.device:
+    """The second device, which Python processes that the test starts have, too."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text("from devices.second_device import install\ninstall()\n", encoding="utf-8")
+    tests = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), str(tests), os.getenv("PYTHONPATH")])))
+    return second

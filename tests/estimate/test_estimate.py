@@ -91,7 +91,8 @@ def test_settings_change_what_they_are_to_change() -> None:
     assert half.held["transformer"] * 2 == plain.held["transformer"]
     assert half.held["vae"] == plain.held["vae"]
     every = estimated(replace(EMBEDDED, tuning="all"))
-    assert every.held["frozen copy"] == every.held["gradients"] == plain.held["transformer"]
+    assert every.held["frozen copy"] == plain.held["transformer"]
+    assert every.held["gradients"] == pytest.approx(plain.held["transformer"], rel=1e-3)  # but for fixed frequencies
     average = estimated(replace(EMBEDDED, ema=0.9))
     assert average.held["average"] == average.held["adapters"]
     single = estimated(replace(EMBEDDED, sampling_batch=1))

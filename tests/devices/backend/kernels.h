@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/resize_native.h>
@@ -33,6 +34,16 @@ inline at::Tensor empty_strided(
   return at::detail::empty_strided_generic(size, stride, &memory, KEYS, c10::dtype_or_default(dtype));
 }
 
+// Zeros without memory, of which forward derivatives are made.
+inline at::Tensor efficient_zeros(
+    c10::IntArrayRef size, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout>,
+    std::optional<c10::Device> device, std::optional<bool>) {
+  refuse_float64(c10::dtype_or_default(dtype));
+  at::native::ZeroTensorAllocator nothing(c10::Device(KIND, device ? index_of(*device) : current));
+  return at::detail::empty_generic(
+      size, &nothing, KEYS | c10::DispatchKeySet(c10::DispatchKey::ZeroTensor), c10::dtype_or_default(dtype), std::nullopt);
+}
+
 inline at::Tensor scalar_tensor(
     const at::Scalar& number, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout> layout,
     std::optional<c10::Device> device, std::optional<bool> pinned) {
@@ -41,15 +52,17 @@ inline at::Tensor scalar_tensor(
   return made;
 }
 
-inline void count_copy(const at::Tensor& from, const at::Tensor& to) {
+inline void count_copy(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   if (from.numel() == 0) return;
-  if (to.is_cpu()) synchronised("copy to the CPU");
-  else if (from.is_cpu()) uploaded("copy");
-  else launched("copy_");
+  const at::Tensor& ours = from.is_cpu() ? from : to;
+  const bool alone = non_blocking && ours.is_cpu() && PinnedMemory::holds(ours.storage().data());
+  if (alone || !ours.is_cpu()) launched("copy_");
+  else if (to.is_cpu()) synchronised("copy to the CPU");
+  else uploaded("copy");
 }
 
-inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
-  count_copy(from, to);
+inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
+  count_copy(from, to, non_blocking);
   Views views(from.is_cpu() ? to.device() : from.device());
   views.lend(to).copy_(views.lend(from));
   return to;

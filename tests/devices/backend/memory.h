@@ -6,13 +6,14 @@
 
 #include <array>
 #include <cstring>
-#include <limits>
 #include <mutex>
+#include <unordered_set>
 
 namespace second {
 
 constexpr auto KIND = c10::DeviceType::PrivateUse1;
 constexpr c10::DeviceIndex DEVICES = 2;
+constexpr int64_t CAPACITY = int64_t{16} << 30;  // bytes of each device, unless a test allows fewer
 
 // The device that the calling thread allocates on.
 inline thread_local c10::DeviceIndex current = 0;
@@ -22,7 +23,7 @@ inline c10::DeviceIndex index_of(c10::Device device) { return device.has_index()
 // Bytes of one device.
 struct Ledger {
   int64_t now = 0, peak = 0, taken = 0, freed = 0, blocks = 0;
-  int64_t limit = std::numeric_limits<int64_t>::max();
+  int64_t limit = CAPACITY;
 };
 
 inline std::array<Ledger, DEVICES> ledgers;
@@ -100,5 +101,35 @@ struct Memory final : c10::DeviceAllocator {
 
 inline Memory memory;
 REGISTER_ALLOCATOR(KIND, &memory);
+
+// Memory of the CPU that a device could read by itself, so that the host need not wait for a copy.
+struct PinnedMemory final : c10::Allocator {
+  c10::DataPtr allocate(size_t n) override {
+    auto held = std::make_unique<c10::DataPtr>(c10::GetCPUAllocator()->allocate(n));
+    void* data = held->get();
+    std::lock_guard<std::mutex> lock(mutex);
+    if (data) blocks.insert(data);
+    return {data, held.release(), &PinnedMemory::drop, c10::Device(c10::kCPU)};
+  }
+  void copy_data(void* to, const void* from, size_t n) const override { std::memcpy(to, from, n); }
+  static bool holds(const void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return blocks.count(data) != 0;
+  }
+
+ private:
+  static void drop(void* kept) {
+    auto* held = static_cast<c10::DataPtr*>(kept);
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      blocks.erase(held->get());
+    }
+    delete held;
+  }
+  static inline std::mutex mutex;
+  static inline std::unordered_set<const void*> blocks;
+};
+
+inline PinnedMemory pinned_memory;
 
 }  // namespace second

@@ -45,70 +45,78 @@ class Views {
 
   at::Tensor lend(const at::Tensor& tensor) {
     if (!tensor.defined() || !tensor.is_privateuseone()) return tensor;
-    for (const auto& [ours, theirs] : tensors) {
-      if (ours.is_same(tensor)) return theirs;
+    auto& pair = tensors[tensor.unsafeGetTensorImpl()];
+    if (!pair.theirs.defined()) {
+      pair = {tensor, seen_as(tensor, lend(tensor.storage()), c10::DispatchKey::CPU)};
     }
-    auto theirs = seen_as(tensor, lend(tensor.storage()), c10::DispatchKey::CPU);
-    tensors.emplace_back(tensor, theirs);
-    return theirs;
+    return pair.theirs;
   }
 
-  // What the call resized has got other memory, or another shape.
+  // What the call resized has another shape, or other memory.
   void settle() {
-    for (const auto& [ours, theirs] : tensors) {
-      auto* impl = ours.unsafeGetTensorImpl();
+    for (auto& [mine, lent] : storages) take_memory(mine, lent.unsafeGetStorageImpl());
+    for (auto& [impl, pair] : tensors) {
+      const auto& [ours, theirs] = pair;
+      const auto storage = owner_of(theirs.storage());
+      if (!ours.storage().is_alias_of(storage)) impl->set_storage_keep_dtype(storage);
       if (ours.sizes() != theirs.sizes() || ours.strides() != theirs.strides() ||
           ours.storage_offset() != theirs.storage_offset()) {
         impl->set_sizes_and_strides(theirs.sizes(), theirs.strides(), theirs.storage_offset());
       }
     }
-    for (auto& [mine, lent] : storages) {
-      auto* theirs = lent.unsafeGetStorageImpl();
-      if (theirs->data() == mine->data()) continue;
-      const size_t bytes = theirs->nbytes();
-      auto data = theirs->set_data_ptr(c10::DataPtr());
-      data.unsafe_set_device(device);
-      mine->set_data_ptr_noswap(std::move(data));
-      mine->set_nbytes(bytes);
-    }
   }
 
-  at::Tensor take_back(const at::Tensor& theirs) const {
+  at::Tensor take_back(const at::Tensor& theirs) {
     if (!theirs.defined() || !theirs.is_cpu()) return theirs;
-    for (const auto& [ours, lent] : tensors) {
-      if (lent.is_same(theirs)) return ours;
+    for (const auto& [impl, pair] : tensors) {
+      if (pair.theirs.is_same(theirs)) return pair.ours;
     }
+    TORCH_CHECK(theirs.layout() == c10::kStrided && theirs.has_storage(), "the second device has dense tensors only");
     refuse_float64(theirs.scalar_type());
     return seen_as(theirs, owner_of(theirs.storage()), c10::DispatchKey::PrivateUse1);
   }
 
  private:
+  struct Pair {
+    at::Tensor ours, theirs;
+  };
+
   c10::Storage lend(const c10::Storage& storage) {
     auto* mine = storage.unsafeGetStorageImpl();
     const auto found = storages.find(mine);
     if (found != storages.end()) return found->second;
-    auto* keep = new c10::Storage(storage);
     auto drop = [](void* kept) { delete static_cast<c10::Storage*>(kept); };
-    auto made = storage_of({const_cast<void*>(mine->data()), keep, drop, c10::Device(c10::kCPU)}, mine->nbytes(), &lent_memory);
-    storages.emplace(mine, made);
+    c10::DataPtr data(const_cast<void*>(mine->data()), new c10::Storage(storage), drop, c10::Device(c10::kCPU));
+    auto lent = storage_of(std::move(data), mine->nbytes(), &lent_memory);
+    storages.emplace(mine, lent);
+    owners.emplace(lent.unsafeGetStorageImpl(), storage);
+    return lent;
+  }
+
+  void take_memory(c10::StorageImpl* mine, c10::StorageImpl* lent) {
+    if (lent->data() == mine->data()) return;
+    const size_t bytes = lent->nbytes();
+    auto data = lent->set_data_ptr(c10::DataPtr());
+    data.unsafe_set_device(device);
+    mine->set_data_ptr_noswap(std::move(data));
+    mine->set_nbytes(bytes);
+  }
+
+  // The device's storage that was lent, or one round the CPU's.
+  c10::Storage owner_of(const c10::Storage& theirs) {
+    auto* impl = theirs.unsafeGetStorageImpl();
+    const auto found = owners.find(impl);
+    if (found != owners.end()) return found->second;
+    auto held = std::make_unique<Held>(device.index(), impl->nbytes(), theirs);
+    auto made = storage_of(hold(const_cast<void*>(impl->data()), held.release()), impl->nbytes(), &memory);
+    owners.emplace(impl, made);
     return made;
   }
 
-  // The device's storage that was lent, or a new one round the CPU's.
-  c10::Storage owner_of(const c10::Storage& theirs) const {
-    for (const auto& [mine, lent] : storages) {
-      if (lent.is_alias_of(theirs)) {
-        return c10::Storage(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(mine));
-      }
-    }
-    auto* impl = theirs.unsafeGetStorageImpl();
-    auto held = std::make_unique<Held>(device.index(), impl->nbytes(), theirs);
-    return storage_of(hold(const_cast<void*>(impl->data()), held.release()), impl->nbytes(), &memory);
-  }
-
   c10::Device device;
-  std::vector<std::pair<at::Tensor, at::Tensor>> tensors;
+  std::unordered_map<c10::TensorImpl*, Pair> tensors;
   std::unordered_map<c10::StorageImpl*, c10::Storage> storages;
+  std::unordered_map<c10::StorageImpl*, c10::Storage> owners;
 };
 
 }  // namespace second

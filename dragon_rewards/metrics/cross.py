@@ -1,0 +1,104 @@
+"""The cross term of a Fréchet distance, tr (W^T S W)^1/2, by the cheapest way that rounding leaves good.
+
+For centred frames X (n, d) of covariance S = X^T X / (n - 1) and a reference S_r = W W^T it is the sum of the singular
+values of X W / sqrt(n - 1). So found, it errs by a few eps of |X| |W|, whatever the spectra. It is also the sum of the
+roots of the eigenvalues of X W's Gram matrices: half the work, and one launch for a batch of them on an accelerator.
+But a Gram matrix is off by eps of its largest eigenvalue, which costs the root of a small one p far more:
+eps max p / (2 sqrt p). Roots of eigenvalues are taken where this is shown to lose nothing, else singular values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.metrics.gaussian import ROUNDING, principal_roots
+from dragon_rewards.metrics.linalg import (
+    congruent_eigenvalues,
+    eigenvalues,
+    on_accelerator,
+    pivots,
+    scatter,
+    singular_values,
+    times_lower,
+    well_conditioned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+MISSED = 1e-13  # of the cross term: what rounding may have cost it by an estimate that can be a thousand times too low
+WORST = 1e-11  # of the cross term: what rounding may have cost it at worst
+EPS = torch.finfo(torch.float64).eps
+
+
+def trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the scatters S = X^T X for centred frames X (clips, n, d): tr S and tr (W^T S W)^1/2, each (clips,).
+
+    Off by at most about 1e-10 of |X| |W|, of which the cross term is not more; mostly by 1e-14. Differentiable in X.
+    """
+    if centred.shape[1] >= centred.shape[2]:
+        return _by_scatter(centred, factor)
+    trace, frames = centred.square().sum((1, 2)), times_lower(centred, factor)
+    return trace, _by_frames(frames) if on_accelerator(frames) else nuclear_norm(frames)
+
+
+def traced_root(values: Tensor, sure: Tensor | None = None) -> Tensor:
+    """Trace of P^1/2 for positive semi-definite P of these eigenvalues (..., d); without the small ones if not sure."""
+    return principal_roots(values, sure).sum(-1)
+
+
+def nuclear_norm(frames: Tensor) -> Tensor:
+    """Sum of the singular values of matrices (..., n, d): (...). What is within rounding of zero passes no gradient."""
+    values = singular_values(frames)
+    kept = values > ROUNDING * values.amax(-1, keepdim=True)
+    return torch.where(kept, values, 0.0).sum(-1)
+
+
+def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
+    """Whether the roots of the eigenvalues (..., d) of W^T S W, as found, are those of S (..., d, d) and W: (...).
+
+    The logarithms of the eigenvalues found should sum to log det W^T S W = 2 log det W + log det S, which triangles
+    give; what they miss, m, is the sum of all relative errors e / p, and nearly all that of the smallest. For errors e
+    alike in size the roots' e / (2 sqrt p) then sum to m sum p^-1/2 / (2 sum p^-1), which is what is tested. Of random
+    spectra with condition numbers up to 1e16 none that was off by 2e-11 of |X| |W| passed (tests).
+    """
+    values, diagonal = values.detach(), pivots(squares)
+    expected = 2 * (diagonal.log().sum(-1) + factor.diagonal().abs().log().sum(-1))
+    missed = (values.log().sum(-1) - expected).abs()  # NaN, of which no comparison is true, if some p is below 0
+    lost = missed * values.rsqrt().sum(-1) / values.reciprocal().sum(-1) / 2
+    return (lost <= MISSED * values.sqrt().sum(-1)) & well_conditioned(squares, diagonal)
+
+
+def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) -> Tensor:
+    """Cross terms (k,), those that are not `sure` replaced by what `otherwise` finds for their indices."""
+    if bool(sure.all()):
+        return cross
+    doubtful = (~sure).nonzero()[:, 0]
+    return cross.index_copy(0, doubtful, otherwise(doubtful))
+
+
+def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """By the Gram matrices (d, d), where frames outnumber dimensions."""
+    squares = scatter(centred)
+    values = congruent_eigenvalues(squares, factor)
+    sure = roots_are_sure(values, squares, factor)
+    cross = settled(traced_root(values, sure), sure, lambda which: nuclear_norm(times_lower(centred[which], factor)))
+    return squares.diagonal(dim1=1, dim2=2).sum(1), cross
+
+
+def _by_frames(frames: Tensor) -> Tensor:
+    """Nuclear norms of centred frames (clips, n, d), n < d, by their Gram matrices (n, n): (clips,).
+
+    Centred, a Gram matrix has one eigenvalue of zero, for the vector of ones: the smallest found. The others lose
+    eps max p / (2 sqrt p) at worst.
+    """
+    values = eigenvalues(frames @ frames.mT)[:, 1:]
+    found = values.detach()
+    noise = EPS * found.sum(1, keepdim=True)
+    lost = (noise / 2 * torch.maximum(found, noise).rsqrt()).sum(1)
+    sure = lost <= WORST * principal_roots(found).sum(1)
+    return settled(traced_root(values), sure, lambda which: nuclear_norm(frames[which]))
