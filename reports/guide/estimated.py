@@ -42,11 +42,12 @@ class Case:
 
 
 CASES = (
+    *(Case(name, SMALL) for name in ("stable-audio-3", "stable-audio")),
     Case("embedded"),
+    Case("embedded", {"precision": "bf16"}),
     Case("embedded", {"gradient_checkpointing": True, "microbatch": 4}),
     Case("embedded", {"tuning": "all"}),
-    Case("embedded", {"precision": "bf16"}),
-    *(Case(name, SMALL) for name in ("stable-audio", "stable-audio-3", "ace-step", "longcat-audio", "audioldm2")),
+    *(Case(name, SMALL) for name in ("audioldm2", "ace-step", "longcat-audio")),
 )
 
 
