@@ -133,12 +133,8 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: An
     flops = int(flops_of(packet, args, kwargs, out))
     if not flops and is_view(func):
         return Cost(VIEW, dtype, 0, 0)
-    return Cost(
-        kind_of(packet) if flops else OTHER,
-        dtype,
-        flops,
-        sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out))),
-    )
+    traffic = sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out)))
+    return Cost(kind_of(str(packet), multiplies=bool(flops)), dtype, flops, traffic)
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:
