@@ -57,7 +57,7 @@ def row(case: Case, scratch: Path) -> dict[str, Any]:
 
     source = case.pipeline if case.pipeline == "embedded" else str(folder_of(case.pipeline, scratch))
     config = completed(TrainConfig(**{"reward": "vendi:clap", "pipeline": source, **case.settings}))
-    found = estimate(load_train_registry().pipeline(source), config, benchmark(CPU), overlaps=False)
+    found = estimate(load_train_registry().pipeline(source), config, benchmark(CPU), cuda=False)
     step = measured_apart(config, split(config, None)[0], CPU)
     phases = [phase for phase in found.memory if phase in step.peaks]
     expected = found.peak + step.base

@@ -200,7 +200,7 @@ def row(name: str, checkpointing: bool, reward: str, study: Study, machine: Benc
     head = {"device": machine.basis, "pipeline": name, "reward": reward, "gradient_checkpointing": checkpointing}
     config = TrainConfig(reward, pipeline=str(folder_of(name, study)), gradient_checkpointing=checkpointing, **SETTINGS)
     info = load_train_registry().pipeline(config.pipeline)
-    found = estimate(info, completed(config), machine, overlaps=study.device.type == "cuda")
+    found = estimate(info, completed(config), machine, cuda=study.device.type == "cuda")
     head |= {f"{phase}_gb_estimated": size / 1e9 for phase, size in found.memory.items()}
     head |= {f"{phase}_s_estimated": seconds for phase, seconds in found.seconds.items()}
     try:

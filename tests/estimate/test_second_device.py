@@ -38,7 +38,7 @@ def test_networks_are_loaded_onto_it_once_and_in_the_precision_asked_for(second:
 def test_memory_of_a_step_is_within_15_percent_of_what_its_allocator_gave(name: str, second: torch.device) -> None:
     config = SETTINGS[name]
     info = load_train_registry().pipeline("embedded")
-    found = estimate(info, completed(config), None, overlaps=False)
+    found = estimate(info, completed(config), None, cuda=False)
     step = measure(config, prompts("train"), second)
     assert found.peak == pytest.approx(step.peak - step.base, rel=0.15)
     for phase in ("sampling", "decoding", "learning"):
