@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 aten = torch.ops.aten
-MATMUL, CONVOLUTION, ATTENTION, OTHER, VIEW = "matmul", "convolution", "attention", "other", "view"
+MATMUL, CONVOLUTION, ATTENTION = "matmul", "convolution", "attention"
+FUNCTION, OTHER, VIEW = "function", "other", "view"
+FUNCTIONS = ("exp", "log", "pow", "sin", "cos", "tan", "erf", "elu", "silu", "sigmoid", "softmax", "norm", "sqrt")
 ON_CPU = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  which torch's own counter leaves out
 ON_CPU_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 
@@ -28,7 +30,8 @@ class Cost:
     """What one operation takes.
 
     Attributes:
-        kind: `matmul`, `convolution`, `attention`, `other`, or `view`, which computes nothing.
+        kind: `matmul`, `convolution`, `attention`; `function`, which is more than an addition of each element, `other`;
+            or `view`, which computes nothing.
         dtype: of its result.
         flops: floating point operations of products, a multiplication and an addition each; 0 of other kinds.
         traffic: bytes of what it reads and writes.
@@ -130,12 +133,8 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: An
     flops = int(flops_of(packet, args, kwargs, out))
     if not flops and is_view(func):
         return Cost(VIEW, dtype, 0, 0)
-    return Cost(
-        kind_of(packet) if flops else OTHER,
-        dtype,
-        flops,
-        sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out))),
-    )
+    traffic = sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out)))
+    return Cost(kind_of(str(packet), multiplies=bool(flops)), dtype, flops, traffic)
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:
@@ -147,9 +146,14 @@ def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out:
     return float(flop_registry[packet](*args, **kwargs, out_val=out)) if packet in flop_registry else 0.0
 
 
-def kind_of(packet: Any) -> str:
-    """Of an operation that multiplies."""
-    name = str(packet)
+def kind_of(name: str, *, multiplies: bool) -> str:
+    """Of an operation that is no view, by its name.
+
+    >>> kind_of("aten.convolution", multiplies=True), kind_of("aten.gelu", multiplies=False)
+    ('convolution', 'function')
+    """
+    if not multiplies:
+        return FUNCTION if any(word in name for word in FUNCTIONS) else OTHER
     if "convolution" in name:
         return CONVOLUTION
     return ATTENTION if "attention" in name else MATMUL

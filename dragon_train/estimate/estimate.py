@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.devices import device_memory
 from dragon_rewards.errors import DragonError
+from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.phases import count_step
 
 if TYPE_CHECKING:
@@ -60,21 +61,22 @@ class Estimate:
         ]
 
 
-def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, overlaps: bool) -> Estimate:
+def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, cuda: bool) -> Estimate:
     """Count a run.
 
     Args:
         info: the pipeline; its settings are read, and no weights.
         config: the run, completed.
         machine: whose time is estimated; None for memory alone.
-        overlaps: whether clips are decoded and encoded while others are sampled, as on a CUDA device.
+        cuda: whether on a CUDA device: clips are decoded and encoded while others are sampled, and autocast is its own.
 
     Raises:
         DragonError: the pipeline's settings cannot be read.
         EstimateError: its code asks tensors for their values.
     """
     try:
-        step = count_step(info, config)
+        with quiet():
+            step = count_step(info, config, cuda=cuda)
     except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
         raise EstimateError(
             f"pipeline '{info.name}' cannot be counted without its weights ({type(error).__name__}: "
@@ -83,10 +85,10 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     held = {**step.weights, **step.learning.held}
     seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
     basis = machine.basis if machine else ""
-    return Estimate(held, memory(step, config, overlaps=overlaps), seconds, basis, step.uncounted, step.batch)
+    return Estimate(held, memory(step, config, cuda=cuda), seconds, basis, step.uncounted, step.batch)
 
 
-def memory(step: StepCount, config: TrainConfig, *, overlaps: bool) -> dict[str, int]:
+def memory(step: StepCount, config: TrainConfig, *, cuda: bool) -> dict[str, int]:
     """The most bytes at once in each phase.
 
     An update makes gradients anew, which its count has; those of the last one stay until then.
@@ -94,7 +96,7 @@ def memory(step: StepCount, config: TrainConfig, *, overlaps: bool) -> dict[str,
     held = sum(step.weights.values()) + sum(step.learning.held.values())
     media = step.audio * step.batch
     peaks = {"sampling": step.sampling.peak, "decoding": step.decoding.peak, "encoding": media + step.encoding.peak}
-    if overlaps:
+    if cuda:
         peaks["sampling"] += max(peaks["decoding"], peaks["encoding"])
     found = {phase: held + peak for phase, peak in peaks.items()}
     found["learning"] = held - step.learning.held[GRADIENTS] + step.learning.step.peak

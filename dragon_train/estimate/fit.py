@@ -26,24 +26,22 @@ def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) ->
     Raises:
         ConfigError: it does not, with the settings that would fit, or with what it takes at least.
     """
-    room, overlaps = capacity(device), device.type == "cuda"
+    room, cuda = capacity(device), device.type == "cuda"
     if room is None:
         return
     try:
-        found = estimate(info, config, None, overlaps=overlaps)
+        found = estimate(info, config, None, cuda=cuda)
         if found.peak > room:
-            raise ConfigError(refusal(info, config, found, room, str(device), overlaps=overlaps))
+            raise ConfigError(refusal(info, config, found, room, str(device), cuda=cuda))
     except EstimateError:
         return
 
 
-def refusal(
-    info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, where: str, *, overlaps: bool
-) -> str:
+def refusal(info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, where: str, *, cuda: bool) -> str:
     """What is said of a run that does not fit."""
     phase = max(found.memory, key=lambda name: found.memory[name])
     need = f"the run takes {size(found.peak)} in {phase}, and {where} has {size(capacity)}"
-    for changes, fitting in easier(info, config, found, capacity, overlaps=overlaps):
+    for changes, fitting in easier(info, config, found, capacity, cuda=cuda):
         if fitting.peak <= capacity:
             said = " and ".join(f"{key} = {toml(value)}" for key, value in changes.items())
             return f"{need}; it would fit, in {size(fitting.peak)}, with {said}"
@@ -52,14 +50,14 @@ def refusal(
 
 
 def easier(
-    info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, *, overlaps: bool
+    info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, *, cuda: bool
 ) -> Iterator[tuple[dict[str, Any], Estimate]]:
     """Settings that take less and less memory, those first that cost nothing but time, each with its estimate."""
     changes: dict[str, Any] = {}
 
     def tried(**values: Any) -> Estimate:
         changes.update(values)
-        return estimate(info, replace(config, **changes), None, overlaps=overlaps)
+        return estimate(info, replace(config, **changes), None, cuda=cuda)
 
     while lower := smaller(replace(config, **changes), found, capacity):
         found = tried(**lower)

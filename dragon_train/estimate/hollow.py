@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +14,8 @@ from dragon_train.catalogue import Loading
 from dragon_train.pipelines.loading import HOLLOW, frozen_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
@@ -46,6 +50,15 @@ def made(like: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
     """Of the same shape and type."""
     with mode:
         return torch.empty(like.shape, dtype=like.dtype)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's warnings that tensors without values are copied, and that adapters with values meet them."""
+    with warnings.catch_warnings():
+        for start in ("Accessing the data pointer of FakeTensor", "The .grad attribute of a Tensor"):
+            warnings.filterwarnings("ignore", message=start)
+        yield
 
 
 def hollow_mode() -> FakeTensorMode:

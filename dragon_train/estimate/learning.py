@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +104,7 @@ def count_learning(draft: Draft) -> Learning:
     if config.gradient_checkpointing:
         denoiser: Any = draft.policy.denoiser
         denoiser.enable_gradient_checkpointing()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")  # to copy all weights
-        learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
+    learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
     again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()
@@ -120,8 +117,7 @@ def update(learner: Learner, experience: Experience, rows: int) -> Count:
     chosen = experience.select(torch.arange(rows) % len(experience))
     drawn = chosen.draw(learner.policy, torch.Generator().manual_seed(0))
     objective = make_objective(learner.config)
-    with Counting() as counting, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")  # torch's own doing, on fakes
+    with Counting() as counting:
         learner.update(objective, drawn)
     learner.notes.clear()
     return counting.count

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
-from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
+from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GIGA, TERA = 1e9, 1e12
 SHORTEST = 0.01  # seconds that each operation is repeated for
-WIDTHS = (16, 64, 256, 1024)
+WIDTHS = (16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
 EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
 BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
@@ -128,6 +128,7 @@ def benchmark(device: torch.device) -> Benchmarked:
     """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
     curves = {
         (OTHER, torch.float32): curve(device, [partial(elementwise, length) for length in LENGTHS]),
+        (FUNCTION, torch.float32): curve(device, [partial(activation, length) for length in LENGTHS]),
         (VIEW, torch.float32): curve(device, [view]),
     }
     for dtype in (torch.float32, torch.bfloat16):
@@ -178,8 +179,9 @@ def now(device: torch.device) -> float:
 
 
 def product(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of two square matrices."""
-    return partial(torch.mm, *(torch.ones(width, width, dtype=dtype, device=device) for _ in range(2)))
+    """Of states with a square layer's weights, which lie in memory the other way round."""
+    weights = torch.ones(width, width, dtype=dtype, device=device)
+    return partial(torch.mm, torch.ones(4 * width, width, dtype=dtype, device=device), weights.t())
 
 
 def convolution(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
@@ -199,6 +201,11 @@ def elementwise(length: int, device: torch.device) -> Callable[[], object]:
     """A product of every element with itself."""
     values = torch.ones(length, device=device)
     return partial(torch.mul, values, values)
+
+
+def activation(length: int, device: torch.device) -> Callable[[], object]:
+    """A function of every element."""
+    return partial(functional.gelu, torch.ones(length, device=device))
 
 
 def view(device: torch.device) -> Callable[[], object]:

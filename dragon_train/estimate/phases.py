@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from dragon_rewards.devices import CPU
 from dragon_rewards.errors import DragonError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.protocols import AudioEncoder, ImageEncoder
+from dragon_train.estimate.autocast import AsOnCuda
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
@@ -65,8 +67,8 @@ class StepCount:
         return {name: count.times(batches) for name, count in made.items()} | {"learning": self.learning.step}
 
 
-def count_step(info: PipelineInfo, config: TrainConfig) -> StepCount:
-    """Count a step of the run that is configured.
+def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCount:
+    """Count a step of the run that is configured, with autocast as on the CPU or as on a CUDA device.
 
     Raises:
         DragonError: the pipeline's settings, or an encoder's, cannot be read.
@@ -83,11 +85,12 @@ def count_step(info: PipelineInfo, config: TrainConfig) -> StepCount:
     precision = "bf16" if config.precision == "fp16" else config.precision  # as large; a CPU has no fp16
     team = Team(precision, device=CPU)
     batch = min(policy.batch, config.prompts_per_step)
-    latents, sampling = count_sampling(policy, config, team, batch)
-    clips, decoding = count_decoding(policy, latents)
-    encoding, held, uncounted = count_encoders(config, clips)
-    draft = Draft(policy, config, team, latents)
-    learning = count_learning(draft)
+    with AsOnCuda() if cuda else nullcontext():
+        latents, sampling = count_sampling(policy, config, team, batch)
+        clips, decoding = count_decoding(policy, latents)
+        encoding, held, uncounted = count_encoders(config, clips)
+        draft = Draft(policy, config, team, latents)
+        learning = count_learning(draft)
     return StepCount(
         weights=weights | held,
         sampling=sampling,

@@ -116,11 +116,11 @@ def report(config: TrainConfig, prompts: Path | None, card: str | None, device: 
         if device is not None or measure:
             raise ConfigError("--card names a card that need not be here; leave out --device and --measure")
         known = find_card(card)
-        found = estimate(info, config, Published(known), overlaps=True)
+        found = estimate(info, config, Published(known), cuda=True)
         return Report(found, known.name, int(known.memory * GIGA), 0, None)
     texts, _ = split(config, prompts)
     here = find_device(device)
-    found = estimate(info, config, benchmark(here), overlaps=here.type == "cuda")
+    found = estimate(info, config, benchmark(here), cuda=here.type == "cuda")
     gc.collect()
     step = measured_apart(config, texts, here) if measure else None
     return Report(found, str(here), capacity(here), base(here), step)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from dragon_train.estimate.autocast import AsOnCuda
 from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, MATMUL, VIEW, Count, Counting
 from dragon_train.estimate.hollow import empty, hollow_mode, weight_bytes
 
@@ -108,3 +109,12 @@ def test_tied_weights_are_held_once() -> None:
     assert weight_bytes(network) == 800
     network[1].weight = network[0].weight
     assert weight_bytes(network) == 400
+
+
+def test_autocast_keeps_in_float32_what_cuda_keeps() -> None:
+    states = torch.ones(2, 8, dtype=torch.bfloat16)
+    for network, kept in ((nn.LayerNorm(8), True), (nn.Softmax(-1), True), (nn.Linear(8, 8), False)):
+        with torch.autocast("cpu", torch.bfloat16), AsOnCuda():
+            assert (network(states).dtype == torch.float32) == kept
+        with AsOnCuda():
+            assert network.bfloat16()(states).dtype == torch.bfloat16

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dragon_rewards.errors import UnknownNameError
 from dragon_train.estimate.cards import Card, cards, find_card
-from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, MATMUL, OTHER, VIEW, Cost, Count
+from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count
 from dragon_train.estimate.machine import (
     BANDWIDTH_SHARE,
     EFFICIENCY,
@@ -72,7 +72,7 @@ def test_a_curve_grows_and_passes_its_points(size: float) -> None:
 def test_a_benchmark_of_this_machine_knows_every_kind() -> None:
     machine = benchmark(torch.device("cpu"))
     assert isinstance(machine, Benchmarked)
-    sizes = {MATMUL: 10**8, CONVOLUTION: 10**8, ATTENTION: 10**8, OTHER: 0, VIEW: 0}
+    sizes = {FUNCTION: 0, MATMUL: 10**8, CONVOLUTION: 10**8, ATTENTION: 10**8, OTHER: 0, VIEW: 0}
     for kind, flops in sizes.items():
         for dtype in (torch.float32, torch.bfloat16, torch.int64):
             cost = Cost(kind, dtype, flops, 10**6)

@@ -1,6 +1,6 @@
 """The estimate of a step beside the step itself: memory and time, on the CPU.
 
-python reports/guide/estimate.py SCRATCH     # ten minutes on one core; writes estimate.csv and estimate.md
+python reports/guide/estimated.py SCRATCH     # ten minutes on one core; writes estimate.csv and estimate.md
 
 SCRATCH is a folder for small pipelines with random weights. Memory is the most that is in use at once: by the estimate
 with what Python and its libraries had before anything was loaded (base_gb, as measured), and as the process had it that
@@ -42,11 +42,12 @@ class Case:
 
 
 CASES = (
+    *(Case(name, SMALL) for name in ("stable-audio-3", "stable-audio")),
     Case("embedded"),
+    Case("embedded", {"precision": "bf16"}),
     Case("embedded", {"gradient_checkpointing": True, "microbatch": 4}),
     Case("embedded", {"tuning": "all"}),
-    Case("embedded", {"precision": "bf16"}),
-    *(Case(name, SMALL) for name in ("stable-audio", "stable-audio-3", "ace-step", "longcat-audio", "audioldm2")),
+    *(Case(name, SMALL) for name in ("audioldm2", "ace-step", "longcat-audio")),
 )
 
 
@@ -56,7 +57,7 @@ def row(case: Case, scratch: Path) -> dict[str, Any]:
 
     source = case.pipeline if case.pipeline == "embedded" else str(folder_of(case.pipeline, scratch))
     config = completed(TrainConfig(**{"reward": "vendi:clap", "pipeline": source, **case.settings}))
-    found = estimate(load_train_registry().pipeline(source), config, benchmark(CPU), overlaps=False)
+    found = estimate(load_train_registry().pipeline(source), config, benchmark(CPU), cuda=False)
     step = measured_apart(config, split(config, None)[0], CPU)
     phases = [phase for phase in found.memory if phase in step.peaks]
     expected = found.peak + step.base
