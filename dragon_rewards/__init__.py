@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RewardKind,
         SubsetReduction,
         TextEncoder,
+        Weights,
     )
     from dragon_rewards.registry import Registry, load_registry
     from dragon_rewards.rewards import Reward, compose
@@ -78,6 +79,7 @@ __all__ = [
     "TextEncoder",
     "TooFewClipsError",
     "UnknownNameError",
+    "Weights",
     "WeightsError",
     "compose",
     "find_weights",
@@ -123,6 +125,7 @@ _MODULES = {
         "RewardKind",
         "SubsetReduction",
         "TextEncoder",
+        "Weights",
     ),
     "registry": ("Registry", "load_registry"),
     "rewards": ("Reward", "compose"),

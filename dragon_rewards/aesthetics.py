@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +86,7 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
     x = pooled.double()
     mean, deviation = ratings.double().mean(), ratings.double().std()
     bandwidth = torch.pdist(x).median()
-    kernel = gaussian_kernel(x, x, bandwidth) + ridge * torch.eye(len(x), dtype=torch.float64)
+    kernel = gaussian_kernel(x, x, bandwidth) + ridge * torch.eye(len(x), dtype=x.dtype, device=x.device)
     coefficients = torch.linalg.solve(kernel, (ratings.double() - mean) / deviation)
     return KernelHead(x.float(), coefficients.float(), torch.stack([bandwidth, mean, deviation]).float())
 
@@ -103,7 +104,7 @@ class Aesthetics:
 
 def pool(frames: Sequence[Tensor]) -> Tensor:
     """The mean frame of each clip, (clips, dim)."""
-    return torch.stack([clip.mean(0) for clip in frames])
+    return clip_means(frames, frames[0].shape[1]).float()
 
 
 def load_reduction() -> Aesthetics:

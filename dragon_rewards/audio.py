@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 SILENCE = 1e-5
-BLOCK = 2**18  # samples that are decoded at once: 1 MB a channel
 PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
 
 
@@ -30,27 +29,23 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     Raises:
         AudioError: the file is missing, is not audio, or holds no samples.
     """
+    audio, rate = _decoded(path)
+    return audio.contiguous(), rate
+
+
+def read_mono(path: Path) -> tuple[Tensor, int]:
+    """`to_mono` of what `read_audio` reads, (samples,), and its rate in Hz, with a copy less; raises the same."""
+    audio, rate = _decoded(path)
+    return to_mono(audio), rate
+
+
+def _decoded(path: Path) -> tuple[Tensor, int]:
+    # In one call, as decoders of MP3 give other last bits block by block, by which embeddings would be sought in vain.
     with _opened(path) as sound:
         samples, rate = sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
     if not len(samples):
         raise AudioError(f"'{path}' holds no samples; remove it or record it again")
-    return torch.from_numpy(samples.T.copy()), rate
-
-
-def read_mono(path: Path) -> tuple[Tensor, int]:
-    """`to_mono` of what `read_audio` reads, (samples,), and its rate in Hz; raises the same.
-
-    The file is decoded block by block, so that memory holds the mix and not the channels, too.
-    """
-    with _opened(path) as sound:
-        mono, place = torch.empty(sound.frames), 0
-        for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
-            mono[place : place + len(block)] = to_mono(torch.from_numpy(block.T))
-            place += len(block)
-        rate = int(sound.samplerate)
-    if not place:
-        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
-    return mono[:place], rate
+    return torch.from_numpy(samples.T), rate
 
 
 def seconds_of(path: Path) -> float:

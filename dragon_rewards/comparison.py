@@ -51,8 +51,10 @@ def check(reward: Reward, sides: Sides, device: torch.device) -> None:
     Raises:
         TooFewClipsError: a side has fewer clips than it needs.
         MissingPromptsError: it compares clips with their prompts, and one has none.
+        WeightsError: its encoder's weights are not on this machine.
         DragonError: a part of it cannot be built.
     """
+    reward.require_weights()
     reward.check_count(sides.equal)
     if reward.reduction.needs_prompts:
         for side in (sides.a, sides.b):
@@ -121,10 +123,11 @@ def compare(
     measured = _Measured(sides)
     for rate in sorted(rates, reverse=True):
         own = [reward for reward in rewards if reward.encoder.sample_rate == rate]
+        read = any(reward.reduction.needs_prompts for reward in own)  # else the clips of one folder may have none
         a, b = (
             hear(
                 own,
-                Files(side.files, side.prompts),
+                Files(side.files, side.prompts if read else None),
                 device,
                 cache,
                 lambda done: on_progress(done, steps),

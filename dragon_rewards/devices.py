@@ -91,20 +91,26 @@ def statistics_device(device: torch.device) -> torch.device:
     return device if has_float64(device) else CPU
 
 
+def trains_in(precision: str, device: torch.device) -> bool:
+    """Whether a run on a device can have a precision, "no", "bf16" or "fp16".
+
+    The CPU has no fp16 here: accelerate scales its gradients on accelerators alone.
+    """
+    if precision not in PRECISIONS:
+        return True
+    return not (precision == "fp16" and device == CPU) and _multiplies(str(device), PRECISIONS[precision])
+
+
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision of a run, "no", "bf16" or "fp16", that a device cannot compute in.
+    """Refuse a precision that a run on a device cannot have.
 
     Raises:
-        DeviceError: it cannot; or it is the CPU and fp16, whose gradients accelerate scales on accelerators alone.
+        DeviceError: it cannot; names those it can.
     """
-    dtype = PRECISIONS.get(precision)
-    if dtype and ((precision == "fp16" and device == CPU) or not _multiplies(str(device), dtype)):
-        others = [other for other, kind in PRECISIONS.items() if other != precision and _multiplies(str(device), kind)]
-        others = [other for other in others if not (other == "fp16" and device == CPU)]
-        choices = " or ".join(f'precision = "{other}"' for other in [*others, "no"])
-        raise DeviceError(
-            f'precision = "{precision}": {device} cannot train in it; choose {choices}, or another --device'
-        )
+    if not trains_in(precision, device):
+        choices = " or ".join(f'precision = "{other}"' for other in (*PRECISIONS, "no") if trains_in(other, device))
+        said = f'precision = "{precision}": {device} cannot train in it'
+        raise DeviceError(f"{said}; choose {choices}, or another --device")
 
 
 def has_float64(device: torch.device) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.audio import read_mono, resample, seconds_of
-from dragon_rewards.batches import largest_batch
+from dragon_rewards.batches import first_batch
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DeviceError
 from dragon_rewards.media import Media
@@ -65,7 +65,7 @@ def hear(
     """
     rate, parts, order = rewards[0].encoder.sample_rate, list[Media](), list[int]()
     with _heard(files.paths, rate) as heard:
-        for rows, audio in _alike(heard, largest_batch(device)):
+        for rows, audio in _alike(heard, device):
             on_progress(len(rows))
             names = [str(files.paths[row]) for row in rows]
             prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
@@ -98,12 +98,13 @@ def _heard(paths: Sequence[Path], rate: int) -> Generator[Iterator[tuple[int, Te
         yield heard
 
 
-def _alike(heard: Iterable[tuple[int, Tensor]], most: int) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Rows and audio of neighbours of one length, so many at most."""
+def _alike(heard: Iterable[tuple[int, Tensor]], device: torch.device) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Rows and audio of neighbours of one length, as many as are encoded at once."""
     for _, equal in groupby(heard, key=lambda clip: clip[1].shape):
-        while batch := list(islice(equal, most)):
-            rows, audio = zip(*batch, strict=True)
-            yield list(rows), list(audio)
+        clips = iter(equal)
+        for first in clips:
+            batch = [first, *islice(clips, first_batch(first[1], device) - 1)]
+            yield [row for row, _ in batch], [audio for _, audio in batch]
 
 
 def clips_on(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from dragon_rewards.batches import batches, in_batches
+from dragon_rewards.batches import in_batches
 from dragon_rewards.cache import Maker, Shelf
 from dragon_rewards.devices import CPU
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
@@ -241,10 +241,11 @@ class Encodable(Media):
         self._check_counts(len(media), self.prompts, self.names)
         self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
         self._check_device()
-        rows_of = list(batches(dict(enumerate(self.media))))
-        values = torch.cat([self._extremes(self._stacked(rows).detach()) for rows in rows_of])
-        for row, extremes in zip(chain.from_iterable(rows_of), values.tolist(), strict=True):  # one read for all
-            self._check_values(extremes, self.names[row])
+        batches = in_batches(dict(enumerate(self.media)), lambda rows: self._extremes(self._stacked(rows).detach()))
+        rows, extremes = zip(*batches, strict=True)
+        read = torch.cat(extremes).tolist()  # once for all
+        for row, values in zip(chain.from_iterable(rows), read, strict=True):
+            self._check_values(values, self.names[row])
 
     @abstractmethod
     def _laid_out(self, example: Tensor, name: str) -> Tensor:
@@ -315,12 +316,11 @@ class Encodable(Media):
         except torch.OutOfMemoryError as error:
             if len(rows) > 1:
                 raise
-            alone = (
-                f"'{name}' ({self._extent(self.media[rows[0]])}) does not fit into the memory of {self.device} alone"
-            )
+            size = self._extent(self.media[rows[0]])
             raise DeviceError(
-                f"{alone}, where encoder '{info.name}' encodes it ({error}); cut it up, end what else uses the device, "
-                "or choose another, as --device cpu does"
+                f"'{name}' ({size}) does not fit into the memory of {self.device}, not even alone, where encoder "
+                f"'{info.name}' encodes it ({error}); cut it up, end what else uses the device, or choose another, as "
+                "--device cpu does"
             ) from error
 
     def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:

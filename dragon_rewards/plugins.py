@@ -301,6 +301,7 @@ FIELD_TYPES: dict[str, Any] = {
     "int": int,
     "bool": bool,
     "frozenset": frozenset,
+    "tuple": tuple,
     "Path": Path,
     "Callable": Callable,
 }

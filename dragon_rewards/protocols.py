@@ -157,11 +157,31 @@ class SubsetReduction(Reduction, Protocol):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Weights that a part loads and its package does not bring: `dragon doctor` says whether they are there.
+
+    Attributes:
+        source: `owner/name` on the Hugging Face hub, or the address of a single file.
+        files: patterns of the files that are needed, `|` between alternatives; of an address the name of the file.
+        folder: below `$DRAGON_WEIGHTS`, where the user may put them; empty where that is not looked at.
+        size: bytes to download; None where nobody has said.
+        gated: whether its page asks to accept a licence before it lets anyone download; None where nobody has said.
+    """
+
+    source: str
+    files: tuple[str, ...]
+    folder: str = ""
+    size: int | None = None
+    gated: bool | None = None
+
+
+@dataclass(frozen=True)
 class EncoderInfo:
     """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz (0 if it hears no audio).
 
     Attributes:
         space: the name under which exemplar sets keep statistics of its space, where that is not its own.
+        weights: what it loads that its package does not bring.
     """
 
     name: str
@@ -172,6 +192,7 @@ class EncoderInfo:
     summary: str
     factory: Callable[[], Encoder]
     space: str | None = None
+    weights: tuple[Weights, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dragon_rewards.exemplars import facets as exemplar_facets
 from dragon_rewards.names import RewardName
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.registry import load_registry
+from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +74,14 @@ class Reward:
         made = [str(self.registry.owners[part]) for part in parts]
         held = [exemplars.read_manifest(self.exemplar_set.path).sha256] if self.exemplar_set else []
         return "; ".join([*made, *held])
+
+    def require_weights(self) -> None:
+        """Refuse a reward whose encoder's weights are not on this machine, at once: nothing is loaded or downloaded.
+
+        Raises:
+            WeightsError: says how to get them.
+        """
+        require_weights(f"encoder '{self.encoder.name}'", self.encoder.weights)
 
     def metric(self, clips: Media) -> Tensor:
         """The raw metric: (clips,), or a scalar for kinds that judge a whole set.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from hashlib import sha256
 from itertools import chain
@@ -13,7 +14,10 @@ from dragon_rewards.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dragon_rewards.protocols import Weights
+
 VARIABLE = "DRAGON_WEIGHTS"
+INDEX = "model_index.json"  # of a pipeline that diffusers saved: it names the folders of its parts
 
 
 def find_weights(name: str, repository: str, files: Sequence[str]) -> Path:
@@ -37,6 +41,48 @@ def find_weights(name: str, repository: str, files: Sequence[str]) -> Path:
     return _snapshot(name, repository, files)
 
 
+def require_weights(part: str, weights: Iterable[Weights]) -> None:
+    """Refuse a part, such as "encoder 'mert'", whose weights are not on this machine; nothing is downloaded.
+
+    Raises:
+        WeightsError: says what is missing and how to get it.
+    """
+    for needed in weights:
+        folder = weights_folder(needed)
+        lacking = lacking_files(folder, needed.files) if folder else ["files"]
+        if lacking:
+            where = f" (in {folder}: no {', '.join(lacking)})" if folder else ""
+            first = f"accept its licence at https://huggingface.co/{needed.source}, then " if needed.gated else ""
+            raise WeightsError(
+                f"{part} needs the weights {needed.source}, which are not on this machine{where}; {first}run "
+                f"`{download_command(needed)}` where there is a network; `dragon doctor` lists all"
+            )
+
+
+def weights_folder(weights: Weights) -> Path | None:
+    """Where these weights are or would be looked for, complete or not; None if there is no such folder yet."""
+    own = os.environ.get(VARIABLE)
+    if own and weights.folder and (Path(own) / weights.folder).is_dir():
+        return Path(own) / weights.folder
+    folder = _torch_hub() if "://" in weights.source else _cached_snapshot(weights.source)
+    return folder if folder and folder.is_dir() else None
+
+
+def lacking_files(folder: Path, files: Iterable[str]) -> list[str]:
+    """What of these patterns has no file in a folder, or which parts of a pipeline that diffusers saved there."""
+    lacking = [patterns for patterns in files if not any(_matches(folder, patterns))]
+    return lacking or (_lacking_parts(folder) if INDEX in files else [])
+
+
+def download_command(weights: Weights) -> str:
+    """What brings these weights to this machine, where there is a network."""
+    if "://" in weights.source:
+        return f"curl -L --create-dirs -o {_torch_hub() / weights.files[0]} {weights.source}"
+    patterns = [pattern for patterns in weights.files for pattern in patterns.split("|")]
+    wanted = "" if INDEX in patterns else "".join(f" --include '{pattern}'" for pattern in patterns)
+    return f"hf download {weights.source}{wanted}"
+
+
 def fingerprint_files(name: str, files: Iterable[Path]) -> str:
     """An encoder's identity: `name` and a short hash of the contents of its files.
 
@@ -54,7 +100,7 @@ def fingerprint_files(name: str, files: Iterable[Path]) -> str:
 
 
 def _complete(folder: Path, files: Sequence[str], name: str) -> Path:
-    missing = [patterns for patterns in files if not any(_matches(folder, patterns))]
+    missing = lacking_files(folder, files)
     if missing:
         raise WeightsError(f"{folder} has no {' and no '.join(missing)}, which encoder '{name}' needs")
     return folder
@@ -78,3 +124,38 @@ def _snapshot(name: str, repository: str, files: Sequence[str]) -> Path:
             f"these files to a folder '{name}' and set {VARIABLE} to the folder above it"
         ) from error
     return _complete(folder, files, name)
+
+
+def _cached_snapshot(repository: str) -> Path | None:
+    """The newest snapshot in the hub's cache."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except (OSError, ValueError):  # it is not there, or this is no name on the hub
+        return None
+
+
+def _torch_hub() -> Path:
+    """Where torch.hub keeps its downloads, found without torch."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TORCH_HOME") or caches / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def _lacking_parts(folder: Path) -> list[str]:
+    """Parts of a saved pipeline that are not there: a folder, or the weights of one that has a configuration."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        names = [name for name, kind in index.items() if isinstance(kind, list) and kind and kind[0]]
+        return [name for name in names if not _is_whole(folder / name)]
+    except (OSError, ValueError, AttributeError, LookupError) as error:
+        return [f"{INDEX} that can be read ({error})"]
+
+
+def _is_whole(part: Path) -> bool:
+    listings = [json.loads(path.read_text(encoding="utf-8")) for path in part.glob("*.safetensors.index.json")]
+    shards = {shard for listing in listings for shard in listing["weight_map"].values()}
+    if shards:
+        return all((part / shard).is_file() for shard in shards)
+    network = (part / "config.json").is_file()  # of a tokenizer or a scheduler it has another name
+    return part.is_dir() and (not network or any(part.glob("*.safetensors")))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.catalogue import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
+from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,8 @@ ON_THE_HUB = (
     ("musicldm", "ucsd-reach/musicldm", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
     ("longcat-audio", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "speech, 24 kHz mono", "see its model card"),
 )
+# Their pages ask to accept the licence before anything is downloaded; of the others that is not known here.
+GATED = {"stabilityai/stable-audio-open-1.0", "stabilityai/stable-audio-3-medium"}
 
 
 @hookimpl
@@ -109,7 +112,8 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
         )
     )
     for name, hub, summary, licence in ON_THE_HUB:
-        register(PipelineInfo(name, f"{hub}: {summary}", licence, partial(downloaded, hub)))
+        weights = on_hub(hub, gated=True if hub in GATED else None)
+        register(PipelineInfo(name, f"{hub}: {summary}", licence, partial(downloaded, hub), (weights,)))
 
 
 @hookimpl

@@ -41,6 +41,8 @@ def run_bench(
     from dragon_train.benchmark import Benchmark, run_benchmark
     from dragon_train.benchmark_report import write_report
 
+    for serving in servings:
+        compose(serving.served).require_weights()
     folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
@@ -81,6 +83,8 @@ def run_ablate(
 
     grid = load_grid(name)
     plan = plan_of(grid, out, pipeline, prompts)
+    for reward in plan.judges:
+        compose(reward).require_weights()
     from dragon_train.ablation.run import run_ablation  # the name is checked before the figures' library is asked for
 
     with locked(out), progress() as bar:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from dragon_rewards.protocols import Weights
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
@@ -46,12 +47,16 @@ class PipelineInfo:
 
     A `factory` that does not heed the precision or the device costs memory and nothing else: the trainer casts and
     moves what it returns.
+
+    Attributes:
+        weights: what it loads that its package does not bring.
     """
 
     name: str
     summary: str
     licence: str
     factory: PipelineFactory
+    weights: tuple[Weights, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dragon_rewards.errors import UnknownNameError
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_train import hookspecs
 from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
-from dragon_train.pipelines.pretrained import load_pretrained
+from dragon_train.pipelines.pretrained import load_pretrained, on_hub
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,9 +50,11 @@ class TrainRegistry:
             UnknownNameError: it is none of them.
         """
         if name not in self.pipelines and ("/" in name or Path(name).is_dir()):
-            return PipelineInfo(
-                name, "loaded by diffusers", "see its own", partial(load_pretrained, name, self.adapters)
+            load, weights = (
+                partial(load_pretrained, name, self.adapters),
+                () if Path(name).is_dir() else (on_hub(name),),
             )
+            return PipelineInfo(name, "loaded by diffusers", "see its own", load, weights)
         return self._find("pipeline", name, self.pipelines)
 
     def objective(self, name: str) -> ObjectiveInfo:

@@ -12,6 +12,7 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
+from dragon_rewards.weights import require_weights
 from dragon_train.console import is_alone, leads, progress
 from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
@@ -36,17 +37,21 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
     objective = make_objective(config)
-    for name in (*config.heldout, *config.at_least):
-        compose(name)
+    watched = [compose(name) for name in (*config.heldout, *config.at_least)]
+    require_weights(f"pipeline '{info.name}'", info.weights)
+    for part in (*parts_of(reward), *watched):
+        part.require_weights()
     texts, heldout = split(config, prompts)
     folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
     warn_of_small_encoders(config, reward)
+    from dragon_train.estimate.fit import check_fits
     from dragon_train.pipelines.loading import loading_of
     from dragon_train.run import keep_prompts
-    from dragon_train.team import check_trackers
+    from dragon_train.team import check_trackers, process_device
     from dragon_train.trainer import train
 
     check_trackers(config.trackers)
+    check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress() as bar:
         if leads():

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.prompt_lists import read_prompts, shipped_prompts, shuffled
 from dragon_train.registry import load_train_registry
@@ -77,9 +78,11 @@ def choose_subject(pipeline: str, path: Path | None, heldout: int) -> Subject:
 
     Raises:
         UnknownNameError: there is no such pipeline.
+        WeightsError: its weights are not on this machine.
         ConfigError: the file cannot be read, or has no more prompts than are kept for comparison.
     """
-    load_train_registry().pipeline(pipeline)
+    info = load_train_registry().pipeline(pipeline)
+    require_weights(f"pipeline '{pipeline}'", info.weights)
     if path is None and pipeline == EMBEDDED:
         return Subject(pipeline, tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
     source = path or shipped_prompts()

@@ -30,8 +30,8 @@ def show_info(*, as_json: Json = False) -> None:
         facts = {"folder": str(cache.folder), "entries": entries, "bytes": size, "limit": cache.limit}
         print(json.dumps({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}, indent=2))
         return
-    print(f"{cache.folder}: {entries} entries, {_readable(size)} of {_readable(cache.limit)}")
-    rows = [{"encoder": name, "entries": usage.entries, "size": _readable(usage.bytes)} for name, usage in used]
+    print(f"{cache.folder}: {entries} entries, {readable(size)} of {readable(cache.limit)}")
+    rows = [{"encoder": name, "entries": usage.entries, "size": readable(usage.bytes)} for name, usage in used]
     print_rows(rows, as_json=False)
 
 
@@ -43,7 +43,7 @@ def clear(encoder: Annotated[str | None, typer.Option(help="Remove only what thi
         removed = cache.clear(encoder)
     except OSError as error:
         raise DragonError(f"'{cache.folder}' could not be cleared ({error}); make it writable") from error
-    print(f"{cache.folder}: removed {removed.entries} entries, {_readable(removed.bytes)}")
+    print(f"{cache.folder}: removed {removed.entries} entries, {readable(removed.bytes)}")
 
 
 def _cache() -> EmbeddingCache:
@@ -53,10 +53,10 @@ def _cache() -> EmbeddingCache:
     return cache
 
 
-def _readable(size: int) -> str:
+def readable(size: int) -> str:
     """A number of bytes in four digits.
 
-    >>> _readable(1536), _readable(5), _readable(10 * 2**30)
+    >>> readable(1536), readable(5), readable(10 * 2**30)
     ('1.5 KiB', '5 B', '10 GiB')
     """
     power = min(int(log(max(size, 1), 1024)), len(UNITS) - 1)

@@ -38,6 +38,7 @@ from dragon_rewards.exemplars.store import (
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
+from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,7 @@ def add(
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
-    where = chosen_device(device) if encoder else None
+    where = chosen_device(device) if encoder or device else None
     _check_encoders(encoder or [], where)
     change, found = _changed(before, places or [], window, skip_bad=skip_bad)
     old = read_manifest(before.path) if before else None
@@ -105,7 +106,7 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
     """Build the encoders now, so that one that cannot be is refused before the long work."""
     registry = load_registry()
     for name in names:
-        registry.encoder(name)
+        require_weights(f"encoder '{name}'", registry.encoder(name).weights)
         registry.build_encoder(name, device)
 
 
@@ -291,6 +292,7 @@ def facets(
     from dragon_rewards.exemplars.clusters import make_facets
 
     info, registry = _facetable(name), load_registry()
+    require_weights(f"encoder '{encoder}'", registry.encoder(encoder).weights)
     names = _names(info, registry.encoder(encoder), captions_file)
     owner = registry.owners["register_encoders", encoder]
     built = registry.build_encoder(encoder, where)

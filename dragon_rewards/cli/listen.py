@@ -138,7 +138,8 @@ def _opened(
         check_test(db, seed, repeats, identical, pairs or PAIRS)
         a, b = _sides(a, pairs or PAIRS, device)
     elif pairs or device:
-        raise DragonError("--pairs and --device are for a run, which makes them; of two folders all clips are heard")
+        given = "--pairs" if pairs else "--device"
+        raise DragonError(f"{given} is for a run, which makes the clips; of two folders all are heard")
     with reading_bar() as on_progress:
         return open_test(a, b, db, seed, repeats, identical, on_progress)
 

@@ -27,6 +27,7 @@ def rank(
     """Rank files by a reward, the best first; by one of sets, by what the set loses without each file."""
     composed, cache = compose(reward), open_cache()
     check_csv(csv)
+    composed.require_weights()
     where = chosen_device(device)
     from dragon_rewards.ranking import rank_files
 

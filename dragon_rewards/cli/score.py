@@ -26,6 +26,7 @@ def score(
     """Score files by a reward: its raw metric per file, or of the whole set."""
     composed, cache = compose(reward), open_cache()
     check_csv(csv)
+    composed.require_weights()
     where = chosen_device(device)
     from dragon_rewards.scoring import score_files
 

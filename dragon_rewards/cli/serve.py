@@ -13,6 +13,7 @@ from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
+from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ def serve(
     """Serve encoders to other environments and machines, until interrupted."""
     registry = load_registry()
     for name in encoders:
-        registry.encoder(name)
+        require_weights(f"encoder '{name}'", registry.encoder(name).weights)
     where = chosen_device(device)
     with bound(host, port, guarded=token_file is not None) as listener:
         token = _token(token_file)

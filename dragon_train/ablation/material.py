@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from dragon_rewards.devices import CPU
 from dragon_rewards.errors import ConfigError
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.prompts import prompts
 from dragon_train.registry import load_train_registry
+from dragon_train.run import load_policy
 from dragon_train.seeds import Stream, seeds
 from dragon_train.subject import EMBEDDED
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def untuned_sets(sets: int, clips: int, steps: int, seed: int) -> list[Media]:
-    """Several sets of one clip for each of the first training prompts, without guidance.
+def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.device) -> list[Media]:
+    """Several sets of one clip for each of the first training prompts, without guidance, on a device.
 
     Raises:
         ConfigError: there are fewer prompts than clips.
@@ -31,12 +33,11 @@ def untuned_sets(sets: int, clips: int, steps: int, seed: int) -> list[Media]:
     texts = prompts("train")[:clips]
     if len(texts) < clips:
         raise ConfigError(f"clips = {clips}: there are {len(texts)} prompts")
-    policy = load_train_registry().pipeline(EMBEDDED).factory()
+    policy = load_policy(load_train_registry().pipeline(EMBEDDED), None, device)
     numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
     return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]
 
 
 def measured(reward: Reward, clips: Media) -> tuple[list[Tensor], Gaussian]:
-    """The frames of each clip, and the Gaussian that a FAD compares them with."""
-    frames = list(reward.embeddings(clips).frames)
-    return frames, cast("Gaussian", reward.reference(frames[0].device))
+    """The frames of each clip, and the Gaussian that a FAD compares them with, on the CPU, where studies count."""
+    return list(reward.embeddings(clips).to(CPU).frames), cast("Gaussian", reward.reference(CPU))

@@ -78,6 +78,11 @@ class Plan:
                 rewards.update(dict.fromkeys(cell.rewards))
         return models
 
+    @property
+    def judges(self) -> list[str]:
+        """Every reward that judges a cell."""
+        return list(dict.fromkeys(name for cell in self.cells for name in cell.rewards))
+
     def tasks(self) -> list[Task]:
         """One for each model that lacks a result, the longest first: none runs on alone."""
         todo = [(config, self.missing(config)) for config in self.scorings]

@@ -34,6 +34,10 @@ class AnyPlan(Protocol):
         """What a rerun needs beside the grid."""
 
     @property
+    def judges(self) -> Sequence[str]:
+        """Every reward that judges a cell, as far as that is known beforehand."""
+
+    @property
     def total(self) -> int:
         """Units of work."""
 

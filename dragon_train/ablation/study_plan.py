@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from dragon_rewards.devices import find_device
 from dragon_rewards.report import write_parquet
 from dragon_train.ablation.plan import fingerprint
 from dragon_train.ablation.studies import load_study
@@ -34,6 +35,7 @@ class StudyPlan:
         left_out: none; nothing fails to compose.
         options: of the command line, none: the embedded pipeline is measured.
         settings: likewise.
+        judges: no reward that is known before the study runs.
     """
 
     study: str
@@ -42,10 +44,11 @@ class StudyPlan:
     left_out: tuple[tuple[Point, str], ...] = ()
     options: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    judges: tuple[str, ...] = ()
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
         """Where a cell's rows are kept."""
-        bound = signature(load_study(self.study).run).bind(**settings)
+        bound = signature(load_study(self.study).run).bind_partial(**settings)
         bound.apply_defaults()
         return self.root / STUDIES / f"{self.study}-{fingerprint(self.study, bound.arguments)}"
 
@@ -84,6 +87,6 @@ def make_study_plan(grid: Grid, root: Path) -> StudyPlan:
     return StudyPlan(grid.study, tuple(grid.points()), root)
 
 
-def run_study(folder: Path, study: str, settings: Mapping[str, Any]) -> None:
-    """Measure one cell."""
-    write_parquet(folder / ROWS, load_study(study).run(**settings))
+def run_study(folder: Path, study: str, settings: Mapping[str, Any], device: str | None) -> None:
+    """Measure one cell, on the device of this name."""
+    write_parquet(folder / ROWS, load_study(study).run(find_device(device), **settings))

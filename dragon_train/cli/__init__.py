@@ -9,6 +9,7 @@ from dragon_rewards.cli import app
 VERBS = (
     "dragon_rewards.cli.listing",
     "dragon_rewards.cli.plugins",
+    "dragon_rewards.cli.doctor",
     "dragon_rewards.cli.score",
     "dragon_rewards.cli.rank",
     "dragon_rewards.cli.compare",
@@ -22,6 +23,7 @@ VERBS = (
     "dragon_train.cli.sample",
     "dragon_train.cli.best_of",
     "dragon_train.cli.train",
+    "dragon_train.cli.estimate",
     "dragon_train.cli.bench",
     "dragon_train.cli.report",
     "dragon_train.cli.ablate",

@@ -33,6 +33,7 @@ def best_of(
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
+    composed.require_weights()
     where = chosen_device(device)
     from dragon_train.best_of import best_of as choose
     from dragon_train.best_of import write_best

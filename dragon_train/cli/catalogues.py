@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dragon_rewards.cli.doctor import PARTS
 from dragon_rewards.cli.listing import catalogue
 from dragon_rewards.cli.plugins import SOURCES
 from dragon_train.registry import load_train_registry
@@ -34,3 +35,4 @@ catalogue("pipelines", pipelines)
 catalogue("adapters", adapters)
 catalogue("objectives", objectives)
 SOURCES.append(load_train_registry)
+PARTS.append(lambda: [("pipeline", info.name, info.weights) for info in load_train_registry().pipelines.values()])

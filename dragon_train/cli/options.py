@@ -1,27 +1,54 @@
-"""What verbs that generate are given: a pipeline, or a run of one, and prompts."""
+"""What verbs share: a run's settings, and what those that generate are given, a pipeline and prompts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.weights import require_weights
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from dragon_train.catalogue import PipelineInfo
+    from dragon_train.config import TrainConfig
+
+RewardName = Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")]
+PipelineName = Annotated[
+    str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
+]
+Objective = Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")]
+Tuning = Annotated[str | None, typer.Option(help="lora or all.")]
+Precision = Annotated[str | None, typer.Option(help="no, bf16 or fp16.")]
+PromptsPerStep = Annotated[int | None, typer.Option(help="Clips in each of the two sets of a step.")]
+DemonstrationSteps = Annotated[int | None, typer.Option(help="Diffusion steps of on-policy clips.")]
+Guidance = Annotated[float | None, typer.Option(help="Classifier-free guidance of on-policy clips.")]
+SamplingBatch = Annotated[int | None, typer.Option(help="Most clips sampled or decoded at once.")]
+Microbatch = Annotated[int | None, typer.Option(help="Most pairs learnt from at once; lower saves memory.")]
+HeldoutPrompts = Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")]
+ConfigFile = Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")]
+PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")]
 
 
 def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
-    """The pipeline of this name, or the one that a run tuned, or the embedded one."""
+    """The pipeline of this name, or the one that a run tuned, or the embedded one.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        WeightsError: its weights are not on this machine.
+    """
     config = run / "config.json" if run else None
     if name is None and config is not None and config.is_file():
         from dragon_train.run import stored_config  # imports torch, which a run needs in any case
 
         name = stored_config(config.parent)["pipeline"]
-    return load_train_registry().pipeline(name or "embedded")
+    info = load_train_registry().pipeline(name or "embedded")
+    require_weights(f"pipeline '{info.name}'", info.weights)
+    return info
 
 
 def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
@@ -38,3 +65,16 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     if not all(text.strip() for text in texts):
         raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
     return texts
+
+
+def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:
+    """The settings of a file, overridden by those of the command line.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is none or has no such value.
+    """
+    from dragon_train.config import read_config, train_config
+
+    values = read_config(file) if file else {}
+    values |= {key: value for key, value in given.items() if value is not None}
+    return train_config(values, str(file or verb))

@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003  typer reads it
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dragon_rewards.cli import app
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.options import (
+    ConfigFile,
+    DemonstrationSteps,
+    Guidance,
+    HeldoutPrompts,
+    Microbatch,
+    Objective,
+    PipelineName,
+    Precision,
+    PromptFile,
+    PromptsPerStep,
+    RewardName,
+    SamplingBatch,
+    Tuning,
+    configured,
+)
 
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")] = None,
+    config: ConfigFile = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<reward>.")] = None,
-    reward: Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")] = None,
+    reward: RewardName = None,
     at_least: Annotated[list[str] | None, typer.Option(help="A reward that is not to fall; repeatable.")] = None,
-    pipeline: Annotated[
-        str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
-    ] = None,
-    objective: Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")] = None,
+    pipeline: PipelineName = None,
+    objective: Objective = None,
     pairing: Annotated[str | None, typer.Option(help="paired or unpaired.")] = None,
-    tuning: Annotated[str | None, typer.Option(help="lora or all.")] = None,
-    precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
+    tuning: Tuning = None,
+    precision: Precision = None,
     steps: Annotated[int | None, typer.Option(help="On-policy steps.")] = None,
-    prompts_per_step: Annotated[int | None, typer.Option(help="Clips in each of the two sets of a step.")] = None,
-    demonstration_steps: Annotated[int | None, typer.Option(help="Diffusion steps of on-policy clips.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Classifier-free guidance of on-policy clips.")] = None,
-    sampling_batch: Annotated[int | None, typer.Option(help="Most clips sampled or decoded at once.")] = None,
-    microbatch: Annotated[int | None, typer.Option(help="Most pairs learnt from at once; lower saves memory.")] = None,
+    prompts_per_step: PromptsPerStep = None,
+    demonstration_steps: DemonstrationSteps = None,
+    guidance: Guidance = None,
+    sampling_batch: SamplingBatch = None,
+    microbatch: Microbatch = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of AdamW.")] = None,
     beta: Annotated[float | None, typer.Option(help="Pull toward the reference.")] = None,
     pool: Annotated[int | None, typer.Option(help="Earlier steps counted beside a set; 0 is the paper's rule.")] = None,
     heldout: Annotated[list[str] | None, typer.Option(help="A reward to watch only; repeatable.")] = None,
-    heldout_prompts: Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")] = None,
+    heldout_prompts: HeldoutPrompts = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")] = None,
+    prompts: PromptFile = None,
     device: Device = None,
 ) -> None:
     """Tune a pipeline toward a reward; the same command again resumes an interrupted run."""
-    from dragon_train.config import read_config, train_config
-
     given = {
         "reward": reward,
         "at_least": at_least,
@@ -63,9 +75,7 @@ def train(
         "heldout_prompts": heldout_prompts,
         "seed": seed,
     }
-    values: dict[str, Any] = read_config(config) if config else {}
-    values |= {key: value for key, value in given.items() if value is not None}
-    checked = train_config(values, str(config or "dragon train"))
+    checked = configured(config, given, "dragon train")
     from dragon_train.console import leads
     from dragon_train.session import run_training
 

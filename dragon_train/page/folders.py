@@ -106,6 +106,8 @@ def run_folders(path: Path, count: int, device: torch.device) -> tuple[Path, Pat
     given = plan_generation(results, run, count, None)
     sides = Side(path / PAIRS / UNTUNED, given, None), Side(path / PAIRS / TUNED, given, path)
     missing = [side for side in sides if not side.complete]
+    if missing:
+        given.require_weights()
     with progress() as bar:
         task = bar.add_task("pairs", total=count * len(missing), note="clips", visible=bool(missing))
         for side in missing:

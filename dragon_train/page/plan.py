@@ -9,6 +9,7 @@ from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.ranking import check_credits
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.weights import require_weights
 from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.prompt_lists import read_prompts
@@ -59,6 +60,10 @@ class Generation:
         """Diffusion steps and guidance."""
         return self.steps or policy.steps, self.guidance or policy.guidance
 
+    def require_weights(self) -> None:
+        """Raises WeightsError where the pipeline's weights are not on this machine."""
+        require_weights(f"pipeline '{self.info.name}'", self.info.weights)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -106,8 +111,10 @@ def remedy(results: Results) -> str:
 def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
     """The pairs of one run."""
     generation = plan_generation(results, run, count, file)
+    generation.require_weights()
     judging = parts_of(compose_mixture(run.config["reward"]))
     for reward in judging:
+        reward.require_weights()
         check_credits(reward, count)
         build_parts(reward, device)
     return Plan(run, tuple(judging), generation)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.protocols import Weights
+from dragon_rewards.weights import INDEX
 from dragon_train.catalogue import IN_FULL
 
 if TYPE_CHECKING:
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
     from dragon_train.catalogue import AdapterInfo, Loading
     from dragon_train.pipelines.base import Policy
 
-INDEX = "model_index.json"
 CONFIGURATION = ["*.json", "*.txt", "*.model"]  # all but weights: settings, vocabularies, sentencepiece
 NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # class: its package, extra that brings it
+
+
+def on_hub(name: str, *, gated: bool | None = None) -> Weights:
+    """What a pipeline of this name (owner/name) takes from the hub: all that its index names."""
+    return Weights(name, (INDEX,), gated=gated)
 
 
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: Loading = IN_FULL) -> Policy:

@@ -19,6 +19,7 @@ from dragon_rewards import (
     Modality,
     ReductionInfo,
     RewardKind,
+    Weights,
     WeightsError,
     find_weights,
     fingerprint_files,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dragon_rewards import Embeddings
 
 REPOSITORY, CONFIG, WEIGHTS = "facebook/audiobox-aesthetics", "config.json", "model.safetensors"
+SIZE = 400_000_000  # bytes, about
 AXES = {
     "CE": "content enjoyment",
     "CU": "content usefulness",
@@ -237,7 +239,9 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     def build() -> Audiobox:
         return Audiobox(find_weights("audiobox", REPOSITORY, [CONFIG, WEIGHTS]))
 
-    register(EncoderInfo("audiobox", frozenset({Modality.AUDIO}), len(AXES), SAMPLE_RATE, "CC-BY-4.0", summary, build))
+    weights = Weights(REPOSITORY, (CONFIG, WEIGHTS), "audiobox", SIZE)
+    audio = frozenset({Modality.AUDIO})
+    register(EncoderInfo("audiobox", audio, len(AXES), SAMPLE_RATE, "CC-BY-4.0", summary, build, weights=(weights,)))
 
 
 @hookimpl

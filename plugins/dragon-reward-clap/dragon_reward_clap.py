@@ -16,6 +16,7 @@ from dragon_rewards import (
     ConfigError,
     EncoderInfo,
     Modality,
+    Weights,
     WeightsError,
     find_weights,
     fingerprint_files,
@@ -34,6 +35,7 @@ BATCH = 32  # windows per pass: bounds the memory of long clips
 HOP = "DRAGON_CLAP_HOP"
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
+FILES = (*CONFIGURATION, "|".join(WEIGHTS))
 REPOSITORIES = {
     "clap-music": ("laion/larger_clap_music", "LAION-CLAP trained on music"),
     "clap-htsat": ("laion/clap-htsat-unfused", "LAION-CLAP trained on sounds of all kinds"),
@@ -123,7 +125,7 @@ def load_encoder(name: str) -> Clap:
     from transformers import ClapFeatureExtractor, RobertaTokenizer
 
     hop = hop_samples()
-    folder = find_weights(name, REPOSITORIES[name][0], [*CONFIGURATION, "|".join(WEIGHTS)])
+    folder = find_weights(name, REPOSITORIES[name][0], FILES)
     extractor = ClapFeatureExtractor.from_pretrained(folder)
     _check_extractor(extractor, folder)
     tokenizer = RobertaTokenizer.from_pretrained(folder)
@@ -173,7 +175,7 @@ def _load_model(folder: Path) -> Any:
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """One encoder per checkpoint."""
-    for name, (_, summary) in REPOSITORIES.items():
+    for name, (repository, summary) in REPOSITORIES.items():
         register(
             EncoderInfo(
                 name=name,
@@ -183,5 +185,6 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
                 licence="Apache-2.0",
                 summary=summary,
                 factory=partial(load_encoder, name),
+                weights=(Weights(repository, FILES, name),),
             )
         )

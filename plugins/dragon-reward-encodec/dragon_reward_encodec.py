@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards import EncoderInfo, Modality, WeightsError, find_weights, fingerprint_files, hookimpl
+from dragon_rewards import EncoderInfo, Modality, Weights, WeightsError, find_weights, fingerprint_files, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DIM = 128
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
+FILES = ("config.json", "|".join(WEIGHTS))
 MODELS = {
     "encodec": ("facebook/encodec_24khz", 24_000, "EnCodec of 24 kHz mono: latents before quantisation"),
     "encodec-48khz": ("facebook/encodec_48khz", 48_000, "EnCodec of 48 kHz stereo: latents before quantisation"),
@@ -74,7 +75,7 @@ def load_encoder(name: str) -> Encodec:
         WeightsError: the weights are missing, incomplete, or of the model of another sample rate.
     """
     repository, sample_rate, _ = MODELS[name]
-    folder = find_weights(name, repository, ["config.json", "|".join(WEIGHTS)])
+    folder = find_weights(name, repository, FILES)
     model = _load_model(folder)
     if model.config.sampling_rate != sample_rate:
         raise WeightsError(
@@ -100,7 +101,7 @@ def _load_model(folder: Path) -> Any:
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """One encoder per model."""
-    for name, (_, sample_rate, summary) in MODELS.items():
+    for name, (repository, sample_rate, summary) in MODELS.items():
         register(
             EncoderInfo(
                 name=name,
@@ -110,5 +111,6 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
                 licence="code MIT, weights not stated",
                 summary=summary,
                 factory=partial(load_encoder, name),
+                weights=(Weights(repository, FILES, name),),
             )
         )

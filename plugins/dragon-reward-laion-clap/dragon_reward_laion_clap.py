@@ -17,7 +17,7 @@ from pickle import UnpicklingError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards import EncoderInfo, Modality, WeightsError, find_weights, fingerprint_files, hookimpl
+from dragon_rewards import EncoderInfo, Modality, Weights, WeightsError, find_weights, fingerprint_files, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,5 +188,6 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
             licence="CC0-1.0",
             summary="LAION-CLAP trained on music, run by its authors' package",
             factory=load_encoder,
+            weights=(Weights(REPOSITORY, (CHECKPOINT,), NAME), Weights(TEXT_REPOSITORY, TEXT_FILES, NAME)),
         )
     )

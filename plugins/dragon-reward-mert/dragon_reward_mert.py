@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards import EncoderInfo, Modality, WeightsError, find_weights, fingerprint_files, hookimpl
+from dragon_rewards import EncoderInfo, Modality, Weights, WeightsError, find_weights, fingerprint_files, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ REPOSITORY = "m-a-p/MERT-v1-95M"
 DIM, SAMPLE_RATE, LAYERS = 768, 24_000, 12
 CONFIGURATION = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
+FILES = (*CONFIGURATION, "|".join(WEIGHTS))
 # What MERT's configuration has beyond HuBERT's, and where its layers are normalised: the values of the 95M model.
 WANTED = {
     "feature_extractor_cqt": False,
@@ -96,7 +97,7 @@ def load_encoder(layer: int) -> Mert:
     Raises:
         WeightsError: the weights are missing, incomplete, or of another model.
     """
-    folder = find_weights("mert", REPOSITORY, [*CONFIGURATION, "|".join(WEIGHTS)])
+    folder = find_weights("mert", REPOSITORY, FILES)
     return Mert(load_checkpoint(folder), layer)
 
 
@@ -158,5 +159,6 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
                 licence="CC-BY-NC-4.0",
                 summary=f"MERT v1 95M, hidden layer {layer} of {LAYERS} (weights for non-commercial use only)",
                 factory=partial(load_encoder, layer),
+                weights=(Weights(REPOSITORY, FILES, "mert"),),
             )
         )

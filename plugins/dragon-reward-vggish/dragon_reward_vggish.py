@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragon_rewards import EncoderInfo, Modality, WeightsError, fingerprint_files, hookimpl
+from dragon_rewards import EncoderInfo, Modality, Weights, WeightsError, fingerprint_files, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "vggish-10086976.pth"
 URL = f"https://github.com/harritaylor/torchvggish/releases/download/v0.1/{FILE}"
+SIZE = 288_000_000  # bytes, about
 SAMPLE_RATE, WINDOW, HOP, N_FFT, BANDS, LOWEST, HIGHEST, FLOOR = 16_000, 400, 160, 512, 64, 125.0, 7500.0, 0.01
 WINDOWS = 96  # per example, and examples do not overlap
 EXAMPLE = (WINDOWS - 1) * HOP + WINDOW  # 15,600 samples, 0.975 s: the last window reaches into the next example
@@ -116,4 +117,9 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """The encoder `vggish`."""
     summary = "VGGish, trained on YouTube audio: a frame per 0.96 s; needs weights"
     audio = frozenset({Modality.AUDIO})
-    register(EncoderInfo("vggish", audio, DIM, SAMPLE_RATE, "Apache-2.0", summary, lambda: VGGish(find_weights())))
+    weights = Weights(URL, (FILE,), "vggish", SIZE, gated=False)
+    register(
+        EncoderInfo(
+            "vggish", audio, DIM, SAMPLE_RATE, "Apache-2.0", summary, lambda: VGGish(find_weights()), weights=(weights,)
+        )
+    )

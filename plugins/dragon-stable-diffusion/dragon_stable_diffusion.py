@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind
+from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, Weights
 from dragon_rewards import hookimpl as rewards_hookimpl
 from dragon_train.catalogue import AdapterInfo
 from dragon_train.hookspecs import hookimpl as train_hookimpl
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from dragon_rewards import Encoder, Reduction
     from dragon_train.pipelines.base import Policy
 
-DIM = 512  # of clip-vit-base-patch32 and -patch16
+REPOSITORY, DIM = "openai/clip-vit-base-patch32", 512  # values, of -patch16 too
+CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
+FILES = (*CONFIGURATION, "|".join(WEIGHTS))
 
 
 def clip() -> Encoder:
@@ -51,6 +54,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
             licence="MIT",
             summary="OpenAI CLIP (ViT-B/32): images and text as unit vectors",
             factory=clip,
+            weights=(Weights(REPOSITORY, FILES, "clip"),),
         )
     )
 

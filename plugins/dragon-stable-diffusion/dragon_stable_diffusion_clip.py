@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from dragon_stable_diffusion import CONFIGURATION, FILES, REPOSITORY, WEIGHTS
 from torch.nn.functional import interpolate, normalize
 
 from dragon_rewards import WeightsError, find_weights, fingerprint_files
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-REPOSITORY = "openai/clip-vit-base-patch32"
-CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
 BICUBIC = 3  # as Pillow numbers it
 
 
@@ -73,7 +71,7 @@ def load_encoder(name: str, dim: int) -> Clip:
     """
     from transformers import CLIPImageProcessor, CLIPTokenizer
 
-    folder = find_weights(name, REPOSITORY, [*CONFIGURATION, "|".join(WEIGHTS)])
+    folder = find_weights(name, REPOSITORY, FILES)
     processor = CLIPImageProcessor.from_pretrained(folder)
     _check_processor(processor, folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder)

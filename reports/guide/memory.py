@@ -2,9 +2,9 @@
 
 python reports/guide/memory.py     # a minute on one core; writes memory.csv and memory.md
 
-The denoiser of the real configuration runs on torch's fake tensors, which have shapes and no contents. What autograd
-keeps for the backward pass is counted, each storage once, and the weights not. Nothing runs on a GPU: kernels there may
-keep more, and the allocator rounds up.
+The denoiser of the real configuration runs on tensors that have shapes and no contents, as `dragon estimate` counts.
+What autograd keeps for the backward pass is what is alive after the forward pass, without the weights. Nothing runs on
+a GPU: kernels there may keep more, and the allocator rounds up.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import diffusers
 import pandas as pd
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from dragon_rewards.report import write_table
+from dragon_train.estimate.counting import Counting
+from dragon_train.estimate.hollow import empty, hollow_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
+
+    from dragon_train.estimate.counting import Count
 
 HERE = Path(__file__).parent
 RANK = 8
@@ -105,57 +106,41 @@ CASES = (
 )
 
 
-def kept(denoiser: nn.Module, inputs: dict[str, Tensor]) -> int:
-    """Bytes that autograd keeps of a forward pass, beside the weights."""
-    weights = {p.untyped_storage()._cdata for p in denoiser.parameters()}  # noqa: SLF001  no public identity
-    found: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in weights:  # noqa: SLF001
-            found[storage._cdata] = storage.nbytes()  # noqa: SLF001
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        answer = denoiser(**inputs, return_dict=False)[0]  # held, so that no storage's identity is given out twice
-    assert answer.requires_grad
-    return sum(found.values())
-
-
 def adapted(case: Case) -> tuple[Any, int]:
-    """The denoiser with its adapters, on fake tensors, and how many parameters it has without them."""
+    """The denoiser with its adapters, without values, and how many parameters it has without them."""
     with torch.device("meta"):
         denoiser = getattr(diffusers, case.kind)(**case.config).requires_grad_(requires_grad=False)
         weights = sum(p.numel() for p in denoiser.parameters())
         config = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(case.targets))
         denoiser = inject_adapter_in_model(config, denoiser)
-    for module in denoiser.modules():
-        for name, p in module.named_parameters(recurse=False):
-            setattr(module, name, torch.nn.Parameter(torch.empty(p.shape), requires_grad=p.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
+    empty(denoiser, hollow_mode())
     return denoiser, weights
+
+
+def forward(denoiser: nn.Module, inputs: dict[str, Tensor]) -> Count:
+    """A forward pass, and what is alive after it."""
+    with Counting() as counting:
+        answer = denoiser(**inputs, return_dict=False)[0]
+    assert answer.requires_grad
+    return counting.count
 
 
 def measured(case: Case) -> dict[str, Any]:
     """One row, of one clip in float32."""
-    with FakeTensorMode():
-        denoiser, weights = adapted(case)
-        inputs = case.inputs()
-        with FlopCounterMode(display=False) as flops, torch.no_grad():
-            denoiser(**inputs)
-        plain = kept(denoiser, inputs)
-        denoiser.train()
-        denoiser.enable_gradient_checkpointing()
-        return {
-            "pipeline": case.name,
-            "seconds": case.seconds,
-            "parameters_millions": weights / 1e6,
-            "lora_millions": sum(p.numel() for p in denoiser.parameters() if p.requires_grad) / 1e6,
-            "activations_gb": plain / 1e9,
-            "checkpointed_gb": kept(denoiser, inputs) / 1e9,
-            "tflop_per_call": flops.get_total_flops() / 1e12,
-        }
+    denoiser, weights = adapted(case)
+    inputs = case.inputs()
+    plain = forward(denoiser, inputs)
+    denoiser.train()
+    denoiser.enable_gradient_checkpointing()
+    return {
+        "pipeline": case.name,
+        "seconds": case.seconds,
+        "parameters_millions": weights / 1e6,
+        "lora_millions": sum(p.numel() for p in denoiser.parameters() if p.requires_grad) / 1e6,
+        "activations_gb": plain.kept / 1e9,
+        "checkpointed_gb": forward(denoiser, inputs).kept / 1e9,
+        "tflop_per_call": plain.flops / 1e12,
+    }
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def _flags() -> list[str]:
         ),
         *(f"-I{path}" for path in include_paths()),
         *(f"-L{path}" for path in library_paths()),
-        *("-lc10", "-ltorch_cpu", "-ltorch"),
+        *("-lc10", "-ltorch_cpu"),
     ]
 
 

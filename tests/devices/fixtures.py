@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Shows the devices to the tests that ask for one, and hides them from the others of the process."""
     if backend := sys.modules.get("devices.second_device"):
-        backend.show(wanted="second" in item.fixturenames)  # type: ignore[attr-defined]  of pytest's functions
+        backend.show(wanted="second" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", name="second")

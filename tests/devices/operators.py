@@ -133,5 +133,5 @@ FORWARD: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
         lambda x, y: [*torch._foreach_add([x, y], 1.0), *torch._foreach_mul([x, y], [x, y])],
         [normal(3), normal(4)],
     ),
-    "vmap": (torch.vmap(lambda x: x @ x), [normal(3, 4)]),
+    "vmap": (torch.vmap(torch.square), [normal(3, 4)]),
 }

@@ -1,8 +1,8 @@
 // A second device on a machine that has none: memory and arithmetic are the CPU's, and mixing devices is refused.
 #include "backend/autocast.h"
 #include "backend/backward.h"
+#include "backend/fused.h"
 #include "backend/kernels.h"
-#include "backend/lstm.h"
 
 namespace second {
 namespace {
@@ -55,6 +55,7 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromB
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", empty);
   m.impl("empty_strided", empty_strided);
+  m.impl("_efficientzerotensor", efficient_zeros);
   m.impl("scalar_tensor", scalar_tensor);
   m.impl("_copy_from", copy_from);
   m.impl("_copy_from_and_resize", copy_from_and_resize);
@@ -69,6 +70,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("view_as_real", at::native::view_as_real);
   m.impl("view_as_complex", at::native::view_as_complex);
   m.impl("_fused_sdp_choice", fused_sdp_choice);
+  m.impl("native_dropout", torch::CppFunction::makeFromBoxedFunction<&dropout>());
   m.impl("_thnn_fused_lstm_cell", torch::CppFunction::makeFromBoxedFunction<&lstm_cell>());
   m.impl("_thnn_fused_lstm_cell_backward_impl", torch::CppFunction::makeFromBoxedFunction<&lstm_cell_backward>());
   m.impl("convolution_overrideable", torch::CppFunction::makeFromBoxedFunction<&convolution>());

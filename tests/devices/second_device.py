@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 import torch
-import torchgen
+import torchgen  # type: ignore[import-untyped]
+from torch.utils.backend_registration import generate_methods_for_privateuse1_backend, rename_privateuse1_backend
 
 from devices import second_module
 from devices.build import library
@@ -29,9 +32,10 @@ def install() -> torch.device:
     """Registers the devices with torch, once in a process; returns the first one."""
     torch.ops.load_library(str(library()))
     torch.ops.second.start(*_table())
-    torch.utils.rename_privateuse1_backend("second")
+    rename_privateuse1_backend("second")
     torch._register_device_module("second", second_module)
-    torch.utils.generate_methods_for_privateuse1_backend(for_storage=True)
+    generate_methods_for_privateuse1_backend(for_storage=True)
+    atexit.register(sleep, 0.1)  # a thread that has gone backward lets go of Python's objects before Python ends
     return torch.device("second", 0)
 
 

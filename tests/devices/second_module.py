@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import Event, Stream  # noqa: F401  as in torch.cuda
 
 Index = torch.device | str | int | None
 DEVICES = 2
@@ -66,12 +67,8 @@ def set_stream(stream: torch.Stream) -> None:
     torch._C._accelerator_setStream(stream)
 
 
-def Stream(device: Index = None, **options: Any) -> torch.Stream:  # noqa: N802  a class in torch.cuda
-    return torch.Stream(torch.device("second", _index(device)), **options)
-
-
-def Event(**options: Any) -> torch.Event:  # noqa: N802  a class in torch.cuda
-    return torch.Event("second", **options)
+def stream(stream: torch.Stream) -> torch.Stream:
+    return stream  # which makes itself the current one in a block
 
 
 def manual_seed(seed: int) -> None:
@@ -84,7 +81,8 @@ def manual_seed_all(seed: int) -> None:
 
 
 def get_rng_state(device: Index = None) -> torch.Tensor:
-    return torch.ops.second.random_state(_index(device))
+    state: torch.Tensor = torch.ops.second.random_state(_index(device))
+    return state
 
 
 def set_rng_state(new_state: torch.Tensor, device: Index = None) -> None:
@@ -108,11 +106,11 @@ def get_device_properties(device: Index = None) -> SimpleNamespace:
 
 
 def memory_allocated(device: Index = None) -> int:
-    return memory_stats(device)["allocated_bytes"]["all"]["current"]
+    return int(memory_stats(device)["allocated_bytes"]["all"]["current"])
 
 
 def max_memory_allocated(device: Index = None) -> int:
-    return memory_stats(device)["allocated_bytes"]["all"]["peak"]
+    return int(memory_stats(device)["allocated_bytes"]["all"]["peak"])
 
 
 def memory_reserved(device: Index = None) -> int:

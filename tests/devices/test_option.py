@@ -62,7 +62,7 @@ def test_a_device_that_is_not_here_is_refused_before_anything_is_made(
 def test_a_device_for_clips_that_are_there_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["listen", "page", "a", "b", "--out", str(tmp_path / "x"), "--device", "cpu"])
     assert result.exit_code == 2
-    assert "--device are for a run" in result.stderr
+    assert "--device is for a run" in result.stderr
 
 
 def test_one_device_for_several_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,5 +262,5 @@ def test_a_clip_that_memory_cannot_hold_is_refused_by_name(second: torch.device)
         def encode_audio(self, audio: Tensor) -> Tensor:  # noqa: ARG002
             raise torch.OutOfMemoryError("no room")
 
-    with pytest.raises(DeviceError, match=r"'clip 0' .* does not fit into the memory of second:0 alone"):
+    with pytest.raises(DeviceError, match=r"'clip 0' .* does not fit into the memory of second:0, not even alone"):
         Clips(noise().to(second), 16_000).embeddings(EAR, Greedy())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,16 @@ import torch
 from torch import Tensor, linalg, nn
 from torch.nn import functional
 
+from devices.cuda_waits import waits_on_cuda
 from devices.operators import normal
+from devices.places import Places
 from devices.second_device import Counts, counted
+from dragon_rewards.metrics import vendi_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 # A function of a (4, 4) symmetric matrix, the reads it waits for, and the uploads it makes.
 ASKED: dict[str, tuple[Callable[[Tensor], Any], int, int]] = {
@@ -93,22 +97,37 @@ def test_reads_and_uploads_are_counted(name: str, second: torch.device) -> None:
     assert (counts.synchronisations, counts.uploads) == (synchronisations, uploads), counts
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@needs_cuda
 @pytest.mark.parametrize("name", ASKED)
 def test_cuda_waits_as_often(name: str) -> None:
-    """By torch's own count, which has an upload of pageable memory among what it waits for."""
     function, synchronisations, uploads = ASKED[name]
     given = matrix().cuda()
     function(given)  # what is made once, such as handles of libraries, is made
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            function(given)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    waits = [str(warning.message) for warning in caught if "synchronizing CUDA operation" in str(warning.message)]
+    with waits_on_cuda() as waits:
+        function(given)
     assert len(waits) == synchronisations + uploads
+
+
+@needs_cuda
+def test_cuda_waits_as_often_for_a_metric(second: torch.device) -> None:
+    embeddings = normal(50, 8)
+    there, on_cuda = embeddings.to(second), embeddings.cuda()
+    vendi_score(on_cuda)
+    with counted() as counts:
+        vendi_score(there)
+    with waits_on_cuda() as waits:
+        vendi_score(on_cuda)
+    assert len(waits) == counts.synchronisations + counts.uploads, counts
+
+
+@needs_cuda
+def test_cuda_does_not_wait_in_a_step_of_learning() -> None:
+    module, optimizer = learner(torch.device("cuda", 0))
+    batch = normal(2, 2, 16).cuda()
+    step(module, optimizer, batch)
+    with waits_on_cuda() as waits:
+        step(module, optimizer, batch)
+    assert waits == []
 
 
 def test_pinned_memory_need_not_be_waited_for(second: torch.device) -> None:
@@ -121,13 +140,17 @@ def test_pinned_memory_need_not_be_waited_for(second: torch.device) -> None:
 
 
 def test_a_step_of_learning_does_not_wait_and_launches_as_much_for_more_clips(second: torch.device) -> None:
-    module = nn.Sequential(nn.Conv1d(2, 4, 3), nn.SiLU(), nn.GroupNorm(2, 4), nn.Conv1d(4, 2, 3)).to(second)
-    optimizer = torch.optim.AdamW(module.parameters())
+    module, optimizer = learner(second)
     step(module, optimizer, normal(1, 2, 16).to(second))
     few, many = (counts_of_step(module, optimizer, normal(clips, 2, 16).to(second)) for clips in (1, 7))
     assert few.by_name == many.by_name
     assert few.synchronisations == few.uploads == 0, few
     assert few.launches <= 40, few
+
+
+def learner(device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
+    module = nn.Sequential(nn.Conv1d(2, 4, 3), nn.SiLU(), nn.GroupNorm(2, 4), nn.Conv1d(4, 2, 3)).to(device)
+    return module, torch.optim.AdamW(module.parameters())
 
 
 def counts_of_step(module: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor) -> Counts:
@@ -161,3 +184,12 @@ def test_every_thread_counts_and_blocks_may_be_nested(second: torch.device) -> N
             values.sum().item()
     assert (outer.launches, outer.synchronisations) == (2, 2)
     assert (inner.launches, inner.synchronisations) == (1, 1)
+
+
+def test_places_are_lines_of_the_project(second: torch.device) -> None:
+    embeddings = normal(5, 4).to(second)
+    with Places() as places, counted() as counts:
+        vendi_score(embeddings)
+    assert places.found.total() == counts.synchronisations > 0
+    assert all("/dragon_rewards/metrics/" in place for place in places.found), places
+    assert str(places).count("\n") == len(places.found) - 1

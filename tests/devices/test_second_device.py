@@ -57,6 +57,7 @@ def test_gradients_are_the_cpu_s(bound: str, second: torch.device) -> None:
         learnt = [*module.parameters(), *([given] if given.requires_grad else [])]
         gradients.append([parameter.grad for parameter in learnt])
     for found, reference in zip(gradients[1], gradients[0], strict=True):
+        assert found is not None
         assert found.device == second
         torch.testing.assert_close(found.cpu(), reference, rtol=1e-4, atol=1e-6)
 
@@ -72,6 +73,7 @@ def test_a_convolution_learns_as_on_the_cpu(
     here(clips).square().sum().backward()
     there(clips.to(second)).square().sum().backward()
     for found, reference in zip(there.parameters(), here.parameters(), strict=True):
+        assert found.grad is not None
         torch.testing.assert_close(found.grad.cpu(), reference.grad)
 
 
@@ -99,6 +101,17 @@ def test_results_of_any_shape_are_written_where_they_are_asked_for(second: torch
     assert torch.equal(whole.cpu(), 2 * (values.cpu() + 1).flatten())
     assert made.resize_(5, 4).shape == (5, 4)
     assert torch.equal(made[:3].cpu(), 2 * (values.cpu() + 1))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own use of it
+def test_second_and_forward_derivatives_are_there(second: torch.device) -> None:
+    hessian = torch.func.hessian(lambda x: (x**3).sum())(torch.ones(2, device=second))
+    assert hessian.tolist() == [[6, 0], [0, 6]]
+
+
+def test_only_dense_tensors_are_there(second: torch.device) -> None:
+    with pytest.raises(RuntimeError, match="dense tensors only"):
+        torch.eye(2, device=second).to_sparse()
 
 
 def test_one_operator_is_one_launch(second: torch.device) -> None:

@@ -39,6 +39,16 @@ def test_memory_is_counted_for_each_device(second: torch.device, other: torch.de
     assert torch.accelerator.max_memory_allocated(0) == module.memory_allocated(second)
 
 
+def test_memory_of_a_storage_is_taken_and_given_back(other: torch.device) -> None:
+    module, values = torch.get_device_module("second"), torch.ones(100, device=other)
+    before = module.memory_allocated(other)
+    values.untyped_storage().resize_(0)
+    assert module.memory_allocated(other) == before - 400
+    values.untyped_storage().resize_(800)
+    assert module.memory_allocated(other) == before + 400
+    assert values.untyped_storage().device == other
+
+
 def test_memory_runs_out_where_a_test_limits_it(second: torch.device, other: torch.device) -> None:
     free, total = torch.get_device_module("second").mem_get_info(second)
     assert total == 16 * GIB >= free

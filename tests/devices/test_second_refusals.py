@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from devices.operators import normal
+from devices.operators import FORWARD, normal
 from dragon_rewards.devices import has_float64, statistics_device
 
 if TYPE_CHECKING:
@@ -120,6 +120,12 @@ def test_float64_is_refused_where_a_test_asks(name: str, no_float64: torch.devic
 @pytest.mark.parametrize("name", WIDE)
 def test_float64_is_there_where_none_asks(name: str, second: torch.device) -> None:
     assert WIDE[name](torch.ones(3, device=second)).dtype in {torch.float64, torch.complex128}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_operators_on_float32_need_no_float64(name: str, no_float64: torch.device) -> None:
+    function, inputs = FORWARD[name]
+    function(*(x.to(no_float64) for x in inputs))
 
 
 def test_a_module_in_float64_is_refused(no_float64: torch.device) -> None:

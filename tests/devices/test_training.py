@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from pipelines.builders import BUILDERS
 from train.tiny import CONFIG, tiny_policy, tiny_run
+
+from dragon_train.aside import Aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +38,8 @@ SETTINGS = {
 CLOSE = {"a mixture, all weights": 2e-2, "bf16": 5e-2}
 ADAPTERS = [name for name in BUILDERS if name != "stable-audio"]  # that one is every other test's
 
+CHECKPOINTED = {"stable-audio-3", "ace-step", "audioldm", "musicldm"}  # diffusers can do it for these
+
 
 def figures(row: dict[str, float]) -> dict[str, float]:
     """Of a step, but for its seconds."""
@@ -60,6 +65,41 @@ def test_every_adapter_learns_there(
     (row,) = tiny_run(config, tmp_path, policy, device=second)
     assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}
     assert row["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_adapter_resumes_there_with_all_settings_at_once(tmp_path: Path, second: torch.device, name: str) -> None:
+    config = replace(
+        CONFIG,
+        reward="vendi:logmel + 0.5 * dataset-fad:chroma@airs",
+        at_least=("vendi:chroma",),
+        ema=0.5,
+        microbatch=1,
+        pool=1,
+        prompts_per_step=2,
+        heldout=("per-song-fad:logmel@airs",),
+        heldout_prompts=2,
+        gradient_checkpointing=name in CHECKPOINTED,
+    )
+
+    def stop(_: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    whole = tiny_run(config, tmp_path / "whole", tiny_policy(name), device=second)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(config, tmp_path / "halved", tiny_policy(name), stop, second)
+    (row,) = tiny_run(config, tmp_path / "halved", tiny_policy(name), device=second)
+    assert figures(row) == figures(whole[1])
+
+
+def test_a_thread_judges_there_beside_sampling(
+    tmp_path: Path, second: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, reward="per-song-fad:vae@airs", sampling_batch=3)
+    at_once = tiny_run(config, tmp_path / "at once", device=second)
+    monkeypatch.setattr("dragon_train.trainer.Aside", partial(Aside, threaded=True))
+    aside = tiny_run(config, tmp_path / "aside", device=second)
+    assert [figures(row) for row in aside] == [figures(row) for row in at_once]
 
 
 def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device) -> None:

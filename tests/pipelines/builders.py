@@ -48,6 +48,13 @@ def t5_tokenizer() -> transformers.T5Tokenizer:
     return transformers.T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=32)
 
 
+def gemma_tokenizer() -> transformers.GemmaTokenizer:
+    """A token per letter."""
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    return transformers.GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=32)
+
+
 def t5_settings() -> dict[str, Any]:
     """A T5 encoder of one layer."""
     return {"vocab_size": 128, "d_model": WIDTH, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
@@ -124,14 +131,7 @@ def stable_audio_3_pipeline(*, distilled: bool = False) -> DiffusionPipeline:
     return diffusers.StableAudio3Pipeline(
         vae=vae,
         text_encoder=transformers.T5GemmaEncoderModel(settings),
-        tokenizer=transformers.GemmaTokenizer(
-            vocab={
-                token: index
-                for index, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS])
-            },
-            merges=[],
-            model_max_length=32,
-        ),
+        tokenizer=gemma_tokenizer(),
         duration_embedder=stable_audio_3.StableAudio3DurationEmbedder(output_dim=WIDTH, fourier_dim=8),
         transformer=diffusers.StableAudio3DiTModel(
             io_channels=4,

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from dragon_rewards.errors import DragonError, UnknownNameError
-from dragon_train.pipelines.pretrained import INDEX
+from dragon_rewards.weights import INDEX
 from dragon_train.registry import load_train_registry
 from pipelines.builders import folder_of
 

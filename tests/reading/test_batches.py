@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dragon_rewards.batches import BATCH, CPU_BATCH, batches, first_batch, in_batches, largest_batch
+from dragon_rewards.batches import BATCH, CPU_BATCH, CPU_VALUES, first_batch, in_batches
 from dragon_rewards.devices import CPU
 
 
@@ -57,17 +57,18 @@ def test_other_errors_pass() -> None:
         list(in_batches(examples([3]), encode))
 
 
-def test_the_cpu_has_small_batches() -> None:
-    assert largest_batch(CPU) == first_batch(torch.zeros(1, 16_000)) == CPU_BATCH
-    assert [len(rows) for rows in batches(examples([7] * (CPU_BATCH + 3)))] == [CPU_BATCH, 3]
+def test_the_cpu_takes_what_its_caches_bear() -> None:
+    assert first_batch(torch.zeros(1, 16_000), CPU) == CPU_BATCH
+    assert first_batch(torch.zeros(1, CPU_VALUES // 3), CPU) == 3
+    assert first_batch(torch.zeros(2, CPU_VALUES), CPU) == 1
 
 
 def test_a_device_takes_what_half_of_its_memory_bears(second: torch.device) -> None:
     from devices.second_device import limited_memory
 
-    clip = torch.zeros(1, 16_000, device=second)  # 64 kB, 32 MB by the rule
-    assert first_batch(clip) == largest_batch(second) == BATCH
+    clip = torch.zeros(1, 16_000)  # 64 kB, 32 MB by the rule
+    assert first_batch(clip, second) == BATCH
     with limited_memory(10 * 512 * clip.nbytes):
-        assert first_batch(clip) == 5
+        assert first_batch(clip, second) == 5
     with limited_memory(0):
-        assert first_batch(clip) == 1
+        assert first_batch(clip, second) == 1

@@ -70,10 +70,10 @@ def test_a_failure_is_raised_in_its_place_and_ends_the_reading() -> None:
             raise AudioError("file 5")
         yield source
 
-    taken = []
+    taken: list[int] = []
     with pytest.raises(AudioError, match="file 5"), ahead(read, range(1000), threads=2, look=2) as items:
         taken.extend(items)
-    assert taken == []  # `extend` takes all or nothing
+    assert taken == [0, 1, 2, 3, 4]
     time.sleep(0.2)
     assert max(begun) <= 8
 
@@ -84,7 +84,7 @@ def test_as_many_threads_as_cores() -> None:
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_a_file_is_mixed_block_by_block_as_it_is_at_once(tmp_path: Path, suffix: str, channels: int) -> None:
+def test_a_mix_is_that_of_the_channels(tmp_path: Path, suffix: str, channels: int) -> None:
     if suffix == ".mp3" and channels > 2:
         pytest.skip("MP3 has two channels at most")
     path = tmp_path / f"song{suffix}"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from dragon_rewards import compose
 from dragon_rewards.cli import app
+from dragon_rewards.devices import CPU
 from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.media import Media
 from dragon_rewards.names import RewardName
@@ -70,7 +71,7 @@ def test_rewards_of_sets_are_tested_by_exchanging_clips_with_the_untuned_model(r
     assert (wins["permutation_p"].notna() == of_sets).all()
     folders = [results / name for name in ("baseline", RewardName.parse("vendi:clap").slug)]
     texts = embedded_prompts("heldout")[:10]
-    clips = Media.concatenate([read_embeddings(folder, texts) for folder in folders])
+    clips = Media.concatenate([read_embeddings(folder, texts, CPU) for folder in folders])
     value = compose("vendi:clap").subsets(clips)
     assert wins.loc["vendi:clap", "permutation_p"] == permutation_test(value, 10).p_value
     wholes = value(torch.arange(20).reshape(2, 10)).tolist()

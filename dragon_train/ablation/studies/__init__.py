@@ -1,14 +1,14 @@
 """Studies: measurements without training, one cell for each combination of their arguments.
 
-A study is a module with a function `study`, whose keyword arguments are the keys of its grids, and the COLUMNS of the
-frame that it returns.
+A study is a module with a function `study`, which takes a device and, as keyword arguments, the keys of its grids, and
+the COLUMNS of the frame that it returns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class Study:
     """A study.
 
     Attributes:
-        run: settings -> a long frame.
+        run: a device and settings -> a long frame.
         columns: of the frame.
     """
 
@@ -35,7 +35,8 @@ class Study:
     @property
     def keys(self) -> tuple[str, ...]:
         """Names of its settings."""
-        return tuple(signature(self.run).parameters)
+        parameters = signature(self.run).parameters.values()
+        return tuple(each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY)
 
 
 def load_study(name: str) -> Study:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -20,6 +21,7 @@ FIT_SHARE = 0.85  # of the prompts (DRAGON, arXiv 2504.15217)
 
 
 def study(
+    device: torch.device,
     *,
     encoder: str = "clap",
     prompts: int = 160,
@@ -49,9 +51,9 @@ def study(
 
     rng = np.random.default_rng(seed)
     severity = rng.uniform(0, 1, (prompts, versions))
-    clips = versions_of(untuned_sets(1, prompts, diffusion_steps, seed)[0], severity, rng)
+    clips = versions_of(untuned_sets(1, prompts, diffusion_steps, seed, device)[0], severity, rng)
     info = load_registry().encoder(encoder)
-    frames = torch.stack(list(clips.embeddings(info, load_registry().build_encoder(encoder)).frames))
+    frames = torch.stack(list(clips.embeddings(info, load_registry().build_encoder(encoder, device)).frames)).cpu()
     ratings = torch.from_numpy(5 - 4 * severity)
     fitted, rows = int(FIT_SHARE * prompts) * versions, []
     for count, unit, labels in product(chunks, ("plain", "unit"), ("all", "prompt")):
@@ -76,7 +78,7 @@ def versions_of(clips: Media, severity: NDArray[np.float64], rng: np.random.Gene
     from dragon_train.ablation.damage import damaged
 
     made = [
-        torch.from_numpy(damaged(to_mono(clip).numpy(), each, rng))
+        torch.from_numpy(damaged(to_mono(clip).cpu().numpy(), each, rng)).to(clips.device)
         for clip, row in zip(clips.media, severity, strict=True)
         for each in row
     ]

@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    import torch
 
 COLUMNS = ("size", "estimator", "value", "spread", "bias", "error")
 
 
 def study(
+    device: torch.device,
     *,
     encoder: str = "clap",
     exemplar_set: str = "airs",
@@ -35,7 +37,7 @@ def study(
     from dragon_train.ablation.material import measured, untuned_sets
 
     reward = compose(f"dataset-fad:{encoder}@{exemplar_set}")
-    frames, reference = measured(reward, untuned_sets(1, clips, diffusion_steps, seed)[0])
+    frames, reference = measured(reward, untuned_sets(1, clips, diffusion_steps, seed, device)[0])
     generator = torch.Generator().manual_seed(seed)
     truth, rows = fad_infinity(frames, reference, generator).value, []
     for size in sizes:

@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    import torch
 
 COLUMNS = ("frames", "fad", "bias", "spearman", "agreement", "worth")
 
 
 def study(
+    device: torch.device,
     *,
     encoder: str = "clap",
     exemplar_set: str = "airs",
@@ -42,7 +44,7 @@ def study(
     from dragon_train.ablation.material import measured, untuned_sets
 
     reward = compose(f"per-song-fad:{encoder}@{exemplar_set}")
-    frames, reference = measured(reward, Media.concatenate(untuned_sets(2, clips, diffusion_steps, seed)))
+    frames, reference = measured(reward, Media.concatenate(untuned_sets(2, clips, diffusion_steps, seed, device)))
     if max(counts) > min(map(len, frames)):
         raise ConfigError(f"counts = {list(counts)}: encoder '{encoder}' gives {min(map(len, frames))} frames a clip")
     generator = torch.Generator().manual_seed(seed)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    import torch
 
     from dragon_rewards.media import Media
 
@@ -15,6 +16,7 @@ COLUMNS = ("chosen_by", "per_song_fad", "dataset_fad", "vendi")
 
 
 def study(
+    device: torch.device,
     *,
     encoder: str = "clap",
     exemplar_set: str = "airs",
@@ -37,7 +39,7 @@ def study(
     judges = [compose(name) for name in (
         f"per-song-fad:{encoder}@{exemplar_set}", f"dataset-fad:{encoder}@{exemplar_set}", f"vendi:{encoder}",
     )]  # fmt: skip
-    a, b = untuned_sets(2, prompts, diffusion_steps, seed)
+    a, b = untuned_sets(2, prompts, diffusion_steps, seed, device)
     for reward in judges:
         for made in (a, b):
             reward.embeddings(made)

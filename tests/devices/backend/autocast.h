@@ -66,6 +66,10 @@ inline void result_in_float32(const c10::OperatorHandle& op, torch::jit::Stack* 
   op.callBoxed(stack);
 }
 
+inline void refuse(const c10::OperatorHandle&, torch::jit::Stack*) {
+  TORCH_CHECK(false, "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.");
+}
+
 template <void kernel(const c10::OperatorHandle&, torch::jit::Stack*)>
 void implement(torch::Library& m, const std::vector<const char*>& names) {
   for (const char* name : names) m.impl(name, torch::CppFunction::makeFromBoxedFunction<kernel>());
@@ -78,6 +82,7 @@ TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
   implement<&to_float32>(m, FLOAT32);
   implement<&to_widest>(m, WIDEST);
   implement<&result_in_float32>(m, FLOAT32_RESULT);
+  m.impl("binary_cross_entropy", torch::CppFunction::makeFromBoxedFunction<&refuse>());
 }
 
 }  // namespace second

@@ -2,7 +2,6 @@
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
-#include <ATen/native/Resize.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
 #include <atomic>
@@ -133,7 +132,10 @@ struct Hooks final : at::PrivateUse1HooksInterface {
   at::Device getDeviceFromPtr(void*) const override { return {KIND, current}; }
   void resizePrivateUse1Bytes(const c10::Storage& storage, size_t bytes) const override {
     On on(storage.device());
-    at::native::resize_bytes_cpu(storage.unsafeGetStorageImpl(), bytes);
+    auto fresh = memory.allocate(bytes);
+    if (const size_t kept = std::min(bytes, storage.nbytes())) std::memcpy(fresh.get(), storage.data(), kept);
+    storage.unsafeGetStorageImpl()->set_data_ptr_noswap(std::move(fresh));
+    storage.unsafeGetStorageImpl()->set_nbytes(bytes);
   }
 };
 

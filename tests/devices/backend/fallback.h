@@ -59,29 +59,6 @@ inline bool is_generator(const c10::Argument& argument) {
   return optional && optional->getElementType()->kind() == c10::TypeKind::GeneratorType;
 }
 
-// Draws from the device's own numbers where the kernel takes no generator.
-class Drawing {
- public:
-  Drawing(const c10::OperatorHandle& op, at::Generator& of) : from(of) {
-    for (const auto& argument : op.schema().arguments()) given |= is_generator(argument);
-    active = !given && op.hasTag(at::Tag::nondeterministic_seeded);
-    if (active) exchange();
-  }
-  ~Drawing() {
-    if (active) exchange();
-  }
-
- private:
-  void exchange() {
-    auto here = at::detail::getDefaultCPUGenerator();
-    const auto before = here.get_state();
-    here.set_state(from.get_state());
-    from.set_state(before);
-  }
-  at::Generator& from;
-  bool given = false, active = false;
-};
-
 // Calls `kernel`, an operator with the arguments of `op`, on the CPU.
 inline void compute(const c10::OperatorHandle& kernel, c10::Device device, torch::jit::Stack* stack) {
   const auto& arguments = kernel.schema().arguments();
@@ -95,7 +72,6 @@ inline void compute(const c10::OperatorHandle& kernel, c10::Device device, torch
   }
   {
     at::AutoDispatchBelowADInplaceOrView below;
-    Drawing drawing(kernel, generator);
     kernel.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
   }
   views.settle();

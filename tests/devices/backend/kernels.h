@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/resize_native.h>
@@ -31,6 +32,16 @@ inline at::Tensor empty_strided(
   refuse_float64(c10::dtype_or_default(dtype));
   On on(device);
   return at::detail::empty_strided_generic(size, stride, &memory, KEYS, c10::dtype_or_default(dtype));
+}
+
+// Zeros without memory, of which forward derivatives are made.
+inline at::Tensor efficient_zeros(
+    c10::IntArrayRef size, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout>,
+    std::optional<c10::Device> device, std::optional<bool>) {
+  refuse_float64(c10::dtype_or_default(dtype));
+  at::native::ZeroTensorAllocator nothing(c10::Device(KIND, device ? index_of(*device) : current));
+  return at::detail::empty_generic(
+      size, &nothing, KEYS | c10::DispatchKeySet(c10::DispatchKey::ZeroTensor), c10::dtype_or_default(dtype), std::nullopt);
 }
 
 inline at::Tensor scalar_tensor(

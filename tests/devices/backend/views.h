@@ -71,6 +71,7 @@ class Views {
     for (const auto& [impl, pair] : tensors) {
       if (pair.theirs.is_same(theirs)) return pair.ours;
     }
+    TORCH_CHECK(theirs.layout() == c10::kStrided && theirs.has_storage(), "the second device has dense tensors only");
     refuse_float64(theirs.scalar_type());
     return seen_as(theirs, owner_of(theirs.storage()), c10::DispatchKey::PrivateUse1);
   }

@@ -1,4 +1,4 @@
-// One step of an LSTM, which CUDA has as one kernel and the CPU as several.
+// What CUDA has as one kernel and the CPU as several: a step of an LSTM, and dropout by the device's own numbers.
 #pragma once
 #include <ATen/ATen.h>
 
@@ -18,6 +18,20 @@ void compute_by(const c10::OperatorHandle& op, torch::jit::Stack* stack, Kernel 
   for (const auto& value : values) lent.push_back(value.isTensor() ? views.lend(value.toTensor()) : at::Tensor());
   at::AutoDispatchBelowADInplaceOrView below;
   for (const at::Tensor& result : kernel(lent)) stack->emplace_back(views.take_back(result));
+}
+
+// Arguments: values, the probability of leaving one out, and whether any is (yes, if nothing is said).
+// Results: those that stay, scaled, and which ones.
+inline void dropout(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const double kept = 1 - torch::jit::peek(*stack, 1, 3).toDouble();
+  const auto& train = torch::jit::peek(*stack, 2, 3);
+  const bool active = train.isNone() || train.toBool();
+  compute_by(op, stack, [&](const std::vector<at::Tensor>& of) -> std::vector<at::Tensor> {
+    auto mask = at::ones_like(of[0], at::kBool);
+    if (!active) return {of[0].clone(), mask};
+    mask.bernoulli_(kept, cpu_generator(default_generator(current)));
+    return {of[0] * mask * (kept == 0 ? 0 : 1 / kept), mask};
+  });
 }
 
 // Arguments: gates of the input, gates of the hidden state, cell, and their biases or none.

@@ -1,0 +1,1 @@
+"""What a run takes, in memory and in time, before anything is loaded."""

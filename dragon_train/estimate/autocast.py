@@ -1,0 +1,38 @@
+"""Autocast as a CUDA device has it, on tensors that claim to be on the CPU, whose own keeps less in float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Of "CUDA Ops that can autocast to float32" (https://docs.pytorch.org/docs/stable/amp.html) those that networks use.
+IN_FLOAT32 = {
+    *("__pow__", "__rpow__", "__rtruediv__", "cosine_similarity", "cumprod", "cumsum", "exp", "expm1", "group_norm"),
+    *("l1_loss", "layer_norm", "log", "log1p", "log_softmax", "mse_loss", "norm", "normalize", "pow", "prod"),
+    *("reciprocal", "rsqrt", "softmax", "softplus", "sum", "tan"),
+}
+
+
+class AsOnCuda(TorchFunctionMode):
+    """Inside autocast, what CUDA computes in float32 is given its arguments so."""
+
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given: Any = (args, kwargs or {})
+        if getattr(func, "__name__", "") in IN_FLOAT32 and torch.is_autocast_enabled("cpu"):
+            given = tree_map_only(Tensor, in_full, given)
+        args, named = given
+        return func(*args, **named)
+
+
+def in_full(tensor: Tensor) -> Tensor:
+    """Half precision as float32; anything else as it is."""
+    return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor

@@ -1,0 +1,44 @@
+"""The table of cards: what their makers publish of memory and speed."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+
+from dragon_rewards.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Card:
+    """An accelerator, as its data sheet has it.
+
+    Attributes:
+        name: in full.
+        memory: in GB, 10^9 bytes.
+        bandwidth: of the memory, in GB/s.
+        bf16: dense, in TFLOP/s; fp16 is as fast.
+        fp32: in TFLOP/s, without tensor cores.
+        source: where the figures are from.
+    """
+
+    name: str
+    memory: float
+    bandwidth: float
+    bf16: float
+    fp32: float
+    source: str
+
+
+def cards() -> dict[str, Card]:
+    """By the name that `--card` takes."""
+    table = tomllib.loads(files("dragon_train.estimate").joinpath("cards.toml").read_text(encoding="utf-8"))
+    return {key: Card(**values) for key, values in table.items()}
+
+
+def find_card(name: str) -> Card:
+    """Raises UnknownNameError, with those that there are."""
+    known = cards()
+    if name not in known:
+        raise UnknownNameError("card", name, known)
+    return known[name]

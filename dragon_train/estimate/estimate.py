@@ -1,0 +1,113 @@
+"""The estimate of a run: memory by phase, and seconds of a step, from counts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.devices import device_memory
+from dragon_rewards.errors import DragonError
+from dragon_train.estimate.hollow import quiet
+from dragon_train.estimate.phases import count_step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.config import TrainConfig
+    from dragon_train.estimate.machine import Machine
+    from dragon_train.estimate.phases import StepCount
+
+GRADIENTS = "gradients"
+
+
+class EstimateError(DragonError):
+    """A pipeline's code cannot be run on tensors without values."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes.
+
+    Attributes:
+        held: bytes by what stays in memory: each network, what learns, its gradients and its optimiser's moments.
+        memory: most bytes at once in each phase, with all that stays.
+        seconds: of each phase of a step, where a machine was named.
+        basis: where the speeds are from.
+        uncounted: what could not be counted, and why.
+        batch: clips sampled or decoded at once.
+    """
+
+    held: Mapping[str, int]
+    memory: Mapping[str, int]
+    seconds: Mapping[str, float]
+    basis: str
+    uncounted: Mapping[str, str]
+    batch: int
+
+    @property
+    def peak(self) -> int:
+        """The most of all phases."""
+        return max(self.memory.values())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each phase."""
+        return [
+            {"phase": phase, "memory_gb": size / 1e9, "seconds": self.seconds.get(phase)}
+            for phase, size in self.memory.items()
+        ]
+
+
+def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, cuda: bool) -> Estimate:
+    """Count a run.
+
+    Args:
+        info: the pipeline; its settings are read, and no weights.
+        config: the run, completed.
+        machine: whose time is estimated; None for memory alone.
+        cuda: whether on a CUDA device: clips are decoded and encoded while others are sampled, and autocast is its own.
+
+    Raises:
+        DragonError: the pipeline's settings cannot be read.
+        EstimateError: its code asks tensors for their values.
+    """
+    try:
+        with quiet():
+            step = count_step(info, config, cuda=cuda)
+    except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+        raise EstimateError(
+            f"pipeline '{info.name}' cannot be counted without its weights ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}); take one step of dragon train instead"
+        ) from error
+    held = {**step.weights, **step.learning.held}
+    seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
+    basis = machine.basis if machine else ""
+    return Estimate(held, memory(step, config, cuda=cuda), seconds, basis, step.uncounted, step.batch)
+
+
+def memory(step: StepCount, config: TrainConfig, *, cuda: bool) -> dict[str, int]:
+    """The most bytes at once in each phase.
+
+    An update makes gradients anew, which its count has; those of the last one stay until then.
+    """
+    held = sum(step.weights.values()) + sum(step.learning.held.values())
+    media = step.audio * step.batch
+    peaks = {"sampling": step.sampling.peak, "decoding": step.decoding.peak, "encoding": media + step.encoding.peak}
+    if cuda:
+        peaks["sampling"] += max(peaks["decoding"], peaks["encoding"])
+    found = {phase: held + peak for phase, peak in peaks.items()}
+    found["learning"] = held - step.learning.held[GRADIENTS] + step.learning.step.peak
+    if config.heldout_prompts:  # all held-out clips are decoded, batch by batch, and then joined
+        found["comparing"] = held + max(2 * step.audio * config.heldout_prompts, step.decoding.peak)
+    return found
+
+
+def capacity(device: torch.device) -> int | None:
+    """Bytes of a device's memory, of the CPU's the machine's; None where torch does not tell."""
+    if device.type == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = device_memory(device)
+    return memory.total if memory else None

@@ -1,0 +1,136 @@
+"""Learning, counted: the objective collects from a studio that makes nothing, and the learner learns from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dragon_rewards.media import Encoded, Known, Media
+from dragon_rewards.protocols import RewardKind
+from dragon_train.aside import Aside
+from dragon_train.clock import Clock
+from dragon_train.demonstrations import Generations
+from dragon_train.estimate.counting import Count, Counting
+from dragon_train.learner import Learner, minibatches
+from dragon_train.objectives.configured import make_objective
+from dragon_train.studio import Studio
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from dragon_train.config import TrainConfig
+    from dragon_train.objectives import Experience
+    from dragon_train.pipelines.base import Policy
+    from dragon_train.team import Team
+
+PROMPT = "a slow waltz for two guitars and a double bass"  # of the length of most
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What learning takes.
+
+    Attributes:
+        held: bytes that stay from step to step, by name: of adapters, gradients, moments, averages, a frozen copy.
+        once: an update on one microbatch, with the optimiser's step.
+        again: each further microbatch of the same update.
+        updates: of one step.
+        microbatches: of one step, in all updates.
+    """
+
+    held: Mapping[str, int]
+    once: Count
+    again: Count
+    updates: int
+    microbatches: float
+
+    @property
+    def step(self) -> Count:
+        """All updates of a step."""
+        further = self.again.times(self.microbatches - self.updates)
+        costs = self.once.times(self.updates).costs
+        costs.update(further.costs)
+        return Count(costs, max(self.once.peak, further.peak), 0)
+
+
+class Judge:
+    """Stands for any reward: it likes one clip more than another, by chance, and knows nothing of their sound."""
+
+    kind = RewardKind.INSTANCE
+    parts = ()
+
+    @staticmethod
+    def value(clips: Media) -> Tensor:
+        """(clips,): of decoded clips with gradient, as a reward that is differentiated has it."""
+        if clips.media:
+            return torch.stack([clip.square().mean() for clip in clips.media])
+        return torch.rand(len(clips), generator=torch.Generator().manual_seed(0))
+
+
+class Draft(Studio):
+    """A step whose clips are empty; it counts the sets that an objective asks for."""
+
+    def __init__(self, policy: Policy, config: TrainConfig, team: Team, latents: Tensor) -> None:
+        judge: Any = Judge()
+        super().__init__(
+            policy, judge, config, [PROMPT], 0, [], team, Clock(team.device), Aside(team.device, threaded=False)
+        )
+        self.shape = latents.shape[1:]
+        self.experience: Experience = make_objective(config).collect(self)
+
+    @property
+    def sets(self) -> int:
+        """That were made."""
+        return len(self.made)
+
+    def generate(self) -> Generations:
+        """Latents of nothing, under the prompts of the step."""
+        names = [f"clip {index}" for index in range(len(self.prompts))]
+        clips = Encoded(Known({}, {}), names, self.prompts)
+        self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names))))
+        return self.made[-1]
+
+
+def count_learning(draft: Draft) -> Learning:
+    """Updates on one microbatch and on two: the difference is what a further one takes."""
+    config, experience, generator = draft.config, draft.experience, torch.Generator().manual_seed(0)
+    batches = [len(rows) for rows in minibatches(len(experience), config, generator)]
+    largest = config.microbatch or max(batches)
+    rows = min(largest, max(batches))
+    if config.gradient_checkpointing:
+        denoiser: Any = draft.policy.denoiser
+        denoiser.enable_gradient_checkpointing()
+    learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
+    update(learner, experience, rows)  # makes what the optimiser holds
+    once = update(learner, experience, rows)
+    again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()
+    micro = sum(batches) / rows
+    return Learning(held(learner), once, again, len(batches), max(micro, len(batches)))
+
+
+def update(learner: Learner, experience: Experience, rows: int) -> Count:
+    """One gradient step on some units of the experience, again and again the same where there are not so many."""
+    chosen = experience.select(torch.arange(rows) % len(experience))
+    drawn = chosen.draw(learner.policy, torch.Generator().manual_seed(0))
+    objective = make_objective(learner.config)
+    with Counting() as counting:
+        learner.update(objective, drawn)
+    learner.notes.clear()
+    return counting.count
+
+
+def held(learner: Learner) -> dict[str, int]:
+    """Bytes that an optimiser's step leaves behind."""
+    own = sum(parameter.nbytes for parameter in learner.tuning.parameters)
+    found = {"gradients": own, "moments": 2 * own}
+    if learner.config.tuning == "lora":
+        found["adapters"] = own
+    else:
+        found["frozen copy"] = sum(p.nbytes for p in learner.policy.denoiser.parameters())
+    if learner.average:
+        found["average"] = own
+    return found

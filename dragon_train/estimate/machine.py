@@ -1,0 +1,228 @@
+"""How fast a device is: short runs of each kind of operation on one that is here, data sheets for one that is not."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from time import monotonic, process_time
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch.nn import functional
+
+from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dragon_train.estimate.cards import Card
+
+GIGA, TERA = 1e9, 1e12
+SHORTEST = 0.01  # seconds that each operation is repeated for
+WIDTHS = (16, 64, 160, 320, 1024)
+LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
+EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
+BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
+
+
+class Machine(Protocol):
+    """What turns counts into seconds."""
+
+    @property
+    def basis(self) -> str:
+        """Where the figures are from, in words."""
+        ...
+
+    def seconds(self, count: Count) -> float:
+        """That some counted code takes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Published:
+    """A card that is not here: its published figures, of which assumed shares are reached."""
+
+    card: Card
+
+    @property
+    def basis(self) -> str:
+        """The shares, too."""
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in EFFICIENCY.items())
+        return (
+            f"{self.card.name}, by its data sheet; assumed to be reached: {shares}, memory {BANDWIDTH_SHARE:.0%}, "
+            f"and {HOST * 1e6:.0f} us to start an operation"
+        )
+
+    def seconds(self, count: Count) -> float:
+        """The slower of the host, which starts operations, and the card, which is bound by arithmetic or memory."""
+        host = HOST * sum(count.costs.values())
+        return max(host, sum(times * self.device_seconds(cost) for cost, times in count.costs.items()))
+
+    def device_seconds(self, cost: Cost) -> float:
+        """Of one operation."""
+        moved = cost.traffic / (BANDWIDTH_SHARE * self.card.bandwidth * GIGA)
+        return max(moved, cost.flops / (EFFICIENCY[cost.kind] * self.rate(cost))) if cost.flops else moved
+
+    def rate(self, cost: Cost) -> float:
+        """Published operations a second; torch lets convolutions in float32 use TF32, at half the rate of bf16."""
+        if cost.dtype in {torch.bfloat16, torch.float16}:
+            return self.card.bf16 * TERA
+        return (self.card.bf16 / 2 if cost.kind == CONVOLUTION else self.card.fp32) * TERA
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Seconds of one kind of operation by its size, between measured points straight in logarithms."""
+
+    sizes: Sequence[float]
+    seconds: Sequence[float]
+
+    def __call__(self, size: float) -> float:
+        """Of this size; beyond the largest point in proportion, below the smallest like it."""
+        if size <= self.sizes[0]:
+            return self.seconds[0]
+        if size >= self.sizes[-1]:
+            return self.seconds[-1] * size / self.sizes[-1]
+        after = bisect_left(self.sizes, size)
+        (x0, x1), (y0, y1) = self.sizes[after - 1 : after + 1], self.seconds[after - 1 : after + 1]
+        share = math.log(size / x0) / math.log(x1 / x0)
+        return float(y0 * (y1 / y0) ** share)
+
+
+@dataclass(frozen=True)
+class Benchmarked:
+    """A device that is here, as fast as it just was.
+
+    Attributes:
+        device: which.
+        curves: of each kind, and type where it multiplies: seconds by flops, or by bytes.
+        extra: seconds of an operation beside those: what modules and autograd do in Python.
+        slowdown: of operations that follow one another on cold memory, against the same one again and again.
+    """
+
+    device: torch.device
+    curves: Mapping[tuple[str, torch.dtype], Curve]
+    extra: float = 0.0
+    slowdown: float = 1.0
+
+    @property
+    def basis(self) -> str:
+        """Its name."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        return f"{name}, by a benchmark of a few seconds ({torch.get_num_threads()} threads)"
+
+    def seconds(self, count: Count) -> float:
+        """One operation after the other."""
+        return sum(times * self.of_one(cost) for cost, times in count.costs.items())
+
+    def of_one(self, cost: Cost) -> float:
+        """One operation."""
+        dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
+        return self.extra + self.slowdown * self.curves[cost.kind, dtype](cost.flops or cost.traffic)
+
+
+def benchmark(device: torch.device) -> Benchmarked:
+    """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
+    curves = {
+        (OTHER, torch.float32): curve(device, [partial(elementwise, length) for length in LENGTHS]),
+        (FUNCTION, torch.float32): curve(device, [partial(activation, length) for length in LENGTHS]),
+        (VIEW, torch.float32): curve(device, [view]),
+    }
+    for dtype in (torch.float32, torch.bfloat16):
+        for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
+            curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
+    bare = Benchmarked(device, curves)
+    taken, count = network(16, 8, device)
+    extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
+    taken, count = network(256, 128, device)
+    return Benchmarked(device, curves, extra, max(1.0, taken / Benchmarked(device, curves, extra).seconds(count)))
+
+
+def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
+    """Seconds of what each maker makes, by its flops, or by its bytes."""
+    points = []
+    for make in makers:
+        run = make(device)
+        with torch.no_grad(), Counting() as counting:
+            run()
+        (cost,) = counting.count.costs
+        with torch.no_grad():
+            points.append((cost.flops or cost.traffic or 1, timed(run, device)))
+    return Curve(*zip(*sorted(points), strict=True))
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one run: the median of three rounds."""
+    run()
+    times = 1
+    while stopwatch(run, times, device) < SHORTEST:
+        times *= 2
+    return median(stopwatch(run, times, device) for _ in range(3)) / times
+
+
+def stopwatch(run: Callable[[], object], times: int, device: torch.device) -> float:
+    """Seconds of so many runs, on an accelerator with all that it was given."""
+    start = now(device)
+    for _ in range(times):
+        run()
+    return now(device) - start
+
+
+def now(device: torch.device) -> float:
+    """Seconds; of the CPU's own work where it has one thread, so that other processes do not count."""
+    if device.type != "cpu":
+        torch.get_device_module(device.type).synchronize()
+    return process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else monotonic()
+
+
+def product(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """Of states with a square layer's weights, which lie in memory the other way round."""
+    weights = torch.ones(width, width, dtype=dtype, device=device)
+    return partial(torch.mm, torch.ones(4 * width, width, dtype=dtype, device=device), weights.t())
+
+
+def convolution(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """Of a signal of many samples, with seven taps."""
+    channels = min(width, 256)
+    signal = torch.ones(1, channels, 4 * width, dtype=dtype, device=device)
+    return partial(functional.conv1d, signal, torch.ones(channels, channels, 7, dtype=dtype, device=device), padding=3)
+
+
+def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """Of four heads of 64."""
+    states = torch.ones(1, 4, width, 64, dtype=dtype, device=device)
+    return partial(functional.scaled_dot_product_attention, states, states, states)
+
+
+def elementwise(length: int, device: torch.device) -> Callable[[], object]:
+    """A product of every element with itself."""
+    values = torch.ones(length, device=device)
+    return partial(torch.mul, values, values)
+
+
+def activation(length: int, device: torch.device) -> Callable[[], object]:
+    """A function of every element."""
+    return partial(functional.gelu, torch.ones(length, device=device))
+
+
+def view(device: torch.device) -> Callable[[], object]:
+    """No computation."""
+    return partial(torch.ones(4, 4, device=device).view, 16)
+
+
+def network(width: int, length: int, device: torch.device) -> tuple[float, Count]:
+    """Seconds of a transformer layer and a convolution, forward and back, and what they consist of."""
+    layer = torch.nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, device=device)
+    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device)
+    tokens = torch.ones(8, length, width, device=device)
+
+    def run() -> None:
+        functional.gelu(mixing(layer(tokens))).square().mean().backward()
+
+    run()
+    with Counting() as counting:
+        run()
+    return timed(run, device), counting.count

@@ -1,0 +1,180 @@
+"""One step of a run, measured: seconds and the most memory in use, phase by phase."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.clock import Clock
+from dragon_train.config import TrainConfig, train_config
+from dragon_train.estimate.machine import now
+from dragon_train.objectives.configured import completed, make_objective
+from dragon_train.pipelines.loading import HOLLOW, loading_of
+from dragon_train.registry import load_train_registry
+from dragon_train.run import Run
+from dragon_train.team import Team
+from dragon_train.trainer import Training, check_checkpointing, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+STATUS = Path("/proc/self/status")
+# glibc keeps what is freed, up to some hundreds of MB, unless each block above a few pages is mapped by itself.
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "16384"}
+FORGET_PEAK = "5"  # what Linux takes to start the count of `VmHWM` afresh (man 5 proc)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a step took.
+
+    Attributes:
+        base: bytes in use before anything was loaded; on a CPU those of Python and its libraries, all imported.
+        loaded: bytes in use with the networks loaded.
+        peaks: most bytes in use in each phase, with all that was in use before it.
+        seconds: of each phase.
+        resident: the most of a CPU's process that keeps for itself what it freed, as any does by default.
+    """
+
+    base: int
+    loaded: int
+    peaks: Mapping[str, int]
+    seconds: Mapping[str, float]
+    resident: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most of all phases."""
+        return max(self.peaks.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is."""
+        return asdict(self)
+
+
+class Memory:
+    """Bytes in use on a device: by torch's allocator on an accelerator, by this process on the CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.module: Any = None if device.type == "cpu" else torch.get_device_module(device.type)
+
+    def now(self) -> int:
+        """In use."""
+        return int(self.module.memory_allocated(self.device)) if self.module else of_process("VmRSS")
+
+    def forget(self) -> None:
+        """Start the count of the most in use afresh."""
+        if self.module:
+            self.module.reset_peak_memory_stats(self.device)
+        else:
+            Path("/proc/self/clear_refs").write_text(FORGET_PEAK, encoding="ascii")
+
+    def most(self) -> int:
+        """In use at once since `forget`."""
+        return int(self.module.max_memory_allocated(self.device)) if self.module else of_process("VmHWM")
+
+
+def of_process(key: str) -> int:
+    """A size in this process's status, in bytes.
+
+    Raises:
+        DragonError: the system has no /proc, as only Linux has.
+    """
+    if not STATUS.exists():
+        raise DragonError("memory of a process is measured on Linux only; measure on an accelerator, or there")
+    lines = STATUS.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+class MeasuringClock(Clock):
+    """Also keeps the most memory in use in each phase."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory.device)
+        self.memory, self.peaks = memory, defaultdict[str, int](int)
+
+    def now(self) -> float:
+        """As the benchmark counts."""
+        return now(self.device)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside."""
+        self.memory.forget()
+        with super().phase(name):
+            yield
+        self.peaks[name] = max(self.peaks[name], self.memory.most())
+
+
+def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
+    """Load, and take two steps in a folder that is thrown away; the second is measured, when all is warm."""
+    config, loading = completed(replace(config, steps=2, trackers=())), loading_of(config, device)
+    memory, info = Memory(device), load_train_registry().pipeline(config.pipeline)
+    info.factory(replace(loading, device=HOLLOW))  # imports what it needs
+    gc.collect()
+    base = memory.now()
+    policy = info.factory(loading)
+    config = resolved(config, policy)
+    check_checkpointing(policy, config)
+    with TemporaryDirectory() as folder:
+        team, run = Team(config.precision, device=device), Run(config, Path(folder), device)
+        reward, objective = compose_mixture(config.reward), make_objective(config)
+        training = Training(config, policy, reward, objective, prompts, run, team)
+        training.step(0)
+        gc.collect()
+        training.clock, loaded = MeasuringClock(memory), memory.now()
+        row = training.step(1)
+        team.close()
+    seconds = {phase: row[f"{phase}_s"] for phase in training.clock.peaks}
+    return Measured(base, loaded, dict(training.clock.peaks), seconds)
+
+
+def measured_apart(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
+    """The same in a process of its own, which has nothing else in memory.
+
+    On a CPU in two, one after the other: one that gives memory back as soon as it is free, so that it has what is in
+    use, and is slow by that; and one for the seconds.
+
+    Raises:
+        DragonError: it failed, with what it said last.
+    """
+    found = run_apart(config, prompts, device, {})
+    if device.type != "cpu":
+        return found
+    return replace(run_apart(config, prompts, device, GIVE_BACK), seconds=found.seconds, resident=found.peak)
+
+
+def run_apart(
+    config: TrainConfig, prompts: Sequence[str], device: torch.device, environment: Mapping[str, str]
+) -> Measured:
+    """`measure` in a process with these variables."""
+    given = json.dumps({"config": asdict(config), "prompts": list(prompts), "device": str(device)})
+    command = [sys.executable, "-m", "dragon_train.estimate.measure"]
+    done = subprocess.run(  # noqa: S603
+        command, env=os.environ | environment, input=given, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise DragonError(f"the step that was to be measured failed: {last[0]}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    received = json.load(sys.stdin)
+    chosen = train_config(received["config"], "the configuration")
+    found = measure(chosen, received["prompts"], torch.device(received["device"]))
+    print(json.dumps(asdict(found)))  # noqa: T201

@@ -1,0 +1,160 @@
+"""One step of a run, phase by phase, counted on a hollow pipeline: the trainer's own code runs, on nothing."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dragon_rewards import compose, load_registry
+from dragon_rewards.batches import CPU_BATCH
+from dragon_rewards.devices import CPU
+from dragon_rewards.errors import DragonError
+from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.protocols import AudioEncoder, ImageEncoder
+from dragon_train.estimate.autocast import AsOnCuda
+from dragon_train.estimate.counting import Count, Counting
+from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
+from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
+from dragon_train.team import Team
+from dragon_train.trainer import check_checkpointing, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from dragon_rewards.media import Media
+    from dragon_rewards.protocols import Encoder, EncoderInfo
+    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.config import TrainConfig
+    from dragon_train.pipelines.base import Policy
+
+
+@dataclass(frozen=True)
+class StepCount:
+    """One step of a run.
+
+    Attributes:
+        weights: bytes of each network of the pipeline, and of each encoder.
+        sampling: of one batch of clips.
+        decoding: likewise.
+        encoding: likewise, by every encoder, one after the other.
+        learning: of the step.
+        clips: that a step samples, in all its sets.
+        batch: clips sampled or decoded at once.
+        audio: bytes of one decoded clip.
+        uncounted: what could not be counted, and why.
+    """
+
+    weights: Mapping[str, int]
+    sampling: Count
+    decoding: Count
+    encoding: Count
+    learning: Learning
+    clips: int
+    batch: int
+    audio: int
+    uncounted: Mapping[str, str]
+
+    @property
+    def phases(self) -> dict[str, Count]:
+        """Of a whole step."""
+        batches = self.clips / self.batch
+        made = {"sampling": self.sampling, "decoding": self.decoding, "encoding": self.encoding}
+        return {name: count.times(batches) for name, count in made.items()} | {"learning": self.learning.step}
+
+
+def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCount:
+    """Count a step of the run that is configured, with autocast as on the CPU or as on a CUDA device.
+
+    Raises:
+        DragonError: the pipeline's settings, or an encoder's, cannot be read.
+    """
+    mode = hollow_mode()
+    policy = hollow_policy(info, config, mode)
+    config = resolved(config, policy)
+    check_checkpointing(policy, config)
+    policy.batch = config.sampling_batch
+    parts: dict[str, nn.Module] = {
+        name: part for name, part in policy.pipeline.components.items() if isinstance(part, torch.nn.Module)
+    }
+    weights = {name: weight_bytes(part) for name, part in parts.items()}
+    precision = "bf16" if config.precision == "fp16" else config.precision  # as large; a CPU has no fp16
+    team = Team(precision, device=CPU)
+    batch = min(policy.batch, config.prompts_per_step)
+    with AsOnCuda() if cuda else nullcontext():
+        latents, sampling = count_sampling(policy, config, team, batch)
+        clips, decoding = count_decoding(policy, latents)
+        encoding, held, uncounted = count_encoders(config, clips)
+        draft = Draft(policy, config, team, latents)
+        learning = count_learning(draft)
+    return StepCount(
+        weights=weights | held,
+        sampling=sampling,
+        decoding=decoding,
+        encoding=encoding,
+        learning=learning,
+        clips=draft.sets * config.prompts_per_step,
+        batch=batch,
+        audio=clips.media[0].nbytes,
+        uncounted=uncounted,
+    )
+
+
+def count_sampling(policy: Policy, config: TrainConfig, team: Team, batch: int) -> tuple[Tensor, Count]:
+    """One batch: two diffusion steps and three are run, and the others are like the third."""
+    counts = []
+    for steps in (2, 3):
+        with torch.no_grad(), team.autocast(), Counting() as counting:
+            latents = policy.sample([PROMPT] * batch, range(batch), steps, config.guidance)
+        counts.append(counting.count)
+    each = counts[1].without(counts[0])
+    total = counts[0].costs + each.times(config.demonstration_steps - 2).costs
+    return latents, Count(total, counts[1].peak, 0)
+
+
+def count_decoding(policy: Policy, latents: Tensor) -> tuple[Media, Count]:
+    """One batch."""
+    with torch.no_grad(), Counting() as counting:
+        clips = policy.clips(latents, [PROMPT] * len(latents))
+    return clips, counting.count
+
+
+def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, int], dict[str, str]]:
+    """What all rewards of a run hear with: its arithmetic, its weights, and what cannot be counted.
+
+    An encoder's architecture is written nowhere but in its plugin, which builds it.
+    """
+    rewards = [compose_mixture(config.reward), *map(compose, (*config.heldout, *config.at_least))]
+    encoders = {part.encoder.name: part.encoder for reward in rewards for part in parts_of(reward)}
+    total, held, uncounted = Count(), dict[str, int](), dict[str, str]()
+    for name, info in encoders.items():
+        try:
+            encoder = load_registry().build_encoder(name)
+            total = total.then(count_encoder(encoder, info, clips))
+            held[f"encoder {name}"] = sum(map(weight_bytes, networks_of(encoder)))
+        except (DragonError, RuntimeError, TypeError, NotImplementedError) as error:
+            uncounted[f"encoder {name}"] = str(error).splitlines()[0]
+    return total, held, uncounted
+
+
+def count_encoder(encoder: Encoder, info: EncoderInfo, clips: Media) -> Count:
+    """One batch of clips, in mono, at the encoder's rate; or of images."""
+    media = torch.stack(list(clips.media))
+    with torch.no_grad(), Counting() as counting:
+        for part in media.split(CPU_BATCH):  # on an accelerator as there is room for
+            if isinstance(encoder, AudioEncoder):
+                samples = part.shape[-1] * info.sample_rate // clips.sample_rate
+                encoder.encode_audio(part.new_empty(len(part), samples))
+            elif isinstance(encoder, ImageEncoder):
+                encoder.encode_image(part)
+    return counting.count
+
+
+def networks_of(encoder: Any) -> list[nn.Module]:
+    """The encoder itself, or those that it holds."""
+    held = [encoder, *vars(encoder).values()]
+    return [part for part in held if isinstance(part, torch.nn.Module)][: 1 if held[0] is encoder else None]

@@ -1,0 +1,1 @@
+"""Tests of `dragon doctor`, and of the refusals that rest on what it looks at."""

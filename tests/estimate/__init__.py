@@ -1,0 +1,1 @@
+"""What a run takes, counted before anything is loaded."""

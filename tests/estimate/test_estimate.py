@@ -1,0 +1,220 @@
+"""The estimate beside the step itself, and what it says of runs that cannot be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pipelines.builders import BUILDERS, folder_of
+
+from dragon_rewards.errors import ConfigError
+from dragon_train.config import TrainConfig
+from dragon_train.embedded.prompts import prompts
+from dragon_train.estimate import fit
+from dragon_train.estimate.estimate import Estimate, capacity, estimate
+from dragon_train.estimate.measure import STATUS, measured_apart
+from dragon_train.objectives.configured import completed
+from dragon_train.registry import load_train_registry
+
+CPU = torch.device("cpu")
+SMALL = TrainConfig("vendi:logmel", prompts_per_step=4, demonstration_steps=2, epochs=1)
+EMBEDDED = TrainConfig("vendi:clap", prompts_per_step=8, demonstration_steps=2, epochs=1)
+linux = pytest.mark.skipif(not STATUS.exists(), reason="memory of a process is read from Linux's /proc")
+
+
+def estimated(config: TrainConfig, *, cuda: bool = False) -> Estimate:
+    info = load_train_registry().pipeline(config.pipeline)
+    return estimate(info, completed(config), None, cuda=cuda)
+
+
+def config_of(name: str, saved: Path, **settings: Any) -> TrainConfig:
+    if name == "embedded":
+        return replace(EMBEDDED, **settings)
+    return replace(SMALL, pipeline=str(folder_of(name, saved)), **settings)
+
+
+@pytest.mark.parametrize("name", ["embedded", *sorted(BUILDERS)])
+def test_every_pipeline_is_counted_without_its_weights(name: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(name, saved)
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("weights were read")
+
+    monkeypatch.setattr("diffusers.ModelMixin.from_pretrained", refuse)
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", refuse)
+    found = estimated(config)
+    assert set(found.memory) == {"sampling", "decoding", "encoding", "learning"}
+    assert not found.uncounted
+    assert all(size > sum(found.held.values()) - found.held["gradients"] for size in found.memory.values())
+    assert found.held["moments"] == 2 * found.held["adapters"]
+
+
+@linux
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("embedded", {}),
+        ("embedded", {"tuning": "all", "gradient_checkpointing": True, "microbatch": 2}),
+        ("stable-audio-3", {"guidance": 3.0}),
+        ("audioldm", {}),
+    ],
+)
+def test_memory_is_within_15_percent_of_what_a_step_has(name: str, settings: dict[str, Any], saved: Path) -> None:
+    """What Python and its libraries have is measured; what the run has beside it is within 60 MB of the estimate.
+
+    Code that is loaded on first use, and what of a library's is not a tensor, is some 50 MB.
+    """
+    config = config_of(name, saved, **settings)
+    found, step = estimated(config), measured_apart(config, prompts("train"), CPU)
+    assert step.base + found.peak == pytest.approx(step.peak, rel=0.15)
+    for phase, peak in step.peaks.items():
+        if phase in found.memory:
+            assert 0 <= peak - step.base - found.memory[phase] < 60e6, phase
+    assert set(step.seconds) >= {"sampling", "decoding", "encoding", "learning"}
+    assert step.resident > step.base
+
+
+def test_settings_change_what_they_are_to_change(saved: Path) -> None:
+    config = config_of("stable-audio", saved)
+    plain = estimated(config)
+    checkpointed = estimated(replace(config, gradient_checkpointing=True))
+    assert checkpointed.memory["sampling"] == plain.memory["sampling"]
+    fewer = estimated(replace(config, microbatch=1))
+    assert fewer.memory["learning"] < plain.memory["learning"]
+    half = estimated(replace(config, precision="bf16"))
+    assert half.held["transformer"] * 2 == plain.held["transformer"]
+    assert half.held["vae"] == plain.held["vae"]
+    every = estimated(replace(config, tuning="all"))
+    assert every.held["frozen copy"] >= every.held["gradients"] > plain.held["gradients"]
+    average = estimated(replace(config, ema=0.9))
+    assert average.held["average"] == average.held["adapters"]
+    single = estimated(replace(config, sampling_batch=1))
+    assert single.memory["decoding"] < plain.memory["decoding"]
+    watched = estimated(replace(config, heldout_prompts=64))
+    assert watched.memory["comparing"] > watched.memory["sampling"]
+    beside = estimated(config, cuda=True)
+    assert beside.memory["sampling"] > plain.memory["sampling"]
+
+
+def test_checkpointing_saves_what_autograd_keeps() -> None:
+    config = replace(EMBEDDED, prompts_per_step=2)
+    plain, checkpointed = estimated(config), estimated(replace(config, gradient_checkpointing=True))
+    assert checkpointed.memory["learning"] < plain.memory["learning"]
+
+
+@pytest.mark.parametrize("objective", ["dpo", "kto", "raft", "direct"])
+def test_every_objective_is_counted(objective: str, saved: Path) -> None:
+    found = estimated(config_of("stable-audio", saved, objective=objective))
+    assert found.memory["learning"] > sum(found.held.values())
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        ("sampling_batch", "sampling_batch = 1"),
+        ("microbatch", "microbatch = 1"),
+        ("tuning", 'tuning = "lora"'),
+        ("nothing", "with the least settings it takes"),
+    ],
+)
+def test_a_run_that_cannot_fit_is_refused_with_what_would(
+    room: str, expected: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for what is expected, and not for what is tried before it."""
+    config = config_of("stable-audio", saved, tuning="all", prompts_per_step=2, sampling_batch=2)
+    least = replace(config, microbatch=1, sampling_batch=1)
+    rooms = {
+        "sampling_batch": replace(config, sampling_batch=1),
+        "microbatch": least,
+        "tuning": replace(least, gradient_checkpointing=True, precision="bf16", tuning="lora"),
+    }
+    size = estimated(rooms[room]).peak if room in rooms else 1000
+    info = load_train_registry().pipeline(config.pipeline)
+    monkeypatch.setattr(fit, "capacity", lambda _: size)
+    with pytest.raises(ConfigError, match=r"the run takes .* GB in \w+, and cpu has .* GB") as caught:
+        fit.check_fits(info, completed(config), CPU)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("room", [10**12, None])
+def test_a_run_that_fits_or_whose_device_does_not_tell_may_try(
+    room: int | None, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("stable-audio", saved)
+    monkeypatch.setattr(fit, "capacity", lambda _: room)
+    fit.check_fits(load_train_registry().pipeline(config.pipeline), completed(config), CPU)
+
+
+def test_the_cpu_s_memory_is_known() -> None:
+    room = capacity(CPU)
+    assert room is not None
+    assert room > 1e9
+
+
+def dragon(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dragon_train.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+LITTLE = ("--prompts-per-step", "2", "--demonstration-steps", "2")
+
+
+def test_the_command_prints_tables_and_json_and_makes_nothing(tmp_path: Path) -> None:
+    done = dragon("estimate", *LITTLE, "--card", "rtx-4090", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "learning" in done.stdout
+    assert "which fits into the 24 GB of NVIDIA GeForce RTX 4090" in done.stdout
+    assert "assumed to be reached: matmul 50%" in done.stdout
+    (tmp_path / "run.toml").write_text('reward = "vendi:clap"\nprompts_per_step = 2\n', encoding="utf-8")
+    done = dragon("estimate", "run.toml", "--card", "h100", "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)
+    assert found["fits"] is True
+    assert found["peak_bytes"] == max(phase["bytes"] for phase in found["phases"].values())
+    assert found["step_seconds"] == pytest.approx(sum(phase["seconds"] for phase in found["phases"].values()))
+    assert found["held_bytes"]["encoder clap"] > 1e6
+    assert found["measured"] is None
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+@linux
+def test_a_step_is_measured_beside_it(tmp_path: Path) -> None:
+    done = dragon("estimate", *LITTLE, "--device", "cpu", "--measure", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "measured gb" in done.stdout
+    assert "Python and its libraries" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--card", "h1000"], "unknown card 'h1000'; did you mean h100"),
+        (["--card", "h100", "--device", "cpu"], "leave out --device and --measure"),
+        (["--pipeline", "none/such"], "none/such"),
+        (["--precision", "fp8"], "precision = 'fp8': choose one of"),
+        (["--device", "cuda:7"], "cuda:7"),
+    ],
+)
+def test_bad_input_is_refused_by_name(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = dragon("estimate", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_training_refuses_what_cannot_fit_before_folders_are_made(tmp_path: Path) -> None:
+    program = (
+        "from dragon_train.estimate import fit; fit.capacity = lambda device: 10**8; "
+        "from dragon_train.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "train", "--reward", "vendi:clap", *LITTLE, "--sampling-batch", "8"]
+    done = subprocess.run([*command, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "it would fit" in done.stderr
+    assert not list(tmp_path.iterdir())
