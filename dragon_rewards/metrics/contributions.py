@@ -11,10 +11,10 @@ import torch
 from dragon_rewards.errors import DragonError, TooFewClipsError
 from dragon_rewards.metrics.checks import pooled_clips
 from dragon_rewards.metrics.cross import roots_are_sure, settled, traced_root
-from dragon_rewards.metrics.frechet import dataset_fad
+from dragon_rewards.metrics.frechet import dataset_fad, fads_of_stack
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, ROUNDING, Moments
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
-from dragon_rewards.metrics.ragged import clip_sums, over_clips
+from dragon_rewards.metrics.ragged import batches_of_equal_length, clip_sums, in_order, over_clips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,14 +80,7 @@ def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipCon
     _check_remainders(lengths)
     whole = Moments.of(pooled)
     centred, factor = pooled - whole.mean, reference.factor.to(pooled.device)
-    found = over_clips(
-        lambda clips: torch.stack(_fads_without(clips, whole, reference), 1),
-        centred,
-        lengths,
-        reference.dim**2,
-        BATCH_ELEMENTS,
-    )
-    without = settled(found[:, 0], found[:, 1] > 0, lambda which: _one_by_one(which, pooled, lengths, reference))
+    without = _without(whole, centred, lengths, reference)
     value = dataset_fad([pooled], reference)
     return ClipContributions(value, value - without, _marginal(whole, centred, lengths, factor, reference))
 
@@ -99,6 +92,24 @@ def _check_remainders(counts: Sequence[int]) -> None:
         left = sum(counts) - count
         if left < MINIMUM_FRAMES:
             raise DragonError(f"without clip {index} there is {left} frame, and at least {MINIMUM_FRAMES} are needed")
+
+
+def _without(whole: Moments, centred: Tensor, lengths: Sequence[int], reference: Gaussian) -> Tensor:
+    """FAD of all frames but each clip's, (clips,), for frames about the mean of all."""
+
+    def anew(which: Tensor) -> Tensor:
+        return _one_by_one(which.tolist(), whole.mean, centred, lengths, reference)
+
+    if whole.count <= reference.dim:  # no covariance has full rank, and no way by moments would be sure
+        return anew(torch.arange(len(lengths)))
+    found = over_clips(
+        lambda clips: torch.stack(_fads_without(clips, whole, reference), 1),
+        centred,
+        lengths,
+        reference.dim**2,
+        BATCH_ELEMENTS,
+    )
+    return settled(found[:, 0], found[:, 1] > 0, anew)
 
 
 def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[Tensor, Tensor]:
@@ -117,10 +128,19 @@ def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[T
     return (apart + traces - 2 * traced_root(values, sure) / sqrt(left - 1)).clamp(min=0), sure
 
 
-def _one_by_one(clips: Tensor, pooled: Tensor, lengths: Sequence[int], reference: Gaussian) -> Tensor:
-    """FAD without each of these clips (k,), from the frames of the others: (k,)."""
-    parts = pooled.split(list(lengths))
-    return torch.stack([dataset_fad([*parts[:clip], *parts[clip + 1 :]], reference) for clip in clips.tolist()])
+def _one_by_one(
+    clips: Sequence[int], mean: Tensor, centred: Tensor, lengths: Sequence[int], reference: Gaussian
+) -> Tensor:
+    """FAD without each of these clips (k,), from the frames of the others, which are stacked: (k,)."""
+    clip_of_frame = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    frames, dim = len(centred), centred.shape[1]
+    removed = [lengths[clip] for clip in clips]
+    batches = list(batches_of_equal_length(removed, lambda length: (frames - length) * dim, BATCH_ELEMENTS))
+    found = []
+    for batch in batches:
+        others = torch.stack([(clip_of_frame != clips[place]).nonzero()[:, 0] for place in batch])
+        found.append(fads_of_stack(centred[others.to(centred.device)] + mean, reference))
+    return in_order(found, batches)
 
 
 def _marginal(whole: Moments, centred: Tensor, lengths: Sequence[int], factor: Tensor, reference: Gaussian) -> Tensor:

@@ -88,7 +88,7 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     lengths, dim = [len(clip) for clip in frames], reference.dim
     least = 0 if on_accelerator(frames[0]) else dim  # frames of a clip, so that a CPU's caches hold a batch of few
     batches = list(batches_of_equal_length(lengths, lambda length: max(length, least) * dim, BATCH_ELEMENTS))
-    return in_order([_fad(_stacked(frames, batch), reference) for batch in batches], batches)
+    return in_order([fads_of_stack(_stacked(frames, batch), reference) for batch in batches], batches)
 
 
 def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
@@ -115,7 +115,7 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     """
     pooled = pooled_clips(frames, reference.dim)
     check_total(len(pooled))
-    return _fad(pooled.unsqueeze(0), reference)[0]
+    return fads_of_stack(pooled.unsqueeze(0), reference)[0]
 
 
 def check_total(frames: int) -> None:
@@ -124,16 +124,16 @@ def check_total(frames: int) -> None:
         raise DragonError(f"a set of clips needs at least {MINIMUM_FRAMES} frames in all, not {frames}")
 
 
-def _stacked(frames: Sequence[Tensor], batch: Sequence[int]) -> Tensor:
-    """The frames of clips of one length, (clips, n, d), in float64."""
-    joined = in_float64(torch.cat([frames[index] for index in batch]))
-    return joined.view(len(batch), -1, joined.shape[1])
-
-
-def _fad(frames: Tensor, reference: Gaussian) -> Tensor:
+def fads_of_stack(frames: Tensor, reference: Gaussian) -> Tensor:
     """FAD of frames (clips, n, d), which it centres in place, from the reference: (clips,)."""
     mean, degrees = frames.mean(1), frames.shape[1] - 1
     trace, cross = trace_and_cross(frames.sub_(mean.unsqueeze(1)), reference.factor.to(frames.device))
     shift = (mean - reference.mean.detach().to(frames.device)).square().sum(1)
     reference_trace = reference.covariance.detach().trace().to(frames.device)
     return (shift + trace / degrees + reference_trace - 2 * cross / sqrt(degrees)).clamp(min=0)
+
+
+def _stacked(frames: Sequence[Tensor], batch: Sequence[int]) -> Tensor:
+    """The frames of clips of one length, (clips, n, d), in float64."""
+    joined = in_float64(torch.cat([frames[index] for index in batch]))
+    return joined.view(len(batch), -1, joined.shape[1])

@@ -142,6 +142,15 @@ def test_subsets_whose_scatters_are_too_many_to_keep_are_the_same(
     assert torch.allclose(dataset_fad_subsets(clips, reference)(SUBSETS), kept, rtol=1e-12)
 
 
+def test_contributions_of_fewer_frames_than_dimensions_are_found_together(reference: Gaussian) -> None:
+    clips = clips_of(5, (2,))
+    there = [clip.to(reference.mean.device) for clip in clips]
+    expected = contributed(clips, on(torch.device("cpu"), reference))
+    assert torch.allclose(contributed(there, reference).cpu(), expected, rtol=1e-9, atol=1e-9)
+    few, many = counts_of("contributions", there[:4], reference), counts_of("contributions", there, reference)
+    assert few.by_name == many.by_name, (few, many)
+
+
 @pytest.mark.parametrize("pairs", [8, 16])
 def test_a_pass_of_the_selection_waits_three_times_a_block_at_most_and_twice_for_its_values(
     pairs: int, reference: Gaussian
