@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,7 @@ class Aesthetics:
 
 def pool(frames: Sequence[Tensor]) -> Tensor:
     """The mean frame of each clip, (clips, dim)."""
-    return torch.stack([clip.mean(0) for clip in frames])
+    return clip_means(frames, frames[0].shape[1]).float()
 
 
 def load_reduction() -> Aesthetics:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from dragon_rewards import metrics
+from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +130,7 @@ def best_of_4() -> BestOfClapScore:
 
 
 def _pooled(clips: Embeddings) -> Tensor:
-    return torch.stack([frames.mean(0) for frames in clips.frames])
+    return clip_means(clips.frames, clips.frames[0].shape[1])
 
 
 def _given(value: T | None) -> T:

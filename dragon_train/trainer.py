@@ -12,6 +12,7 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
+from dragon_rewards.metrics.ragged import clip_means
 from dragon_rewards.mixture import Mixture, parts_of, standing
 from dragon_train import heldout
 from dragon_train.aside import Aside
@@ -152,7 +153,7 @@ class Training:
     def diversity(self, clips: Media) -> float:
         """Vendi score of the step's clips, in the space of the first encoder."""
         frames = parts_of(self.reward)[0].embeddings(clips).frames
-        return float(vendi_score(torch.stack([clip.mean(0) for clip in frames])))
+        return float(vendi_score(clip_means(frames, frames[0].shape[1])))
 
     def comparison(self, step: int) -> Row:
         """The held-out comparison, where this step makes one; a new best keeps its weights."""

@@ -54,6 +54,8 @@ def traced_root(values: Tensor, sure: Tensor | None = None) -> Tensor:
 def nuclear_norm(frames: Tensor) -> Tensor:
     """Sum of the singular values of matrices (..., n, d): (...). What is within rounding of zero passes no gradient."""
     values = singular_values(frames)
+    if not values.requires_grad:
+        return values.sum(-1)
     kept = values > ROUNDING * values.amax(-1, keepdim=True)
     return torch.where(kept, values, 0.0).sum(-1)
 

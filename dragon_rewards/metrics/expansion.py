@@ -112,6 +112,6 @@ def _add_sparse(
 
 def _add_dense(changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice) -> None:
     """The same for all clips of a batch at once: more arithmetic, and as many launches for many clips as for few."""
-    for index, clips in stacks(frames, lengths, changes[0].numel()):
+    for batch, clips in stacks(frames, lengths, changes[0].numel()):
         products = clips[..., own].mT @ clips[..., rest]
-        changes.flatten(1).addmm_(moves[:, index.to(moves.device)].float(), products.flatten(1))
+        changes.flatten(1).addmm_(moves[:, batch].float(), products.flatten(1))

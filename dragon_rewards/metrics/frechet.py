@@ -88,8 +88,7 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     lengths, dim = [len(clip) for clip in frames], reference.dim
     least = 0 if on_accelerator(frames[0]) else dim  # frames of a clip, so that a CPU's caches hold a batch of few
     batches = list(batches_of_equal_length(lengths, lambda length: max(length, least) * dim, BATCH_ELEMENTS))
-    values = torch.cat([_fad(_stacked(frames, batch), reference) for batch in batches])
-    return in_order(values, torch.tensor([index for batch in batches for index in batch]))
+    return in_order([_fad(_stacked(frames, batch), reference) for batch in batches], batches)
 
 
 def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:

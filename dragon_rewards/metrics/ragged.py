@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 ROOM = 2**24  # float64 values of one array of a batch: 128 MiB
 
 
-def stacks(frames: Tensor, lengths: Sequence[int], made: int = 1, room: int = ROOM) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices (k,) of clips of one length n, and their frames (k, n, ...) out of all (frames, ...), in bounded batches.
+def stacks(
+    frames: Tensor, lengths: Sequence[int], made: int = 1, room: int = ROOM
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Indices of k clips of one length n, and their frames (k, n, ...) out of all (frames, ...), in bounded batches.
 
     Args:
         frames: of all clips, clip after clip.
@@ -27,13 +29,12 @@ def stacks(frames: Tensor, lengths: Sequence[int], made: int = 1, room: int = RO
     """
     columns, starts = frames[:1].numel(), torch.tensor([0, *lengths]).cumsum(0)
     for batch in batches_of_equal_length(lengths, lambda length: max(length * columns, made), room):
-        index = torch.tensor(batch)
         if len(batch) == batch[-1] - batch[0] + 1:  # neighbours: a view, where others are gathered
             own = frames[int(starts[batch[0]]) : int(starts[batch[-1] + 1])]
         else:
-            places = starts[index, None] + torch.arange(lengths[batch[0]])
+            places = starts[batch, None] + torch.arange(lengths[batch[0]])
             own = frames[places.flatten().to(frames.device)]
-        yield index, own.unflatten(0, (len(batch), lengths[batch[0]]))
+        yield batch, own.unflatten(0, (len(batch), lengths[batch[0]]))
 
 
 def over_clips(
@@ -47,10 +48,8 @@ def over_clips(
         >>> over_clips(lambda clips: clips.sum(1), frames, lengths=[1, 2]).tolist()
         [[1.0], [6.0]]
     """
-    indices, found = zip(
-        *((index, function(stack)) for index, stack in stacks(frames, lengths, made, room)), strict=True
-    )
-    return found[0] if len(found) == 1 else in_order(torch.cat(found), torch.cat(indices))
+    found = [(batch, function(stack)) for batch, stack in stacks(frames, lengths, made, room)]
+    return in_order([values for _, values in found], [batch for batch, _ in found])
 
 
 def clip_sums(frames: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -64,10 +63,14 @@ def clip_means(frames: Sequence[Tensor], dim: int) -> Tensor:
     return over_clips(lambda clips: clips.mean(1), pooled, [len(clip) for clip in frames])
 
 
-def in_order(values: Tensor, indices: Tensor) -> Tensor:
-    """Values (n, ...) of these clips, a permutation of all on the CPU, in the order of the clips."""
-    order = indices.argsort()
-    return values if bool((order[1:] > order[:-1]).all()) else values[order.to(values.device)]
+def in_order(values: Sequence[Tensor], batches: Sequence[Sequence[int]]) -> Tensor:
+    """Values (k, ...) of each of these batches of clips, in the order of the clips: (clips, ...)."""
+    if len(values) == 1:
+        return values[0]
+    joined, clips = torch.cat(list(values)), [clip for batch in batches for clip in batch]
+    if clips == sorted(clips):
+        return joined
+    return joined[torch.tensor(clips).argsort().to(joined.device)]
 
 
 def batches_of_equal_length(lengths: Sequence[int], values: Callable[[int], int], room: int) -> Iterator[list[int]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL: dict[str, dict[str, Any]] = {
-    "batch-bias": {"clips": 12, "sizes": (4, 8), "draws": 2, "diffusion_steps": 2},
+    "batch-bias": {"clips": 12, "sizes": (8, 10), "draws": 2, "diffusion_steps": 2},
     "selection": {"prompts": 8, "prompts_per_step": 4, "diffusion_steps": 2},
     "frames": {"clips": 6, "counts": (2, 4), "diffusion_steps": 2},
     "aesthetics-head": {"prompts": 8, "versions": 3, "chunks": (1, 2), "diffusion_steps": 2},

@@ -132,6 +132,16 @@ def test_the_host_waits_as_often_as_is_said(name: str, reference: Gaussian) -> N
     assert counts.synchronisations == METRICS[name][1], counts
 
 
+@pytest.mark.parametrize("lengths", WAYS.values(), ids=WAYS)
+def test_subsets_whose_scatters_are_too_many_to_keep_are_the_same(
+    lengths: tuple[int, ...], reference: Gaussian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [clip.to(reference.mean.device) for clip in clips_of(16, lengths)]
+    kept = dataset_fad_subsets(clips, reference)(SUBSETS)
+    monkeypatch.setattr("dragon_rewards.metrics.subsets.KEPT_ELEMENTS", 0)
+    assert torch.allclose(dataset_fad_subsets(clips, reference)(SUBSETS), kept, rtol=1e-12)
+
+
 @pytest.mark.parametrize("pairs", [8, 16])
 def test_a_pass_of_the_selection_waits_three_times_a_block_at_most_and_twice_for_its_values(
     pairs: int, reference: Gaussian

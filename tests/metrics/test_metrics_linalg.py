@@ -11,7 +11,17 @@ from hypothesis import given
 from torch import Tensor
 
 from dragon_rewards.metrics import Gaussian
-from dragon_rewards.metrics.linalg import STRIP, congruent_eigenvalues, eigenvalues, scatter, times_lower
+from dragon_rewards.metrics.linalg import (
+    STRIP,
+    _by_mirrored_eigenvalues,
+    congruent_eigenvalues,
+    eigenvalues,
+    pivots,
+    scatter,
+    singular_values,
+    times_lower,
+    well_conditioned,
+)
 from metrics.cases import dims, embeddings, seeds, thorough
 
 WIDE = 2 * STRIP + 5  # three strips, the last one short
@@ -57,6 +67,32 @@ def test_gradients_flow_and_constants_stay_constant(name: str) -> None:
     torch.testing.assert_close(first.grad, second.grad, rtol=1e-9, atol=1e-12 * float(first.grad.abs().max()))
     with torch.no_grad():
         assert not operation(first).requires_grad
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("shape", [(WIDE + 3, WIDE), (3, WIDE + 3, WIDE)])
+def test_pivots_are_the_diagonal_of_the_cholesky_factor(shape: tuple[int, ...]) -> None:
+    squares = scatter(embeddings(0, prod(shape[:-1]), WIDE).view(shape))
+    expected = torch.linalg.cholesky(squares).diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(pivots(squares), expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_matrix_without_a_cholesky_factor_has_no_pivots_and_no_good_condition() -> None:
+    squares = torch.stack([torch.eye(3).double(), torch.diag(torch.tensor([1.0, -1.0, 1.0]).double())])
+    assert pivots(squares).isnan().all(1).tolist() == [False, True]
+    assert well_conditioned(squares, pivots(squares)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (5, 7), (4, 9, 9)])
+def test_singular_values_are_the_eigenvalues_of_the_mirrored_triangle(shape: tuple[int, ...]) -> None:
+    frames = embeddings(0, prod(shape[:-1]), shape[-1]).view(shape)
+    frames = frames * torch.logspace(0, -12, shape[-1], dtype=torch.float64)
+    tall = frames if shape[-2] >= shape[-1] else frames.mT
+    mirrored = _by_mirrored_eigenvalues(tall).flip(-1)
+    atol = 1e-14 * float(mirrored.max())
+    torch.testing.assert_close(mirrored, torch.linalg.svdvals(frames), rtol=0, atol=atol)
+    torch.testing.assert_close(singular_values(frames), torch.linalg.svdvals(frames), rtol=0, atol=atol)
 
 
 @thorough
