@@ -51,7 +51,8 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     from dragon_train.trainer import train
 
     check_trackers(config.trackers)
-    check_fits(info, config, process_device(where))
+    if is_alone():  # to count takes a state of accelerate's that several processes do not share
+        check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress() as bar:
         if leads():

@@ -24,6 +24,7 @@ GIGA, TERA = 1e9, 1e12
 SHORTEST = 0.01  # seconds that each operation is repeated for
 WIDTHS = (16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
+ALIVE = 8  # results of elementwise operations at once
 EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
 BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
 
@@ -148,9 +149,9 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
         run = make(device)
         with torch.no_grad(), Counting() as counting:
             run()
-        (cost,) = counting.count.costs
+        ((cost, times),) = counting.count.costs.items()
         with torch.no_grad():
-            points.append((cost.flops or cost.traffic or 1, timed(run, device)))
+            points.append((cost.flops or cost.traffic or 1, timed(run, device) / times))
     return Curve(*zip(*sorted(points), strict=True))
 
 
@@ -198,14 +199,15 @@ def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[
 
 
 def elementwise(length: int, device: torch.device) -> Callable[[], object]:
-    """A product of every element with itself."""
+    """A product of every element with itself, into memory that is fresh, as that of a network's layers is."""
     values = torch.ones(length, device=device)
-    return partial(torch.mul, values, values)
+    return lambda: [torch.mul(values, values) for _ in range(ALIVE)]
 
 
 def activation(length: int, device: torch.device) -> Callable[[], object]:
-    """A function of every element."""
-    return partial(functional.gelu, torch.ones(length, device=device))
+    """A function of every element, likewise."""
+    values = torch.ones(length, device=device)
+    return lambda: [functional.gelu(values) for _ in range(ALIVE)]
 
 
 def view(device: torch.device) -> Callable[[], object]:

@@ -210,11 +210,12 @@ def test_bad_input_is_refused_by_name(arguments: list[str], said: str, tmp_path:
 
 def test_training_refuses_what_cannot_fit_before_folders_are_made(tmp_path: Path) -> None:
     program = (
-        "from dragon_train.estimate import fit; fit.capacity = lambda device: 10**8; "
+        "from dragon_train.estimate import fit; fit.capacity = lambda device: 65 * 10**6; "
         "from dragon_train.cli import main; main()"
     )
-    command = [sys.executable, "-c", program, "train", "--reward", "vendi:clap", *LITTLE, "--sampling-batch", "8"]
+    command = [sys.executable, "-c", program, "train", "--reward", "vendi:clap", *LITTLE]
     done = subprocess.run([*command, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "it would fit" in done.stderr
+    assert "with microbatch = 1" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from dragon_rewards import load_registry
 from dragon_train.catalogue import Loading
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
@@ -36,6 +37,7 @@ def test_networks_are_loaded_onto_it_once_and_in_the_precision_asked_for(second:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_memory_of_a_step_is_within_15_percent_of_what_its_allocator_gave(name: str, second: torch.device) -> None:
+    load_registry()._built.clear()  # or an earlier test's encoder would be there before anything is loaded
     config = SETTINGS[name]
     info = load_train_registry().pipeline("embedded")
     found = estimate(info, completed(config), None, cuda=False)
