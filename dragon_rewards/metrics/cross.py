@@ -75,6 +75,17 @@ def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
     return (lost <= MISSED * values.sqrt().sum(-1)) & well_conditioned(squares, diagonal)
 
 
+def worst_is_small(values: Tensor) -> Tensor:
+    """Whether rounding by eps of their sum costs the roots of eigenvalues (..., d), but zeros, little at worst: (...).
+
+    An eigenvalue p is off by eps sum p at most, and its root by eps sum p / (2 sqrt p).
+    """
+    found = values.detach()
+    noise = EPS * found.sum(-1, keepdim=True)
+    lost = torch.where(found == 0, 0.0, noise / 2 * torch.maximum(found, noise).rsqrt()).sum(-1)
+    return lost <= WORST * principal_roots(found).sum(-1)
+
+
 def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) -> Tensor:
     """Cross terms (k,), those that are not `sure` replaced by what `otherwise` finds for their indices."""
     if bool(sure.all()):
@@ -95,12 +106,7 @@ def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
 def _by_frames(frames: Tensor) -> Tensor:
     """Nuclear norms of centred frames (clips, n, d), n < d, by their Gram matrices (n, n): (clips,).
 
-    Centred, a Gram matrix has one eigenvalue of zero, for the vector of ones: the smallest found. The others lose
-    eps max p / (2 sqrt p) at worst.
+    Centred, a Gram matrix has one eigenvalue of zero, for the vector of ones: the smallest found.
     """
     values = eigenvalues(frames @ frames.mT)[:, 1:]
-    found = values.detach()
-    noise = EPS * found.sum(1, keepdim=True)
-    lost = (noise / 2 * torch.maximum(found, noise).rsqrt()).sum(1)
-    sure = lost <= WORST * principal_roots(found).sum(1)
-    return settled(traced_root(values), sure, lambda which: nuclear_norm(frames[which]))
+    return settled(traced_root(values), worst_is_small(values), lambda which: nuclear_norm(frames[which]))

@@ -105,10 +105,38 @@ def test_of_a_covariance_alone_a_distance_has_what_its_rounding_leaves(seed: int
 
 @thorough
 @given(seeds, st.integers(2, 7), conditions)
-def test_subsets_have_what_gram_matrices_leave(seed: int, dim: int, condition: float) -> None:
+def test_subsets_have_10_digits_of_what_distances_are_made_of(seed: int, dim: int, condition: float) -> None:
     x, y = two_sets(seed, dim, condition)
-    found = dataset_fad_subsets([x[:3], x[3:]], Gaussian.fit(y))(torch.tensor([[0, 1]]))
-    assert abs(float(found) - frechet_of_40_digits(x, y)) <= 8e-8 * dim * magnitude(x, y)
+    found = dataset_fad_subsets([x[:3], x[3:]], Gaussian.fit(y))(torch.tensor([[0, 1], [1, 1], [0, 0]]))
+    sets = x, torch.cat([x[3:], x[3:]]), torch.cat([x[:3], x[:3]])
+    for value, frames in zip(found.tolist(), sets, strict=True):
+        assert abs(value - frechet_of_40_digits(frames, y)) <= 1e-10 * magnitude(frames, y)
+
+
+def test_subsets_of_fewer_frames_than_dimensions_and_of_a_reference_of_few_have_10_digits() -> None:
+    x, y = two_sets(3, 6, 12.0)
+    for reference in (y, y[:4]):
+        found = dataset_fad_subsets([x[:2], x[2:4], x[4:]], Gaussian.fit(reference))(torch.tensor([[0, 1], [1, 0]]))
+        expected = frechet_of_40_digits(x[:4], reference)
+        assert (found - expected).abs().max() <= 1e-10 * magnitude(x[:4], reference)
+
+
+def test_subsets_of_the_case_that_lost_six_digits() -> None:
+    deviations = torch.logspace(0, -7, 24, dtype=torch.float64)
+    x, y = (conditioned(seed, count, deviations, rotation(3, 24)) for seed, count in ((1, 400), (2, 380)))
+    value = dataset_fad_subsets([x[:100], x[100:]], Gaussian.fit(y))(torch.tensor([[0, 1]]))
+    expected = frechet_of_40_digits(x, y)
+    assert abs(float(value) - expected) <= 1e-9 * expected
+
+
+def test_subsets_of_ordinary_frames_need_no_singular_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [torch.randn(32, 64, generator=generator) for _ in range(12)]
+    few = Gaussian.fit(torch.randn(40, 64, generator=generator))
+    monkeypatch.setattr("dragon_rewards.metrics.subsets.nuclear_norm", None)
+    for reference in (Gaussian.fit(torch.cat(clips)), few):
+        assert dataset_fad_subsets(clips, reference)(torch.tensor([[0, 1], [2, 3]])).isfinite().all()
+    assert dataset_fad_subsets(clips, few)(torch.tensor([[0]])).isfinite().all()
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -134,14 +162,14 @@ def test_marginals_of_ill_conditioned_clips_are_differences_of_weights() -> None
         assert float(heavier) == pytest.approx(slope, rel=2e-3, abs=1e-9 * magnitude(x, y))
 
 
-def test_infinity_and_loss_stay_within_what_gram_matrices_leave() -> None:
+def test_infinity_has_10_digits_and_the_loss_what_gram_matrices_leave() -> None:
     y = two_sets(0, 3, 15.0)[1]
     frames, reference = conditioned(5, 60, deviations_of(0, 3, 15.0), None), Gaussian.fit(y)
-    clips, bound = list(frames.split(5)), 8e-8 * 3 * magnitude(frames, y)
+    clips, scale = list(frames.split(5)), magnitude(frames, y)
     found = fad_infinity(clips, reference)
-    assert abs(found.value + found.slope / len(clips) - frechet_of_40_digits(frames, y)) <= bound
+    assert abs(found.value + found.slope / len(clips) - frechet_of_40_digits(frames, y)) <= 1e-9 * scale
     loss = frechet_loss(clips[:6], Gaussian.fit(torch.cat(clips[6:])), reference)
-    assert abs(float(loss) - frechet_of_40_digits(frames, y)) <= bound
+    assert abs(float(loss) - frechet_of_40_digits(frames, y)) <= 8e-8 * 3 * scale
 
 
 def test_a_factor_is_kept_where_the_covariance_has_lost_it_and_only_there() -> None:
