@@ -53,9 +53,11 @@ def require_weights(part: str, weights: Iterable[Weights]) -> None:
         if lacking:
             where = f" (in {folder}: no {', '.join(lacking)})" if folder else ""
             first = f"accept its licence at https://huggingface.co/{needed.source}, then " if needed.gated else ""
+            own = f", or copy them to a folder '{needed.folder}' and set {VARIABLE} to the folder above it"
             raise WeightsError(
                 f"{part} needs the weights {needed.source}, which are not on this machine{where}; {first}run "
-                f"`{download_command(needed)}` where there is a network; `dragon doctor` lists all"
+                f"`{download_command(needed)}` where there is a network{own if needed.folder else ''}; `dragon doctor` "
+                "lists all"
             )
 
 
