@@ -91,6 +91,10 @@ class Counting(TorchDispatchMode):
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self.sizes.clear()  # what is let go from now on stays in `kept`
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -113,7 +117,7 @@ class Counting(TorchDispatchMode):
             self.count.peak = max(self.count.peak, self.count.kept)
 
     def _let_go(self, key: int) -> None:
-        self.count.kept -= self.sizes.pop(key)
+        self.count.kept -= self.sizes.pop(key, 0)
 
 
 def tensors_of(nested: object) -> list[Tensor]:

@@ -63,6 +63,8 @@ def test_memory_is_what_is_alive_at_once() -> None:
     assert counting.count.peak == 8000
     assert counting.count.kept == 4000
     assert c.shape == (10, 100)
+    del c
+    assert counting.count.kept == 4000  # at the end of the block
 
 
 def test_a_view_of_a_weight_is_the_weight_s_memory() -> None:

@@ -66,7 +66,7 @@ def test_every_pipeline_is_counted_without_its_weights(name: str, saved: Path, m
     ],
 )
 def test_memory_is_within_15_percent_of_what_a_step_has(name: str, settings: dict[str, Any], saved: Path) -> None:
-    """What Python and its libraries have is measured; what the run has beside it is within 60 MB of the estimate.
+    """What Python and its libraries have is measured; what the run has beside it is within 80 MB of the estimate.
 
     Code that is loaded on first use, and what of a library's is not a tensor, is some 50 MB.
     """
@@ -75,7 +75,7 @@ def test_memory_is_within_15_percent_of_what_a_step_has(name: str, settings: dic
     assert step.base + found.peak == pytest.approx(step.peak, rel=0.15)
     for phase, peak in step.peaks.items():
         if phase in found.memory:
-            assert 0 <= peak - step.base - found.memory[phase] < 60e6, phase
+            assert 0 <= peak - step.base - found.memory[phase] < 80e6, phase
     assert set(step.seconds) >= {"sampling", "decoding", "encoding", "learning"}
     assert step.resident > step.base
 
