@@ -172,17 +172,26 @@ class _DatasetFadSubsets:
         return settled(traced_root(values, sure), sure, lambda which: self._by_singular_values(times[which]))
 
     def _by_singular_values(self, times: Tensor) -> Tensor:
-        """Cross term of subsets whose clips count `times` (k, clips), each by itself: (k,)."""
+        """Cross term of subsets whose clips count `times` (k, clips): (k,).
+
+        A frame that counts t times has the weight sqrt t. Those of weight 0 leave the norm as it is: a CPU spares them,
+        and an accelerator takes many subsets at once.
+        """
         counts = times @ self.counts
         means = times @ self.whitened_sums / counts[:, None]
         weights = times[:, self._clip_of_frame].sqrt()
-        found = [nuclear_norm(self._counted(*subset)) for subset in zip(means, weights, strict=True)]
-        return torch.stack(found) / (counts - 1).sqrt()
+        size = max(1, BATCH_ELEMENTS // self.whitened.numel()) if on_accelerator(times) else 1
+        parts = zip(means.split(size), weights.split(size), strict=True)
+        found = [nuclear_norm(self._about(mean, weight)) for mean, weight in parts]
+        return torch.cat(found) / (counts - 1).sqrt()
 
-    def _counted(self, mean: Tensor, weights: Tensor) -> Tensor:
-        """The whitened frames that count, (n, d), about their mean, each by its weight, the root of how often."""
-        used = weights.nonzero()[:, 0]
-        return (self.whitened[used] - mean) * weights[used, None]
+    def _about(self, means: Tensor, weights: Tensor) -> Tensor:
+        """The whitened frames about means (k, d), each by its weight (k, frames): (k, frames, d)."""
+        frames = self.whitened
+        if not on_accelerator(frames):
+            used = weights[0].nonzero()[:, 0]
+            frames, weights = frames[used], weights[:, used]
+        return (frames - means[:, None]) * weights[:, :, None]
 
     @cached_property
     def _all_are_sure(self) -> Tensor:

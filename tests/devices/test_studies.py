@@ -27,4 +27,5 @@ def test_a_study_gives_the_same_on_a_device(study: str, tmp_path: Path) -> None:
     for device in ("second:0", "cpu"):
         run_study(tmp_path / device, study, SMALL[study], device)
         frames.append(pd.read_parquet(tmp_path / device / ROWS))
-    pd.testing.assert_frame_equal(*frames, rtol=1e-2, atol=1e-3)
+    found, expected = frames
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-2, atol=1e-3)
