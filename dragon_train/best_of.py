@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dragon_rewards.scoring import build_parts
-from dragon_train.demonstrations import Generations, better, generate
+from dragon_train.demonstrations import Generations, better, embedded
 from dragon_train.sampling import write_clips
 from dragon_train.seeds import Stream, seeds
 
@@ -76,10 +76,10 @@ def best_of(
 
     def made(number: int) -> Generations:
         own = seeds(Stream.HELDOUT, seed, side=number, count=len(prompts))
-        generations = generate(policy, prompts, own, steps, guidance)
-        reward.embeddings(generations.clips)
+        latents = policy.sample(prompts, own, steps, guidance)
+        clips = embedded(policy, latents, prompts, [reward])
         on_set()
-        return replace(generations, clips=generations.clips.without_media())
+        return Generations(latents, clips, own)
 
     chosen = first = made(0)
     for number in range(1, n):

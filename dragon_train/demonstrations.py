@@ -91,6 +91,18 @@ def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps
     return Generations(latents, policy.clips(latents, prompts), seeds)
 
 
+def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: Sequence[Reward]) -> Media:
+    """Clips as rewards see them, decoded and encoded a batch at a time: no more media than those are held at once."""
+    parts: list[Media] = []
+    for start in range(0, len(prompts), policy.batch):
+        batch = slice(start, start + policy.batch)
+        clips = policy.clips(latents[batch], prompts[batch])
+        for reward in rewards:
+            reward.embeddings(clips)
+        parts.append(clips.without_media())
+    return Media.concatenate(parts)
+
+
 def gathered(own: Generations, team: Team) -> Generations:
     """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
     if team.size == 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.evaluation import matched_subsets, paired_wins
-from dragon_train.demonstrations import Generations, gathered
+from dragon_train.demonstrations import Generations, embedded, gathered
 from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ def made(learner: Learner, prompts: Sequence[str], config: TrainConfig, rewards:
     shares = team.share(prompts), team.share(numbers)
     with team.autocast():
         latents = policy.sample(*shares, config.demonstration_steps, config.guidance)
-    clips = policy.clips(latents, shares[0])
-    for reward in rewards:
-        reward.embeddings(clips)
+    clips = embedded(policy, latents, shares[0], rewards)
     return gathered(Generations(latents, clips, shares[1]), team).clips
 
 

@@ -85,10 +85,10 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     held = {**step.weights, **step.learning.held}
     seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
     basis = machine.basis if machine else ""
-    return Estimate(held, memory(step, config, cuda=cuda), seconds, basis, step.uncounted, step.batch)
+    return Estimate(held, memory(step, cuda=cuda), seconds, basis, step.uncounted, step.batch)
 
 
-def memory(step: StepCount, config: TrainConfig, *, cuda: bool) -> dict[str, int]:
+def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
     """The most bytes at once in each phase.
 
     An update makes gradients anew, which its count has; those of the last one stay until then.
@@ -100,8 +100,6 @@ def memory(step: StepCount, config: TrainConfig, *, cuda: bool) -> dict[str, int
         peaks["sampling"] += max(peaks["decoding"], peaks["encoding"])
     found = {phase: held + peak for phase, peak in peaks.items()}
     found["learning"] = held - step.learning.held[GRADIENTS] + step.learning.step.peak
-    if config.heldout_prompts:  # all held-out clips are decoded, batch by batch, and then joined
-        found["comparing"] = held + max(2 * step.audio * config.heldout_prompts, step.decoding.peak)
     return found
 
 

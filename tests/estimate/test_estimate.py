@@ -96,8 +96,6 @@ def test_settings_change_what_they_are_to_change(saved: Path) -> None:
     assert average.held["average"] == average.held["adapters"]
     single = estimated(replace(config, sampling_batch=1))
     assert single.memory["decoding"] < plain.memory["decoding"]
-    watched = estimated(replace(config, heldout_prompts=64))
-    assert watched.memory["comparing"] > watched.memory["sampling"]
     beside = estimated(config, cuda=True)
     assert beside.memory["sampling"] > plain.memory["sampling"]
 
