@@ -12,6 +12,7 @@ import soxr
 import torch
 from torch import Tensor
 
+from dragon_rewards.devices import has_float64
 from dragon_rewards.errors import AudioError
 
 if TYPE_CHECKING:
@@ -127,12 +128,18 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
 def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
     """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
     up, down = target // gcd(source, target), source // gcd(source, target)
-    bank, reach = _phases(up, down, audio.device, audio.dtype)
+    exact = audio.to(torch.float64 if _is_rounded(audio.device) else audio.dtype)
+    bank, reach = _phases(up, down, audio.device, exact.dtype)
     samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, whose ties are those of floats
     padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
-    padded = torch.nn.functional.pad(audio, (reach, padding))[:, None]
+    padded = torch.nn.functional.pad(exact, (reach, padding))[:, None]
     phases = torch.nn.functional.conv1d(padded, bank, stride=down)
-    return phases.transpose(1, 2).flatten(1)[:, :samples]
+    return phases.transpose(1, 2).flatten(1)[:, :samples].to(audio.dtype)
+
+
+def _is_rounded(device: torch.device) -> bool:
+    """Whether convolutions in float32 there may keep 10 bits of a factor (TF32), which float64 has a way around."""
+    return device.type != "cpu" and has_float64(device)
 
 
 @cache

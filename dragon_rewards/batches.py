@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from dragon_rewards.devices import device_memory
+from dragon_rewards.devices import device_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import torch
     from torch import Tensor
 
 BATCH = 32  # examples at once on an accelerator; more hardly saves time, and fewer depend on what memory is free
@@ -51,8 +50,8 @@ def in_batches(
             rows = waiting[:limit]
             try:
                 encoded = encode(rows)
-            except torch.OutOfMemoryError:
-                if len(rows) == 1:
+            except (RuntimeError, MemoryError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
                     raise
                 limit = len(rows) // 2
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -86,6 +87,23 @@ def device_memory(device: torch.device) -> Memory | None:
     return Memory(int(free + held), int(total))
 
 
+def host_memory() -> tuple[int | None, int | None]:
+    """Free and all memory of this machine, where its system tells."""
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None, None
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when a device has done all that it was given."""
+    if device.type == "mps":
+        torch.mps.synchronize()
+    elif device.type != "cpu":
+        torch.get_device_module(device.type).synchronize(device)
+
+
 def statistics_device(device: torch.device) -> torch.device:
     """Where statistics of embeddings on `device` are computed, in float64: there, or on the CPU if it has none."""
     return device if has_float64(device) else CPU
@@ -99,6 +117,12 @@ def trains_in(precision: str, device: torch.device) -> bool:
     if precision not in PRECISIONS:
         return True
     return not (precision == "fp16" and device == CPU) and _multiplies(str(device), PRECISIONS[precision])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; Apple's GPUs say so in a plain RuntimeError."""
+    plain = isinstance(error, RuntimeError) and "out of memory" in str(error)
+    return plain or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -122,6 +146,8 @@ def has_float64(device: torch.device) -> bool:
 def _bears(name: str) -> bool:
     try:
         torch.ones(1, dtype=torch.float64, device=name)
+    except torch.OutOfMemoryError:  # tells nothing of the device, and is not to be remembered
+        raise
     except (TypeError, RuntimeError):  # torch raises the former for mps
         return False
     return True
@@ -132,6 +158,8 @@ def _multiplies(name: str, dtype: torch.dtype) -> bool:
     ones = torch.ones(2, 2, device=name)
     try:
         _ = ones.to(dtype) @ ones.to(dtype)
+    except torch.OutOfMemoryError:
+        raise
     except (TypeError, RuntimeError):
         return False
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.cache import open_cache
+from dragon_rewards.devices import host_memory
 from dragon_rewards.exemplars.store import broken_sets, set_folders, sets_folder
 from dragon_rewards.weights import VARIABLE, download_command, lacking_files, weights_folder
 
@@ -86,22 +87,13 @@ def _device(device: torch.device) -> Row:
     from dragon_rewards.devices import PRECISIONS, device_memory, device_name, has_float64, trains_in
 
     memory = device_memory(device)
-    free, total = _host_memory() if memory is None and device.type == "cpu" else _figures(memory)
+    free, total = host_memory() if memory is None and device.type == "cpu" else _figures(memory)
     able = {precision: trains_in(precision, device) for precision in PRECISIONS}
     return {"name": device_name(device), "free": free, "total": total, "float64": has_float64(device), **able}
 
 
 def _figures(memory: Any) -> tuple[int | None, int | None]:
     return (None, None) if memory is None else (memory.free, memory.total)
-
-
-def _host_memory() -> tuple[int | None, int | None]:
-    """Free and all memory of this machine, where its system tells."""
-    try:
-        page = os.sysconf("SC_PAGE_SIZE")
-        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None, None
 
 
 def plugins(loaded: Iterable[PluginRecord], failures: Iterable[PluginFailure]) -> Iterator[Row]:

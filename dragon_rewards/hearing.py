@@ -15,6 +15,7 @@ import torch
 from dragon_rewards.audio import read_mono, resample, seconds_of
 from dragon_rewards.batches import first_batch
 from dragon_rewards.clips import Clips
+from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import DeviceError
 from dragon_rewards.media import Media
 from dragon_rewards.reading import ahead, reading_threads
@@ -123,7 +124,9 @@ def clips_on(
     """
     try:
         return Clips([clip.to(device) for clip in audio], rate, prompts, names, cache)
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "
             "what else uses the device, or choose another, as --device cpu does"

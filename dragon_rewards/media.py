@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dragon_rewards.batches import in_batches
 from dragon_rewards.cache import Maker, Shelf
-from dragon_rewards.devices import CPU
+from dragon_rewards.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
@@ -313,8 +313,8 @@ class Encodable(Media):
         name = self.names[rows[0]]
         try:
             return self._encode_batch(info, tower, self._fed(self._stacked(rows), info), name)
-        except torch.OutOfMemoryError as error:
-            if len(rows) > 1:
+        except (RuntimeError, MemoryError) as error:
+            if len(rows) > 1 or not is_out_of_memory(error):
                 raise
             size = self._extent(self.media[rows[0]])
             raise DeviceError(
@@ -345,9 +345,11 @@ def _explained(encoder: str, subject: str, device: torch.device) -> Iterator[Non
     """Say which encoder failed, on what and with what; memory that runs out is for the caller to mend."""
     try:
         yield
-    except (DragonError, torch.OutOfMemoryError, MemoryError):
+    except DragonError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         mend = "" if device.type == "cpu" else FOREIGN.format(device=device)
         raise EncoderError(f"encoder '{encoder}' failed on {subject}: {type(error).__name__}: {error}{mend}") from error
 

@@ -138,13 +138,15 @@ class Reward:
     @contextmanager
     def _named(self) -> Iterator[None]:
         """Say which reward failed, and whose code it is."""
-        from torch import OutOfMemoryError
+        from dragon_rewards.devices import is_out_of_memory
 
         try:
             yield
-        except (DragonError, OutOfMemoryError, MemoryError):
+        except DragonError:
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             owner = self.registry.owners["register_reductions", self.reduction.name]
             raise DragonError(
                 f"reward '{self.name}' failed in reduction '{self.reduction.name}' of {owner}: "

@@ -23,7 +23,8 @@ class Aside:
         """`threaded` says otherwise than the device would."""
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         threaded = self.stream is not None if threaded is None else threaded
-        self.thread = ThreadPoolExecutor(1, "aside") if threaded else None
+        chosen = () if self.stream is None else (torch.cuda.set_device, (device,))  # a thread begins on the first card
+        self.thread = ThreadPoolExecutor(1, "aside", *chosen) if threaded else None
 
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
         """Begin `work`, after what this thread gave the GPU so far; returns what waits for its result."""

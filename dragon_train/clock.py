@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_rewards.devices import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,8 +45,8 @@ class Clock:
         """Seconds, after all work that this thread gave to the device."""
         if self.device.type == "cuda":  # other threads' streams go on
             torch.cuda.current_stream(self.device).synchronize()
-        elif self.device.type != "cpu":
-            torch.get_device_module(self.device).synchronize()
+        else:
+            wait_for(self.device)
         return monotonic()
 
     def row(self) -> dict[str, float]:

@@ -78,9 +78,18 @@ class Learner:
             for rows in minibatches(len(experience), self.config, generator)
         ]
         loss, norm = (sum(column) / len(updates) for column in zip(*updates, strict=True))
-        noted = {name: float(torch.cat(values).mean()) for name, values in self.notes.items()}
+        return {"loss": loss, "gradient_norm": norm, **self.noted()}
+
+    def noted(self) -> dict[str, float]:
+        """The mean of what was noted in a step, over the units of all processes; it is forgotten."""
+        joined = {name: torch.cat(values) for name, values in self.notes.items()}
         self.notes.clear()
-        return {"loss": loss, "gradient_norm": norm, **noted}
+        shares = self.team.gather({name: (float(values.mean()), len(values)) for name, values in joined.items()})
+        counts = {name: sum(share[name][1] for share in shares if name in share) for share in shares for name in share}
+        return {
+            name: sum(share[name][0] * share[name][1] for share in shares if name in share) / count
+            for name, count in counts.items()
+        }
 
     def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
         """One gradient step; returns the loss and the norm of its gradient."""
@@ -93,7 +102,8 @@ class Learner:
             loss += part.detach().to(loss.device)
         self.team.sum_gradients(self.tuning.parameters)
         norm = self.team.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
-        total, length = torch.stack([self.team.total(loss), norm.to(loss)]).tolist()  # one read, so one wait for a GPU
+        norm = norm.to(loss.device).to(loss.dtype)  # a device without float64 cannot do both at once
+        total, length = torch.stack([self.team.total(loss), norm]).tolist()  # one read, so one wait for a GPU
         if not math.isfinite(total):
             raise DragonError(f"the loss became {total}; lower learning_rate or beta, and choose another --out")
         self.optimiser.step()

@@ -74,7 +74,9 @@ def placed(name: str | None, precision: str) -> torch.device | None:
 
     if not is_alone() and name is not None:
         raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
-    device = find_device(name)
+    from dragon_train.team import process_device
+
+    device = process_device(find_device(name) if name else None)
     check_precision(precision, device)
     return device if is_alone() else None
 

@@ -9,9 +9,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, parse_flag_from_env
 
-from dragon_rewards.devices import ACCELERATORS, PRECISIONS, default_device
+from dragon_rewards.devices import ACCELERATORS, CPU, PRECISIONS, default_device
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.console import is_alone
 
@@ -123,10 +123,11 @@ class Team:
 
 def process_device(device: torch.device | None) -> torch.device:
     """Where this process computes: on `device`, by default an accelerator; of several, each where accelerate says."""
+    wanted_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")  # as `accelerate launch --cpu` sets it
     if is_alone():
-        return device or default_device()
-    given: torch.device = PartialState().device
-    return given
+        return device or (CPU if wanted_cpu else default_device())
+    given: torch.device = PartialState(cpu=wanted_cpu or default_device() == CPU).device
+    return CPU if given.type == "cpu" else given
 
 
 def check_trackers(names: Sequence[str]) -> None:

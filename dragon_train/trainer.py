@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards import compose
+from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
@@ -144,7 +145,9 @@ class Training:
             yield
         except DragonError as error:
             raise DragonError(f"step {step + 1}: {error} ({kept})") from error
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise DragonError(
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'

@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, without a traceback, and exits with 2."""
+    """Prints a refusal's message, or that memory ran out, without a traceback, and exits with 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -32,6 +32,14 @@ class RefusingGroup(TyperGroup):
         except DragonError as refusal:
             print(f"dragon: {refusal}", file=sys.stderr)
             raise typer.Exit(REFUSED) from refusal
+        except (RuntimeError, MemoryError) as error:
+            from dragon_rewards.devices import is_out_of_memory  # imports torch, which what ran out of memory has done
+
+            if not is_out_of_memory(error):
+                raise
+            advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
+            print(f"dragon: out of memory ({error}); {advice}", file=sys.stderr)
+            raise typer.Exit(REFUSED) from error
 
 
 app = typer.Typer(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.devices import device_memory
+from dragon_rewards.devices import device_memory, host_memory
 from dragon_rewards.errors import DragonError
 from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.phases import count_step
@@ -77,10 +76,13 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     try:
         with quiet():
             step = count_step(info, config, cuda=cuda)
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+    except DragonError:
+        raise
+    except Exception as error:  # a pipeline's own code, on tensors without values
+        first = next(iter(str(error).splitlines()), "")
         raise EstimateError(
-            f"pipeline '{info.name}' cannot be counted without its weights ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''}); take one step of dragon train instead"
+            f"pipeline '{info.name}' cannot be counted without its weights ({type(error).__name__}: {first}); take one "
+            "step of dragon train instead"
         ) from error
     held = {**step.weights, **step.learning.held}
     seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
@@ -106,6 +108,6 @@ def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
 def capacity(device: torch.device) -> int | None:
     """Bytes of a device's memory, of the CPU's the machine's; None where torch does not tell."""
     if device.type == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return host_memory()[1]
     memory = device_memory(device)
     return memory.total if memory else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
+from dragon_rewards.devices import wait_for
 from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
 
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ def stopwatch(run: Callable[[], object], times: int, device: torch.device) -> fl
 
 def now(device: torch.device) -> float:
     """Seconds; of the CPU's own work where it has one thread, so that other processes do not count."""
-    if device.type != "cpu":
-        torch.get_device_module(device.type).synchronize()
+    wait_for(device)
     return process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else monotonic()
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -71,6 +72,8 @@ class Memory:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.module: Any = None if device.type == "cpu" else torch.get_device_module(device.type)
+        if self.module and not hasattr(self.module, "reset_peak_memory_stats"):
+            raise DragonError(f"torch does not tell the peak of {device}'s memory; measure on CUDA, XPU or Linux's CPU")
 
     def now(self) -> int:
         """In use."""
@@ -114,6 +117,9 @@ class MeasuringClock(Clock):
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count what happens inside."""
+        if get_ident() != self.thread:  # beside sampling, whose peak has it
+            yield
+            return
         self.memory.forget()
         with super().phase(name):
             yield

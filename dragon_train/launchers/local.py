@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -39,15 +39,20 @@ class LocalLauncher:
         """See `Launcher`."""
         check_inputs(tasks)
         waiting, running = deque(tasks), dict[Future[None], tuple[Task, str]]()
-        with environment(ONE_THREAD), ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process) as pool:
+        with environment(ONE_THREAD), ExitStack() as stack:
+            pools = {device: stack.enter_context(self.pool()) for device in self.devices}
             while waiting or running:
                 while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
                     task, device = waiting.popleft(), self.free([used for _, used in running.values()])
-                    running[pool.submit(task.function, task.folder, *task.arguments, device)] = task, device
+                    running[pools[device].submit(task.function, task.folder, *task.arguments, device)] = task, device
                 done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
                 on_tick()
                 for future in done:
                     raise_failure(future, running.pop(future)[0])
+
+    def pool(self) -> ProcessPoolExecutor:
+        """Processes, started as they are needed, for runs on one device: what one holds there it keeps."""
+        return ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process)
 
     def free(self, used: Sequence[str]) -> str:
         """The device with the fewest runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pipelines.builders import folder_of
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.config import TrainConfig
@@ -36,8 +37,9 @@ def test_a_list_is_parted_at_random_and_alike_every_time(songs: Path) -> None:
     assert choose_subject("embedded", songs, 11).digest != subject.digest
 
 
-def test_other_pipelines_take_music_of_all_kinds() -> None:
-    subject = choose_subject("stable-audio-open", None, 100)
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_other_pipelines_take_music_of_all_kinds(tmp_path: Path) -> None:
+    subject = choose_subject(str(folder_of("stable-audio", tmp_path)), None, 100)
     assert (len(subject.train), len(subject.heldout)) == (212, 100)
 
 

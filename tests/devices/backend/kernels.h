@@ -63,6 +63,7 @@ inline void count_copy(const at::Tensor& from, const at::Tensor& to, bool non_bl
 
 inline at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   count_copy(from, to, non_blocking);
+  if (!from.is_cpu()) refuse_float64(to.scalar_type());  // Apple's device converts before it copies
   Views views(from.is_cpu() ? to.device() : from.device());
   views.lend(to).copy_(views.lend(from));
   return to;
