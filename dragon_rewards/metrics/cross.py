@@ -75,15 +75,15 @@ def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
     return (lost <= MISSED * values.sqrt().sum(-1)) & well_conditioned(squares, diagonal)
 
 
-def worst_is_small(values: Tensor) -> Tensor:
-    """Whether rounding by eps of their sum costs the roots of eigenvalues (..., d), but zeros, little at worst: (...).
+def worst_is_small(values: Tensor, share: float = WORST) -> Tensor:
+    """Whether rounding costs the roots of eigenvalues (..., d) at worst a small share of their sum: (...).
 
-    An eigenvalue p is off by eps sum p at most, and its root by eps sum p / (2 sqrt p).
+    Zeros apart, an eigenvalue p is off by eps sum p at most, and its root by eps sum p / (2 sqrt p).
     """
     found = values.detach()
     noise = EPS * found.sum(-1, keepdim=True)
     lost = torch.where(found == 0, 0.0, noise / 2 * torch.maximum(found, noise).rsqrt()).sum(-1)
-    return lost <= WORST * principal_roots(found).sum(-1)
+    return lost <= share * principal_roots(found).sum(-1)
 
 
 def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) -> Tensor:

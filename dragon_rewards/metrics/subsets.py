@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from dragon_rewards.metrics.cross import nuclear_norm, roots_are_sure, settled, 
 from dragon_rewards.metrics.expansion import Expansion, root_curvature
 from dragon_rewards.metrics.frechet import BATCH_ELEMENTS, check_total
 from dragon_rewards.metrics.gaussian import principal_roots
-from dragon_rewards.metrics.linalg import congruent_eigenvalues, eigenvalues, on_accelerator, scatter, times_lower
+from dragon_rewards.metrics.linalg import eigenvalues, on_accelerator, scatter, times_lower
 from dragon_rewards.metrics.ragged import clip_sums, over_clips
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 MANY_ROWS = 16  # subsets of one call that pay for the scatters of clips; the selection's first call has two
+WORST = 1e-10  # of the cross term, which is at most half of both traces: 1e-10 of them is what a distance may err by
 KEPT_ELEMENTS = 2**26  # float64 values that are kept between calls: 512 MiB, 500 clips in 512 dimensions
 BATCH_ROWS = 8  # subsets that share a sum on the CPU: the more there are, the less is common to all
 
@@ -38,8 +39,8 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
     exchanges that are worth valuing.
 
     Subsets are valued by the eigenvalues of their whitened frames' Gram matrices where these lose nothing, by the worst
-    that rounding can do or by what `cross.roots_are_sure` finds of all frames; else each by its singular values, which
-    take several times as long. Accurate to 1e-10 of the traces, as `dataset_fad`.
+    that rounding can do or by what `cross.roots_are_sure` finds of the first in doubt. Others are valued by singular
+    values, which take several times as long. Accurate to 1e-10 of the traces, as `dataset_fad`.
 
     Args:
         frames: per clip a matrix (frames, d).
@@ -91,6 +92,7 @@ class _DatasetFadSubsets:
     centred: Tensor  # likewise, before they were whitened
     factor: Tensor  # (d, d) what whitened them
     reference_count: int  # the frames behind the factor
+    verdicts: list[Tensor] = field(default_factory=list)  # of the first subset that had to be looked at
 
     def __call__(self, rows: Tensor) -> Tensor:
         check_rows(rows, len(self.counts))
@@ -165,10 +167,11 @@ class _DatasetFadSubsets:
         values, different = eigenvalues(self._covariances(times, count, many=many)), (times > 0).double() @ self.counts
         places = torch.arange(values.shape[1], 0, -1, device=values.device)
         values = torch.where(places < different.clamp(max=self.reference_count)[:, None], values, 0.0)
-        cross, sure = traced_root(values), worst_is_small(values)
+        cross, sure = traced_root(values), worst_is_small(values, WORST)
         if bool(sure.all()):
             return cross
-        sure = sure | (self._all_are_sure & (different > values.shape[1]))
+        enough = different > values.shape[1]
+        sure = sure | (enough & self._verdict(values, times, ~sure & enough))
         return settled(traced_root(values, sure), sure, lambda which: self._by_singular_values(times[which]))
 
     def _by_singular_values(self, times: Tensor) -> Tensor:
@@ -193,11 +196,17 @@ class _DatasetFadSubsets:
             frames, weights = frames[used], weights[:, used]
         return (frames - means[:, None]) * weights[:, :, None]
 
-    @cached_property
-    def _all_are_sure(self) -> Tensor:
-        """Whether eigenvalues would do for all frames together, ()."""
-        squares = scatter(self.centred.detach())
-        return roots_are_sure(congruent_eigenvalues(squares, self.factor), squares, self.factor)
+    def _verdict(self, values: Tensor, times: Tensor, doubtful: Tensor) -> Tensor:
+        """Whether eigenvalues (k, d) were good for the first doubtful subset, (): others are of frames of its kind."""
+        if not self.verdicts and bool(doubtful.any()):
+            first = int(doubtful.int().argmax())
+            weights = times[first, self._clip_of_frame]
+            used = weights.nonzero()[:, 0]
+            frames, count = self.centred.detach()[used], weights.sum()
+            mean = weights[used] @ frames / count
+            squares = scatter((frames - mean) * weights[used, None].sqrt()) / (count - 1)
+            self.verdicts.append(roots_are_sure(values[first], squares, self.factor))
+        return self.verdicts[0] if self.verdicts else doubtful.new_zeros(())
 
     def _covariances(self, times: Tensor, count: Tensor, *, many: bool) -> Tensor:
         """W^T S W of each subset, (k, d, d)."""

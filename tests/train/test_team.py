@@ -53,8 +53,8 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 
-    Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt at once,
-    as the reference point of kto is the mean over all that is in memory.
+    Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt at once:
+    the reference point of kto is the mean over all that is in memory.
     """
     config = tmp_path / "run.toml"
     config.write_text(CONFIG.format(reward=reward, objective=objective))
