@@ -53,7 +53,7 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 
-    Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt at once:
+    Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt whole:
     the reference point of kto is the mean over all that is in memory.
     """
     config = tmp_path / "run.toml"
