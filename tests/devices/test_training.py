@@ -34,7 +34,7 @@ SETTINGS = {
 }
 
 
-# soxr, or with gradient a sinc in float32, resamples on the CPU, a sinc in float64 elsewhere; bf16 keeps 8 bits, of sums in another order.
+# A CPU resamples by soxr, with gradient by a sinc in float32, others by one in float64; bf16 keeps 8 bits.
 CLOSE = {"a mixture, all weights": 2e-2, "direct": 1e-2, "bf16": 5e-2}
 ADAPTERS = [name for name in BUILDERS if name != "stable-audio"]  # that one is every other test's
 
