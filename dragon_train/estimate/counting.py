@@ -35,12 +35,14 @@ class Cost:
         dtype: of its result.
         flops: floating point operations of products, a multiplication and an addition each; 0 of other kinds.
         traffic: bytes of what it reads and writes.
+        width: of an attention's heads; 0 of other kinds.
     """
 
     kind: str
     dtype: torch.dtype
     flops: int
     traffic: int
+    width: int = 0
 
 
 @dataclass
@@ -138,7 +140,8 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: An
     if not flops and is_view(func):
         return Cost(VIEW, dtype, 0, 0)
     traffic = sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out)))
-    return Cost(kind_of(str(packet), multiplies=bool(flops)), dtype, flops, traffic)
+    kind = kind_of(str(packet), multiplies=bool(flops))
+    return Cost(kind, dtype, flops, traffic, args[0].shape[-1] if kind == ATTENTION else 0)
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:

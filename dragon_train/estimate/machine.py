@@ -26,6 +26,9 @@ SHORTEST = 0.01  # seconds that each operation is repeated for
 WIDTHS = (16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
 ALIVE = 8  # results of elementwise operations at once
+SOFTMAX = (
+    28  # of a head's width, what the softmax of a narrow one costs as much as, measured on a CPU at widths of 4 and 8
+)
 EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
 BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
 
@@ -123,7 +126,7 @@ class Benchmarked:
     def of_one(self, cost: Cost) -> float:
         """One operation."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
-        return self.extra + self.slowdown * self.curves[cost.kind, dtype](cost.flops or cost.traffic)
+        return self.extra + self.slowdown * self.curves[cost.kind, dtype](size_of(cost))
 
 
 def benchmark(device: torch.device) -> Benchmarked:
@@ -143,6 +146,12 @@ def benchmark(device: torch.device) -> Benchmarked:
     return Benchmarked(device, curves, extra, max(1.0, taken / Benchmarked(device, curves, extra).seconds(count)))
 
 
+def size_of(cost: Cost) -> float:
+    """What the time of an operation goes by: flops, or bytes; an attention's softmax counts as wider heads would."""
+    wider = (cost.width + SOFTMAX) / cost.width if cost.width else 1.0
+    return cost.flops * wider or cost.traffic
+
+
 def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
     """Seconds of what each maker makes, by its flops, or by its bytes."""
     points = []
@@ -152,7 +161,7 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
             run()
         ((cost, times),) = counting.count.costs.items()
         with torch.no_grad():
-            points.append((cost.flops or cost.traffic or 1, timed(run, device) / times))
+            points.append((size_of(cost) or 1, timed(run, device) / times))
     return Curve(*zip(*sorted(points), strict=True))
 
 
@@ -216,8 +225,10 @@ def view(device: torch.device) -> Callable[[], object]:
 
 
 def network(width: int, length: int, device: torch.device) -> tuple[float, Count]:
-    """Seconds of a transformer layer and a convolution, forward and back, and what they consist of."""
-    layer = torch.nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True, device=device)
+    """Seconds of diffusers' transformer layer and a convolution, forward and back, and what they consist of."""
+    from diffusers.models.attention import BasicTransformerBlock
+
+    layer = BasicTransformerBlock(width, num_attention_heads=4, attention_head_dim=width // 4).to(device)
     mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device)
     tokens = torch.ones(8, length, width, device=device)
 
