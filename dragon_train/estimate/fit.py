@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.estimate.estimate import Estimate
 
-LEAST = 0.85  # of what is counted: so far may a run be below it, and none that could run is refused
 SAMPLED = ("sampling", "decoding", "encoding")
 
 
@@ -32,7 +31,7 @@ def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) ->
         return
     try:
         found = estimate(info, config, None, cuda=cuda)
-        if found.peak * LEAST > room:
+        if found.peak > room:
             raise ConfigError(refusal(info, config, found, room, str(device), cuda=cuda))
     except EstimateError:
         return
