@@ -32,14 +32,18 @@ class RefusingGroup(TyperGroup):
         except DragonError as refusal:
             print(f"dragon: {refusal}", file=sys.stderr)
             raise typer.Exit(REFUSED) from refusal
-        except (RuntimeError, MemoryError) as error:
-            from dragon_rewards.devices import is_out_of_memory  # imports torch, which what ran out of memory has done
-
-            if not is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
+            if "torch" not in sys.modules or not _is_out_of_memory(error):
                 raise
             advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
             print(f"dragon: out of memory ({error}); {advice}", file=sys.stderr)
             raise typer.Exit(REFUSED) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    from dragon_rewards.devices import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 app = typer.Typer(
