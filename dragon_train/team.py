@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,6 +129,13 @@ def process_device(device: torch.device | None) -> torch.device:
         return device or (CPU if wanted_cpu else default_device())
     given: torch.device = PartialState(cpu=wanted_cpu or default_device() == CPU).device
     return CPU if given.type == "cpu" else given
+
+
+@atexit.register
+def leave_group() -> None:
+    """Part from the other processes: threads of the group that outlive the interpreter would end it with an abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def check_trackers(names: Sequence[str]) -> None:
