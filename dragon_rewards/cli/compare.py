@@ -11,7 +11,7 @@ import typer
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Prompts, check_csv, reading_bar, write_csv
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
@@ -28,7 +28,9 @@ SHOWN = (
     *("permutation_p", "effect", "controlled"),
 )
 
-Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some.")
+]
 
 
 @app.command()
@@ -38,6 +40,7 @@ def compare(
     rewards: Annotated[
         list[str] | None, typer.Option(help="Compare by this reward; repeatable; default: all of dragon20 that can.")
     ] = None,
+    prompts: Prompts = None,
     csv: Csv = None,
     device: Device = None,
     *,
@@ -51,7 +54,7 @@ def compare(
     from dragon_rewards.comparison import servable
     from dragon_rewards.sides import find_sides
 
-    sides = find_sides(a, b)
+    sides = find_sides(a, b, prompts)
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)

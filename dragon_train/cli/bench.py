@@ -9,6 +9,7 @@ import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.cli.files import PROMPTS
 
 Engine = Annotated[str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).")]
 Workers = Annotated[
@@ -21,9 +22,7 @@ Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of
 Pipeline = Annotated[
     str | None, typer.Option(help="What is tuned: as for `dragon train`; default what the preset says, or embedded.")
 ]
-Prompts = Annotated[
-    Path | None, typer.Option(help="Text file of prompts, one per line; as many as the preset says are held out.")
-]
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the preset says are held out.")]
 
 
 @app.command()

@@ -12,7 +12,7 @@ import typer
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.rewards import compose
-from dragon_train.cli.options import chosen_pipeline, given_prompts
+from dragon_train.cli.options import PromptFile, chosen_pipeline, given_prompts
 
 
 @app.command("best-of")
@@ -22,7 +22,7 @@ def best_of(
     *,
     reward: Annotated[str, typer.Option(help="Name of the reward that chooses, of clips or of whole sets.")],
     out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
-    file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
+    file: PromptFile = None,
     pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: choose of the tuned.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dragon_rewards.cli.files import PROMPTS
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.weights import require_weights
 from dragon_train.registry import load_train_registry
@@ -31,7 +32,7 @@ SamplingBatch = Annotated[int | None, typer.Option(help="Most clips sampled or d
 Microbatch = Annotated[int | None, typer.Option(help="Most pairs learnt from at once; lower saves memory.")]
 HeldoutPrompts = Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")]
 ConfigFile = Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")]
-PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")]
+PromptFile = Annotated[Path | None, typer.Option("--prompts", help=PROMPTS)]
 
 
 def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
@@ -57,11 +58,11 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
     """
-    from dragon_train.prompt_lists import read_prompts
+    from dragon_rewards.table_files import read_texts
 
     if bool(prompts) == bool(file):
-        raise ConfigError("give prompts, or --prompts and a text file of them, and not both")
-    texts = read_prompts(file) if file else prompts
+        raise ConfigError("give prompts, or --prompts and a file of them, and not both")
+    texts = read_texts(file) if file else prompts
     if not all(text.strip() for text in texts):
         raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
     return texts

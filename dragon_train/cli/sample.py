@@ -10,7 +10,7 @@ import typer
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
-from dragon_train.cli.options import chosen_pipeline, given_prompts
+from dragon_train.cli.options import PromptFile, chosen_pipeline, given_prompts
 
 
 @app.command()
@@ -18,7 +18,7 @@ def sample(
     prompts: Annotated[list[str] | None, typer.Argument(help="One clip is generated for each prompt.")] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
-    file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
+    file: PromptFile = None,
     pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: hear the tuned model.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
@@ -36,11 +36,11 @@ def sample(
     print_rows(rows, as_json=as_json)
 
 
-def run_clips(path: Path, count: int, device: str | None) -> tuple[Path, Path] | None:
+def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
     """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
     from dragon_train.page.folders import run_folders
 
-    return run_folders(path, count, chosen_device(device))
+    return run_folders(path, count, chosen_device(device), prompts)
 
 
 sources.append(run_clips)

@@ -12,7 +12,6 @@ from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import builtin_presets, load_preset
-from dragon_train.prompt_lists import read_prompts
 
 
 @pytest.mark.parametrize(
@@ -47,9 +46,6 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("reward = ")
     with pytest.raises(ConfigError, match=r"bad\.toml: not valid TOML"):
         read_config(tmp_path / "bad.toml")
-    (tmp_path / "empty.txt").write_text("\n \n")
-    with pytest.raises(ConfigError, match="no prompt"):
-        read_prompts(tmp_path / "empty.txt")
 
 
 def test_dpo_refuses_unpaired_demonstrations() -> None:
