@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
 
-RewardName = Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")]
-PipelineName = Annotated[
-    str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
-]
-Objective = Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")]
-Tuning = Annotated[str | None, typer.Option(help="lora or all.")]
-Precision = Annotated[str | None, typer.Option(help="no, bf16 or fp16.")]
-PromptsPerStep = Annotated[int | None, typer.Option(help="Clips in each of the two sets of a step.")]
-DemonstrationSteps = Annotated[int | None, typer.Option(help="Diffusion steps of on-policy clips.")]
-Guidance = Annotated[float | None, typer.Option(help="Classifier-free guidance of on-policy clips.")]
-SamplingBatch = Annotated[int | None, typer.Option(help="Most clips sampled or decoded at once.")]
-Microbatch = Annotated[int | None, typer.Option(help="Most pairs learnt from at once; lower saves memory.")]
-HeldoutPrompts = Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")]
 ConfigFile = Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")]
 PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")]
 
@@ -75,6 +62,4 @@ def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainC
     """
     from dragon_train.config import read_config, train_config
 
-    values = read_config(file) if file else {}
-    values |= {key: value for key, value in given.items() if value is not None}
-    return train_config(values, str(file or verb))
+    return train_config({**(read_config(file) if file else {}), **given}, str(file or verb))
