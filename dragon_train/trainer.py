@@ -23,6 +23,7 @@ from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
 from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
 from dragon_train.run import Run, load_pool, pool_state
+from dragon_train.run_folder import Claim
 from dragon_train.studio import Studio
 from dragon_train.team import Team
 from dragon_train.tuning import load_tuned
@@ -52,11 +53,14 @@ def train(
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
     device: torch.device | None = None,
+    *,
+    unseen: Sequence[str] = (),
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
-    `device`, by default the accelerator that torch has; a run may be resumed on another one.
+    `device`, by default the accelerator that torch has; a run may be resumed on another one. Beside the prompts and the
+    held-out ones, on which it is compared while it runs, the folder records others that it never sees.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -68,7 +72,7 @@ def train(
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out, device)
-    run = Run(config, out, team.device, writes=team.leads)
+    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return

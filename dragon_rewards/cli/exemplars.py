@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import encoders, own_sets
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.errors import ComposeError, DragonError
 from dragon_rewards.exemplars import (
@@ -36,12 +36,13 @@ from dragon_rewards.exemplars.store import (
     set_folders,
 )
 from dragon_rewards.names import check_name
+from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
 
@@ -57,8 +58,10 @@ HOUR = 3600
 verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
 app.add_typer(verbs, name="exemplars")
 
-Name = Annotated[str, typer.Argument(help="Name of the set.")]
-Encoders = Annotated[list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.")]
+Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.", autocompletion=encoders)
+]
 
 
 @verbs.command()
@@ -78,6 +81,7 @@ def add(
     *,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of files that stay where they are, or add to one; statistics follow when they are needed."""
     _check_free(name)
@@ -92,7 +96,7 @@ def add(
     for each in encoder or []:
         _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
-    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json)
+    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _check_free(name: str) -> None:
@@ -126,8 +130,8 @@ def _changed(
     modality = modality_of(found)
     if before and before.modality is not modality:
         raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
-    with _progress("reading") as on_progress:
-        new = examine(found, window, on_progress)
+    with progress("reading", "files") as bar:
+        new = examine(found, window, bar.update)
     if found.faults and not skip_bad:
         bad = listed(found.faults)
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
@@ -159,25 +163,25 @@ def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | No
 
 
 @verbs.command("list")
-def list_sets(*, as_json: Json = False) -> None:
+def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
     broken = {Path(failure.package) for failure in broken_sets()}
     infos = [describe_set(folder) for folder in set_folders() if folder not in broken]
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
-    print_rows(rows, as_json=as_json)
+    print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
     for failure in broken_sets():
         print(failure, file=sys.stderr)
 
 
 @verbs.command()
-def show(name: Name, *, as_json: Json = False) -> None:
+def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Show the manifest of a set, the encoders with statistics, and what is in it."""
     info = find_set(name) or load_registry().exemplar_set(name)
     facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
     if as_json:
         print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
     else:
-        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False)
+        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False, wide=wide)
 
 
 @verbs.command()
@@ -188,6 +192,7 @@ def remove(
     ] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Remove a set, or files from it; the audio itself stays where it is."""
     if not places:
@@ -200,11 +205,11 @@ def remove(
     kept = without(old, places)
     manifest = read_manifest(before.path)
     info = save_set(manifest, kept, manifest)
-    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json)
+    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json, wide=wide)
 
 
 @verbs.command()
-def check(name: Name, *, as_json: Json = False) -> None:
+def check(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Read all files of a set again, and compare; exits with 2 if something is wrong."""
     info = require_set(name)
     faults = [
@@ -213,7 +218,7 @@ def check(name: Name, *, as_json: Json = False) -> None:
         *_statistics_faults(info),
         *_facets_faults(info),
     ]
-    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json)
+    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json, wide=wide)
     if faults:
         raise DragonError(
             f"exemplar set '{name}' has {len(faults)} fault(s); put files back, take them out with `dragon exemplars "
@@ -240,10 +245,10 @@ def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
     from dragon_rewards.exemplars.sources import Source
 
     faults = []
-    with _progress("reading") as on_progress:
-        for done, item in enumerate(local, 1):
+    with progress("reading", "files", len(local)) as bar:
+        for item in local:
             faults += [(str(Source.of(item)), wrong)] if (wrong := fault(item)) else []
-            on_progress(done, len(local))
+            bar.advance()
     return faults
 
 
@@ -276,7 +281,7 @@ def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
 @verbs.command()
 def facets(
     name: Name,
-    encoder: Annotated[str, typer.Option(help="In whose space.")],
+    encoder: Annotated[str, typer.Option(help="In whose space.", autocompletion=encoders)],
     count: Annotated[int, typer.Option(min=2, help="Of facets.")] = 8,
     captions_file: Annotated[
         Path | None,
@@ -288,6 +293,7 @@ def facets(
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
     where = chosen_device(device)
@@ -313,6 +319,8 @@ def facets(
             for at, facet in enumerate(made.facets, 1)
         ],
         as_json=as_json,
+        wide=wide,
+        main=("facet", "share", "captions", "examples"),
     )
 
 
@@ -351,13 +359,18 @@ def _label(item: Item) -> str:
 
 @verbs.command("export")
 def export_set(
-    name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    *,
+    as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplars.archive import export_set as write
 
     encoders = write(require_set(name), file)
-    print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
+    row = {"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}
+    print_rows([row], as_json=as_json, wide=wide)
 
 
 @verbs.command("import")
@@ -366,12 +379,13 @@ def import_set(
     name: Annotated[str | None, typer.Option(help="Name of the set here; default: as it was exported.")] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
     info = read(file, name, _check_free)
-    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)
+    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
@@ -387,14 +401,3 @@ def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
         "encoders": encoders_of(info),
         "facets": facets_of(info),
     }
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

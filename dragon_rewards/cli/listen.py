@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_rewards.cli.files import PROMPTS, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import PROMPTS, check_csv, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
+from dragon_rewards.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +118,7 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Write every vote, with what was judged, to this CSV file.")] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
     check_csv(csv)
@@ -126,7 +128,7 @@ def report(
     plan, cast = read_votes(votes)
     made = report_votes(plan, cast)
     write_csv(csv, vote_rows(plan, cast))
-    _print(made, as_json=as_json)
+    _print(made, as_json=as_json, wide=wide)
 
 
 def _opened(
@@ -150,8 +152,8 @@ def _opened(
     elif pairs or device:
         given = "--pairs" if pairs else "--device"
         raise DragonError(f"{given} is for a run, which makes the clips; of two folders all are heard")
-    with reading_bar() as on_progress:
-        return open_test(a, b, db, seed, repeats, identical, on_progress, prompts)
+    with progress("measuring", "pairs") as bar:
+        return open_test(a, b, db, seed, repeats, identical, bar.advance, prompts)
 
 
 def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path]:
@@ -162,11 +164,11 @@ def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> 
     return sides
 
 
-def _print(made: Report, *, as_json: bool) -> None:
+def _print(made: Report, *, as_json: bool, wide: bool) -> None:
     if as_json:
         print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
         return
     print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):
-        print_rows(rows, as_json=False)
+        print_rows(rows, as_json=False, wide=wide)
         print()

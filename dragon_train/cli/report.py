@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import app
-from dragon_rewards.cli.device import Device, chosen_device
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 
 
@@ -22,7 +22,6 @@ def report(
     device: Device = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs to play or look at."""
-    where = chosen_device(device)
     from dragon_train.page.report import write_page
 
-    print(write_page(run, out, pairs, reward or [], prompts, where))
+    print(write_page(run, out, pairs, reward or [], prompts, device))
