@@ -22,7 +22,7 @@ from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
 
 CLAP_SCORE, FAD = "clap-score:clap", "per-song-fad:logmel@airs"
-QUICK = ("--steps", "2", "--guidance", "1")
+QUICK = ("--diffusion-steps", "2", "--guidance", "1")
 HYMN = "slow, calm hymn, organ"
 load_verbs()
 
