@@ -87,6 +87,7 @@ def test_lists_and_tables_give_the_same_clips(tmp_path: Path) -> None:
         assert len({(out / name).read_bytes() for out in outs}) == 1, name
     compared = run("compare", outs[0], outs[1], "--rewards", FAD)
     assert "clips are compared by prompt and seed" in compared.stderr
+    assert "bytes that are no text in UTF-8" in refused("sample", "a j\udcffg", "--out", tmp_path / "out")
     assert "no column prompt or caption or text; its columns: title" in _refused_list(tmp_path, "title\na jig\n")
     assert "row 2: no text in column prompt or caption or text" in _refused_list(tmp_path, "prompt,seed\na jig,1\n,2\n")
 
@@ -131,6 +132,9 @@ def test_the_columns_that_were_found_are_named(clips: Path, tmp_path: Path) -> N
     message = "no column path or file_name and no column prompt or caption or text; its columns: file"
     for verb in (("score", CLAP_SCORE, clips), ("rank", clips, "--reward", CLAP_SCORE), ("compare", clips, clips)):
         assert message in refused(*verb, "--prompts", table)
+    table.write_text(json.dumps([{"path": "clips/a.wav", "prompt": "a hymn"}]), encoding="utf-8")
+    assert "no prompt for" in refused("compare", clips, clips, "--rewards", FAD, "--prompts", table)
+    table.write_text(json.dumps([{"file": "a.wav"}]), encoding="utf-8")
     assert message in refused("listen", "page", clips, clips, "--prompts", table, *options)
     assert "it is a list of texts" in refused("score", CLAP_SCORE, clips, "--prompts", _list(tmp_path))
 
