@@ -69,7 +69,9 @@ def add(
     name: Name,
     places: Annotated[
         list[str] | None,
-        typer.Argument(help="Audio files, folders, caption files (TXT, CSV, JSONL), or datasets owner/name."),
+        typer.Argument(
+            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
