@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dragon_rewards.audio import find_audio
 from dragon_rewards.errors import MissingPromptsError
+from dragon_rewards.finding import find_audio
 from dragon_rewards.prompts import SIDECAR, prompts_of
 
 if TYPE_CHECKING:

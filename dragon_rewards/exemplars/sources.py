@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.item import is_line
+from dragon_rewards.finding import Found, no_audio, visible_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,7 @@ class Gathered:
     captions: dict[str, None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     origins: dict[str, None] = field(default_factory=dict)
+    files: Found = field(default_factory=Found)
 
     def add_caption(self, text: object, where: str) -> None:
         """Take a caption as one line."""
@@ -89,6 +91,7 @@ def gather(places: Iterable[str]) -> Gathered:
     found = Gathered()
     for place in places:
         _gather(place, found)
+    found.files.tell()
     if found.audio and found.captions:
         raise DragonError("these are both audio and captions; make a set of each")
     return found
@@ -115,20 +118,20 @@ def _gather_file(path: Path, found: Gathered) -> None:
     elif path.suffix.lower() in TABLES:
         for line, text in read_captions(path):
             found.add_caption(text, f"{path}, row {line}")
-    else:
+    elif found.files.add(path):
         found.audio[Source(path)] = None
 
 
 def _gather_folder(folder: Path, found: Gathered) -> None:
-    from dragon_rewards.audio import SUFFIXES
-
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = visible_files(folder)
     captions = _metadata(files, found)
-    audio = [path for path in files if path.suffix.lower() in SUFFIXES]
+    known = set(found.files.files)
+    audio = found.files.search(files)
     shards = [path for path in files if path.suffix.lower() == PARQUET]
     if not audio and not shards:
-        raise DragonError(f"'{folder}' holds no audio: no {', '.join(sorted(SUFFIXES))} and no parquet files")
-    found.audio |= {Source(path, caption=captions.get(path)): None for path in audio}
+        raise no_audio(folder, found.files)
+    new = (path for true, path in found.files.files.items() if true not in known)
+    found.audio |= {Source(path, caption=captions.get(path)): None for path in new}
     for shard in shards:
         _gather_parquet(shard, found)
 
