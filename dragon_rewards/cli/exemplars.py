@@ -26,6 +26,7 @@ from dragon_rewards.exemplars import (
     serves,
 )
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
+from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
     broken_sets,
     delete_set,
@@ -75,7 +76,7 @@ def add(
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
-    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = 30.0,
+    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
     encoder: Encoders = None,
     device: Device = None,
     *,
