@@ -45,7 +45,8 @@ class TrainConfig:
         reward: what is maximised: the name of a reward, or several with weights,
             as in "dataset-fad:clap@airs + 0.5 * clap-score:clap".
         at_least: rewards that are to stay where the untuned model has them.
-        pipeline: the name of the pipeline that is tuned, the folder of a saved one, or owner/name on the hub.
+        pipeline: the name of the pipeline that is tuned, the folder of a saved one, or owner/name on the
+            hub, owner/name@revision for one commit, tag or branch of it.
         objective: the name of the objective.
         options: the objective's own settings.
         pairing: `paired` (clips of the same prompt compete) or `unpaired` (all clips of a step compete).

@@ -55,7 +55,8 @@ class Run:
                         "choose another --out, or delete the folder"
                     )
         else:
-            made_with = provenance(load_train_registry().plugins, self.device)
+            registry = load_train_registry()
+            made_with = provenance(registry.plugins, self.device, registry.pipeline(self.config.pipeline).weights)
             write_text(path, json.dumps({"config": wanted, "provenance": made_with}, indent=2) + "\n")
 
     @property

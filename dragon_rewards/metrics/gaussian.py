@@ -22,12 +22,10 @@ MINIMUM_FRAMES = 2  # one frame has no covariance
 ROUNDING = 16 * torch.finfo(torch.float64).eps  # symmetric eigenvalues are off by a few eps of the largest
 TINY = torch.finfo(torch.float64).tiny  # squares below have fewer digits
 AGREEMENT = 1e-9  # relative, of the variances by a factor and by the covariance: rounding leaves 1e-13
-# Of the largest: the asymmetry and the negative eigenvalues that are taken for rounding. Of the 11 covariances of the
-# installed sets none is asymmetric, and none has a negative eigenvalue.
-ROOM = 1e-10
-# The same for each root of the dimension, of a covariance whose maker kept it in float32: an entry is off by up to 2^-24
-# of itself, and the largest singular value of |S| is at most |S| by Frobenius, sqrt(d) times the largest eigenvalue. Of
-# the 11, that of `descriptions` (140 frames in 128 dimensions) goes down to -2.3e-9, where -6.7e-7 is allowed.
+ROOM = 1e-10  # of the largest: asymmetry and negative eigenvalues by rounding; the 11 installed covariances have none
+# Times sqrt(d), the same of a covariance whose maker kept it in float32: an entry is off by up to 2^-24 of itself, and
+# |S| by Frobenius is at most sqrt(d) times the largest eigenvalue. Of the 11, that of `descriptions` (140 frames in 128
+# dimensions) goes down to -2.3e-9 then, where -6.7e-7 is allowed.
 ROOM_OF_FLOAT32 = 2.0**-24
 
 

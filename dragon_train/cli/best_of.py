@@ -23,7 +23,9 @@ def best_of(
     reward: Annotated[str, typer.Option(help="Name of the reward that chooses, of clips or of whole sets.")],
     out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
     file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="A name, a folder, or owner/name[@revision]; default the run's.")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: choose of the tuned.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,

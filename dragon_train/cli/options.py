@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 RewardName = Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")]
 PipelineName = Annotated[
-    str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
+    str | None,
+    typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name[@revision]."),
 ]
 Objective = Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")]
 Tuning = Annotated[str | None, typer.Option(help="lora or all.")]

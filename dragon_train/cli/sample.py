@@ -19,7 +19,9 @@ def sample(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
     file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="A name, a folder, or owner/name[@revision]; default the run's.")
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: hear the tuned model.")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
     guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
