@@ -180,6 +180,7 @@ class Weights:
         folder: below `$DRAGON_WEIGHTS`, where the user may put them; empty where that is not looked at.
         size: bytes to download; None where nobody has said.
         gated: whether its page asks to accept a licence before it lets anyone download; None where nobody has said.
+        revision: of a repository on the hub, a commit, tag or branch; None is its newest.
     """
 
     source: str
@@ -187,6 +188,7 @@ class Weights:
     folder: str = ""
     size: int | None = None
     gated: bool | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)

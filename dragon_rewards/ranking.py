@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.audio import find_audio
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.scoring import encode_files
+from dragon_rewards.finding import find_audio
+from dragon_rewards.scoring import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,8 +53,7 @@ def rank_files(
     places = list(paths)
     files = find_audio(places)
     check_credits(reward, len(files))
-    clips = encode_files(reward, files, table, places, on_progress, cache, device)
-    values = credits_of(reward, clips)
+    values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [
         {

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from dragon_rewards.audio import find_audio
+from dragon_rewards.finding import find_audio
 from dragon_rewards.prompts import prompts_of, said_of
 
 if TYPE_CHECKING:

@@ -56,18 +56,23 @@ def reference(
 
 
 def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     from dragon_rewards.metrics import Gaussian
 
-    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
-        recorded = (file.metadata() or {}).get("identity")
-        if recorded != identity:
-            raise DragonError(
-                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
-                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
-            )
-        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    path = info.path / f"{encoder}.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            recorded = (file.metadata() or {}).get("identity")
+            gaussian = Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, DragonError) as error:
+        raise DragonError(f"'{path}' holds no statistics ({error}); install the set again") from error
+    if recorded != identity:
+        raise DragonError(
+            f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
+            f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
+        )
+    return gaussian
 
 
 def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:

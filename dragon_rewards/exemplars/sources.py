@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
+from dragon_rewards.finding import Found, no_audio, visible_files
 from dragon_rewards.prompts import TABLES, said_of
 from dragon_rewards.table_files import SUFFIXES, TEXT, read_table
 from dragon_rewards.table_formats import parquet_columns
@@ -66,6 +67,7 @@ class Gathered:
     captions: dict[str, None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     origins: dict[str, None] = field(default_factory=dict)
+    files: Found = field(default_factory=Found)
 
     def add_caption(self, text: str, where: str) -> None:
         """Take a caption as one line."""
@@ -92,6 +94,7 @@ def gather(places: Iterable[str]) -> Gathered:
     found = Gathered()
     for place in places:
         _gather(place, found)
+    found.files.tell()
     if found.audio and found.captions:
         raise DragonError("these are both audio and captions; make a set of each")
     return found
@@ -117,19 +120,19 @@ def _gather_file(path: Path, found: Gathered) -> None:
         _gather_shard(path, found)
     elif path.suffix.lower() in SUFFIXES:
         _gather_captions(read_table(path), found)
-    else:
+    elif found.files.add(path):
         _gather_audio([path], [], found)
 
 
 def _gather_folder(folder: Path, found: Gathered) -> None:
-    from dragon_rewards.audio import SUFFIXES as SOUNDS
-
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    audio = [path for path in files if path.suffix.lower() in SOUNDS]
+    files = visible_files(folder)
+    known = set(found.files.files)
+    audio = found.files.search(files)
     shards = [path for path in files if path.suffix.lower() == PARQUET and path.name not in TABLES]
     if not audio and not shards:
-        raise DragonError(f"'{folder}' holds no audio: no {', '.join(sorted(SOUNDS))} and no parquet files")
-    _gather_audio(audio, [folder], found)
+        raise no_audio(folder, found.files)
+    new = [path for true, path in found.files.files.items() if true not in known]
+    _gather_audio(new, [folder], found)
     for shard in shards:
         _gather_file(shard, found)
 

@@ -25,7 +25,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the clips 
 Append = Annotated[bool, typer.Option("--append", help="Add to the clips of the folder.")]
 Source = Annotated[
     str | None,
-    typer.Option("--pipeline", help="A name, a folder, or owner/name; default the run's.", autocompletion=pipelines),
+    typer.Option(
+        "--pipeline", help="A name, a folder, or owner/name[@revision]; default the run's.", autocompletion=pipelines
+    ),
 ]
 TunedBy = Annotated[Path | None, typer.Option("--run", help="Folder of a finished `dragon train`: its tuned model.")]
 DiffusionSteps = Annotated[int | None, typer.Option(min=2, help="Default those of --run, or 40.")]

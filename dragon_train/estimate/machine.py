@@ -135,8 +135,8 @@ def benchmark(device: torch.device) -> Benchmarked:
     for dtype in (torch.float32, torch.bfloat16):
         for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
             curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
-        for kind, run in {OTHER: elementwise, FUNCTION: activation}.items():
-            curves[kind, dtype] = curve(device, [partial(run, length, dtype) for length in LENGTHS])
+        curves[OTHER, dtype] = curve(device, [partial(elementwise, length, dtype) for length in LENGTHS])
+        curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
     bare = Benchmarked(device, curves)
     taken, count = network(16, 8, device)
     extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
