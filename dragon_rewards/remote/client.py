@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError, EncoderError
 from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
@@ -47,10 +48,12 @@ class Client:
     Attributes:
         limit: the most bytes of a body, as the server said when the connection was opened.
         encoders: what it offered then, by name.
+        token_limits: by name, the tokens of a text that those of them read that do not read all.
     """
 
     limit: int
     encoders: dict[str, Facts]
+    token_limits: dict[str, int]
 
     def __init__(
         self, url: str, token: str, subject: str, tries: Sequence[float] = TRIES, expected: Facts | None = None
@@ -126,7 +129,8 @@ class Client:
             catalogue = json.loads(reply)
             self.limit = int(catalogue["limit"])
             self.encoders = {facts.name: facts for facts in map(parse_facts, catalogue["encoders"])}
-        except (ValueError, TypeError, KeyError, DragonError) as error:
+            self.token_limits = {name: int(limit) for name, limit in catalogue.get("token_limits", {}).items()}
+        except (ValueError, TypeError, KeyError, AttributeError, DragonError) as error:
             raise EncoderError(
                 f"{self._subject}: this is no `dragon serve`, or one of another version ({type(error).__name__}: "
                 f"{error}); check the URL, and install the same dragon-rewards there and here"
@@ -240,6 +244,26 @@ class RemoteTextEncoder(RemoteEncoder):
         return self._checked(unpack(reply, "embeddings", ("texts", "dim")), len(texts))
 
 
+class BoundedRemoteTextEncoder(RemoteTextEncoder):
+    """A remote encoder that reads only the beginning of a long text."""
+
+    def __init__(self, client: Client, facts: Facts, token_limit: int) -> None:
+        super().__init__(client, facts)
+        self.token_limit = token_limit
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has; raises as `encode_text`."""
+        parts = [texts[at : at + TEXT_BATCH] for at in range(0, len(texts), TEXT_BATCH)]
+        return [count for part in parts for count in self._counts(part)]
+
+    def _counts(self, texts: Sequence[str]) -> list[int]:
+        reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts))
+        counts = decode_json(reply, list[int], f"the reply of encoder '{self._facts.name}'", "check the server")
+        if len(counts) != len(texts):
+            raise EncoderError(f"encoder '{self._facts.name}' counted {len(counts)} texts of {len(texts)}")
+        return counts
+
+
 def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> RemoteEncoder:
     """The encoder that `facts` describe, connected.
 
@@ -255,7 +279,10 @@ def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> Rem
     subject = f"encoder '{remote.prefix}{facts.name}' at {remote.url}"
     client = Client(remote.url, remote.token, subject, tries, expected=facts)
     client.connect()
-    return (RemoteTextEncoder if Modality.TEXT in facts.modalities else RemoteEncoder)(client, facts)
+    if Modality.TEXT not in facts.modalities:
+        return RemoteEncoder(client, facts)
+    limit = client.token_limits.get(facts.name)
+    return RemoteTextEncoder(client, facts) if limit is None else BoundedRemoteTextEncoder(client, facts, limit)
 
 
 def offered(url: str, token: str) -> dict[str, Facts]:
