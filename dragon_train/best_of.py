@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.text_limits import warn_of_cut_prompts
 from dragon_train.demonstrations import Generations, better, embedded
 from dragon_train.seeds import Stream, seeds
 
@@ -72,6 +73,7 @@ def best_of(
     """
     reward.check_count(len(prompts))
     build_parts(reward, policy.pipeline.device)
+    warn_of_cut_prompts([reward], prompts, policy.pipeline.device)
 
     def made(number: int) -> Generations:
         own = seeds(Stream.HELDOUT, seed, side=number, count=len(prompts))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
-from dragon_rewards.prompts import SIDECAR
+from dragon_rewards.prompts import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ class ClipFolder:
         import pandas as pd
 
         fresh = [{**row, "path": Path(row["path"]).name} for row in written]  # relative: the folder may move
-        write_text(self.path / SIDECAR, pd.DataFrame([*self.kept, *fresh]).to_csv(index=False))
+        write_text(self.path / OWN, pd.DataFrame([*self.kept, *fresh]).to_csv(index=False))
 
 
 def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
@@ -108,9 +108,9 @@ def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
             "--overwrite replaces its clips, --append adds to them, another --out leaves them alone"
         )
     names = tuple(row["path"] for row in rows)
-    if strange := [name for name in there if name not in {SIDECAR, *names}]:
+    if strange := [name for name in there if name not in {OWN, *names}]:
         raise ConfigError(
-            f"'{path}' holds {some(strange)}, which its {SIDECAR} does not list as clips and --overwrite would leave "
+            f"'{path}' holds {some(strange)}, which its {OWN} does not list as clips and --overwrite would leave "
             "beside the new ones: move that away, or choose another --out"
         )
     return ClipFolder(path, replaced=names)
@@ -122,7 +122,7 @@ def listed(path: Path) -> list[dict[str, str]]:
     Raises:
         ConfigError: it cannot be read, or names no files of the folder.
     """
-    table = path / SIDECAR
+    table = path / OWN
     if not table.is_file():
         return []
     try:

@@ -48,8 +48,8 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     Raises:
         ConfigError: names the key, which `prefix` leads to, the value and what it must be.
     """
-    kinds: dict[str, Any] = field_kinds(type(settings))
-    for key, kind in kinds.items():
+    kind_of: type = type(settings)
+    for key, kind in field_kinds(kind_of).items():
         check_value(f"{prefix}{key}", getattr(settings, key), kind)
 
 

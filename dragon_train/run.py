@@ -57,7 +57,9 @@ class Run:
         if not self.writes:
             return
         if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
-            self.claim.write(self.folder, provenance(load_train_registry().plugins, self.device))
+            registry = load_train_registry()
+            weights = registry.pipeline(self.claim.config.pipeline).weights
+            self.claim.write(self.folder, provenance(registry.plugins, self.device, weights))
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
         write_text(self.folder / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
 

@@ -15,6 +15,7 @@ from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
 from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_rewards.text_limits import warn_of_cut_prompts
 from dragon_train import heldout
 from dragon_train.aside import Aside
 from dragon_train.clock import Clock
@@ -75,6 +76,9 @@ def train(
     if run.finished:
         load_tuned(policy, out)
         return
+    if team.leads:
+        judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
+        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], team.device)
     training = Training(config, policy, reward, objective, prompts, run, team)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):

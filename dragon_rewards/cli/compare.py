@@ -12,7 +12,7 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, check_csv, write_csv
+from dragon_rewards.cli.files import Csv, Prompts, check_csv, write_csv
 from dragon_rewards.errors import DragonError
 from dragon_rewards.progress import progress
 from dragon_rewards.registry import load_registry
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 SUITE = "dragon20"
 MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some.")
+]
 
 
 @app.command()
@@ -40,6 +42,7 @@ def compare(
             help="Compare by this reward; repeatable; default: all of dragon20 that can.", autocompletion=rewards
         ),
     ] = None,
+    prompts: Prompts = None,
     csv: Csv = None,
     device: Device = None,
     *,
@@ -54,7 +57,7 @@ def compare(
     from dragon_rewards.comparison import servable
     from dragon_rewards.sides import find_sides
 
-    sides = find_sides(a, b)
+    sides = find_sides(a, b, prompts)
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)

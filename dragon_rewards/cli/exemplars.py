@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,16 +24,16 @@ from dragon_rewards.exemplars import (
     read_manifest,
     reference,
     serves,
+    space_of,
 )
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
+from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
-    broken_sets,
     delete_set,
-    describe_set,
     find_set,
+    found_sets,
     require_set,
     save_set,
-    set_folders,
 )
 from dragon_rewards.names import check_name
 from dragon_rewards.progress import progress
@@ -69,11 +69,13 @@ def add(
     name: Name,
     places: Annotated[
         list[str] | None,
-        typer.Argument(help="Audio files, folders, caption files (TXT, CSV, JSONL), or datasets owner/name."),
+        typer.Argument(
+            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
-    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = 30.0,
+    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
     encoder: Encoders = None,
     device: Device = None,
     *,
@@ -163,11 +165,10 @@ def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | No
 @verbs.command("list")
 def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
-    broken = {Path(failure.package) for failure in broken_sets()}
-    infos = [describe_set(folder) for folder in set_folders() if folder not in broken]
+    infos, broken = found_sets()
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
     print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
-    for failure in broken_sets():
+    for failure in broken:
         print(failure, file=sys.stderr)
 
 
@@ -382,7 +383,8 @@ def import_set(
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
-    info = read(file, name, _check_free)
+    dims = {space_of(encoder): encoder.dim for encoder in load_registry().encoders.values()}
+    info = read(file, name, _check_free, dims)
     print_rows([{"name": info.name, **_facts(info)}], as_json=as_json, wide=wide)
 
 

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
-Prompts = Annotated[
-    Path | None, typer.Option(help="CSV or JSONL table of path and prompt; default prompts.csv beside the files.")
-]
+PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
 Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
 
 

@@ -38,7 +38,8 @@ def warn_of_failures() -> None:
     """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
     failures = all_failures()
     if failures:
-        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`", file=sys.stderr)
+        names = ", ".join(failure.plugin for failure in failures)
+        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`; left out: {names}", file=sys.stderr)
 
 
 def encoders() -> list[Row]:

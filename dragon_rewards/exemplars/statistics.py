@@ -137,7 +137,8 @@ def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
 def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
     """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
 
-    It is where audio of removed items is gone, or where most of the items are: float64 cancels when little is left.
+    It is where audio of removed items is gone, or where most of the items are, or most of the spread: float64 cancels
+    when little is left.
     """
     added = [item for key, item in wanted.items() if key not in kept.keys]
     known = {item.key: item for item in removed_items(ear.info.path)}
@@ -149,7 +150,10 @@ def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | No
     moments = kept.gaussian.moments
     if added:
         moments += ear.moments(added)
-    return moments - ear.moments(removed) if removed else moments
+    if not removed:
+        return moments
+    left = moments - ear.moments(removed)
+    return left if left.count < MINIMUM_FRAMES or Gaussian.of_moments(left).is_sound else None
 
 
 def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:

@@ -12,6 +12,7 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards as all_rewards
 from dragon_rewards.cli.completion import suites
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.cli.files import PROMPTS
 from dragon_train.cli.completion import launchers, pipelines, presets
 
 Engine = Annotated[
@@ -31,9 +32,7 @@ Pipeline = Annotated[
         autocompletion=pipelines,
     ),
 ]
-Prompts = Annotated[
-    Path | None, typer.Option(help="Text file of prompts, one per line; as many as the preset says are held out.")
-]
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the preset says are held out.")]
 MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
 
 

@@ -20,13 +20,13 @@ from dragon_train.cli.generating import (
     Out,
     Overwrite,
     Source,
-    TextFile,
     Texts,
     TunedBy,
     chosen_pipeline,
     given_prompts,
     how_sampled,
 )
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 from dragon_train.clip_folder import clip_folder
 
 
@@ -41,7 +41,7 @@ def best_of(
     out: Out,
     overwrite: Overwrite = False,
     append: Append = False,
-    file: TextFile = None,
+    file: PromptFile = None,
     pipeline: Source = None,
     run: TunedBy = None,
     diffusion_steps: DiffusionSteps = None,

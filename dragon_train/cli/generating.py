@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from dragon_train.catalogue import PipelineInfo
 
 Texts = Annotated[list[str] | None, typer.Argument(help="One clip for each prompt.")]
-TextFile = Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")]
 Out = Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the clips of the folder.")]
 Append = Annotated[bool, typer.Option("--append", help="Add to the clips of the folder.")]
 Source = Annotated[
     str | None,
-    typer.Option("--pipeline", help="A name, a folder, or owner/name; default the run's.", autocompletion=pipelines),
+    typer.Option(
+        "--pipeline", help="A name, a folder, or owner/name[@revision]; default the run's.", autocompletion=pipelines
+    ),
 ]
 TunedBy = Annotated[Path | None, typer.Option("--run", help="Folder of a finished `dragon train`: its tuned model.")]
 DiffusionSteps = Annotated[int | None, typer.Option(min=2, help="Default those of --run, or 40.")]
@@ -64,11 +65,11 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
     """
-    from dragon_train.prompt_lists import read_prompts
+    from dragon_rewards.table_files import read_texts
 
     if bool(prompts) == bool(file):
-        raise ConfigError("give prompts, or --prompts and a text file of them, and not both")
-    texts = read_prompts(file) if file else prompts
+        raise ConfigError("give prompts, or --prompts and a file of them, and not both")
+    texts = read_texts(file) if file else prompts
     if not all(text.strip() for text in texts):
         raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
     return texts

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dragon_rewards.cli.files import PROMPTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dragon_train.config import TrainConfig
 
 ConfigFile = Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")]
-PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")]
+PromptFile = Annotated[Path | None, typer.Option("--prompts", help=PROMPTS)]
 
 
 def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:

@@ -9,6 +9,7 @@ import typer
 
 from dragon_rewards.cli import app
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 
 
 @app.command()
@@ -17,7 +18,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of clips or images, per run; 0 is none.")] = 8,
     reward: Annotated[list[str] | None, typer.Option(help="Of a benchmark, show these runs only; repeatable.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Text file of prompts for the pairs, one per line.")] = None,
+    prompts: PromptFile = None,
     device: Device = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs to play or look at."""

@@ -18,13 +18,13 @@ from dragon_train.cli.generating import (
     Out,
     Overwrite,
     Source,
-    TextFile,
     Texts,
     TunedBy,
     chosen_pipeline,
     given_prompts,
     how_sampled,
 )
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 from dragon_train.clip_folder import clip_folder
 
 
@@ -35,7 +35,7 @@ def sample(
     out: Out,
     overwrite: Overwrite = False,
     append: Append = False,
-    file: TextFile = None,
+    file: PromptFile = None,
     pipeline: Source = None,
     run: TunedBy = None,
     diffusion_steps: DiffusionSteps = None,
@@ -58,7 +58,7 @@ def sample(
     print_rows(rows, as_json=as_json, wide=wide)
 
 
-def run_clips(path: Path, count: int, device: str | None) -> tuple[Path, Path] | None:
+def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
     """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
     from dragon_train.page.source import holds_results
 
@@ -66,7 +66,7 @@ def run_clips(path: Path, count: int, device: str | None) -> tuple[Path, Path] |
         return None
     from dragon_train.page.folders import run_folders  # imports torch
 
-    return run_folders(path, count, chosen_device(device))
+    return run_folders(path, count, chosen_device(device), prompts)
 
 
 sources.append(run_clips)

@@ -52,11 +52,16 @@ def option(name: str) -> Any:
     """The annotation by which typer makes the option of a setting: its type, range, default and meaning."""
     info, meaning = described(field_kinds(TrainConfig)[name])
     typed: Any = TYPES.get(type(info), str)
-    choices = "|".join(map(str, info.values)) if isinstance(info, inspect.LiteralType) else None
+    values = [str(value) for value in info.values] if isinstance(info, inspect.LiteralType) else []
     least, most = getattr(info, "ge", None), getattr(info, "le", None)
     bounds: dict[str, Any] = {"min": least, "max": most} if typed in {int, float} else {}
     shown = DEFAULTS.get(name)
     default = str(shown) if shown not in (None, ()) else False
-    completed = COMPLETED.get(name, (lambda: list(map(str, info.values))) if choices else None)
-    shape: dict[str, Any] = {"metavar": choices, "show_default": default, "autocompletion": completed, **bounds}
+    completed = COMPLETED.get(name, (lambda: values) if values else None)
+    shape: dict[str, Any] = {
+        "metavar": "|".join(values) or None,
+        "show_default": default,
+        "autocompletion": completed,
+        **bounds,
+    }
     return Annotated[typed | None, typer.Option(help=meaning, **shape)]

@@ -88,11 +88,11 @@ class Side:
             out.replace(self.folder)
 
 
-def run_folders(path: Path, count: int, device: torch.device) -> tuple[Path, Path]:
+def run_folders(path: Path, count: int, device: torch.device, prompts: Path | None = None) -> tuple[Path, Path]:
     """The folders of `count` clips of the untuned and of the tuned model of a run.
 
-    The clips are made of held-out prompts where there are some (`plan.heldout_prompts`), on a device, and only if they
-    are not there yet.
+    The clips are made of the prompts in a file, or of held-out ones where there are some (`plan.heldout_prompts`), on a
+    device, and only if they are not there yet.
 
     Raises:
         ConfigError: the run is not finished, or one of a benchmark is to be named; it makes no audio; there are fewer
@@ -100,7 +100,7 @@ def run_folders(path: Path, count: int, device: torch.device) -> tuple[Path, Pat
     """
     results = read_results(path)
     run = audible(results)
-    given = plan_generation(results, run, count, None)
+    given = plan_generation(results, run, count, prompts)
     sides = Side(path / PAIRS / UNTUNED, given, None), Side(path / PAIRS / TUNED, given, path)
     missing = [side for side in sides if not side.complete]
     if missing:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.prompt_lists import read_prompts
 from dragon_train.registry import load_train_registry
 from dragon_train.run_folder import CONFIG, kept_prompts
 from dragon_train.seeds import Stream, seeds
@@ -155,7 +155,7 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
 def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
     """Prompts that training did not see where there are such, and their origin in words."""
     if file:
-        return read_prompts(file), f"those of {file.name}"
+        return read_texts(file), f"those of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept["train"] == list(embedded_prompts("train")):
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
