@@ -40,6 +40,7 @@ REFUSED: dict[str, str] = {
     "score nope clips": "'nope' is no reward",
     "rank clips --reward vendi:nope": "unknown encoder 'nope'",
     "compare a b --rewards nope": "'nope' is no reward",
+    "compare a b": "'a' does not exist",
     "bench --suite nope": "unknown suite 'nope'",
     "bench --preset nope": "unknown preset 'nope'",
     "bench --rewards nope": "unknown reward of suite",
