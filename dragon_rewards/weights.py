@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.errors import WeightsError
+from msgspec import Struct
+
+from dragon_rewards.decoding import read_json
+from dragon_rewards.errors import DragonError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -147,16 +149,22 @@ def _torch_hub() -> Path:
 def _lacking_parts(folder: Path) -> list[str]:
     """Parts of a saved pipeline that are not there: a folder, or the weights of one that has a configuration."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX, dict[str, Any], "download it again")
         names = [name for name, kind in index.items() if isinstance(kind, list) and kind and kind[0]]
         return [name for name in names if not _is_whole(folder / name)]
-    except (OSError, ValueError, AttributeError, LookupError) as error:
+    except DragonError as error:
         return [f"{INDEX} that can be read ({error})"]
 
 
+class Shards(Struct, frozen=True):
+    """What is read of an index of weights in several files: the file of each tensor."""
+
+    weight_map: dict[str, str]
+
+
 def _is_whole(part: Path) -> bool:
-    listings = [json.loads(path.read_text(encoding="utf-8")) for path in part.glob("*.safetensors.index.json")]
-    shards = {shard for listing in listings for shard in listing["weight_map"].values()}
+    listings = [read_json(path, Shards, "download it again") for path in part.glob("*.safetensors.index.json")]
+    shards = {shard for listing in listings for shard in listing.weight_map.values()}
     if shards:
         return all((part / shard).is_file() for shard in shards)
     network = (part / "config.json").is_file()  # of a tokenizer or a scheduler it has another name

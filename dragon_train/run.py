@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from msgspec import Struct, to_builtins
 
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
@@ -20,13 +22,14 @@ from dragon_train.registry import load_train_registry
 from dragon_train.tuning import check_result, has_result, load_tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
 
     from dragon_rewards.media import Media
     from dragon_train.catalogue import PipelineInfo
+    from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
@@ -45,13 +48,13 @@ class Run:
 
     def claim(self) -> None:
         """Write the configuration, or refuse a folder that holds another one's run."""
-        path, wanted = self.folder / CONFIG, json.loads(json.dumps(asdict(self.config)))
+        path, wanted = self.folder / CONFIG, asdict(self.config)
         if path.exists():
-            found = stored_config(self.folder)
+            found = asdict(stored_config(self.folder))
             for key, value in wanted.items():
-                if found.get(key) != value:
+                if found[key] != value:
                     raise ConfigError(
-                        f"{self.folder} holds a run with {key} = {found.get(key)!r}, not {value!r}; "
+                        f"{self.folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
                         "choose another --out, or delete the folder"
                     )
         else:
@@ -63,12 +66,16 @@ class Run:
         """Whether the result is there, and nothing is left to do."""
         return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
 
-    def resume(self) -> dict[str, Any]:
-        """The state after the last recorded step; empty for a new run."""
+    def resume(self) -> Checkpoint | None:
+        """The state after the last recorded step; None for a new run.
+
+        Raises:
+            DragonError: the checkpoint is damaged, or not of this trainer.
+        """
         if not (self.folder / CHECKPOINT).exists():
-            return {}
+            return None
         state = load_checkpoint(self.folder / CHECKPOINT)
-        self.rows = state["rows"]
+        self.rows = state.rows
         return state
 
     def record(self, row: dict[str, float], state: dict[str, Any]) -> None:
@@ -99,29 +106,45 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     return deque(clips, maxlen=size)
 
 
-def stored_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run.
+class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """What config.json holds: the settings of a run, and what it was made with."""
+
+    config: dict[str, Any]
+    provenance: dict[str, Any] = {}
+
+
+class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
+    """What prompts.json holds: the prompts that a run is tuned on, and those that it keeps from training."""
+
+    train: tuple[str, ...]
+    heldout: tuple[str, ...]
+
+
+def stored_run(folder: Path) -> tuple[TrainConfig, Mapping[str, Any]]:
+    """The configuration of a run, and what it was made with.
 
     Raises:
-        ConfigError: its file cannot be read.
+        DragonError: its file cannot be read.
     """
     path = folder / CONFIG
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error!r}); restore it, or choose another --out") from None
-    return config
+    stored = read_json(path, StoredRun, "restore it, or choose another --out")
+    return train_config(stored.config, str(path)), stored.provenance
+
+
+def stored_config(folder: Path) -> TrainConfig:
+    """The configuration of a run; raises as `stored_run`."""
+    return stored_run(folder)[0]
 
 
 def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> None:
     """Write what a run is tuned on and what it keeps from training.
 
     Raises:
-        ConfigError: the folder holds a run on other prompts, or a broken record of them.
+        DragonError: the folder holds a run on other prompts, or a broken record of them.
     """
-    path, wanted = folder / PROMPTS, {"train": list(train), "heldout": list(heldout)}
+    path, wanted = folder / PROMPTS, KeptPrompts(tuple(train), tuple(heldout))
     if not path.exists():
-        write_text(path, json.dumps(wanted, indent=0, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(to_builtins(wanted), indent=0, ensure_ascii=False) + "\n")
     elif kept_prompts(folder) != wanted:
         raise ConfigError(
             f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
@@ -129,18 +152,13 @@ def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> 
         )
 
 
-def kept_prompts(folder: Path) -> dict[str, list[str]]:
-    """`train` and `heldout`, as `keep_prompts` wrote them.
+def kept_prompts(folder: Path) -> KeptPrompts:
+    """What `keep_prompts` wrote.
 
     Raises:
-        ConfigError: they are not there.
+        DragonError: it is not there, or cannot be read.
     """
-    path = folder / PROMPTS
-    try:
-        kept: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it, or run the command again") from None
-    return kept
+    return read_json(folder / PROMPTS, KeptPrompts, "restore it, or run the command again")
 
 
 def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
@@ -157,4 +175,4 @@ def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> P
 def load_run(policy: Policy, folder: Path) -> TrainConfig:
     """Give `policy` the weights that a finished run tuned."""
     load_tuned(policy, folder)
-    return train_config(stored_config(folder), str(folder / CONFIG))
+    return stored_config(folder)

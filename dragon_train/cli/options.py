@@ -32,7 +32,7 @@ def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
     if name is None and config is not None and config.is_file():
         from dragon_train.run import stored_config  # imports torch, which a run needs in any case
 
-        name = stored_config(config.parent)["pipeline"]
+        name = stored_config(config.parent).pipeline
     info = load_train_registry().pipeline(name or "embedded")
     require_weights(f"pipeline '{info.name}'", info.weights)
     return info

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import Weights
 from dragon_rewards.weights import INDEX
@@ -36,6 +36,8 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     Raises:
         DragonError: there is none, it cannot be loaded, it needs a package, or no adapter takes its class.
     """
+    from dragon_rewards.devices import is_out_of_memory
+
     index = read_index(source)
     adapter = adapter_for(source, index, adapters)
     check_components(source, index)
@@ -43,7 +45,11 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     check_weights(source)
     try:
         pipeline = load_pipeline(source, index, loading)
-    except (OSError, ValueError, ImportError, AttributeError) as error:
+    except DragonError:
+        raise
+    except Exception as error:  # of diffusers, transformers and safetensors, for whatever their files may hold
+        if is_out_of_memory(error):
+            raise
         raise DragonError(
             f"pipeline '{source}' cannot be loaded: {error}; it must be complete, as `save_pretrained` writes it, and "
             "its weights safetensors"
@@ -63,7 +69,7 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
     from dragon_train.pipelines.loading import load_network, of_component
 
     folder = folder_of(source, loading)
-    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
+    entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and any(entry)}
     kinds = {name: component_class(*entry) for name, entry in entries.items()}
     networks = {
         name: load_network(kind, folder / name, of_component(name, loading))
@@ -109,13 +115,8 @@ def read_index(source: str) -> dict[str, Any]:
         DragonError: there is none, or it is not readable.
     """
     path = Path(source) / INDEX if Path(source).is_dir() else downloaded_index(source)
-    try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DragonError(f"{path}: no such file; give a folder that `save_pretrained` of diffusers wrote") from None
-    except ValueError as error:
-        raise DragonError(f"{path}: not valid JSON ({error}); save the pipeline again") from error
-    if not isinstance(index, dict) or "_class_name" not in index:
+    index = read_json(path, dict[str, Any], "give a folder that `save_pretrained` of diffusers wrote")
+    if "_class_name" not in index:
         raise DragonError(
             f"{path}: names no '_class_name'; save the pipeline again with `save_pretrained` of diffusers"
         )
