@@ -129,8 +129,10 @@ def claim(benchmark: Benchmark) -> None:
         prompts=benchmark.subject.digest,
     )
     if not path.exists():
-        made_with = structs.replace(wanted, provenance=provenance(load_train_registry().plugins))
-        write_text(path, json.dumps(to_builtins(made_with), indent=2) + "\n")
+        registry = load_train_registry()
+        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
+        record = structs.replace(wanted, provenance=made_with)
+        write_text(path, json.dumps(to_builtins(record), indent=2) + "\n")
     found = read_record(benchmark.out)
     for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
         if getattr(found, key) != getattr(wanted, key):

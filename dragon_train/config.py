@@ -44,7 +44,7 @@ class TrainConfig:
         str,
         Meta(
             description="What is tuned: a name of `dragon list pipelines`, the folder of a saved pipeline, or "
-            "owner/name on the hub."
+            "owner/name[@revision] on the hub."
         ),
     ] = "embedded"
     objective: Annotated[str, Meta(description="Name of the objective, see `dragon list objectives`.")] = "dpo"

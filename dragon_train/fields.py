@@ -49,8 +49,8 @@ def check_fields(settings: Any, prefix: str = "") -> None:
     Raises:
         ConfigError: names the key, which `prefix` leads to, the value and what it must be.
     """
-    of: Any = type(settings)
-    for key, kind in field_kinds(of).items():
+    kind_of: type = type(settings)
+    for key, kind in field_kinds(kind_of).items():
         check_value(f"{prefix}{key}", getattr(settings, key), kind)
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from msgspec import Struct, to_builtins
 
-from dragon_rewards.decoding import read_json
-from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
 from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
-from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
 from dragon_train.registry import load_train_registry
-from dragon_train.tuning import check_result, has_result, load_tuned
+from dragon_train.run_folder import CHECKPOINT, METRICS, check_result, has_result, stored_config
+from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -32,34 +26,17 @@ if TYPE_CHECKING:
     from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
-
-CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
+    from dragon_train.run_folder import Claim
 
 
 class Run:
     """Records each step atomically; a run folder belongs to one configuration, and one process writes it."""
 
-    def __init__(self, config: TrainConfig, folder: Path, device: torch.device, *, writes: bool = True) -> None:
-        self.config, self.folder, self.device, self.writes = config, folder, device, writes
+    def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
+        self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
         self.rows: list[dict[str, float]] = []
         if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.claim()
-
-    def claim(self) -> None:
-        """Write the configuration, or refuse a folder that holds another one's run."""
-        path, wanted = self.folder / CONFIG, asdict(self.config)
-        if path.exists():
-            found = asdict(stored_config(self.folder))
-            for key, value in wanted.items():
-                if found[key] != value:
-                    raise ConfigError(
-                        f"{self.folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
-                        "choose another --out, or delete the folder"
-                    )
-        else:
-            made_with = provenance(load_train_registry().plugins, self.device)
-            write_text(path, json.dumps({"config": wanted, "provenance": made_with}, indent=2) + "\n")
+            claim.check(folder)
 
     @property
     def finished(self) -> bool:
@@ -83,6 +60,10 @@ class Run:
         self.rows.append(row)
         if not self.writes:
             return
+        if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
+            registry = load_train_registry()
+            weights = registry.pipeline(self.claim.config.pipeline).weights
+            self.claim.write(self.folder, provenance(registry.plugins, self.device, weights))
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
         write_text(self.folder / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
 
@@ -104,61 +85,6 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     """What `pool_state` gave."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
-
-
-class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
-    """What config.json holds: the settings of a run, and what it was made with."""
-
-    config: dict[str, Any]
-    provenance: dict[str, Any] = {}
-
-
-class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
-    """What prompts.json holds: the prompts that a run is tuned on, and those that it keeps from training."""
-
-    train: tuple[str, ...]
-    heldout: tuple[str, ...]
-
-
-def stored_run(folder: Path) -> tuple[TrainConfig, Mapping[str, Any]]:
-    """The configuration of a run, and what it was made with.
-
-    Raises:
-        DragonError: its file cannot be read.
-    """
-    path = folder / CONFIG
-    stored = read_json(path, StoredRun, "restore it, or choose another --out")
-    return train_config(stored.config, str(path)), stored.provenance
-
-
-def stored_config(folder: Path) -> TrainConfig:
-    """The configuration of a run; raises as `stored_run`."""
-    return stored_run(folder)[0]
-
-
-def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> None:
-    """Write what a run is tuned on and what it keeps from training.
-
-    Raises:
-        DragonError: the folder holds a run on other prompts, or a broken record of them.
-    """
-    path, wanted = folder / PROMPTS, KeptPrompts(tuple(train), tuple(heldout))
-    if not path.exists():
-        write_text(path, json.dumps(to_builtins(wanted), indent=0, ensure_ascii=False) + "\n")
-    elif kept_prompts(folder) != wanted:
-        raise ConfigError(
-            f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
-            "another --out, or delete the folder"
-        )
-
-
-def kept_prompts(folder: Path) -> KeptPrompts:
-    """What `keep_prompts` wrote.
-
-    Raises:
-        DragonError: it is not there, or cannot be read.
-    """
-    return read_json(folder / PROMPTS, KeptPrompts, "restore it, or run the command again")
 
 
 def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:

@@ -18,6 +18,7 @@ from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import replacing
 from dragon_rewards.tensor_files import read_tensors
+from dragon_train.run_folder import ADAPTER, DENOISER, check_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
-ADAPTER = "adapter_model.safetensors"  # as peft names it
-ADAPTER_CONFIG = "adapter_config.json"  # likewise
+ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
 PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers
-DENOISER = "denoiser"
 BROKEN = "restore it, or train again"
 
 
@@ -154,11 +153,6 @@ def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
         raise ConfigError(f"lora_targets = {targets}: {error}") from error
 
 
-def has_result(folder: Path) -> bool:
-    """Whether a tuning was stored there."""
-    return (folder / ADAPTER).is_file() or (folder / DENOISER).is_dir()
-
-
 def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
@@ -170,16 +164,6 @@ def load_tuned(policy: Policy, folder: Path) -> None:
         load_adapter(policy, folder)
     else:
         load_denoiser(policy, folder)
-
-
-def check_result(folder: Path) -> None:
-    """Whether there is one.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if not has_result(folder):
-        raise ConfigError(f"{folder}: no finished run; finish it with dragon train --out {folder}")
 
 
 class Adapter(Struct, frozen=True):

@@ -61,7 +61,7 @@ def reference(
     if stored in encoders_of(info):
         return _stored(info, stored, encoder.identity)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
-        return _encoded(captions(info), encoder)
+        return _encoded(captions(info), encoder_info.name, encoder)
     known = ", ".join(encoders_of(info)) or "no encoder"
     raise DragonError(
         f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
@@ -84,7 +84,9 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
     return gaussian_of(tensors, f"'{path}'", INSTALL)
 
 
-def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
+def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.text_limits import warn_of_cut_texts
 
+    warn_of_cut_texts(name, encoder, texts)
     return Gaussian.fit(encode_texts(texts, encoder).cpu())

@@ -15,6 +15,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
+from dragon_rewards.table_formats import lines_of
 from dragon_rewards.tensor_files import check_tensors
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
 def captions(info: ExemplarSetInfo) -> list[str]:
     """The captions of a set, in order."""
     if (info.path / CAPTIONS).is_file():
-        return _text(info.path / CAPTIONS).splitlines()
+        return lines_of(_text(info.path / CAPTIONS))
     return [item.caption for item in items(info) if item.caption is not None]
 
 

@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.cli.completion import cards
 from dragon_train.cli.options import ConfigFile, PromptFile, configured
 from dragon_train.cli.settings import with_settings
+from dragon_train.estimate.cards import find_card
+from dragon_train.objectives.configured import completed
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from dragon_train.estimate.report import Report
 
-Card = Annotated[str | None, typer.Option(help="A card that need not be here, as in rtx-4090; instead of --device.")]
+Card = Annotated[
+    str | None,
+    typer.Option(help="A card that need not be here, as in rtx-4090; instead of --device.", autocompletion=cards),
+]
 Measure = Annotated[bool, typer.Option("--measure", help="Also load, take two steps, and print what the second took.")]
 
 COUNTED = (
@@ -44,26 +53,31 @@ def estimate(
     *,
     measure: Measure = False,
     as_json: Json = False,
+    wide: Wide = False,
     given: dict[str, Any],
 ) -> None:
     """Count what a run takes: memory and time by phase, from the pipeline's architecture alone."""
     least = {} if config else {"reward": "vendi:logmel"}  # whose encoder is small and always there
-    checked = configured(config, {**least, **given}, "dragon estimate")
-    from dragon_train.estimate.report import report
+    checked, known = completed(configured(config, {**least, **given}, "dragon estimate")), card and find_card(card)
+    if known and (device or measure):
+        raise ConfigError("--card names a card that need not be here; leave out --device and --measure")
+    load_train_registry().pipeline(checked.pipeline)
+    compose_mixture(checked.reward)
+    from dragon_train.estimate.report import report  # imports torch: wrong names are refused by now
 
-    found = report(checked, prompts, card, device, measure=measure)
+    found = report(checked, prompts, known or None, device, measure=measure)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        show(found)
+        show(found, wide=wide)
 
 
-def show(found: Report) -> None:
+def show(found: Report, *, wide: bool) -> None:
     """Tables, and below them what they rest on."""
-    print_rows(found.rows(), as_json=False)
+    print_rows(found.rows(), as_json=False, wide=wide)
     print()
     held: list[dict[str, Any]] = [{"held": name, "memory_gb": size / 1e9} for name, size in found.estimate.held.items()]
-    print_rows(held, as_json=False)
+    print_rows(held, as_json=False, wide=wide)
     print()
     for line in found.notes():
         print(line)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import inspect
 
+from dragon_rewards.cli.completion import rewards
+from dragon_train.cli.completion import objectives, pipelines
 from dragon_train.config import TrainConfig
 from dragon_train.fields import described, field_kinds
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 TYPES = {inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool, inspect.VarTupleType: list[str]}
 DEFAULTS = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING}
 ALL = tuple(name for name in field_kinds(TrainConfig) if name != "options")  # a table, which a file has room for
+COMPLETED = {
+    **dict.fromkeys(("reward", "at_least", "heldout"), rewards),
+    "pipeline": pipelines,
+    "objective": objectives,
+}
 GIVEN = "given"  # the parameter of a command that takes the settings
 
 
@@ -45,13 +52,16 @@ def option(name: str) -> Any:
     """The annotation by which typer makes the option of a setting: its type, range, default and meaning."""
     info, meaning = described(field_kinds(TrainConfig)[name])
     typed: Any = TYPES.get(type(info), str)
-    choices = "|".join(map(str, info.values)) if isinstance(info, inspect.LiteralType) else None
+    values = [str(value) for value in info.values] if isinstance(info, inspect.LiteralType) else []
     least, most = getattr(info, "ge", None), getattr(info, "le", None)
     bounds: dict[str, Any] = {"min": least, "max": most} if typed in {int, float} else {}
     shown = DEFAULTS.get(name)
-    return Annotated[
-        typed | None,
-        typer.Option(
-            help=meaning, metavar=choices, show_default=str(shown) if shown not in (None, ()) else False, **bounds
-        ),
-    ]
+    default = str(shown) if shown not in (None, ()) else False
+    completed = COMPLETED.get(name, (lambda: values) if values else None)
+    shape: dict[str, Any] = {
+        "metavar": "|".join(values) or None,
+        "show_default": default,
+        "autocompletion": completed,
+        **bounds,
+    }
+    return Annotated[typed | None, typer.Option(help=meaning, **shape)]

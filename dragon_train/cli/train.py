@@ -11,6 +11,10 @@ from dragon_rewards.cli import app
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.options import ConfigFile, PromptFile, configured
 from dragon_train.cli.settings import ALL, with_settings
+from dragon_train.config_text import as_toml
+from dragon_train.objectives.configured import completed
+
+EXAMPLE = "vendi:clap"  # in a file of settings that is printed without a reward
 
 
 @app.command()
@@ -21,10 +25,17 @@ def train(
     prompts: PromptFile = None,
     device: Device = None,
     *,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all settings as a TOML file for CONFIG, and train nothing.")
+    ] = False,
     given: dict[str, Any],
 ) -> None:
     """Tune a pipeline toward a reward; the same command again resumes an interrupted run."""
-    checked = configured(config, given, "dragon train")
+    least = {"reward": EXAMPLE} if print_config and not config else {}
+    checked = configured(config, {**least, **given}, "dragon train")
+    if print_config:
+        print(as_toml(completed(checked)), end="")
+        return
     from dragon_train.console import leads
     from dragon_train.session import run_training
 

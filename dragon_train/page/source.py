@@ -10,8 +10,7 @@ from dragon_rewards.frame_files import Column, read_csv, read_parquet
 from dragon_rewards.names import RewardName
 from dragon_rewards.tables import BASELINE, JUDGED
 from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, read_record
-from dragon_train.run import CHECKPOINT, CONFIG, METRICS, stored_run
-from dragon_train.tuning import has_result
+from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +87,11 @@ class Results:
         """What the results were made with."""
         found = self.benchmark.settings.provenance if self.benchmark else {}
         return found or self.runs[0].provenance
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is that of a run or a benchmark."""
+    return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
 
 
 def read_results(folder: Path) -> Results:

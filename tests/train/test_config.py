@@ -19,7 +19,6 @@ from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.fields import check_value, described, field_kinds
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import builtin_presets, load_preset
-from dragon_train.prompt_lists import read_prompts
 
 ANYTHING = st.sampled_from(
     [
@@ -120,9 +119,6 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("reward = ")
     with pytest.raises(DragonError, match=r"bad\.toml' cannot be read \(Invalid value"):
         read_config(tmp_path / "bad.toml")
-    (tmp_path / "empty.txt").write_text("\n \n")
-    with pytest.raises(ConfigError, match="no prompt"):
-        read_prompts(tmp_path / "empty.txt")
 
 
 def test_dpo_refuses_unpaired_demonstrations() -> None:
