@@ -21,6 +21,7 @@ from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import parse_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
 MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
 PIECE = 2**20  # bytes
+MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
 
 
 class Client:
@@ -189,8 +191,8 @@ class Client:
 
 def _detail(content: bytes) -> str:
     with suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(content)["detail"])
-    return content[:200].decode(errors="replace")
+        return shown(str(json.loads(content)["detail"])[:MOST_DETAIL])
+    return shown(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:
