@@ -88,9 +88,10 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
 
 
 def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: str) -> T:
+    typed: Any = kind  # of types as such mypy does not know that they can be hashed
     try:
         found: T = decode(kind)
-        if _has_dataclass(kind):
+        if _has_dataclass(typed):
             _refuse_unknown(decode(Any), kind)
     except (ValueError, RecursionError, OverflowError, TypeError) as error:  # msgspec's and tomllib's are ValueErrors
         raise DragonError(f"{where} cannot be read ({error}); {remedy}") from error
@@ -104,11 +105,11 @@ def _has_dataclass(kind: Any) -> bool:
 
 def _refuse_unknown(value: Any, kind: Any) -> None:
     """Raises ValueError where a dataclass has no such field: one that is misspelt would be its default in silence."""
-    parts = get_args(kind)
+    parts, typed = get_args(kind), kind
     if get_origin(kind) is Annotated:
         _refuse_unknown(value, parts[0])
     elif is_dataclass(kind) and isinstance(value, dict):
-        hints = _hints(kind)
+        hints = _hints(typed)
         unknown = sorted(map(str, value.keys() - hints.keys()))
         if unknown:
             raise ValueError(f"unknown key '{unknown[0]}'; keys: {', '.join(hints)}")
