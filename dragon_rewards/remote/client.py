@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import torch
@@ -20,8 +19,9 @@ from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError, EncoderError
 from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
-from dragon_rewards.remote.config import parse_facts, read_token
+from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +40,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
 MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
 PIECE = 2**20  # bytes
+MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
 
 
 class Client:
@@ -126,15 +127,15 @@ class Client:
 
     def _read_catalogue(self, reply: bytes) -> None:
         try:
-            catalogue = json.loads(reply)
-            self.limit = int(catalogue["limit"])
-            self.encoders = {facts.name: facts for facts in map(parse_facts, catalogue["encoders"])}
-            self.token_limits = {name: int(limit) for name, limit in catalogue.get("token_limits", {}).items()}
-        except (ValueError, TypeError, KeyError, AttributeError, DragonError) as error:
+            catalogue = decode_json(reply, Catalogue, "its list of encoders", "check the URL")
+            check_facts(catalogue.encoders)
+        except DragonError as error:
             raise EncoderError(
-                f"{self._subject}: this is no `dragon serve`, or one of another version ({type(error).__name__}: "
-                f"{error}); check the URL, and install the same dragon-rewards there and here"
+                f"{self._subject}: this is no `dragon serve`, or one of another version ({error}); check the URL, and "
+                "install the same dragon-rewards there and here"
             ) from error
+        self.limit, self.encoders = catalogue.limit, {facts.name: facts for facts in catalogue.encoders}
+        self.token_limits = catalogue.token_limits
 
     def _check_identity(self) -> None:
         if self._expected is None:
@@ -192,9 +193,10 @@ class Client:
 
 
 def _detail(content: bytes) -> str:
-    with suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(content)["detail"])
-    return content[:200].decode(errors="replace")
+    """What a server says of a refusal, in characters that no terminal obeys."""
+    with suppress(DragonError, KeyError):
+        return shown(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
+    return shown(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:
@@ -253,12 +255,10 @@ class BoundedRemoteTextEncoder(RemoteTextEncoder):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has; raises as `encode_text`."""
-        parts = [texts[at : at + TEXT_BATCH] for at in range(0, len(texts), TEXT_BATCH)]
-        return [count for part in parts for count in self._counts(part)]
-
-    def _counts(self, texts: Sequence[str]) -> list[int]:
-        reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts))
-        counts = decode_json(reply, list[int], f"the reply of encoder '{self._facts.name}'", "check the server")
+        counts: list[int] = []
+        for at in range(0, len(texts), TEXT_BATCH):
+            reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts[at : at + TEXT_BATCH]))
+            counts += decode_json(reply, list[int], f"the reply of encoder '{self._facts.name}'", "check the server")
         if len(counts) != len(texts):
             raise EncoderError(f"encoder '{self._facts.name}' counted {len(counts)} texts of {len(texts)}")
         return counts
