@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from functools import cache
 from math import ceil, gcd
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dragon_rewards.devices import has_float64
 from dragon_rewards.errors import AudioError
+from dragon_rewards.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,8 +69,13 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:
-    """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits)."""
-    soundfile.write(path, audio.detach().cpu().numpy().T, rate)
+    """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits).
+
+    The file appears whole or not at all.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, audio.detach().cpu().numpy().T, rate, format=path.suffix[1:].upper())
+    write_bytes(path, file.getvalue())
 
 
 def find_audio(paths: Iterable[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError, MissingPromptsError
+from dragon_rewards.formulas import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +60,8 @@ def _rows(table: Path) -> Iterable[tuple[int, Any]]:
         text = table.read_text(encoding="utf-8-sig")
         if table.suffix.lower() == ".jsonl":
             return [(line, json.loads(row)) for line, row in enumerate(text.splitlines(), 1) if row.strip()]
-        return list(enumerate(csv.DictReader(text.splitlines(keepends=True)), 1))
+        rows = csv.DictReader(text.splitlines(keepends=True))
+        return [(line, {name: unguarded(cell) for name, cell in row.items()}) for line, row in enumerate(rows, 1)]
     except (OSError, ValueError, csv.Error) as error:
         raise DragonError(f"'{table}' cannot be read as a table of prompts: {error}") from error
 

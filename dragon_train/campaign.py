@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_rewards.suites import serve
 from dragon_train.console import progress
-from dragon_train.lock import locked
 from dragon_train.presets import load_preset
 from dragon_train.subject import choose_subject
 
@@ -31,6 +32,8 @@ def run_bench(
     engine: Launcher,
 ) -> list[dict[str, Any]]:
     """Run a benchmark and write its report; returns the rows of the win table."""
+    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
+    check_folder(folder, "--out")
     servings = serve(load_suite(suite), load_registry())
     slots = [serving.slot.reward for serving in servings]
     for name in rewards:
@@ -43,7 +46,6 @@ def run_bench(
 
     for serving in servings:
         compose(serving.served).require_weights()
-    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
     with locked(folder), progress() as bar:
@@ -81,6 +83,7 @@ def run_ablate(
     from dragon_train.ablation.grid import load_grid
     from dragon_train.ablation.plans import plan_of
 
+    check_folder(out, "--out")
     grid = load_grid(name)
     plan = plan_of(grid, out, pipeline, prompts)
     for reward in plan.judges:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from dragon_rewards import compose
 from dragon_rewards.devices import find_device
 from dragon_rewards.evaluation import permutation_test
-from dragon_rewards.files import replacing, write_text
+from dragon_rewards.files import write_bytes, write_text
 from dragon_rewards.media import Encoded, Known, Media
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> No
             tensors[f"{PROMPTS} {encoder}"] = clips.known.prompts[encoder].cpu()
     (folder / TEST).unlink(missing_ok=True)
     if tensors:
-        with replacing(folder / EMBEDDINGS) as temporary:
-            save_file(tensors, temporary)
+        write_bytes(folder / EMBEDDINGS, save(tensors))
 
 
 def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) -> Encoded:

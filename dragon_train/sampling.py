@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.files import write_text
+from dragon_rewards.formulas import write_csv
+from dragon_rewards.locks import PATIENCE, locked
 from dragon_train.run import load_policy
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def write_clips(
 
     Latents are taken one after the other, and may be sampled as they are.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    written = [
-        {"path": str(policy.write(own, out / stem(number, row["prompt"]))), **row}
-        for own, row, number in zip(latents, rows, numbers, strict=True)
-    ]
-    table = pd.DataFrame([{**row, "path": Path(row["path"]).name} for row in written])  # relative: the folder may move
-    write_text(out / "prompts.csv", table.to_csv(index=False))
+    with locked(out, wait=PATIENCE):
+        written = [
+            {"path": str(policy.write(own, out / stem(number, row["prompt"]))), **row}
+            for own, row, number in zip(latents, rows, numbers, strict=True)
+        ]
+        named = [{**row, "path": Path(row["path"]).name} for row in written]  # relative: the folder may move
+        write_csv(out / "prompts.csv", pd.DataFrame(named))
     return written
 
 

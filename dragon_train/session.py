@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.weights import require_weights
 from dragon_train.console import is_alone, leads, progress
-from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
@@ -37,12 +38,15 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
     objective = make_objective(config)
+    folder = out or Path("runs") / slug(config.reward)
+    if leads():
+        check_folder(folder, "--out")
     watched = [compose(name) for name in (*config.heldout, *config.at_least)]
     require_weights(f"pipeline '{info.name}'", info.weights)
     for part in (*parts_of(reward), *watched):
         part.require_weights()
     texts, heldout = split(config, prompts)
-    folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
+    where = placed(device, config.precision)
     warn_of_small_encoders(config, reward)
     from dragon_train.estimate.fit import check_fits
     from dragon_train.pipelines.loading import loading_of

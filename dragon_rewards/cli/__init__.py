@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from dragon_rewards.cli.ending import (
+    REFUSED,
+    TERMINATED,
+    Terminated,
+    end_stdout,
+    explained,
+    refuse,
+)
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-REFUSED = 2  # exit code of every refusal, as of a wrong option
 GAP = 2  # columns of a terminal between those of a table
 NARROWEST = 20  # columns of a terminal below which no column of a table is wrapped
 
@@ -23,20 +30,33 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, or that memory ran out, without a traceback, and exits with 2."""
+    """Prints a refusal's message, what a file lacks, or that memory ran out, without a traceback, and exits with 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                end_stdout()
+        except OSError as error:
+            refuse(explained(error))
+            raise SystemExit(REFUSED) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            print(f"dragon: {refusal}", file=sys.stderr)
+            refuse(str(refusal))
             raise typer.Exit(REFUSED) from refusal
+        except Terminated as signalled:
+            raise typer.Exit(TERMINATED) from signalled
         except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
             if "torch" not in sys.modules or not _is_out_of_memory(error):
                 raise
             advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
-            print(f"dragon: out of memory ({error}); {advice}", file=sys.stderr)
+            refuse(f"out of memory ({error}); {advice}")
             raise typer.Exit(REFUSED) from error
 
 

@@ -62,11 +62,11 @@ def compare(
         raise DragonError(f"no reward of {SUITE} can judge these clips, see above; name others with --rewards")
     with reading_bar() as on_progress:
         rows = compare_sides(sides, composed, on_progress, cache, where)
-    write_csv(csv, rows)
     print_rows(rows if as_json else [{name: row[name] for name in SHOWN} for row in rows], as_json=as_json)
     if not as_json:
         print()
         print_rows(list(_confounders(rows[0])), as_json=False)
+    write_csv(csv, rows)
 
 
 def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

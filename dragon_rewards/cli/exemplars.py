@@ -28,6 +28,8 @@ from dragon_rewards.exemplars import (
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
 from dragon_rewards.exemplars.store import (
     broken_sets,
+    changing_sets,
+    check_sets_folder,
     delete_set,
     describe_set,
     find_set,
@@ -35,6 +37,7 @@ from dragon_rewards.exemplars.store import (
     save_set,
     set_folders,
 )
+from dragon_rewards.files import check_file
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_rewards.exemplars.changes import Change
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sources import Gathered
     from dragon_rewards.protocols import EncoderInfo, ExemplarSetInfo
@@ -82,11 +84,18 @@ def add(
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
+    check_sets_folder()
     where = chosen_device(device) if encoder or device else None
     _check_encoders(encoder or [], where)
-    change, found = _changed(before, places or [], window, skip_bad=skip_bad)
-    old = read_manifest(before.path) if before else None
-    info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
+    new, found = _examined(before, places or [], window, skip_bad=skip_bad)
+    from dragon_rewards.exemplars.changes import united
+
+    with changing_sets():  # only now is it read what they are added to, lest another process have added meanwhile
+        before = find_set(name)
+        _check_modality(before, found)
+        change = united(items(before) if before else (), new)
+        old = read_manifest(before.path) if before else None
+        info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
     for each in encoder or []:
         _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
@@ -110,20 +119,17 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
         registry.build_encoder(name, device)
 
 
-def _changed(
+def _examined(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
-) -> tuple[Change, Gathered]:
-    """The examples that the set shall have; refuses what is bad unless it is to be skipped."""
-    from dragon_rewards.exemplars.changes import examine, listed, modality_of, united
+) -> tuple[list[Item], Gathered]:
+    """The examples that are to be added; refuses what is bad unless it is to be skipped."""
+    from dragon_rewards.exemplars.changes import examine, listed
     from dragon_rewards.exemplars.sources import gather
 
     found = gather(places)
-    old = items(before) if before else ()
     if not places:
-        return united(old, ()), found
-    modality = modality_of(found)
-    if before and before.modality is not modality:
-        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
+        return [], found
+    _check_modality(before, found)
     with _progress("reading") as on_progress:
         new = examine(found, window, on_progress)
     if found.faults and not skip_bad:
@@ -131,7 +137,18 @@ def _changed(
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
     if found.faults:
         print(f"left out:\n{listed(found.faults)}", file=sys.stderr)
-    return united(old, new), found
+    return new, found
+
+
+def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
+    """Refuse text for a set of audio, the reverse, and nothing at all for either."""
+    if before and not found.origins:
+        return
+    from dragon_rewards.exemplars.changes import modality_of
+
+    modality = modality_of(found)
+    if before and before.modality is not modality:
+        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
 
 
 def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
@@ -193,11 +210,12 @@ def remove(
         return
     from dragon_rewards.exemplars.changes import without
 
-    before = require_set(name)
-    old = items(before)
-    kept = without(old, places)
-    manifest = read_manifest(before.path)
-    info = save_set(manifest, kept, manifest)
+    with changing_sets():
+        before = require_set(name)
+        old = items(before)
+        kept = without(old, places)
+        manifest = read_manifest(before.path)
+        info = save_set(manifest, kept, manifest)
     print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json)
 
 
@@ -288,6 +306,7 @@ def facets(
     as_json: Json = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
+    check_sets_folder()
     where = chosen_device(device)
     from dragon_rewards.exemplars.clusters import make_facets
 
@@ -354,6 +373,7 @@ def export_set(
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplars.archive import export_set as write
 
+    check_file(file, "FILE")
     encoders = write(require_set(name), file)
     print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
 
@@ -368,6 +388,7 @@ def import_set(
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
+    check_sets_folder()
     info = read(file, name, _check_free)
     print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.errors import DragonError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -22,9 +20,11 @@ Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file 
 
 
 def check_csv(csv: Path | None) -> None:
-    """Refuse a folder before the long work."""
-    if csv and csv.is_dir():
-        raise DragonError(f"'{csv}' is a folder; give --csv the path of a file")
+    """Refuse a file that cannot be written, before the long work."""
+    if csv:
+        from dragon_rewards.files import check_file
+
+        check_file(csv, "--csv")
 
 
 @contextmanager
@@ -39,10 +39,11 @@ def reading_bar() -> Iterator[Callable[[int, int], None]]:
 
 
 def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys, every digit of them."""
+    """Write rows of equal keys, every digit of them, when they have been printed: whatever happens, they are seen."""
     if csv:
         import pandas as pd
 
-        from dragon_rewards.files import write_text
+        from dragon_rewards import formulas
 
-        write_text(csv, pd.DataFrame(rows).to_csv(index=False))
+        sys.stdout.flush()
+        formulas.write_csv(csv, pd.DataFrame(rows))

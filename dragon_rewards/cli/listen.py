@@ -93,11 +93,10 @@ def page(
     device: Device = None,
 ) -> None:
     """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
-    if out.is_dir():
-        raise DragonError(f"'{out}' is a folder; give --out the path of a file")
-    from dragon_rewards.files import write_text
+    from dragon_rewards.files import check_file, write_text
     from dragon_rewards.listening.page import render_page
 
+    check_file(out, "--out")
     test = _opened(a, b, pairs, db, seed, repeats, identical, device)
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
@@ -117,8 +116,8 @@ def report(
 
     plan, cast = read_votes(votes)
     made = report_votes(plan, cast)
-    write_csv(csv, vote_rows(plan, cast))
     _print(made, as_json=as_json)
+    write_csv(csv, vote_rows(plan, cast))
 
 
 def _opened(
@@ -132,8 +131,10 @@ def _opened(
     device: str | None,
 ) -> ListeningTest:
     """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    from dragon_rewards.files import check_file
     from dragon_rewards.listening.setup import check_test, open_test
 
+    check_file(db, "--db")
     if b is None:
         check_test(db, seed, repeats, identical, pairs or PAIRS)
         a, b = _sides(a, pairs or PAIRS, device)

@@ -33,5 +33,5 @@ def rank(
 
     with reading_bar() as on_progress:
         rows = rank_files(composed, paths, prompts, on_progress, cache, where)[:top]
-    write_csv(csv, rows)
     print_rows(rows, as_json=as_json)
+    write_csv(csv, rows)

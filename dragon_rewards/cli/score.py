@@ -32,6 +32,6 @@ def score(
 
     with reading_bar() as on_progress:
         rows = score_files(composed, paths, prompts, on_progress, cache, where)
-    write_csv(csv, rows)
     # A table is for eyes: six digits, as many as float32 embeddings carry.
     print_rows(rows if as_json else [{**row, "value": f"{row['value']:.6g}"} for row in rows], as_json=as_json)
+    write_csv(csv, rows)

@@ -87,14 +87,13 @@ def _facet(values: dict[str, Any]) -> Facet:
 
 def write_facets(path: Path, facets: Facets, description: Description) -> None:
     """Write facets to a file, which appears whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    from dragon_rewards.files import replacing
+    from dragon_rewards.files import write_bytes
 
     described = json.dumps([asdict(facet) for facet in description.facets])
     metadata = {"identity": description.identity, "items": description.items, "facets": described}
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in facets.to_tensors().items()}, temporary, metadata)
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in facets.to_tensors().items()}, metadata))
 
 
 def load_facets(path: Path) -> tuple[Facets, Description]:

@@ -6,6 +6,7 @@ is not, whatever became of the set meanwhile.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
-from dragon_rewards.exemplars.sets import items, space_of
-from dragon_rewards.exemplars.store import removed_items
+from dragon_rewards.exemplars.sets import MANIFEST, items, space_of
+from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 from dragon_rewards.reading import CHUNK, ahead, reading_threads
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 KEYS = "items"  # the tensor of keys, uint8 (items, 32)
 PAUSE = 10.0  # seconds between two lines of progress
 SHOWN = 20  # files that a refusal names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,12 @@ def read_kept(path: Path) -> Kept:
 
 def write_kept(path: Path, kept: Kept) -> None:
     """Write statistics to a file, which appears whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    from dragon_rewards.files import replacing
+    from dragon_rewards.files import write_bytes
 
     keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
-    with replacing(path) as temporary:
-        save_file({**kept.gaussian.to_tensors(), KEYS: keys}, temporary, metadata={"identity": kept.identity})
+    write_bytes(path, save({**kept.gaussian.to_tensors(), KEYS: keys}, metadata={"identity": kept.identity}))
 
 
 def up_to_date(
@@ -103,8 +105,18 @@ def up_to_date(
     if moments.count < MINIMUM_FRAMES:
         raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
-    write_kept(path, made)
+    _keep(path, made)
     return made.gaussian
+
+
+def _keep(path: Path, made: Kept) -> None:
+    """Write statistics for the next time; where that fails, say so: they serve this time."""
+    try:
+        with changing_sets():
+            if (path.parent / MANIFEST).is_file():  # or the set has been removed meanwhile
+                write_kept(path, made)
+    except (OSError, DragonError) as error:
+        log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)
 
 
 def pooled_windows(

@@ -11,6 +11,7 @@ import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
+from dragon_rewards.files import check_folder
 from dragon_rewards.rewards import compose
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
@@ -33,6 +34,7 @@ def best_of(
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
+    check_folder(out, "--out")
     composed.require_weights()
     where = chosen_device(device)
     from dragon_train.best_of import best_of as choose

@@ -10,6 +10,7 @@ import typer
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
+from dragon_rewards.files import check_folder
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
 
@@ -29,6 +30,7 @@ def sample(
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
+    check_folder(out, "--out")
     where = chosen_device(device)
     from dragon_train.sampling import sample_to_folder  # imports torch: only now
 

@@ -22,6 +22,7 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_train.clock import Clock
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
+from dragon_train.launchers.lifeline import end_with_parent
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.pipelines.loading import HOLLOW, loading_of
 from dragon_train.registry import load_train_registry
@@ -180,6 +181,7 @@ def run_apart(
 
 
 if __name__ == "__main__":
+    end_with_parent()
     received = json.load(sys.stdin)
     chosen = train_config(received["config"], "the configuration")
     found = measure(chosen, received["prompts"], torch.device(received["device"]))

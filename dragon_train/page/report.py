@@ -6,8 +6,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError, DragonError
-from dragon_rewards.files import write_text
+from dragon_rewards.errors import DragonError
+from dragon_rewards.files import check_file, write_text
 from dragon_train.console import progress
 from dragon_train.page.plan import plan_pairs
 from dragon_train.page.source import read_results
@@ -32,8 +32,7 @@ def write_page(
             model is loaded.
     """
     path, results = out or folder / PAGE, read_results(folder)
-    if path.is_dir():
-        raise ConfigError(f"'{path}' is a folder; give --out the path of a file")
+    check_file(path, "--out")
     check_libraries()
     plans = plan_pairs(results, count, rewards, prompts, device)
     from dragon_train.page.build import build

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.formulas import unguarded
 from dragon_rewards.names import RewardName
 from dragon_train.run import CHECKPOINT, CONFIG, METRICS
 from dragon_train.tuning import has_result
@@ -130,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_table(path: Path, remedy: str) -> pd.DataFrame:
     """A CSV file with a row or more."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path).map(unguarded).rename(columns=unguarded)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: {remedy}") from None
     except (OSError, ValueError) as error:
