@@ -80,9 +80,8 @@ def check_file(path: Path, option: str) -> None:
     if path.is_dir():
         raise DragonError(f"'{path}' is a folder; give {option} the path of a file")
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
-        raise DragonError(
-            f"'{path}' is {'read-only' if path.is_file() else 'no regular file'}; give {option} another path"
-        )
+        what = "read-only" if path.is_file() else "no regular file"
+        raise DragonError(f"'{path}' is {what}; give {option} another path")
     _try(path, path.parent, option)
 
 

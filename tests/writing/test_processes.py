@@ -14,7 +14,7 @@ import pytest
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.locks import locked
 from dragon_train.checkpoint import load_checkpoint
-from writing.commands import PATIENCE, begun, dragon, ended, is_alive, wait_until
+from writing.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 TESTS = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -80,7 +80,6 @@ def test_workers_end_with_the_process_that_started_them(how: signal.Signals, tmp
 
 @LINUX
 def test_without_the_system_s_help_the_pipe_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DRAGON_TEST_NO_PRCTL", "1")
     (tmp_path / "sitecustomize.py").write_text(
         "import ctypes\nreal = ctypes.CDLL\n"
         "class Library:\n    def prctl(self, *_): return 0\n"
@@ -109,13 +108,3 @@ def test_sigterm_stops_a_run_which_goes_on_where_it_was(tmp_path: Path) -> None:
     assert ended(again)[0] == 130
     steps = [line.partition(",")[0] for line in read(tmp_path / "run" / "metrics.csv").splitlines()[1:]]
     assert steps == [str(step) for step in range(1, len(steps) + 1)]
-
-
-def test_two_runs_in_one_folder_at_once(tmp_path: Path) -> None:
-    first = begun(*RUN, "--out", tmp_path / "run", cwd=tmp_path)
-    wait_until(lambda: (tmp_path / "run" / "config.json").is_file() or first.poll() is not None)
-    code, out, err = dragon(*RUN, "--out", tmp_path / "run", cwd=tmp_path)
-    first.kill()
-    first.communicate()
-    assert (code, out) == (2, "")
-    assert "another process is at work" in err
