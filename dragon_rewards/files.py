@@ -60,6 +60,17 @@ def making(folder: Path) -> Iterator[Path]:
         part.replace(folder)
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A temporary folder within `folder`, which is made if need be; it vanishes with the block.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _part(folder / "new", Path.mkdir) as (part, _):
+        yield part
+
+
 def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file; raises as `replacing`."""
     with replacing(path, mode) as temporary:

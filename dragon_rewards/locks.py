@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LOCK = ".lock"
@@ -18,6 +18,8 @@ PATIENCE = 60.0  # seconds: what is read, changed and written again takes a seco
 @contextmanager
 def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
     """Hold a folder, made if need be, against other processes; the system lets go of it with the process.
+
+    A folder that was made for it goes again if nothing was written into it, as of a command that was refused.
 
     Args:
         folder: where the lock is.
@@ -30,6 +32,7 @@ def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / name)
     try:
@@ -39,4 +42,14 @@ def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # others may be at it, too, or have removed it
+            _clear(folder / name, made)
         lock.release()
+
+
+def _clear(lock: Path, made: Iterable[Path]) -> None:
+    """Remove the lock where there is nothing else, and the empty ones of these folders, the innermost first."""
+    if [path.name for path in lock.parent.iterdir()] == [lock.name]:
+        lock.unlink(missing_ok=True)
+        for each in made:
+            each.rmdir()

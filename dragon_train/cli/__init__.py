@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import bash_words
 from dragon_rewards.cli.ending import heed_sigterm
 from dragon_train.console import is_alone
 
@@ -47,4 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if is_alone():  # of several processes that train together each waits for others, and would not hear
         heed_sigterm()
     load_verbs()
-    app(arguments)
+    with bash_words():
+        app(arguments)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragon_rewards.formulas import guarded, unguarded, write_csv
-from dragon_rewards.prompts import read_prompts
+from dragon_rewards.prompts import prompts_of
 
 LIVE = ("=", "+", "-", "@", "\t", "\r")
 
@@ -38,4 +38,4 @@ def test_a_table_keeps_its_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prompt", ["=HYPERLINK(1)", "-6 dB, a jig", "@home", "'-6 dB", "'tis a jig", "+1"])
 def test_prompts_come_back_as_they_were(prompt: str, tmp_path: Path) -> None:
     write_csv(tmp_path / "prompts.csv", pd.DataFrame([{"path": "-a.wav", "prompt": prompt}]))
-    assert read_prompts(tmp_path / "prompts.csv") == {tmp_path / "-a.wav": prompt}
+    assert prompts_of([tmp_path / "-a.wav"]) == [prompt]
