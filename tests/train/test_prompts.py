@@ -12,7 +12,8 @@ from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
-from dragon_train.run import kept_prompts, load_policy
+from dragon_train.run import load_policy
+from dragon_train.run_folder import kept_prompts
 from dragon_train.session import run_training
 
 
