@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.output import results_alone
 from dragon_train.cli import load_verbs
 
-load_verbs()
-app(["train", *sys.argv[1:]])
+with results_alone():
+    load_verbs()
+    app(["train", *sys.argv[1:]])

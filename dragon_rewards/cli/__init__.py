@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            print(f"dragon: {refusal}", file=sys.stderr)
+            print(shown(f"dragon: {refusal}"), file=sys.stderr)
             raise typer.Exit(REFUSED) from refusal
         except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
             if "torch" not in sys.modules or not _is_out_of_memory(error):
@@ -58,7 +58,7 @@ app = typer.Typer(
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """Print rows of equal keys as a table, or as a JSON list of objects."""
     if as_json:
-        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
+        print(json_text(list(rows)))
     elif rows:
         _print_table(rows)
 
@@ -67,7 +67,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from tabulate import tabulate
 
     headers = [column.replace("_", " ") for column in rows[0]]
-    cells = [[_cell(value) for value in row.values()] for row in rows]
+    cells = [[shown(_cell(value)) for value in row.values()] for row in rows]
     widths = _widths(headers, cells)
     print(tabulate(cells, headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths))
 

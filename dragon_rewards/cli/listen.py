@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_rewards.cli.files import check_csv, reading_bar, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ def _sides(path: Path, count: int, device: str | None) -> tuple[Path, Path]:
 
 def _print(made: Report, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
+        print(json_text(asdict(made)))
         return
     print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):

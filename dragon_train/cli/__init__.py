@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.output import results_alone
 
 VERBS = (
     "dragon_rewards.cli.listing",
@@ -38,5 +39,6 @@ def load_verbs() -> None:
 
 def main() -> None:
     """Run `dragon`."""
-    load_verbs()
-    app()
+    with results_alone():
+        load_verbs()
+        app()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.rewards import compose
+from dragon_rewards.shown import json_text
 from dragon_train.cli.options import chosen_pipeline, given_prompts
 
 
@@ -51,7 +51,7 @@ def best_of(
     rows = write_best(policy, best, out)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}
     if as_json:
-        print(json.dumps({**verdict, "clips": rows}, indent=2, ensure_ascii=False))
+        print(json_text({**verdict, "clips": rows}))
     else:
         print_rows(rows, as_json=False)
         print(f"{reward} ({composed.direction} is better): {best.before:.5g} first of {n}, {best.after:.5g} chosen")

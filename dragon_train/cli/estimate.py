@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.shown import json_text
 from dragon_train.cli.options import (
     ConfigFile,
     DemonstrationSteps,
@@ -76,7 +76,7 @@ def estimate(
 
     found = report(checked, prompts, card, device, measure=measure)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2))
+        print(json_text(found.to_json()))
     else:
         show(found)
 
