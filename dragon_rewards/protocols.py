@@ -101,6 +101,20 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
+@runtime_checkable
+class BoundedTextEncoder(TextEncoder, Protocol):
+    """An encoder that reads only the beginning of a long text, and says how much: people are told of texts it cuts.
+
+    `token_limit` is the most tokens that it reads of a text, as `count_tokens` counts them.
+    """
+
+    token_limit: int
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """How many tokens each whole text has, with the marks of beginning and end if those count, too."""
+        ...
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """What a reduction sees of a set of clips.

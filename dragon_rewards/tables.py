@@ -19,7 +19,8 @@ from dragon_rewards.evaluation import (
     rank_biserial,
     win_rate,
 )
-from dragon_rewards.loudness import confounders
+from dragon_rewards.frame_files import Column
+from dragon_rewards.loudness import confounders, measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
+JUDGED = dict.fromkeys(COLUMNS, Column.TEXT) | dict.fromkeys(("seed", "value"), Column.NUMBER)  # as files hold them
 PAIR = ["model", "reward", "prompt_id", "seed"]
 CONFOUNDERS = ["duration", "loudness", "silence"]
 CLIP = ["prompt_id", "seed"]
+MEASURED = {"run": Column.TEXT, "prompt_id": Column.TEXT} | dict.fromkeys(("seed", *CONFOUNDERS), Column.FIGURE)
 BASELINE = "baseline"
 WHOLE_SET = "all"
 
@@ -88,7 +91,8 @@ def confounders_frame(
     """
     if not clips.media or not clips.sample_rate:
         raise DragonError(f"confounders of run '{run}' are measured on audio; this set has none")
-    return measured_frame(run, [confounders(to_mono(clip), clips.sample_rate) for clip in clips.media], seeds, prompts)
+    rate = clips.sample_rate
+    return measured_frame(run, [confounders([measured(to_mono(clip), rate)]) for clip in clips.media], seeds, prompts)
 
 
 def measured_frame(

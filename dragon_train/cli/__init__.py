@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import bash_words
 from dragon_rewards.cli.output import results_alone
 
 VERBS = (
@@ -39,6 +40,6 @@ def load_verbs() -> None:
 
 def main() -> None:
     """Run `dragon`."""
-    with results_alone():
+    with results_alone(), bash_words():
         load_verbs()
         app()
