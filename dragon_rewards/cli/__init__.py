@@ -18,6 +18,7 @@ from dragon_rewards.cli.ending import (
 )
 from dragon_rewards.cli.tables import Json, Wide, print_rows
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import shown
 
 __all__ = ["Json", "Wide", "app", "print_rows"]
 
@@ -41,7 +42,7 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            refuse(str(refusal))
+            refuse(shown(str(refusal)))
             raise typer.Exit(REFUSED) from refusal
         except Terminated as signalled:
             raise typer.Exit(TERMINATED) from signalled

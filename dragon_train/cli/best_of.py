@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from dragon_rewards.files import check_folder
 from dragon_rewards.locks import locked
 from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
+from dragon_rewards.shown import json_text
 from dragon_train.cli.generating import (
     Append,
     DiffusionSteps,
@@ -74,7 +74,7 @@ def best_of(
         rows = write_best(policy, best, folder)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}
     if as_json:
-        print(json.dumps({**verdict, "clips": rows}, indent=2, ensure_ascii=False))
+        print(json_text({**verdict, "clips": rows}))
     else:
         print_rows(rows, as_json=False, wide=wide, main=("value", "path", "prompt", "seed"))
         print(f"{reward} ({composed.direction} is better): {best.before:.5g} first of {n}, {best.after:.5g} chosen")
