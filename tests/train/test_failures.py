@@ -24,8 +24,8 @@ from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.run import CHECKPOINT
+from dragon_train.run_folder import has_result
 from dragon_train.trainer import train
-from dragon_train.tuning import has_result
 
 CONFIG = TrainConfig("loudness:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 Judge = Callable[[Embeddings], Tensor]
