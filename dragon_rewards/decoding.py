@@ -88,11 +88,11 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
 
 
 def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: str) -> T:
+    typed: Any = kind  # of types as such mypy does not know that they can be hashed
     try:
         found: T = decode(kind)
-        wanted: Any = kind
-        if _has_dataclass(wanted):
-            _refuse_unknown(decode(Any), wanted)
+        if _has_dataclass(typed):
+            _refuse_unknown(decode(Any), kind)
     except (ValueError, RecursionError, OverflowError, TypeError) as error:  # msgspec's and tomllib's are ValueErrors
         raise DragonError(f"{where} cannot be read ({error}); {remedy}") from error
     return found

@@ -7,8 +7,9 @@ A vote is acknowledged when it is on the disk (write-ahead log, `synchronous=FUL
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -94,6 +95,7 @@ class VoteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _make_private(path)
         with self._open() as connection:
             self._check_ours(connection)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -195,6 +197,12 @@ class VoteFile:
             Vote(rater, trial, Trial(pair, kind, left), choice, seconds)
             for rater, trial, pair, kind, left, choice, seconds in checked
         ]
+
+
+def _make_private(path: Path) -> None:
+    """Make a new file its owner's alone, as it holds raters' tokens; what SQLite puts beside it has the same rights."""
+    with suppress(OSError):  # SQLite tells of it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _count(connection: sqlite3.Connection, rater: str) -> int:

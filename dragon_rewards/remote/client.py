@@ -22,6 +22,7 @@ from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Facts, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
 MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
 PIECE = 2**20  # bytes
-LONGEST_DETAIL = 500  # characters of what a server says of a refusal
+MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
 
 
 class Catalogue(Struct, frozen=True):
@@ -199,13 +200,8 @@ class Client:
 def _detail(content: bytes) -> str:
     """What a server says of a refusal, in characters that no terminal obeys."""
     with suppress(DragonError, KeyError):
-        return shown(str(decode_json(content, dict[str, Any], "the reply", "")["detail"]))
-    return shown(content.decode(errors="replace"))
-
-
-def shown(text: str) -> str:
-    """The beginning of a text, without control characters."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_DETAIL])
+        return shown(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
+    return shown(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:

@@ -70,6 +70,10 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a file of them, and not both")
     texts = read_texts(file) if file else prompts
+    if any("\udc80" <= letter <= "\udcff" for text in texts for letter in text):  # bytes, as Python has them
+        raise ConfigError(
+            "a prompt holds bytes that are no text in UTF-8; set the terminal to UTF-8, or give --prompts"
+        )
     if not all(text.strip() for text in texts):
         raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
     return texts

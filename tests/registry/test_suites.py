@@ -42,7 +42,10 @@ def test_a_slot_serves_itself_where_it_composes_and_its_stand_in_where_not(regis
     own, other = serve(suite, registry)
     assert (own.served, own.note) == ("vendi:ear", "")
     assert other.served == "vendi:two"
-    assert other.note.startswith("vendi:two stands in for vendi:vggish: unknown encoder 'vggish'")
+    assert other.note == (
+        "vendi:two stands in for vendi:vggish: encoder 'vggish' is not installed; "
+        "pip install ./plugins/dragon-reward-vggish"
+    )
 
 
 def test_a_slot_that_nothing_serves_is_refused(registry: Registry) -> None:
