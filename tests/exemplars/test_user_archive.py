@@ -161,7 +161,7 @@ def respell(name: str, **changes: object) -> Changed:
         members[name] = json.dumps(json.loads(first) | changes).encode() + b"\n" * bool(rest) + rest
         if name == "items.jsonl":
             manifest = json.loads(members["manifest.json"])
-            manifest["sha256"] = items_hash(unpack_items(members[name]))
+            manifest["sha256"] = items_hash(unpack_items(members[name], name, "make it again"))
             members["manifest.json"] = json.dumps(manifest).encode()
 
     return changed
@@ -183,7 +183,7 @@ CONTRADICTIONS: dict[str, tuple[Changed, str]] = {
     ),
     "too few frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(3))), "counts 3 frames of 4 windows"),
     "too many frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(2**40))), "counts 1099511627776 frames"),
-    "half a frame": (restate(CHROMA, lambda t: t.update(count=torch.tensor(99.5))), "holds no statistics"),
+    "half a frame": (restate(CHROMA, lambda t: t.update(count=torch.tensor(99.5))), "as 'count' instead of int"),
     "tensors that nothing reads": (restate(CHROMA, lambda t: t.update(more=torch.zeros(1))), "holds count, covariance"),
     "statistics of other items": (
         restate(CHROMA, lambda t: t.update(items=t["items"].flip(1))),
