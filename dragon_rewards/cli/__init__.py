@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,8 @@ class RefusingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
+        if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8, and are shown as on stderr
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except DragonError as refusal:

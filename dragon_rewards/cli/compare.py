@@ -11,7 +11,7 @@ import typer
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, SkipBad, check_csv, reading_bar, write_csv
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
@@ -41,6 +41,7 @@ def compare(
     csv: Csv = None,
     device: Device = None,
     *,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
@@ -50,8 +51,11 @@ def compare(
     from dragon_rewards.comparison import compare as compare_sides
     from dragon_rewards.comparison import servable
     from dragon_rewards.sides import find_sides
+    from dragon_rewards.usable import unusable
 
     sides = find_sides(a, b)
+    if skip_bad:
+        sides = sides.without(unusable([*sides.a.files, *sides.b.files]))
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)

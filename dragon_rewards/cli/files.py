@@ -18,6 +18,10 @@ Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that 
 Prompts = Annotated[
     Path | None, typer.Option(help="CSV or JSONL table of path and prompt; default prompts.csv beside the files.")
 ]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="List what cannot be used, and go on without; every file is read once before."),
+]
 Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
 
 
@@ -45,4 +49,10 @@ def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 
         from dragon_rewards.files import write_text
 
-        write_text(csv, pd.DataFrame(rows).to_csv(index=False))
+        cells = [{key: _escaped(value) for key, value in row.items()} for row in rows]
+        write_text(csv, pd.DataFrame(cells).to_csv(index=False))
+
+
+def _escaped(value: Any) -> Any:
+    """A text as UTF-8 can hold it: bytes of file names that are none are escaped, as where they are printed."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -9,7 +9,7 @@ import typer
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, reading_bar, write_csv
 from dragon_rewards.rewards import compose
 
 
@@ -22,6 +22,7 @@ def rank(
     csv: Csv = None,
     device: Device = None,
     *,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Rank files by a reward, the best first; by one of sets, by what the set loses without each file."""
@@ -32,6 +33,6 @@ def rank(
     from dragon_rewards.ranking import rank_files
 
     with reading_bar() as on_progress:
-        rows = rank_files(composed, paths, prompts, on_progress, cache, where)[:top]
+        rows = rank_files(composed, paths, prompts, on_progress, cache, where, skip_bad=skip_bad)[:top]
     write_csv(csv, rows)
     print_rows(rows, as_json=as_json)

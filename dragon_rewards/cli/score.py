@@ -9,7 +9,7 @@ import typer
 from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, reading_bar, write_csv
 from dragon_rewards.rewards import compose
 
 
@@ -21,6 +21,7 @@ def score(
     csv: Csv = None,
     device: Device = None,
     *,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Score files by a reward: its raw metric per file, or of the whole set."""
@@ -31,7 +32,7 @@ def score(
     from dragon_rewards.scoring import score_files
 
     with reading_bar() as on_progress:
-        rows = score_files(composed, paths, prompts, on_progress, cache, where)
+        rows = score_files(composed, paths, prompts, on_progress, cache, where, skip_bad=skip_bad)
     write_csv(csv, rows)
     # A table is for eyes: six digits, as many as float32 embeddings carry.
     print_rows(rows if as_json else [{**row, "value": f"{row['value']:.6g}"} for row in rows], as_json=as_json)
