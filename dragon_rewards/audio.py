@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from dragon_rewards.devices import has_float64
 from dragon_rewards.errors import AudioError
+from dragon_rewards.files import write_bytes
 from dragon_rewards.finding import UNDECODED, USUAL
 from dragon_rewards.truncation import shortfall
 
@@ -180,8 +182,13 @@ def _check_end(sound: soundfile.SoundFile, frames: int, name: str) -> None:
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:
-    """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits)."""
-    soundfile.write(path, audio.detach().cpu().numpy().T, rate)
+    """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits).
+
+    The file appears whole or not at all.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, audio.detach().cpu().numpy().T, rate, format=path.suffix[1:].upper())
+    write_bytes(path, file.getvalue())
 
 
 def to_mono(audio: Tensor) -> Tensor:

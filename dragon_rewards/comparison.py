@@ -28,6 +28,7 @@ from dragon_rewards.tables import (
     measured_frame,
     scores_frame,
 )
+from dragon_rewards.text_limits import warn_of_cut_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -58,7 +59,7 @@ def check(reward: Reward, sides: Sides, device: torch.device) -> None:
     reward.check_count(sides.equal)
     if reward.reduction.needs_prompts:
         for side in (sides.a, sides.b):
-            prompts_of(side.files)
+            prompts_of(side.files, sides.table, [side.folder])
     build_parts(reward, device)
 
 
@@ -117,6 +118,7 @@ def compare(
     """
     for reward in rewards:
         check(reward, sides, device)
+    warn_of_cut_prompts(rewards, [*(sides.a.prompts or ()), *(sides.b.prompts or ())], device)
     ways = {(reward.encoder.sample_rate, cut_of(reward)) for reward in rewards}
     steps = (len(sides.a.files) + len(sides.b.files)) * (len(ways) + len(rewards))
     rows: dict[str, dict[str, Any]] = {}

@@ -41,7 +41,7 @@ def rank_files(
     Args:
         reward: what to rank by.
         paths: files and folders.
-        table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
+        table: prompts for rewards that need them; None for what lies beside the files.
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
         device: where clips are encoded and judged.
@@ -54,9 +54,10 @@ def rank_files(
     Raises:
         DragonError: as `score_files`; a reward of sets needs one clip more.
     """
-    files = usable(find_audio(paths)) if skip_bad else find_audio(paths)
+    places = list(paths)
+    files = usable(find_audio(places)) if skip_bad else find_audio(places)
     check_credits(reward, len(files))
-    values = judged(reward, partial(credits_of, reward), files, table, on_progress, cache, device)
+    values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [
         {

@@ -11,10 +11,12 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.guard import reason_of
 from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
 from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_rewards.text_limits import warn_of_cut_prompts
 from dragon_train import heldout
 from dragon_train.aside import Aside
 from dragon_train.clock import Clock
@@ -22,9 +24,10 @@ from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
 from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
 from dragon_train.run import Run, load_pool, pool_state
+from dragon_train.run_folder import CHECKPOINT, Claim
 from dragon_train.studio import Studio
 from dragon_train.team import Team
-from dragon_train.tuning import load_tuned
+from dragon_train.tuning import check_layers, load_tuned
 
 if TYPE_CHECKING:
     from collections import deque
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
+    from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
@@ -51,11 +55,14 @@ def train(
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
     device: torch.device | None = None,
+    *,
+    unseen: Sequence[str] = (),
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
-    `device`, by default the accelerator that torch has; a run may be resumed on another one.
+    `device`, by default the accelerator that torch has; a run may be resumed on another one. Beside the prompts and the
+    held-out ones, on which it is compared while it runs, the folder records others that it never sees.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -67,10 +74,13 @@ def train(
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out, device)
-    run = Run(config, out, team.device, writes=team.leads)
+    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return
+    if team.leads:
+        judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
+        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], team.device)
     training = Training(config, policy, reward, objective, prompts, run, team)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):
@@ -98,13 +108,32 @@ class Training:
         self.aside = Aside(team.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = Learner(prepared(policy, config, team), config, team)
+        self.pool: deque[Media] = load_pool([], 2 * config.pool, team.device)
+        self.constraints = Constraints([compose(name) for name in config.at_least])
+        self.best: dict[str, Any] = {}
         state = run.resume()
-        self.learner.load(state)
-        self.pool: deque[Media] = load_pool(state.get("pool", []), 2 * config.pool, team.device)
-        self.constraints = Constraints([compose(name) for name in config.at_least], state.get("constraints"))
-        self.best: dict[str, Any] = state.get("best", {})
+        if state is not None:
+            self.restore(state)
         self.heldout: heldout.Heldout | None = None
         team.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
+
+    def restore(self, state: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            DragonError: it is of another pipeline or another trainer.
+        """
+        try:
+            self.learner.load(state)
+            self.pool = load_pool(state.pool, 2 * self.config.pool, self.team.device)
+            self.constraints.load(state.constraints)
+            if state.best:
+                check_layers(state.best["weights"], self.learner.tuning)
+                self.best = {**state.best, "rate": float(state.best["rate"]), "waited": int(state.best["waited"])}
+        except (DragonError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
+            raise DragonError(
+                f"'{self.run.folder / CHECKPOINT}' does not fit this run ({error}); delete it to start again"
+            ) from error
 
     @property
     def finished_steps(self) -> int:
@@ -152,6 +181,9 @@ class Training:
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'
             ) from error
+        except SystemExit as error:  # of a pipeline or an objective: those of rewards are told by their own names
+            parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
+            raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
 
     def diversity(self, clips: Media) -> float:
         """Vendi score of the step's clips, in the space of the first encoder."""

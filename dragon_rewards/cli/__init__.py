@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from io import TextIOWrapper
-from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from dragon_rewards.cli.ending import (
+    REFUSED,
+    TERMINATED,
+    Terminated,
+    end_stdout,
+    explained,
+    refuse,
+)
+from dragon_rewards.cli.tables import Json, Wide, print_rows
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import shown
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-REFUSED = 2  # exit code of every refusal, as of a wrong option
-GAP = 2  # columns of a terminal between those of a table
-NARROWEST = 20  # columns of a terminal below which no column of a table is wrapped
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+__all__ = ["Json", "Wide", "app", "print_rows"]
 
 
 class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, or that memory ran out, without a traceback, and exits with 2."""
+    """Prints a refusal's message, what a file lacks, or that memory ran out, without a traceback, and exits with 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                end_stdout()
+        except OSError as error:
+            refuse(explained(error))
+            raise SystemExit(REFUSED) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -33,13 +45,15 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            print(f"dragon: {refusal}", file=sys.stderr)
+            refuse(shown(str(refusal)))
             raise typer.Exit(REFUSED) from refusal
+        except Terminated as signalled:
+            raise typer.Exit(TERMINATED) from signalled
         except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
             if "torch" not in sys.modules or not _is_out_of_memory(error):
                 raise
             advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
-            print(f"dragon: out of memory ({error}); {advice}", file=sys.stderr)
+            refuse(f"out of memory ({error}); {advice}")
             raise typer.Exit(REFUSED) from error
 
 
@@ -58,36 +72,18 @@ app = typer.Typer(
 )
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print rows of equal keys as a table, or as a JSON list of objects."""
-    if as_json:
-        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
-    elif rows:
-        _print_table(rows)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"dragon-rewards {version('dragon-rewards')}")
+        raise typer.Exit
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from tabulate import tabulate
-
-    headers = [column.replace("_", " ") for column in rows[0]]
-    cells = [[_cell(value) for value in row.values()] for row in rows]
-    widths = _widths(headers, cells)
-    print(tabulate(cells, headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths))
-
-
-def _widths(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int | None]:
-    """The width to which each column is wrapped: in a terminal, the widest but the first, which holds names to copy."""
-    if not sys.stdout.isatty():
-        return [None] * len(headers)
-    first, *others = (max(map(len, column)) for column in zip(headers, *cells, strict=True))
-    room = get_terminal_size().columns - first - GAP * len(others)
-    fitting = (width for width in range(room, NARROWEST, -1) if sum(min(width, other) for other in others) <= room)
-    return [None, *[next(fitting, NARROWEST)] * len(others)]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:.5g}"  # for reading; --json and --csv keep every digit
-    return "" if value is None else str(value)
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What goes before every verb."""

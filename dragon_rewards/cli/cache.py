@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from math import log
 from typing import Annotated
@@ -10,8 +9,10 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cache import FOLDER, EmbeddingCache, open_cache
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import encoders
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.shown import json_text
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 BROKEN = "(broken files)"
@@ -21,22 +22,26 @@ app.add_typer(verbs, name="cache")
 
 
 @verbs.command("info")
-def show_info(*, as_json: Json = False) -> None:
+def show_info(*, as_json: Json = False, wide: Wide = False) -> None:
     """Show where embeddings are kept, and how many of which encoder."""
     cache = _cache()
     used = sorted((name or BROKEN, usage) for name, usage in cache.usage().items())
     entries, size = (sum(getattr(usage, column) for _, usage in used) for column in ("entries", "bytes"))
     if as_json:
         facts = {"folder": str(cache.folder), "entries": entries, "bytes": size, "limit": cache.limit}
-        print(json.dumps({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}, indent=2))
+        print(json_text({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}))
         return
     print(f"{cache.folder}: {entries} entries, {readable(size)} of {readable(cache.limit)}")
     rows = [{"encoder": name, "entries": usage.entries, "size": readable(usage.bytes)} for name, usage in used]
-    print_rows(rows, as_json=False)
+    print_rows(rows, as_json=False, wide=wide)
 
 
 @verbs.command("clear")
-def clear(encoder: Annotated[str | None, typer.Option(help="Remove only what this encoder made.")] = None) -> None:
+def clear(
+    encoder: Annotated[
+        str | None, typer.Option(help="Remove only what this encoder made.", autocompletion=encoders)
+    ] = None,
+) -> None:
     """Remove the embeddings that are kept."""
     cache = _cache()
     try:

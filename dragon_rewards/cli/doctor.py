@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.cache import readable
 from dragon_rewards.cli.plugins import SOURCES, all_failures
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +32,7 @@ PARTS: list[Callable[[], Iterable[Part]]] = [encoders]  # the trainer's verbs ad
 
 
 @app.command()
-def doctor(*, as_json: Json = False) -> None:
+def doctor(*, as_json: Json = False, wide: Wide = False) -> None:
     """Show versions, devices, plugins, weights that are here or missing, and caches; what is broken is named."""
     from dragon_rewards import doctor as found
 
@@ -46,11 +46,11 @@ def doctor(*, as_json: Json = False) -> None:
     }
     sections = {name: found.section(collect) for name, collect in collectors.items()}
     if as_json:
-        print(json.dumps(sections, indent=2))
+        print(json_text(sections))
         return
     for name, rows in sections.items():
         print(f"{name}\n")
-        print_rows(list(map(_shown, rows)), as_json=False)
+        print_rows(list(map(_shown, rows)), as_json=False, wide=wide)
         print()
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import encoders, own_sets
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.errors import ComposeError, DragonError
 from dragon_rewards.exemplars import (
@@ -24,29 +23,32 @@ from dragon_rewards.exemplars import (
     read_manifest,
     reference,
     serves,
+    space_of,
 )
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
 from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
-    broken_sets,
+    changing_sets,
+    check_sets_folder,
     delete_set,
-    describe_set,
     find_set,
+    found_sets,
     require_set,
     save_set,
-    set_folders,
 )
+from dragon_rewards.files import check_file
 from dragon_rewards.names import check_name
+from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text, shown
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
 
-    from dragon_rewards.exemplars.changes import Change
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sources import Gathered
     from dragon_rewards.protocols import EncoderInfo, ExemplarSetInfo
@@ -58,8 +60,10 @@ HOUR = 3600
 verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
 app.add_typer(verbs, name="exemplars")
 
-Name = Annotated[str, typer.Argument(help="Name of the set.")]
-Encoders = Annotated[list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.")]
+Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.", autocompletion=encoders)
+]
 
 
 @verbs.command()
@@ -67,7 +71,9 @@ def add(
     name: Name,
     places: Annotated[
         list[str] | None,
-        typer.Argument(help="Audio files, folders, caption files (TXT, CSV, JSONL), or datasets owner/name."),
+        typer.Argument(
+            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
@@ -77,21 +83,29 @@ def add(
     *,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of files that stay where they are, or add to one; statistics follow when they are needed."""
     _check_free(name)
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
+    check_sets_folder()
     where = chosen_device(device) if encoder or device else None
     _check_encoders(encoder or [], where)
-    change, found = _changed(before, places or [], window, skip_bad=skip_bad)
-    old = read_manifest(before.path) if before else None
-    info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
+    new, found = _examined(before, places or [], window, skip_bad=skip_bad)
+    from dragon_rewards.exemplars.changes import united
+
+    with changing_sets():  # only now is it read what they are added to, lest another process have added meanwhile
+        before = find_set(name)
+        _check_modality(before, found)
+        change = united(items(before) if before else (), new)
+        old = read_manifest(before.path) if before else None
+        info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
     for each in encoder or []:
         _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
-    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json)
+    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _check_free(name: str) -> None:
@@ -111,28 +125,36 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
         registry.build_encoder(name, device)
 
 
-def _changed(
+def _examined(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
-) -> tuple[Change, Gathered]:
-    """The examples that the set shall have; refuses what is bad unless it is to be skipped."""
-    from dragon_rewards.exemplars.changes import examine, listed, modality_of, united
+) -> tuple[list[Item], Gathered]:
+    """The examples that are to be added; refuses what is bad unless it is to be skipped."""
+    from dragon_rewards.exemplars.changes import examine, listed
     from dragon_rewards.exemplars.sources import gather
 
     found = gather(places)
-    old = items(before) if before else ()
     if not places:
-        return united(old, ()), found
-    modality = modality_of(found)
-    if before and before.modality is not modality:
-        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
-    with _progress("reading") as on_progress:
-        new = examine(found, window, on_progress)
+        return [], found
+    _check_modality(before, found)
+    with progress("reading", "files") as bar:
+        new = examine(found, window, bar.update)
     if found.faults and not skip_bad:
         bad = listed(found.faults)
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
     if found.faults:
         print(f"left out:\n{listed(found.faults)}", file=sys.stderr)
-    return united(old, new), found
+    return new, found
+
+
+def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
+    """Refuse text for a set of audio, the reverse, and nothing at all for either."""
+    if before and not found.origins:
+        return
+    from dragon_rewards.exemplars.changes import modality_of
+
+    modality = modality_of(found)
+    if before and before.modality is not modality:
+        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
 
 
 def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
@@ -158,25 +180,24 @@ def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | No
 
 
 @verbs.command("list")
-def list_sets(*, as_json: Json = False) -> None:
+def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
-    broken = {Path(failure.package) for failure in broken_sets()}
-    infos = [describe_set(folder) for folder in set_folders() if folder not in broken]
+    infos, broken = found_sets()
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
-    print_rows(rows, as_json=as_json)
-    for failure in broken_sets():
-        print(failure, file=sys.stderr)
+    print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
+    for failure in broken:
+        print(shown(str(failure)), file=sys.stderr)
 
 
 @verbs.command()
-def show(name: Name, *, as_json: Json = False) -> None:
+def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Show the manifest of a set, the encoders with statistics, and what is in it."""
     info = find_set(name) or load_registry().exemplar_set(name)
     facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
     if as_json:
-        print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
+        print(json_text({**facts, "items": [asdict(item) for item in items(info)]}))
     else:
-        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False)
+        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False, wide=wide)
 
 
 @verbs.command()
@@ -187,6 +208,7 @@ def remove(
     ] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Remove a set, or files from it; the audio itself stays where it is."""
     if not places:
@@ -194,16 +216,17 @@ def remove(
         return
     from dragon_rewards.exemplars.changes import without
 
-    before = require_set(name)
-    old = items(before)
-    kept = without(old, places)
-    manifest = read_manifest(before.path)
-    info = save_set(manifest, kept, manifest)
-    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json)
+    with changing_sets():
+        before = require_set(name)
+        old = items(before)
+        kept = without(old, places)
+        manifest = read_manifest(before.path)
+        info = save_set(manifest, kept, manifest)
+    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json, wide=wide)
 
 
 @verbs.command()
-def check(name: Name, *, as_json: Json = False) -> None:
+def check(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Read all files of a set again, and compare; exits with 2 if something is wrong."""
     info = require_set(name)
     faults = [
@@ -212,7 +235,7 @@ def check(name: Name, *, as_json: Json = False) -> None:
         *_statistics_faults(info),
         *_facets_faults(info),
     ]
-    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json)
+    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json, wide=wide)
     if faults:
         raise DragonError(
             f"exemplar set '{name}' has {len(faults)} fault(s); put files back, take them out with `dragon exemplars "
@@ -239,10 +262,10 @@ def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
     from dragon_rewards.exemplars.sources import Source
 
     faults = []
-    with _progress("reading") as on_progress:
-        for done, item in enumerate(local, 1):
+    with progress("reading", "files", len(local)) as bar:
+        for item in local:
             faults += [(str(Source.of(item)), wrong)] if (wrong := fault(item)) else []
-            on_progress(done, len(local))
+            bar.advance()
     return faults
 
 
@@ -275,7 +298,7 @@ def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
 @verbs.command()
 def facets(
     name: Name,
-    encoder: Annotated[str, typer.Option(help="In whose space.")],
+    encoder: Annotated[str, typer.Option(help="In whose space.", autocompletion=encoders)],
     count: Annotated[int, typer.Option(min=2, help="Of facets.")] = 8,
     captions_file: Annotated[
         Path | None,
@@ -287,8 +310,10 @@ def facets(
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
+    check_sets_folder()
     where = chosen_device(device)
     from dragon_rewards.exemplars.clusters import make_facets
 
@@ -312,6 +337,8 @@ def facets(
             for at, facet in enumerate(made.facets, 1)
         ],
         as_json=as_json,
+        wide=wide,
+        main=("facet", "share", "captions", "examples"),
     )
 
 
@@ -350,13 +377,19 @@ def _label(item: Item) -> str:
 
 @verbs.command("export")
 def export_set(
-    name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    *,
+    as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplars.archive import export_set as write
 
+    check_file(file, "FILE")
     encoders = write(require_set(name), file)
-    print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
+    row = {"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}
+    print_rows([row], as_json=as_json, wide=wide)
 
 
 @verbs.command("import")
@@ -365,12 +398,15 @@ def import_set(
     name: Annotated[str | None, typer.Option(help="Name of the set here; default: as it was exported.")] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
-    info = read(file, name, _check_free)
-    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)
+    check_sets_folder()
+    dims = {space_of(encoder): encoder.dim for encoder in load_registry().encoders.values()}
+    info = read(file, name, _check_free, dims)
+    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
@@ -386,14 +422,3 @@ def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
         "encoders": encoders_of(info),
         "facets": facets_of(info),
     }
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.errors import DragonError
+from dragon_rewards.files import check_file, write_text
 from dragon_rewards.rewards import compose
 
 
@@ -76,7 +78,7 @@ TEMPLATES = {Trainer.TRL: TRL, Trainer.FLOW_GRPO: FLOW_GRPO, Trainer.FLOW_FACTOR
 
 @app.command("export-reward")
 def export_reward(
-    name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.")],
+    name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],
     trainer: Annotated[Trainer, typer.Option("--for", help="The trainer that shall use it.")],
     out: Annotated[Path | None, typer.Option(help="Python file to write; default: print the module.")] = None,
 ) -> None:
@@ -86,10 +88,10 @@ def export_reward(
     module = variable if out is None else out.stem
     if not module.isidentifier() or (out and (out.suffix != ".py" or out.is_dir())):
         raise DragonError(f"'{out}' is no name of a module that can be imported; give --out one such as {variable}.py")
+    if out:
+        check_file(out, "--out")
     source = TEMPLATES[trainer].format(name=name, variable=variable, module=module)
     if out is None:
         print(source, end="")
     else:
-        from dragon_rewards.files import write_text
-
         write_text(out, source)

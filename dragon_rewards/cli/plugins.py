@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ def all_failures() -> list[PluginFailure]:
 def show_plugins(
     *,
     as_json: Json = False,
+    wide: Wide = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
 ) -> None:
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
@@ -55,10 +56,10 @@ def show_plugins(
     if as_json:
         seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
         shown = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
-        print(json.dumps(shown, indent=2))
+        print(json_text(shown))
     else:
         rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
-        print_rows(rows, as_json=False)
+        print_rows(rows, as_json=False, wide=wide)
         _print_slow()
         _print_failures(failures, traceback=traceback)
     raise typer.Exit(1 if failures else 0)
@@ -73,6 +74,6 @@ def _print_slow() -> None:
 
 def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
     for failure in failures:
-        print(f"FAILED {failure}")
+        print(shown(f"FAILED {failure}"))
         if traceback:
-            print(failure.traceback)
+            print(shown(failure.traceback))

@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.sets import captions, encode_texts, encoders_of, items, space_of
+from dragon_rewards.exemplars.sets import (
+    CAPTIONS,
+    captions,
+    content_hash,
+    encode_texts,
+    encoders_of,
+    gaussian_of,
+    items,
+    read_manifest,
+    space_of,
+)
 from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +27,8 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+INSTALL = "install the set again, or build it again"
 
 
 def reference(
@@ -48,7 +61,7 @@ def reference(
     if stored in encoders_of(info):
         return _stored(info, stored, encoder.identity)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
-        return _encoded(captions(info), encoder)
+        return _encoded(captions(info), encoder_info.name, encoder)
     known = ", ".join(encoders_of(info)) or "no encoder"
     raise DragonError(
         f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
@@ -56,21 +69,24 @@ def reference(
 
 
 def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    from safetensors import safe_open
+    path = info.path / f"{encoder}.safetensors"
+    tensors, metadata = read_tensors(path, INSTALL)
+    recorded = metadata.get("identity")
+    if recorded != identity:
+        raise DragonError(
+            f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
+            f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
+        )
+    if (info.path / CAPTIONS).is_file() and content_hash(info.path) != read_manifest(info.path).sha256:
+        raise DragonError(
+            f"exemplar set '{info.name}' is not what its manifest names, so '{path}' is not read; {INSTALL}"
+        )
+    return gaussian_of(tensors, f"'{path}'", INSTALL)
 
+
+def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.text_limits import warn_of_cut_texts
 
-    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
-        recorded = (file.metadata() or {}).get("identity")
-        if recorded != identity:
-            raise DragonError(
-                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
-                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
-            )
-        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-
-
-def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
-    from dragon_rewards.metrics import Gaussian
-
+    warn_of_cut_texts(name, encoder, texts)
     return Gaussian.fit(encode_texts(texts, encoder).cpu())

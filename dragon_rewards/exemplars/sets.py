@@ -6,14 +6,18 @@ A user's set has a file of items in place of `captions.txt`, and statistics that
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dragon_rewards.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
+from dragon_rewards.files import write_bytes, write_text
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
+from dragon_rewards.table_formats import lines_of
+from dragon_rewards.tensor_files import check_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +31,12 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.txt"
+STATISTICS = {
+    "mean": ("float", "dim"),
+    "covariance": ("float", "dim", "dim"),
+    "count": ("int",),
+    "factor": ("float", "dim", "dim"),
+}
 TEXT_BATCH = 256  # captions per pass of a text tower: bounds the memory of a long list
 
 
@@ -36,11 +46,11 @@ class Manifest:
 
     name: str
     modality: Modality
-    count: int
+    count: Count
     licence: str
     summary: str
     provenance: str
-    sha256: str
+    sha256: Hash
 
 
 @dataclass(frozen=True)
@@ -55,22 +65,13 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `<folder>/manifest.json`.
 
     Raises:
-        DragonError: it is missing, no JSON object, or lacks a key.
+        DragonError: it is missing, or not exactly the fields of a manifest.
     """
     path = folder / MANIFEST
     try:
-        return _manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return read_json(path, Manifest, "restore it, or remove the set")
+    except DragonError as error:
         raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
-
-
-def _manifest(values: dict[str, Any]) -> Manifest:
-    expected = {entry.name for entry in fields(Manifest)}
-    if not isinstance(values, dict) or set(values) != expected:
-        raise TypeError(f"it must be an object with exactly the keys {', '.join(sorted(expected))}")
-    if not isinstance(values["count"], int):
-        raise TypeError(f"count must be an integer, not {values['count']!r}")
-    return Manifest(**{**values, "modality": Modality(values["modality"])})
 
 
 def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
@@ -98,14 +99,42 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
     """
     if (info.path / CAPTIONS).is_file():
         return ()
-    return read_items(info.path / items_name(read_manifest(info.path).sha256))
+    manifest = read_manifest(info.path)
+    try:
+        return read_items(info.path / items_name(manifest.sha256))
+    except DragonError:
+        if read_manifest(info.path) == manifest:
+            raise
+        return items(info)  # another process has changed the set meanwhile
 
 
 def captions(info: ExemplarSetInfo) -> list[str]:
     """The captions of a set, in order."""
     if (info.path / CAPTIONS).is_file():
-        return (info.path / CAPTIONS).read_text(encoding="utf-8").splitlines()
+        return lines_of(_text(info.path / CAPTIONS))
     return [item.caption for item in items(info) if item.caption is not None]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, "install the set again").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DragonError(f"'{path}' cannot be read ({error}); install the set again") from error
+
+
+def gaussian_of(tensors: Mapping[str, Tensor], where: str, remedy: str) -> Gaussian:
+    """The Gaussian in the tensors of a file of statistics, whatever else is in it.
+
+    Raises:
+        DragonError: they have other types or shapes, or make no Gaussian.
+    """
+    from dragon_rewards.metrics import Gaussian
+
+    check_tensors(tensors, STATISTICS, where, remedy, optional=("factor",))
+    try:
+        return Gaussian.from_tensors(tensors)
+    except (DragonError, RuntimeError) as error:  # torch's, of a factorisation
+        raise DragonError(f"{where} holds no statistics ({error}); {remedy}") from error
 
 
 def encoders_of(info: ExemplarSetInfo) -> list[str]:
@@ -146,8 +175,7 @@ def write_exemplar_set(
     """
     check_name(info.name)
     _check_captions(info, captions)
-    info.path.mkdir(parents=True, exist_ok=True)
-    (info.path / CAPTIONS).write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+    write_text(info.path / CAPTIONS, "".join(f"{caption}\n" for caption in captions))
     _write_statistics(info.path, statistics)
     manifest = Manifest(
         name=info.name,
@@ -159,7 +187,7 @@ def write_exemplar_set(
         sha256=content_hash(info.path),
     )
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
-    (info.path / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+    write_text(info.path / MANIFEST, f"{text}\n")
     return manifest
 
 
@@ -172,13 +200,13 @@ def _check_captions(info: ExemplarSetInfo, captions: Sequence[str]) -> None:
 
 
 def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for stale in folder.glob("*.safetensors"):
         stale.unlink()
     for encoder, made in statistics.items():
-        path = folder / f"{check_name(encoder)}.safetensors"
-        save_file(made.gaussian.to_tensors(), path, metadata={"identity": made.identity})
+        content = save(made.gaussian.to_tensors(), metadata={"identity": made.identity})
+        write_bytes(folder / f"{check_name(encoder)}.safetensors", content)
 
 
 def content_hash(folder: Path) -> str:

@@ -6,8 +6,7 @@ is not, whatever became of the set meanwhile.
 
 from __future__ import annotations
 
-import sys
-import time
+import logging
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,11 +18,13 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
-from dragon_rewards.exemplars.sets import items, space_of
-from dragon_rewards.exemplars.store import removed_items
+from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
+from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+from dragon_rewards.progress import progress
 from dragon_rewards.reading import CHUNK, ahead, reading_threads
+from dragon_rewards.tensor_files import check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
-KEYS = "items"  # the tensor of keys, uint8 (items, 32)
-PAUSE = 10.0  # seconds between two lines of progress
+KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
+AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
 SHOWN = 20  # files that a refusal names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,26 +59,19 @@ def read_kept(path: Path) -> Kept:
     Raises:
         DragonError: it is broken.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            identity = (file.metadata() or {})["identity"]
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return Kept(Gaussian.from_tensors(tensors), identity, frozenset(map(bytes, tensors[KEYS].tolist())))
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, DragonError) as error:
-        raise DragonError(f"'{path}' holds no statistics of a user's set ({error}); remove this file") from error
+    tensors, metadata = read_tensors(path, AGAIN)
+    identity = metadata.get("identity")
+    if identity is None:
+        raise DragonError(f"'{path}' does not say which encoder made it; {AGAIN}")
+    gaussian = gaussian_of(tensors, f"'{path}'", AGAIN)
+    check_tensors(tensors, {KEYS: ("int", "items", str(KEY_BYTES))}, f"'{path}'", AGAIN)
+    return Kept(gaussian, identity, frozenset(map(bytes, tensors[KEYS].to(torch.uint8).tolist())))
 
 
 def write_kept(path: Path, kept: Kept) -> None:
     """Write statistics to a file, which appears whole or not at all."""
-    from safetensors.torch import save_file
-
-    from dragon_rewards.files import replacing
-
     keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
-    with replacing(path) as temporary:
-        save_file({**kept.gaussian.to_tensors(), KEYS: keys}, temporary, metadata={"identity": kept.identity})
+    write_tensors(path, {**kept.gaussian.to_tensors(), KEYS: keys}, {"identity": kept.identity})
 
 
 def up_to_date(
@@ -103,8 +99,18 @@ def up_to_date(
     if moments.count < MINIMUM_FRAMES:
         raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
-    write_kept(path, made)
+    _keep(path, made)
     return made.gaussian
+
+
+def _keep(path: Path, made: Kept) -> None:
+    """Write statistics for the next time; where that fails, say so: they serve this time."""
+    try:
+        with changing_sets():
+            if (path.parent / MANIFEST).is_file():  # or the set has been removed meanwhile
+                write_kept(path, made)
+    except (OSError, DragonError) as error:
+        log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)
 
 
 def pooled_windows(
@@ -139,7 +145,8 @@ def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
 def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
     """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
 
-    It is where audio of removed items is gone, or where most of the items are: float64 cancels when little is left.
+    It is where audio of removed items is gone, or where most of the items are, or most of the spread: float64 cancels
+    when little is left.
     """
     added = [item for key, item in wanted.items() if key not in kept.keys]
     known = {item.key: item for item in removed_items(ear.info.path)}
@@ -151,7 +158,10 @@ def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | No
     moments = kept.gaussian.moments
     if added:
         moments += ear.moments(added)
-    return moments - ear.moments(removed) if removed else moments
+    if not removed:
+        return moments
+    left = moments - ear.moments(removed)
+    return left if left.count < MINIMUM_FRAMES or Gaussian.of_moments(left).is_sound else None
 
 
 def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:
@@ -205,11 +215,9 @@ class _Ear:
             yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
-        """The examples, with lines of progress on stderr, which a bar of the caller's may share."""
-        told = time.monotonic()
-        sys.stderr.write(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'\n")
-        for done, item in enumerate(examples):
-            if time.monotonic() - told > PAUSE:
-                told = time.monotonic()
-                sys.stderr.write(f"{self.info.name}: {done} of {len(examples)} files\n")
-            yield item
+        """The examples, one after the other, and on stderr how far it is."""
+        with progress(f"{self.info.name}: encoding", "files", len(examples)) as bar:
+            bar.say(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'")
+            for item in examples:
+                yield item
+                bar.advance()

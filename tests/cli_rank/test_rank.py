@@ -111,7 +111,7 @@ def test_credits_are_those_of_each_subset_valued_alone(encoder: TwoTower) -> Non
 
 @pytest.mark.usefixtures("encoder")
 def test_the_top_of_all_as_csv_and_table(songs: Path, tmp_path: Path) -> None:
-    result = run(songs, "--reward", SET_FAD, "--top", 2, "--csv", tmp_path / "new" / "ranks.csv")
+    result = run(songs, "--reward", SET_FAD, "--top", 2, "--wide", "--csv", tmp_path / "new" / "ranks.csv")
     table = pd.read_csv(tmp_path / "new" / "ranks.csv")
     assert table.columns.tolist() == ["path", "rank", "value", "of", "reward", "better"]
     assert table.to_dict("records") == rows(songs, "--reward", SET_FAD)[:2]
@@ -134,5 +134,5 @@ def test_what_is_refused_before_anything_is_encoded(songs: Path, tmp_path: Path,
     assert "takes at least 3, and there are 2" in refused(*two, "--reward", SET_FAD)
     assert "did you mean" in refused(songs, "--reward", "per-song-fat:two@tunes")
     assert "is a folder; give --csv" in refused(songs, "--reward", FAD, "--csv", tmp_path)
-    assert "no table" in refused(songs, "--reward", CLAP_SCORE)
+    assert "no prompt for" in refused(songs, "--reward", CLAP_SCORE)
     assert encoder.passes == 0

@@ -24,8 +24,8 @@ from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.run import CHECKPOINT
+from dragon_train.run_folder import has_result
 from dragon_train.trainer import train
-from dragon_train.tuning import has_result
 
 CONFIG = TrainConfig("loudness:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 Judge = Callable[[Embeddings], Tensor]
@@ -83,13 +83,13 @@ def nan(clips: Embeddings) -> Tensor:
 
 @pytest.mark.parametrize(
     ("worse", "words"),
-    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["NaN"])],
+    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["not finite"])],
 )
 def test_a_reward_that_fails_loses_its_step_only(tmp_path: Path, worse: Judge, words: list[str]) -> None:
     with pytest.raises(DragonError) as refusal:
         run(from_second_step(worse), tmp_path)
     assert all(word in str(refusal.value) for word in ["step 2", "steps 1 to 1 are kept", *words])
-    assert len(load_checkpoint(tmp_path / CHECKPOINT)["rows"]) == 1
+    assert len(load_checkpoint(tmp_path / CHECKPOINT).rows) == 1
     assert run(loudness, tmp_path) == [2]
     assert has_result(tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     ):
         run(filling, tmp_path)
     assert "could not be stored" in str(refusal.value)
-    assert len(load_checkpoint(tmp_path / CHECKPOINT)["rows"]) == 1
+    assert len(load_checkpoint(tmp_path / CHECKPOINT).rows) == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
     assert run(loudness, tmp_path) == [2]
 
