@@ -107,7 +107,7 @@ def test_what_cannot_be_exported(music: Path, tmp_path: Path, rows: Rows, refuse
     refusal = refused("exemplars", "export", "mine", tmp_path / "x.zip")
     assert "dragon exemplars add mine --encoder chroma" in refusal
     rows("exemplars", "add", "mine", "--encoder", "chroma")
-    assert "cannot be written" in refused("exemplars", "export", "mine", tmp_path)
+    assert "is a folder; give FILE the path of a file" in refused("exemplars", "export", "mine", tmp_path)
     assert "unknown exemplar set of yours 'airs'" in refused("exemplars", "export", "airs", tmp_path / "x.zip")
 
 
