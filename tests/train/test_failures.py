@@ -83,7 +83,7 @@ def nan(clips: Embeddings) -> Tensor:
 
 @pytest.mark.parametrize(
     ("worse", "words"),
-    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["NaN"])],
+    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["not finite"])],
 )
 def test_a_reward_that_fails_loses_its_step_only(tmp_path: Path, worse: Judge, words: list[str]) -> None:
     with pytest.raises(DragonError) as refusal:
