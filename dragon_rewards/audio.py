@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from math import ceil, gcd
-from typing import TYPE_CHECKING
+from math import ceil, gcd, inf, isnan
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 import soundfile
 import soxr
 import torch
@@ -14,21 +18,49 @@ from torch import Tensor
 
 from dragon_rewards.devices import has_float64
 from dragon_rewards.errors import AudioError
+from dragon_rewards.finding import UNDECODED, USUAL
+from dragon_rewards.truncation import shortfall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-SILENCE = 1e-5
+    from numpy.typing import NDArray
+
+REMAINDER = 1.0  # seconds: a shorter rest behind the last whole window is left out
+MOST = 2**28  # values to make room for by a header alone: FLAC from a pipe declares as many as there are numbers
+ENDLESS = 2**60  # samples, in which a header says that nobody knows
+BLOCK = 2**20  # samples
+FORM: dict[str, Any] = {"dtype": "float32", "always_2d": True}
+WHOLE = "get or export the whole file again"
+SILENCE, LOUDEST = 1e-4, 8.0  # peaks of a recording, full scale 1: below, nothing is heard; above, it is not in [-1, 1]
+UNHEARD = 1e-5  # peak of a window, or of a clip that was generated, in which there is nothing
 PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
+
+
+@dataclass(frozen=True)
+class Window:
+    """Mono audio (samples,) at `rate` Hz; `start` is its place in the file, in seconds."""
+
+    audio: Tensor
+    rate: int
+    start: float
+
+    @property
+    def peak(self) -> float:
+        """`peak_of` it."""
+        return peak_of(self.audio)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is heard in it."""
+        return self.peak < UNHEARD
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:
     """Read a file as float32 audio (channels, samples) in [-1, 1] and its sample rate in Hz.
 
     Raises:
-        AudioError: the file is missing, is not audio, or holds no samples.
+        AudioError: the file is missing, is not audio, holds no samples, or ends before it should.
     """
     audio, rate = _decoded(path)
     return audio.contiguous(), rate
@@ -42,53 +74,110 @@ def read_mono(path: Path) -> tuple[Tensor, int]:
 
 def _decoded(path: Path) -> tuple[Tensor, int]:
     # In one call, as decoders of MP3 give other last bits block by block, by which embeddings would be sought in vain.
-    with _opened(path) as sound:
-        samples, rate = sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
-    if not len(samples):
-        raise AudioError(f"'{path}' holds no samples; remove it or record it again")
-    return torch.from_numpy(samples.T), rate
+    with opened(path) as sound:
+        at_once = sound.frames * sound.channels < MOST
+        samples = sound.read(**FORM) if at_once else np.concatenate(list(_blocks(sound, BLOCK)))
+        _check_end(sound, len(samples), str(path))
+        return torch.from_numpy(samples.T), int(sound.samplerate)
+
+
+def _blocks(sound: soundfile.SoundFile, frames: int) -> Iterator[NDArray[np.float32]]:
+    """What is left of a file, (samples, channels), in blocks and then an empty one."""
+    yield (block := sound.read(frames, **FORM))
+    while len(block):
+        yield (block := sound.read(frames, **FORM))
+
+
+def read_windows(file: Path | BinaryIO, seconds: float, name: str) -> Iterator[Window]:
+    """The windows of a file in order, silent ones included; a rest below 1 s counts only if it is all there is.
+
+    Each is decoded and mixed by itself, so that a file of hours takes no more memory than a window does.
+
+    Args:
+        file: a path, or the bytes of a file.
+        seconds: the length of a window.
+        name: the file's, for refusals.
+
+    Raises:
+        AudioError: as `read_audio`, where the fault is met.
+    """
+    with opened(file, name) as sound:
+        rate, position = int(sound.samplerate), 0
+        for block in _blocks(sound, max(1, round(seconds * rate))):
+            if len(block) >= REMAINDER * rate or (len(block) and not position):
+                yield Window(to_mono(torch.from_numpy(block.T.copy())), rate, position / rate)
+            position += len(block)
+        _check_end(sound, position, name)
 
 
 def seconds_of(path: Path) -> float:
     """The length of a file by its header; raises as `read_audio` does, but for what only decoding tells."""
-    with _opened(path) as sound:
+    with opened(path) as sound:
         return float(sound.frames / sound.samplerate)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    if not path.is_file():
-        raise AudioError(f"'{path}' is not a file; check the path")
+def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile.SoundFile]:
+    """An audio file to read from, whose end is where its header says.
+
+    Raises:
+        AudioError: it is missing, is not audio, is cut off, or cannot be decoded where it is read.
+    """
+    name = str(file) if name is None else name
+    if isinstance(file, Path) and not file.is_file():
+        raise AudioError(f"'{name}' is not a file; check the path")
     try:
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(_handle(file)) as sound:
+            _check_whole(sound, file, name)
             yield sound
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"'{path}' cannot be read as audio ({error}); give WAV, FLAC, OGG or MP3") from error
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"'{name}' cannot be read as audio ({_reason(error)}); {_remedy(name)}") from error
+    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: RAW says nothing of what it holds
+        raise AudioError(f"'{name}' cannot be read as audio ({error}); {_remedy(name)}") from error
+
+
+def _handle(file: Path | BinaryIO) -> str | bytes | BinaryIO:
+    """What soundfile opens; a path as bytes where names of files are bytes, which need not be UTF-8."""
+    if not isinstance(file, Path):
+        return file
+    return str(file) if os.name == "nt" else os.fsencode(file)
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string).rstrip(".")
+
+
+def _remedy(name: str) -> str:
+    suffix = PurePath(name).suffix.lower()
+    if suffix in UNDECODED:
+        return f"{suffix[1:].upper()} is not decoded here: convert it to FLAC, as in ffmpeg -i x{suffix} x.flac"
+    return f"give {USUAL}"
+
+
+def _check_whole(sound: soundfile.SoundFile, file: Path | BinaryIO, name: str) -> None:
+    if isinstance(file, Path):
+        with file.open("rb") as content:
+            missing = shortfall(sound, content)
+    else:
+        position = file.tell()  # libsndfile reads on from here
+        missing = shortfall(sound, file)
+        file.seek(position)
+    if missing:
+        raise AudioError(f"'{name}' is cut off: {missing}; {WHOLE}")
+
+
+def _check_end(sound: soundfile.SoundFile, frames: int, name: str) -> None:
+    """Refuse a file of which fewer samples were read than its header declares, or none."""
+    if not frames:
+        raise AudioError(f"'{name}' holds no samples; remove it or record it again")
+    if frames < sound.frames < ENDLESS:
+        seconds, declared = frames / sound.samplerate, sound.frames / sound.samplerate
+        raise AudioError(f"'{name}' is cut off: it declares {declared:.3f} s and has {seconds:.3f}; {WHOLE}")
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:
     """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits)."""
     soundfile.write(path, audio.detach().cpu().numpy().T, rate)
-
-
-def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, folders as all audio below them in sorted order; what is named twice counts once.
-
-    Raises:
-        AudioError: a path does not exist, or a folder holds no audio.
-    """
-    return list(dict.fromkeys(file for path in paths for file in _files_of(path)))
-
-
-def _files_of(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise AudioError(f"'{path}' does not exist; check the path")
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not found:
-        raise AudioError(f"the folder '{path}' holds no audio; give one with {', '.join(sorted(SUFFIXES))} files")
-    return found
 
 
 def to_mono(audio: Tensor) -> Tensor:
@@ -163,13 +252,34 @@ def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tup
     return bank.to(device, dtype), reach
 
 
+def peak_of(audio: Tensor) -> float:
+    """The largest absolute sample; infinity where one is NaN."""
+    lowest, highest = torch.aminmax(audio)
+    peak = max(-float(lowest), float(highest))
+    return inf if isnan(float(lowest)) or isnan(peak) else peak
+
+
 def check_peak(peak: float, name: str) -> None:
-    """Refuse a clip that no reward can judge, by its largest absolute sample.
+    """Refuse a recording that no reward can judge, by its largest absolute sample.
 
     Raises:
-        AudioError: it is NaN or infinite, or the clip is silent (no sample reaches 1e-5).
+        AudioError: as `check_values`; or the peak is above 8, far outside of [-1, 1].
     """
-    if not peak < float("inf"):
+    check_values(peak, name, SILENCE)
+    if peak > LOUDEST:
+        raise AudioError(
+            f"'{name}' has a peak of {peak:.5g}, and full scale is 1; if these are 16-bit samples as floats, divide "
+            "them by 32768 and write the file again"
+        )
+
+
+def check_values(peak: float, name: str, silence: float) -> None:
+    """Refuse audio in which there is nothing to judge, by its largest absolute sample.
+
+    Raises:
+        AudioError: the peak is NaN or infinite, or below `silence`.
+    """
+    if not peak < inf:
         raise AudioError(f"'{name}' holds values that are not finite; generate or export it again")
-    if peak < SILENCE:
+    if peak < silence:
         raise AudioError(f"'{name}' is silent (peak {peak:.1e}); remove it")

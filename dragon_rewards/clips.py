@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.audio import check_peak, resample, to_mono
+from dragon_rewards.audio import UNHEARD, check_values, resample, to_mono
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media import Encodable
 from dragon_rewards.protocols import AudioEncoder
@@ -70,7 +70,7 @@ class Clips(Encodable):
         return to_mono(batch).abs().amax(-1)
 
     def _check_values(self, extremes: float, name: str) -> None:
-        check_peak(extremes, name)
+        check_values(extremes, name, UNHEARD)
 
     def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
         return encoder.encode_audio if isinstance(encoder, AudioEncoder) else None

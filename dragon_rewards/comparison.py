@@ -12,8 +12,8 @@ from scipy.stats import mannwhitneyu
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import holm, matched_subsets, permutation_test, win_rate
-from dragon_rewards.hearing import Files, hear
-from dragon_rewards.loudness import confounders
+from dragon_rewards.hearing import Files, Hearing, cut_of, hear
+from dragon_rewards.loudness import Measured, confounders, measured
 from dragon_rewards.media import Media
 from dragon_rewards.prompts import prompts_of
 from dragon_rewards.rewards import compose
@@ -28,6 +28,7 @@ from dragon_rewards.tables import (
     measured_frame,
     scores_frame,
 )
+from dragon_rewards.text_limits import warn_of_cut_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -58,7 +59,7 @@ def check(reward: Reward, sides: Sides, device: torch.device) -> None:
     reward.check_count(sides.equal)
     if reward.reduction.needs_prompts:
         for side in (sides.a, sides.b):
-            prompts_of(side.files)
+            prompts_of(side.files, sides.table, [side.folder])
     build_parts(reward, device)
 
 
@@ -117,24 +118,22 @@ def compare(
     """
     for reward in rewards:
         check(reward, sides, device)
-    rates = {reward.encoder.sample_rate for reward in rewards}
-    steps = (len(sides.a.files) + len(sides.b.files)) * (len(rates) + len(rewards))
+    warn_of_cut_prompts(rewards, [*(sides.a.prompts or ()), *(sides.b.prompts or ())], device)
+    ways = {(reward.encoder.sample_rate, cut_of(reward)) for reward in rewards}
+    steps = (len(sides.a.files) + len(sides.b.files)) * (len(ways) + len(rewards))
     rows: dict[str, dict[str, Any]] = {}
     measured = _Measured(sides)
-    for rate in sorted(rates, reverse=True):
-        own = [reward for reward in rewards if reward.encoder.sample_rate == rate]
+    for rate, cut in sorted(ways, key=lambda way: (-way[0], -way[1].longest)):
+        own = [reward for reward in rewards if (reward.encoder.sample_rate, cut_of(reward)) == (rate, cut)]
         read = any(reward.reduction.needs_prompts for reward in own)  # else the clips of one folder may have none
         a, b = (
             hear(
-                own,
+                Hearing(own, device, cache, lambda done: on_progress(done, steps), measured.of(side, rate)),
                 Files(side.files, side.prompts if read else None),
-                device,
-                cache,
-                lambda done: on_progress(done, steps),
-                measured.of(side, rate),
             )
             for side in (sides.a, sides.b)
         )
+        measured.close()
         with torch.no_grad():
             rows |= {reward.name: _row(reward, a, b, sides, measured.frame) for reward in own}
     return _with_holm([rows[reward.name] for reward in rewards])
@@ -144,25 +143,31 @@ class _Measured:
     """The confounders of both folders' clips, measured when the clips are heard first: at the highest rate."""
 
     def __init__(self, sides: Sides) -> None:
-        self.sides = sides
-        self.found: dict[Path, list[dict[str, float]]]
-        self.found = {side.folder: [{} for _ in side.files] for side in (sides.a, sides.b)}
+        self.sides, self.closed = sides, False
+        self.found: dict[Path, list[list[Measured]]]
+        self.found = {side.folder: [[] for _ in side.files] for side in (sides.a, sides.b)}
 
     def of(self, side: Side, rate: int) -> Callable[[Sequence[int], Sequence[torch.Tensor]], None]:
-        """Measures clips of a side, where they are not yet."""
+        """Measures clips of a side, or windows of them, where they are not yet."""
         found = self.found[side.folder]
 
         def measure(rows: Sequence[int], audio: Sequence[torch.Tensor]) -> None:
             for row, clip in zip(rows, audio, strict=True):
-                found[row] = found[row] or confounders(clip, rate)
+                if not self.closed:
+                    found[row].append(measured(clip, rate))
 
         return measure
+
+    def close(self) -> None:
+        """All clips are measured."""
+        self.closed = True
 
     @property
     def frame(self) -> pd.DataFrame:
         """A row for each clip."""
+        prompts = _prompts(self.sides)
         frames = [
-            measured_frame(run, self.found[side.folder], range(len(side.files)), _prompts(self.sides))
+            measured_frame(run, list(map(confounders, self.found[side.folder])), range(len(side.files)), prompts)
             for run, side in ((BASELINE, self.sides.a), ("b", self.sides.b))
         ]
         return pd.concat(frames)

@@ -48,6 +48,14 @@ class ConfigError(DragonError):
     """A configuration with an unknown key, an ill-typed value, or a value out of range."""
 
 
+class TableError(ConfigError):
+    """A file that is no table or list, or a row of one that cannot be taken for what it is meant to hold."""
+
+
+class MissingColumnError(TableError):
+    """A table without a column that is wanted."""
+
+
 class EncoderError(DragonError):
     """An encoder that failed, or returned something other than its descriptor promises."""
 

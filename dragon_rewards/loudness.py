@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from dragon_rewards.errors import AudioError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
 BLOCK = 0.4  # s: the gating block of BS.1770
@@ -35,12 +40,17 @@ def loudness(audio: Tensor, sample_rate: int) -> float:
     >>> loudness(torch.zeros(48_000), 48_000)
     -inf
     """
+    return _metered(audio, sample_rate)[0]
+
+
+def _metered(audio: Tensor, sample_rate: int) -> tuple[float, NDArray[np.float64]]:
+    """`loudness`, and that of each block, ungated."""
     from pyloudnorm import Meter
 
     _check(audio, sample_rate)
     samples = audio.detach().cpu().double().numpy()
-    block = min(BLOCK, len(samples) / sample_rate)
-    return float(Meter(sample_rate, block_size=block).integrated_loudness(samples))
+    meter = Meter(sample_rate, block_size=min(BLOCK, len(samples) / sample_rate))
+    return float(meter.integrated_loudness(samples)), np.array(meter.blockwise_loudness)
 
 
 def gain_to(target: float, audio: Tensor, sample_rate: int) -> float:
@@ -76,16 +86,51 @@ def silence(audio: Tensor, sample_rate: int) -> float:
     return float((power < 10 ** (SILENT / 10)).double().mean())
 
 
-def confounders(audio: Tensor, sample_rate: int) -> dict[str, float]:
-    """What a reward may follow instead of its question, of mono audio (samples,).
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a clip, or of a window of it.
 
-    Duration in seconds, integrated loudness in LUFS (a clip below the gate of -70 LUFS has -70), share of silence.
+    Attributes:
+        duration: in seconds.
+        loudness: integrated, in LUFS.
+        silence: its share.
+        blocks: loudness of the gating blocks in LUFS.
+    """
+
+    duration: float
+    loudness: float
+    silence: float
+    blocks: NDArray[np.float64]
+
+
+def measured(audio: Tensor, sample_rate: int) -> Measured:
+    """Measure mono audio (samples,).
 
     Raises:
         AudioError: as `loudness`.
     """
-    level = max(loudness(audio, sample_rate), GATE)
-    return {"duration": len(audio) / sample_rate, "loudness": level, "silence": silence(audio, sample_rate)}
+    level, blocks = _metered(audio, sample_rate)
+    return Measured(len(audio) / sample_rate, level, silence(audio, sample_rate), blocks)
+
+
+def confounders(parts: Sequence[Measured]) -> dict[str, float]:
+    """What a reward may follow instead of its question, of a clip that was measured whole or in parts.
+
+    Duration in seconds, integrated loudness in LUFS (a clip below the gate of -70 LUFS has -70), share of silence. Of
+    several parts the blocks are gated together, of which those across two parts are missing.
+    """
+    duration = sum(part.duration for part in parts)
+    level = parts[0].loudness if len(parts) == 1 else _gated(np.concatenate([part.blocks for part in parts]))
+    quiet = sum(part.silence * part.duration for part in parts) / duration if len(parts) > 1 else parts[0].silence
+    return {"duration": duration, "loudness": max(level, GATE), "silence": quiet}
+
+
+def _gated(blocks: NDArray[np.float64]) -> float:
+    """Integrated loudness of blocks in LUFS: the mean power of those that pass both gates."""
+    powers = 10 ** (blocks[blocks >= GATE] / 10)
+    if not powers.size:
+        return -math.inf
+    return float(10 * np.log10(powers[powers > powers.mean() / 10].mean()))
 
 
 def _check(audio: Tensor, sample_rate: int) -> None:

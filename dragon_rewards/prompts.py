@@ -1,71 +1,149 @@
-"""Prompts of audio files, from a table with the columns `path` and `prompt`."""
+"""Prompts of audio files: from a table that names them, or from what lies beside them.
+
+Beside a file that is the project's own `prompts.csv`, the tables of an `audiofolder` of the Hugging Face hub, and the
+file's own text: `track.caption.txt`, `track_prompt.txt` or `track.txt` for `track.wav`. The first of these three that
+is there counts: beside one of the others, as ACE-Step has them, `track.txt` holds lyrics.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import DragonError, MissingPromptsError
+from dragon_rewards.errors import MissingColumnError, MissingPromptsError, TableError
+from dragon_rewards.table_files import PATH, SEED, TEXT, located, read_table
+from dragon_rewards.table_formats import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-SIDECAR = "prompts.csv"
+OWN = "prompts.csv"
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+TABLES = (OWN, *METADATA)
+SIDECARS = (".caption.txt", "_prompt.txt", ".txt")
 
 
-def prompts_of(files: Sequence[Path], table: Path | None = None) -> list[str]:
-    """The prompt of each file, from `table`, or else from the `prompts.csv` beside each file.
+@dataclass(frozen=True)
+class Entry:
+    """What is said of a file, and where: its prompt and the seed that it was made from, as far as they are known."""
+
+    where: str
+    text: str | None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of files, by their `located` paths, and what is wrong with tables beside them that are no help."""
+
+    entries: Mapping[Path, Entry]
+    faults: tuple[str, ...] = ()
+
+    def of(self, file: Path) -> Entry | None:
+        """What is said of a file."""
+        return self.entries.get(located(file))
+
+
+def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> list[str]:
+    """The prompt of each file.
+
+    Args:
+        files: the audio.
+        table: where the prompts are; None for what lies beside the files.
+        places: folders that the files were found in, whose tables count for all below them.
 
     Raises:
-        MissingPromptsError: no table, or no prompt in it, for a file.
-        DragonError: a table cannot be read.
+        MissingPromptsError: a file has no prompt.
+        TableError: as `said_of`.
     """
-    tables = {file.parent / SIDECAR for file in files} if table is None else {table}
-    known: dict[Path, str] = {}
-    for source in sorted(tables):
-        known |= read_prompts(source)
-    missing = [str(file) for file in files if not known.get(file.resolve())]
+    said = said_of(files, table, places)
+    texts = [entry.text if (entry := said.of(file)) else None for file in files]
+    missing = [str(file) for file, text in zip(files, texts, strict=True) if not text]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        where = f"'{table}'" if table else f"a table {SIDECAR} beside it, or give one with --prompts"
-        raise MissingPromptsError(f"no prompt for '{missing[0]}'{more}; add its path and prompt to {where}")
-    return [known[file.resolve()] for file in files]
+        where = f"'{table}'" if table else f"a table {OWN} beside it, or give one with --prompts"
+        faults = "".join(f"\n{fault}" for fault in said.faults)
+        raise MissingPromptsError(f"no prompt for '{missing[0]}'{more}; add its path and prompt to {where}{faults}")
+    return [text for text in texts if text]
 
 
-def read_prompts(table: Path) -> dict[Path, str]:
-    """Resolved path -> prompt, of a CSV or JSONL table; its paths are relative to its own folder.
+def said_of(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> Said:
+    """What `table`, or else what lies beside the files, says of them; arguments as of `prompts_of`.
 
     Raises:
-        MissingPromptsError: there is no such file.
-        DragonError: a row lacks `path` or `prompt`, is malformed, or gives a path a second prompt.
+        TableError: a table or a text cannot be read, `table` lacks a column, or two differ on a file.
     """
-    if not table.is_file():
-        raise MissingPromptsError(
-            f"there is no table '{table}'; this reward compares clips with their prompts: "
-            "write their paths and prompts to a CSV or JSONL file with the columns path and prompt"
-        )
-    prompts: dict[Path, str] = {}
-    for line, row in _rows(table):
-        path, prompt = (table.parent / _text(row, "path", table, line)).resolve(), _text(row, "prompt", table, line)
-        if prompts.setdefault(path, prompt) != prompt:
-            raise DragonError(f"'{table}', row {line}: '{row['path']}' has another prompt above; keep one of them")
-    return prompts
+    if table is not None:
+        return Said(table_entries(table))
+    parts, faults = [], []
+    for path in tables_of(files, places):
+        try:
+            parts.append(table_entries(path))
+        except MissingColumnError as error:
+            faults.append(str(error))
+            continue
+        if path.name in METADATA:  # clips that the project made may well be gone from its own table's folder
+            gone = [(file, entry) for file, entry in parts[-1].items() if not _is_file(file)]
+            faults += [f"{entry.where}: no file '{file}'" for file, entry in gone]
+    return Said(united([*parts, sidecars(files)]), tuple(faults))
 
 
-def _rows(table: Path) -> Iterable[tuple[int, Any]]:
+def table_entries(path: Path) -> dict[Path, Entry]:
+    """What a table says, by `located` path of the file.
+
+    Raises:
+        MissingColumnError: it lacks the column of paths or that of texts.
+        TableError: it cannot be read, or lists a path twice.
+    """
+    table = read_table(path)
+    table.require(PATH, TEXT)
+    rows = table.by_path().items()
+    return {file: Entry(table.where(row), table.text(row), table.whole(row, SEED)) for file, row in rows}
+
+
+def tables_of(files: Iterable[Path], places: Iterable[Path]) -> list[Path]:
+    """The tables beside these files, and above them in the folders of `places`."""
+    within = list(places)
+    beside = dict.fromkeys(file.parent for file in files)
+    folders = dict.fromkeys(above for folder in beside for above in _up(folder, within))
+    return [path for folder in sorted(folders) for name in TABLES if _is_file(path := folder / name)]
+
+
+def _up(folder: Path, places: Iterable[Path]) -> Iterator[Path]:
+    """A folder, and those above it that are in one of the places."""
+    yield folder
+    yield from (above for above in folder.parents if any(above.is_relative_to(place) for place in places))
+
+
+def sidecars(files: Iterable[Path]) -> dict[Path, Entry]:
+    """What texts say that belong to one file each, by its `located` path; raises TableError."""
+    found = {}
+    for file in files:
+        paths = (file.with_name(file.stem + ending) for ending in SIDECARS)
+        beside = next((path for path in paths if _is_file(path)), None)
+        if beside:
+            found[located(file)] = Entry(f"'{beside}'", read_text(beside).strip() or None)
+    return found
+
+
+def _is_file(path: Path) -> bool:
     try:
-        text = table.read_text(encoding="utf-8-sig")
-        if table.suffix.lower() == ".jsonl":
-            return [(line, json.loads(row)) for line, row in enumerate(text.splitlines(), 1) if row.strip()]
-        return list(enumerate(csv.DictReader(text.splitlines(keepends=True)), 1))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DragonError(f"'{table}' cannot be read as a table of prompts: {error}") from error
+        return path.is_file()
+    except OSError:  # as of a name that is too long
+        return False
 
 
-def _text(row: Any, column: str, table: Path, line: int) -> str:
-    value = row.get(column) if isinstance(row, dict) else None
-    if not isinstance(value, str):
-        raise DragonError(f"'{table}', row {line}: no text in column '{column}'; the columns are path and prompt")
-    return value.strip()
+def united(parts: Iterable[Mapping[Path, Entry]]) -> dict[Path, Entry]:
+    """What all of them say; raises TableError where two differ on a file."""
+    known: dict[Path, Entry] = {}
+    for part in parts:
+        for file, entry in part.items():
+            known[file] = _joined(file, known[file], entry) if file in known else entry
+    return known
+
+
+def _joined(file: Path, one: Entry, other: Entry) -> Entry:
+    if one.text and other.text and one.text.split() != other.text.split():
+        raise TableError(f"'{file}' has other words in {one.where} than in {other.where}; keep one of them")
+    return replace(one, text=one.text or other.text, seed=other.seed if one.seed is None else one.seed)

@@ -101,6 +101,20 @@ class TextEncoder(Encoder, Protocol):
         ...
 
 
+@runtime_checkable
+class BoundedTextEncoder(TextEncoder, Protocol):
+    """An encoder that reads only the beginning of a long text, and says how much: people are told of texts it cuts.
+
+    `token_limit` is the most tokens that it reads of a text, as `count_tokens` counts them.
+    """
+
+    token_limit: int
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
+        """How many tokens each whole text has, with the marks of beginning and end if those count, too."""
+        ...
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """What a reduction sees of a set of clips.
@@ -166,6 +180,7 @@ class Weights:
         folder: below `$DRAGON_WEIGHTS`, where the user may put them; empty where that is not looked at.
         size: bytes to download; None where nobody has said.
         gated: whether its page asks to accept a licence before it lets anyone download; None where nobody has said.
+        revision: of a repository on the hub, a commit, tag or branch; None is its newest.
     """
 
     source: str
@@ -173,6 +188,7 @@ class Weights:
     folder: str = ""
     size: int | None = None
     gated: bool | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)

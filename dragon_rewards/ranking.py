@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.audio import find_audio
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.scoring import encode_files
+from dragon_rewards.finding import find_audio
+from dragon_rewards.scoring import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +38,7 @@ def rank_files(
     Args:
         reward: what to rank by.
         paths: files and folders.
-        table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
+        table: prompts for rewards that need them; None for what lies beside the files.
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
         device: where clips are encoded and judged.
@@ -49,10 +50,10 @@ def rank_files(
     Raises:
         DragonError: as `score_files`; a reward of sets needs one clip more.
     """
-    files = find_audio(paths)
+    places = list(paths)
+    files = find_audio(places)
     check_credits(reward, len(files))
-    clips = encode_files(reward, files, table, on_progress, cache, device)
-    values = credits_of(reward, clips)
+    values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ from scipy.stats import pearsonr, spearmanr
 from dragon_rewards.aesthetics import KernelHead, fit_head, pool
 from dragon_rewards.audio import read_audio, resample, to_mono
 from dragon_rewards.clips import Clips
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, TableError
 from dragon_rewards.registry import load_registry
+from dragon_rewards.table_files import PATH, RATING, TEXT, Row, Table, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,8 @@ def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
     """Read and encode the rated clips, fit on a random 85%, measure on the rest.
 
     Raises:
-        ConfigError: the table lacks a column, holds a rating that is no number, or has fewer than 20 rows.
+        TableError: the table cannot be read, lacks a column, or holds a rating that is no number, or a path twice.
+        ConfigError: it has fewer than 20 rows.
         AudioError: a clip is missing, not audio, or silent.
         UnknownNameError: no encoder of this name is registered.
     """
@@ -64,20 +66,24 @@ def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
 
 
 def read_ratings(table: Path) -> pd.DataFrame:
-    """The checked table."""
-    try:
-        rows = pd.read_csv(table)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{table}: no table of ratings can be read from it ({error})") from error
-    missing = {"path", "rating"} - set(rows.columns)
-    if missing:
-        raise ConfigError(f"{table}: no column {' or '.join(sorted(missing))}; it needs path, rating and maybe prompt")
-    numbers = pd.to_numeric(rows["rating"], errors="coerce")
-    for row in np.flatnonzero(~np.isfinite(numbers)):
-        raise ConfigError(f"{table}, row {row + 1}: rating {rows['rating'][row]!r} is no finite number")
+    """The checked table: `path`, `rating`, and `prompt` where it has a column of prompts; raises as `fit_ratings`."""
+    found = read_table(table)
+    found.require(PATH, RATING)
+    rows = list(found.by_path().values())
     if len(rows) < FEWEST:
-        raise ConfigError(f"{table}: {len(rows)} ratings; rate at least {FEWEST} clips")
-    return rows.assign(rating=numbers.astype(float))
+        raise ConfigError(f"'{table}' has {len(rows)} ratings; rate at least {FEWEST} clips")
+    columns: dict[str, list[Any]] = {
+        "path": [found.text(row, PATH) for row in rows],
+        "rating": [_rating(found, row) for row in rows],
+    }
+    return pd.DataFrame(columns | ({"prompt": [found.text(row) for row in rows]} if found.has(TEXT) else {}))
+
+
+def _rating(table: Table, row: Row) -> float:
+    rating = table.number(row, RATING)
+    if rating is None:
+        raise TableError(f"{table.where(row)}: no rating; rate '{table.text(row, PATH)}', or remove the row")
+    return float(rating)
 
 
 def fit_split(pooled: Tensor, rows: pd.DataFrame, encoder: str, seed: int) -> FittedHead:

@@ -136,7 +136,7 @@ class Registry:
         with self._lock:
             if key not in self._built:
                 infos = self.exemplar_set(exemplar_set), self.encoder(encoder)
-                self._built[key] = _moved(read(*infos, self.build_encoder(encoder, device)), device)
+                self._built[key] = read(*infos, self.build_encoder(encoder, device)).to(device)
         found: R = self._built[key]
         return found
 
@@ -179,10 +179,6 @@ def _encoder(info: EncoderInfo) -> Encoder:
         if not isinstance(encoder, TOWERS[modality]):
             raise TypeError(f"its factory returned {type(encoder).__name__}, which is no {TOWERS[modality].__name__}")
     return encoder
-
-
-def _moved(reference: R, device: torch.device) -> R:
-    return type(reference).from_tensors({key: tensor.to(device) for key, tensor in reference.to_tensors().items()})
 
 
 @cache

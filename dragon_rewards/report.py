@@ -13,6 +13,7 @@ import torch
 from dragon_rewards.devices import device_name
 from dragon_rewards.files import replacing, write_text
 from dragon_rewards.registry import load_registry
+from dragon_rewards.weights import commits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_rewards.plugins import PluginRecord
+    from dragon_rewards.protocols import Weights
 
 PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
 
@@ -38,14 +40,17 @@ def write_table(stem: Path, table: pd.DataFrame) -> None:
     write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
 
 
-def provenance(more_plugins: Iterable[PluginRecord] = (), device: torch.device | None = None) -> dict[str, Any]:
+def provenance(
+    more_plugins: Iterable[PluginRecord] = (), device: torch.device | None = None, weights: Iterable[Weights] = ()
+) -> dict[str, Any]:
     """What a result was made with: interpreter, platform, packages, plugins, processors, device. Fit for JSON.
 
     Args:
         more_plugins: those of other registries than the rewards' own.
         device: where it was computed, if on one.
+        weights: what was loaded from the hub, of which the commits are told.
     """
-    registry = load_registry()
+    registry, found = load_registry(), commits(weights)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -54,5 +59,6 @@ def provenance(more_plugins: Iterable[PluginRecord] = (), device: torch.device |
         "failed_plugins": [str(failure) for failure in registry.failures],
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        **({"commits": found} if found else {}),
         **({"device": " ".join(dict.fromkeys([str(device), device_name(device)]))} if device else {}),
     }

@@ -105,8 +105,11 @@ class Reward:
     def score(self, audio: Tensor | Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None = None) -> Tensor:
         """`value` of audio (clips, samples) at `sample_rate` Hz; raises as `metric` does."""
         from dragon_rewards.clips import Clips
+        from dragon_rewards.text_limits import warn_of_cut_prompts
 
-        return self.value(Clips(audio, sample_rate, prompts))
+        clips = Clips(audio, sample_rate, prompts)
+        warn_of_cut_prompts([self], clips.prompts or (), clips.device)
+        return self.value(clips)
 
     def embeddings(self, clips: Media) -> Embeddings:
         """What the reduction sees of the clips, looked up in their cache if they have one.

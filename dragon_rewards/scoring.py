@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.audio import find_audio
 from dragon_rewards.devices import statistics_device
-from dragon_rewards.hearing import Files, hear
+from dragon_rewards.finding import find_audio
+from dragon_rewards.hearing import Files, Hearing, hear, hear_parts
+from dragon_rewards.metrics.ragged import in_order
 from dragon_rewards.prompts import prompts_of
+from dragon_rewards.text_limits import warn_of_cut_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.media import Media
@@ -33,7 +37,7 @@ def score_files(
     Args:
         reward: what to score with.
         paths: files and folders.
-        table: prompts for rewards that need them; None for the `prompts.csv` beside the files.
+        table: prompts for rewards that need them; None for what lies beside the files.
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
         device: where clips are encoded and judged.
@@ -46,32 +50,43 @@ def score_files(
         AudioError: a path is missing, a folder has no audio, a file is not audio, or no reward can judge it.
         TooFewClipsError: the reward needs more clips.
         MissingPromptsError: the reward needs prompts, and a file has none.
+        TableError: a table of prompts cannot be read.
         DeviceError: a clip is too large for the memory of the device.
     """
-    files = find_audio(paths)
+    places = list(paths)
+    files = find_audio(places)
     reward.check_count(len(files))
-    clips = encode_files(reward, files, table, on_progress, cache, device)
-    with torch.no_grad():
-        values = reward.metric(clips)
+    values = judged(reward, reward.metric, files, table, places, on_progress, cache, device)
     verdict = {"reward": reward.name, "better": str(reward.direction)}
     if not reward.kind.per_clip:
         return [{"clips": len(files), "value": float(values), **verdict}]
     return [{"path": str(file), "value": value, **verdict} for file, value in zip(files, values.tolist(), strict=True)]
 
 
-def encode_files(
+@torch.no_grad()
+def judged(
     reward: Reward,
+    judge: Callable[[Media], Tensor],
     paths: Sequence[Path],
     table: Path | None,
+    places: Sequence[Path],
     on_progress: Callable[[int, int], None],
     cache: EmbeddingCache | None,
     device: torch.device,
-) -> Media:
-    """The embeddings of audio files, in their order, that the reward judges; raises as `score_files`."""
-    prompts = prompts_of(paths, table) if reward.reduction.needs_prompts else None
+) -> Tensor:
+    """What `judge` makes of audio files found in `places`, in their order; raises as `score_files`.
+
+    Where the reward judges clips, it is asked for each long file by itself, whose frames are then let go.
+    """
+    prompts = prompts_of(paths, table, places) if reward.reduction.needs_prompts else None
     build_parts(reward, device)
+    warn_of_cut_prompts([reward], prompts or (), device)
     steps = 2 * len(paths)
-    return hear([reward], Files(paths, prompts), device, cache, lambda done: on_progress(done, steps))
+    hearing, files = Hearing([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
+    if not reward.kind.per_clip or reward.reduction.minimum_clips > 1:
+        return judge(hear(hearing, files))
+    rows, values = zip(*((rows, judge(clips)) for rows, clips in hear_parts(hearing, files)), strict=True)
+    return in_order(values, rows)
 
 
 def build_parts(reward: Reward, device: torch.device) -> None:

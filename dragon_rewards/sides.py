@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from dragon_rewards.audio import find_audio
-from dragon_rewards.errors import MissingPromptsError
-from dragon_rewards.prompts import SIDECAR, prompts_of
+from dragon_rewards.finding import find_audio
+from dragon_rewards.prompts import said_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Side:
-    """The clips of one folder, with their prompts if all have one."""
+    """The clips of one folder, with their prompts and the seeds that they were made from if all have one."""
 
     folder: Path
     files: tuple[Path, ...]
     prompts: tuple[str, ...] | None
+    seeds: tuple[int, ...] | None
 
     def select(self, rows: Sequence[int]) -> Side:
         """The clips at `rows`, in that order."""
         prompts = self.prompts and tuple(self.prompts[row] for row in rows)
-        return replace(self, files=tuple(self.files[row] for row in rows), prompts=prompts)
+        seeds = self.seeds and tuple(self.seeds[row] for row in rows)
+        return replace(self, files=tuple(self.files[row] for row in rows), prompts=prompts, seeds=seeds)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Two folders; clips are paired by what `paired_by` says and then in the same order, or not at all if None."""
+    """Two folders; clips are paired by what `paired_by` says and then in the same order, or not at all if None.
+
+    Their prompts are from `table`, or else from what lies beside them.
+    """
 
     a: Side
     b: Side
     paired_by: str | None
+    table: Path | None = None
 
     @property
     def equal(self) -> int:
@@ -49,29 +55,35 @@ class Sides:
         return f"by {self.paired_by}" if self.paired_by else "unpaired"
 
 
-def find_sides(a: Path, b: Path) -> Sides:
+def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
     """Pair the audio of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
 
-    They pair if every clip of each has its partner. Prompts and seeds are those of `prompts.csv` beside the clips.
+    They pair if every clip of each has its partner. Prompts and seeds are those that `table` has for the files of both,
+    or else those beside the clips.
 
     Raises:
         AudioError: a folder is missing or holds no audio.
-        DragonError: a table cannot be read.
+        TableError: a table cannot be read.
     """
-    sides = _side(a), _side(b)
+    sides = _side(a, table), _side(b, table)
     for name, keys in (("prompt and seed", _by_seed), ("prompt", _by_prompt), ("name", _by_name)):
         partners = _partners(*map(keys, sides))
         if partners:
-            return Sides(sides[0], sides[1].select(partners), name)
-    return Sides(*sides, None)
+            return Sides(sides[0], sides[1].select(partners), name, table)
+    return Sides(*sides, None, table)
 
 
-def _side(folder: Path) -> Side:
+def _side(folder: Path, table: Path | None) -> Side:
     files = tuple(find_audio([folder]))
-    try:
-        return Side(folder, files, tuple(prompts_of(files)))
-    except MissingPromptsError:
-        return Side(folder, files, None)
+    said = said_of(files, table, [folder])
+    found = [entry for file in files if (entry := said.of(file))]
+    prompts = tuple(entry.text for entry in found if entry.text)
+    seeds = tuple(entry.seed for entry in found if entry.seed is not None)
+    return Side(folder, files, _of_all(prompts, files), _of_all(seeds, files))
+
+
+def _of_all(values: tuple[T, ...], files: Sequence[Path]) -> tuple[T, ...] | None:
+    return values if len(values) == len(files) else None
 
 
 def _partners(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[int]:
@@ -83,10 +95,7 @@ def _partners(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[int]:
 
 
 def _by_seed(side: Side) -> Sequence[Hashable]:
-    seeds = {path: seed for folder in {file.parent for file in side.files} for path, seed in _seeds(folder)}
-    if side.prompts is None or any(file.resolve() not in seeds for file in side.files):
-        return []
-    return [(prompt, seeds[file.resolve()]) for prompt, file in zip(side.prompts, side.files, strict=True)]
+    return list(zip(side.prompts, side.seeds, strict=True)) if side.prompts and side.seeds else []
 
 
 def _by_prompt(side: Side) -> Sequence[Hashable]:
@@ -101,12 +110,3 @@ def _by_prompt(side: Side) -> Sequence[Hashable]:
 
 def _by_name(side: Side) -> Sequence[Hashable]:
     return [file.relative_to(side.folder).with_suffix("") for file in side.files]
-
-
-def _seeds(folder: Path) -> list[tuple[Path, str]]:
-    """Resolved paths and seeds of a folder's table, which `prompts_of` could read; nothing if it has no seeds."""
-    table = folder / SIDECAR
-    if not table.is_file():
-        return []
-    rows = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines(keepends=True))
-    return [((folder / row["path"]).resolve(), row["seed"]) for row in rows if row.get("seed")]

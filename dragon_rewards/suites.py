@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ComposeError, ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import RewardName
+from dragon_rewards.packages import to_install
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
+EXAMPLE = """\
+[mine]
+summary = "the sound of the airs, and variety"
+slots = [
+    "dataset-fad:clap@airs",
+    { reward = "vendi:clap-music", stand_in = "vendi:clap" },  # the latter where clap-music is not installed
+]
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,24 @@ def _serving(slot: Slot, registry: Registry) -> Serving:
         if slot.stand_in is None:
             raise
         served = compose(slot.stand_in, registry).name
-        return Serving(slot, served, f"{served} stands in for {slot.reward}: {str(refusal).splitlines()[0]}")
+        return Serving(
+            slot, served, f"{served} stands in for {slot.reward}: {_lacking(slot, registry) or _first(refusal)}"
+        )
+
+
+def _lacking(slot: Slot, registry: Registry) -> str | None:
+    """Which part of a slot's reward is not installed, and what brings it."""
+    name = RewardName.parse(slot.reward)
+    if name.encoder not in registry.encoders:
+        return f"encoder '{name.encoder}' is not installed; {to_install(name.encoder) or 'no package here brings it'}"
+    if name.reduction not in registry.reductions:
+        return f"reduction '{name.reduction}' is not installed; no package here brings it"
+    return None
+
+
+def _first(refusal: DragonError) -> str:
+    """The first line of a refusal, without the names that are nearest."""
+    return str(refusal).splitlines()[0].partition("; nearest:")[0]
 
 
 def _only(path: Path) -> Suite:

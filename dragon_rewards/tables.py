@@ -19,7 +19,7 @@ from dragon_rewards.evaluation import (
     rank_biserial,
     win_rate,
 )
-from dragon_rewards.loudness import confounders
+from dragon_rewards.loudness import confounders, measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +88,8 @@ def confounders_frame(
     """
     if not clips.media or not clips.sample_rate:
         raise DragonError(f"confounders of run '{run}' are measured on audio; this set has none")
-    return measured_frame(run, [confounders(to_mono(clip), clips.sample_rate) for clip in clips.media], seeds, prompts)
+    rate = clips.sample_rate
+    return measured_frame(run, [confounders([measured(to_mono(clip), rate)]) for clip in clips.media], seeds, prompts)
 
 
 def measured_frame(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.errors import WeightsError
+from dragon_rewards.errors import DragonError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "DRAGON_WEIGHTS"
 INDEX = "model_index.json"  # of a pipeline that diffusers saved: it names the folders of its parts
+SNAPSHOTS = "snapshots"  # the folder in the hub's cache of those of a repository, named by their commits
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
 
 def find_weights(name: str, repository: str, files: Sequence[str]) -> Path:
@@ -66,7 +69,7 @@ def weights_folder(weights: Weights) -> Path | None:
     own = os.environ.get(VARIABLE)
     if own and weights.folder and (Path(own) / weights.folder).is_dir():
         return Path(own) / weights.folder
-    folder = _torch_hub() if "://" in weights.source else _cached_snapshot(weights.source)
+    folder = _torch_hub() if "://" in weights.source else _cached_snapshot(weights.source, weights.revision)
     return folder if folder and folder.is_dir() else None
 
 
@@ -82,7 +85,34 @@ def download_command(weights: Weights) -> str:
         return f"curl -L --create-dirs -o {_torch_hub() / weights.files[0]} {weights.source}"
     patterns = [pattern for patterns in weights.files for pattern in patterns.split("|")]
     wanted = "" if INDEX in patterns else "".join(f" --include '{pattern}'" for pattern in patterns)
-    return f"hf download {weights.source}{wanted}"
+    pinned = f" --revision {weights.revision}" if weights.revision else ""
+    return f"hf download {weights.source}{pinned}{wanted}"
+
+
+def commits(weights: Iterable[Weights]) -> dict[str, str]:
+    """The commit of each repository on the hub whose snapshot is used here."""
+    folders = {needed.source: weights_folder(needed) for needed in weights}
+    return {source: folder.name for source, folder in folders.items() if folder and folder.parent.name == SNAPSHOTS}
+
+
+def shards(part: Path) -> set[str]:
+    """The files of weights that the indices in a folder name, each a plain file in it.
+
+    Raises:
+        WeightsError: an index cannot be read, or names anything else: it may be from anybody.
+    """
+    from dragon_rewards.decoding import read_json
+
+    named: set[str] = set()
+    for path in sorted(part.glob("*.safetensors.index.json")):
+        listing = read_json(path, dict[str, Any], "get the file again")
+        found = listing.get("weight_map")
+        if not isinstance(found, dict) or not all(
+            isinstance(name, str) and SHARD.fullmatch(name) for name in found.values()
+        ):
+            raise WeightsError(f"'{path}' names weights that are no safetensors beside it; get the file again")
+        named |= set(found.values())
+    return named
 
 
 def fingerprint_files(name: str, files: Iterable[Path]) -> str:
@@ -128,12 +158,12 @@ def _snapshot(name: str, repository: str, files: Sequence[str]) -> Path:
     return _complete(folder, files, name)
 
 
-def _cached_snapshot(repository: str) -> Path | None:
-    """The newest snapshot in the hub's cache."""
+def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
+    """The snapshot of a revision, or the newest, in the hub's cache."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, local_files_only=True))
+        return Path(snapshot_download(repository, revision=revision, local_files_only=True))
     except (OSError, ValueError):  # it is not there, or this is no name on the hub
         return None
 
@@ -150,14 +180,13 @@ def _lacking_parts(folder: Path) -> list[str]:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         names = [name for name, kind in index.items() if isinstance(kind, list) and kind and kind[0]]
         return [name for name in names if not _is_whole(folder / name)]
-    except (OSError, ValueError, AttributeError, LookupError) as error:
+    except (OSError, ValueError, AttributeError, LookupError, DragonError) as error:
         return [f"{INDEX} that can be read ({error})"]
 
 
 def _is_whole(part: Path) -> bool:
-    listings = [json.loads(path.read_text(encoding="utf-8")) for path in part.glob("*.safetensors.index.json")]
-    shards = {shard for listing in listings for shard in listing["weight_map"].values()}
-    if shards:
-        return all((part / shard).is_file() for shard in shards)
+    wanted = shards(part)
+    if wanted:
+        return all((part / shard).is_file() for shard in wanted)
     network = (part / "config.json").is_file()  # of a tokenizer or a scheduler it has another name
     return part.is_dir() and (not network or any(part.glob("*.safetensors")))

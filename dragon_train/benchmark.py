@@ -129,9 +129,9 @@ def claim(benchmark: Benchmark) -> None:
         "prompts": benchmark.subject.digest,
     }
     if not path.exists():
-        write_text(
-            path, json.dumps({**settings, "provenance": provenance(load_train_registry().plugins)}, indent=2) + "\n"
-        )
+        registry = load_train_registry()
+        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
+        write_text(path, json.dumps({**settings, "provenance": made_with}, indent=2) + "\n")
     found = json.loads(path.read_text(encoding="utf-8"))
     for key, value in settings.items():
         if found.get(key) != value:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.text_limits import warn_of_cut_prompts
 from dragon_train.demonstrations import Generations, better, embedded
-from dragon_train.sampling import write_clips
 from dragon_train.seeds import Stream, seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
+    from dragon_train.clip_folder import ClipFolder
     from dragon_train.pipelines.base import Policy
 
 
@@ -49,7 +49,7 @@ def best_of(
     steps: int,
     guidance: float,
     seed: int,
-    on_set: Callable[[], None],
+    on_set: Callable[[], object],
 ) -> Best:
     """Make n sets of one clip per prompt and keep the best clip of each prompt, or the best set of one clip each.
 
@@ -73,6 +73,7 @@ def best_of(
     """
     reward.check_count(len(prompts))
     build_parts(reward, policy.pipeline.device)
+    warn_of_cut_prompts([reward], prompts, policy.pipeline.device)
 
     def made(number: int) -> Generations:
         own = seeds(Stream.HELDOUT, seed, side=number, count=len(prompts))
@@ -88,7 +89,7 @@ def best_of(
     return Best(chosen, values.reshape(-1), float(reward.metric(first.clips).mean()), float(values.mean()))
 
 
-def write_best(policy: Policy, best: Best, out: Path) -> list[dict[str, Any]]:
+def write_best(policy: Policy, best: Best, out: ClipFolder) -> list[dict[str, Any]]:
     """Write one file per prompt and `prompts.csv`, as `dragon sample` does, with the values; returns a row per clip."""
     chosen = best.chosen
     values = best.metric.expand(len(chosen.clips)).tolist()
@@ -96,4 +97,4 @@ def write_best(policy: Policy, best: Best, out: Path) -> list[dict[str, Any]]:
         {"prompt": prompt, "seed": seed, "value": value}
         for prompt, seed, value in zip(chosen.prompts, chosen.seeds, values, strict=True)
     ]
-    return write_clips(policy, chosen.latents, rows, range(len(rows)), out)
+    return out.write(policy, chosen.latents, rows, out.numbers(len(rows)))

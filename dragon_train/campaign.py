@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.progress import progress
 from dragon_rewards.suites import serve
-from dragon_train.console import progress
 from dragon_train.lock import locked
 from dragon_train.presets import load_preset
 from dragon_train.subject import choose_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dragon_train.launchers import Launcher
 
@@ -28,9 +28,9 @@ def run_bench(
     prompts: Path | None,
     out: Path | None,
     seed: int,
-    engine: Launcher,
+    engine: Callable[[], Launcher],
 ) -> list[dict[str, Any]]:
-    """Run a benchmark and write its report; returns the rows of the win table."""
+    """Run a benchmark by what `engine` makes, and write its report; returns the rows of the win table."""
     servings = serve(load_suite(suite), load_registry())
     slots = [serving.slot.reward for serving in servings]
     for name in rewards:
@@ -38,17 +38,18 @@ def run_bench(
             raise UnknownNameError(f"reward of suite {suite}", name, slots)
     chosen = load_preset(preset)
     subject = choose_subject(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
-    from dragon_train.benchmark import Benchmark, run_benchmark
-    from dragon_train.benchmark_report import write_report
-
     for serving in servings:
         compose(serving.served).require_weights()
+    launcher = engine()
+    from dragon_train.benchmark import Benchmark, run_benchmark  # imports torch: what needs it not is refused by now
+    from dragon_train.benchmark_report import write_report
+
     folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
-    with locked(folder), progress() as bar:
-        task = bar.add_task(f"{len(configs)} rewards", total=sum(config.steps for config in configs), note="steps")
-        frame = run_benchmark(benchmark, engine, lambda steps: bar.update(task, completed=steps))
+    steps = sum(config.steps for config in configs)
+    with locked(folder), progress(f"{len(configs)} rewards", "training steps", steps) as bar:
+        frame = run_benchmark(benchmark, launcher, bar.update)
         rows = write_report(benchmark, frame)
     print(f"report: {folder / 'README.md'}", file=sys.stderr)
     return rows
@@ -65,30 +66,33 @@ def list_ablations() -> list[dict[str, Any]]:
 def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None) -> list[dict[str, Any]]:
     """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
     from dragon_train.ablation.grid import load_grid
+
+    grid = load_grid(name)
     from dragon_train.ablation.page import unique
     from dragon_train.ablation.plans import plan_of
 
-    plan = plan_of(load_grid(name), out, pipeline, prompts)
+    plan = plan_of(grid, out, pipeline, prompts)
     for axes, reason in unique(plan.left_out):
         print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
     return plan.listing()
 
 
 def run_ablate(
-    name: str, out: Path, pipeline: str | None, prompts: Path | None, engine: Launcher
+    name: str, out: Path, pipeline: str | None, prompts: Path | None, engine: Callable[[], Launcher]
 ) -> dict[str, list[dict[Any, Any]]]:
-    """Run an ablation and write its results; returns the rows of its tables."""
+    """Run an ablation by what `engine` makes, and write its results; returns the rows of its tables."""
     from dragon_train.ablation.grid import load_grid
+
+    grid, launcher = load_grid(name), engine()
     from dragon_train.ablation.plans import plan_of
 
-    grid = load_grid(name)
     plan = plan_of(grid, out, pipeline, prompts)
     for reward in plan.judges:
         compose(reward).require_weights()
     from dragon_train.ablation.run import run_ablation  # the name is checked before the figures' library is asked for
 
-    with locked(out), progress() as bar:
-        task = bar.add_task(grid.name, total=plan.total, completed=plan.done(), note="")
-        tables = run_ablation(grid, plan, engine, out, lambda done: bar.update(task, completed=done))
+    with locked(out), progress(grid.name, plan.unit, plan.total) as bar:
+        bar.update(plan.done())
+        tables = run_ablation(grid, plan, launcher, out, bar.update)
     print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)
     return {title: table.to_dict("records") for title, table in tables.items()}

@@ -20,7 +20,8 @@ from dragon_train.exchanges import keep_embeddings
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.loading import loading_of
 from dragon_train.registry import load_train_registry
-from dragon_train.run import METRICS, keep_prompts, load_policy
+from dragon_train.run import load_policy
+from dragon_train.run_folder import METRICS
 from dragon_train.seeds import Stream, seeds
 from dragon_train.trainer import train
 
@@ -128,8 +129,8 @@ def run_model(
             compose_mixture(config.reward),
             make_objective(config),
         )
-        keep_prompts(folder, subject.train, subject.heldout)
-        train(config, policy, reward, objective, subject.train, folder, on_step=lambda _: None, device=where)
+        on_step, unseen = (lambda _: None), subject.heldout
+        train(config, policy, reward, objective, subject.train, folder, on_step, device=where, unseen=unseen)
     for scoring in scorings:
         score(policy, run, subject, scoring, folder)
 

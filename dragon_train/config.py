@@ -2,123 +2,154 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003  a field's type
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from msgspec import Meta
+
+from dragon_rewards.decoding import read_toml
 from dragon_rewards.errors import ConfigError
+from dragon_train.fields import check_fields, check_keys, with_tuples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-CHOICES = {"pairing": ("paired", "unpaired"), "tuning": ("lora", "all"), "precision": ("no", "bf16", "fp16")}
-AT_LEAST = {
-    "steps": 1,
-    "prompts_per_step": 2,
-    "epochs": 1,
-    "minibatch": 1,
-    "microbatch": 0,
-    "sampling_batch": 0,
-    "lora_rank": 1,
-    "demonstration_steps": 0,
-    "guidance": 0.0,
-    "pool": 0,
-    "keep": 0.0,
-    "learning_rate": 0.0,
-    "beta": 0.0,
-    "ema": 0.0,
-    "heldout_prompts": 0,
-    "heldout_every": 1,
-    "patience": 0,
-    "seed": 0,
-}
+# Upper bounds are far beyond use: they refuse what would fill the memory, or overflow, long after the start.
+Count = Annotated[int, Meta(ge=0, le=10**6)]
+Several = Annotated[int, Meta(ge=1, le=10**6)]
+Steps = Annotated[int, Meta(ge=0, le=10**4)]  # of diffusion
+Guidance = Annotated[float, Meta(ge=0, le=1e4)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Number = Annotated[float, Meta(ge=-1e9, le=1e9)]  # finite
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One tuning run.
+    """One tuning run; each field says what it may be and what it means, in a file and on the command line alike."""
 
-    Attributes:
-        reward: what is maximised: the name of a reward, or several with weights,
-            as in "dataset-fad:clap@airs + 0.5 * clap-score:clap".
-        at_least: rewards that are to stay where the untuned model has them.
-        pipeline: the name of the pipeline that is tuned, the folder of a saved one, or owner/name on the hub.
-        objective: the name of the objective.
-        options: the objective's own settings.
-        pairing: `paired` (clips of the same prompt compete) or `unpaired` (all clips of a step compete).
-        steps: on-policy steps; each samples two sets of clips for the same prompts.
-        prompts_per_step: clips in each of the two sets.
-        sampling_batch: most clips that are sampled or decoded at once; 0 is what the pipeline suggests.
-        epochs: passes over one step's demonstrations, each with fresh noise.
-        minibatch: most pairs in one gradient step.
-        microbatch: most pairs at once in memory, whose gradients are added up; 0 is the whole minibatch.
-        learning_rate: of AdamW, without weight decay.
-        beta: strength of the pull toward the reference, where the objective has one.
-        tuning: `lora` adapters, or `all` weights of the denoiser.
-        lora_rank: rank of the adapters.
-        lora_targets: names of the layers that get one; by default the attention's projections.
-        ema: decay of an exponential moving average of the tuned weights, which is then the result; 0 is none.
-        precision: `no` (float32), `bf16` or `fp16`: of the frozen weights and of what autocast allows.
-        gradient_checkpointing: compute activations twice rather than keep them.
-        compile: compile the denoiser: a minute at the start, and faster steps on a GPU.
-        demonstration_steps: diffusion steps of on-policy generations; 0 is what the pipeline suggests.
-        guidance: classifier-free guidance of on-policy generations; 1 is none, 0 what the pipeline suggests.
-        pool: earlier steps whose generations, with both sets of the step, count beside D+ in a distribution reward;
-            0 is the paper's rule, D+ alone.
-        keep: share of the pairs that learn: those that lose most reward when winner and loser trade places.
-        heldout: further rewards that are watched and not maximised, so that reward hacking shows.
-        heldout_prompts: prompts, kept from training, on which they and the reward are compared with the untuned model.
-        heldout_every: steps from one comparison to the next.
-        patience: comparisons without a better mean win rate of the held-out rewards before tuning stops, its best
-            weights the result; 0 is never.
-        trackers: of accelerate (`tensorboard`, `wandb`, ...), which are told every figure.
-        seed: of prompts, generations, selection and noise.
-    """
-
-    reward: str
-    at_least: tuple[str, ...] = ()
-    pipeline: str = "embedded"
-    objective: str = "dpo"
-    options: Mapping[str, float] = field(default_factory=dict, hash=False)
-    pairing: str = "paired"
-    steps: int = 10
-    prompts_per_step: int = 16
-    sampling_batch: int = 0
-    epochs: int = 2
-    minibatch: int = 32
-    microbatch: int = 0
-    learning_rate: float = 1e-4
-    beta: float = 500.0
-    tuning: str = "lora"
-    lora_rank: int = 8
-    lora_targets: tuple[str, ...] = ()
-    ema: float = 0.0
-    precision: str = "no"
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    demonstration_steps: int = 0
-    guidance: float = 0.0
-    pool: int = 0
-    keep: float = 1.0
-    heldout: tuple[str, ...] = ()
-    heldout_prompts: int = 0
-    heldout_every: int = 1
-    patience: int = 0
-    trackers: tuple[str, ...] = ()
-    seed: int = 0
+    reward: Annotated[
+        str,
+        Meta(
+            description="What is maximised: a reward, or several with weights, as in 'A + 0.5 * B'; see "
+            "`dragon list rewards`."
+        ),
+    ]
+    at_least: Annotated[
+        Names, Meta(description="A reward that is to stay where the untuned model has it; one or several.")
+    ] = ()
+    pipeline: Annotated[
+        str,
+        Meta(
+            description="What is tuned: a name of `dragon list pipelines`, the folder of a saved pipeline, or "
+            "owner/name[@revision] on the hub."
+        ),
+    ] = "embedded"
+    objective: Annotated[str, Meta(description="Name of the objective, see `dragon list objectives`.")] = "dpo"
+    options: Annotated[Mapping[str, Number], Meta(description="The objective's own settings.")] = field(
+        default_factory=dict, hash=False
+    )
+    pairing: Annotated[
+        Literal["paired", "unpaired"],
+        Meta(description="paired: clips of the same prompt compete; unpaired: all clips of a step compete."),
+    ] = "paired"
+    steps: Annotated[
+        Several, Meta(description="On-policy steps; each samples two sets of clips for the same prompts.")
+    ] = 10
+    prompts_per_step: Annotated[int, Meta(ge=2, le=10**6, description="Clips in each of the two sets of a step.")] = 16
+    sampling_batch: Annotated[
+        Count, Meta(description="Most clips sampled or decoded at once; 0 is what the pipeline suggests.")
+    ] = 0
+    epochs: Annotated[Several, Meta(description="Passes over one step's demonstrations, each with fresh noise.")] = 2
+    minibatch: Annotated[Several, Meta(description="Most pairs in one gradient step.")] = 32
+    microbatch: Annotated[
+        Count,
+        Meta(
+            description="Most pairs in memory at once, whose gradients are added up: lower saves memory; 0 is the "
+            "whole minibatch."
+        ),
+    ] = 0
+    learning_rate: Annotated[Share, Meta(description="Of AdamW, without weight decay.")] = 1e-4
+    beta: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="Strength of the pull toward the reference, where the objective has one."),
+    ] = 500.0
+    tuning: Annotated[
+        Literal["lora", "all"], Meta(description="lora: adapters learn; all: every weight of the denoiser does.")
+    ] = "lora"
+    lora_rank: Annotated[int, Meta(ge=1, le=10**4, description="Rank of the adapters.")] = 8
+    lora_targets: Annotated[
+        Names, Meta(description="Names of the layers that get an adapter; by default the attention's projections.")
+    ] = ()
+    ema: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="Decay of an exponential moving average of the tuned weights, which is then the result; "
+            "0 is none.",
+        ),
+    ] = 0.0
+    precision: Annotated[
+        Literal["no", "bf16", "fp16"],
+        Meta(description="Of the frozen weights and of what autocast allows; no is float32."),
+    ] = "no"
+    gradient_checkpointing: Annotated[
+        bool, Meta(description="Compute activations twice rather than keep them: slower, and saves memory.")
+    ] = False
+    compile: Annotated[
+        bool, Meta(description="Compile the denoiser: a minute at the start, and faster steps on a GPU.")
+    ] = False
+    demonstration_steps: Annotated[
+        Steps, Meta(description="Diffusion steps of on-policy clips; 0 is what the pipeline suggests.")
+    ] = 0
+    guidance: Annotated[
+        Guidance,
+        Meta(description="Classifier-free guidance of on-policy clips; 1 is none, 0 what the pipeline suggests."),
+    ] = 0.0
+    pool: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10**4,
+            description="Earlier steps whose generations, with both sets of the step, count beside D+ in a "
+            "distribution reward; 0 is the paper's rule, D+ alone.",
+        ),
+    ] = 0
+    keep: Annotated[
+        Share,
+        Meta(
+            description="Share of the pairs that learn: those that lose most reward when winner and loser trade places."
+        ),
+    ] = 1.0
+    heldout: Annotated[
+        Names,
+        Meta(description="A further reward, watched and not maximised, so that reward hacking shows; one or several."),
+    ] = ()
+    heldout_prompts: Annotated[
+        Count,
+        Meta(
+            description="Prompts, kept from training, on which `heldout` and the reward are compared with the untuned "
+            "model."
+        ),
+    ] = 0
+    heldout_every: Annotated[Several, Meta(description="Steps from one such comparison to the next.")] = 1
+    patience: Annotated[
+        Count,
+        Meta(
+            description="Comparisons without a better mean win rate of the held-out rewards before tuning stops, its "
+            "best weights the result; 0 is never."
+        ),
+    ] = 0
+    trackers: Annotated[
+        Names, Meta(description="Of accelerate (tensorboard, wandb, ...): told every figure; one or several.")
+    ] = ()
+    seed: Annotated[Seed, Meta(description="Of prompts, generations, selection and noise.")] = 0
 
     def __post_init__(self) -> None:
-        for key, kind in get_type_hints(TrainConfig).items():
-            check_type(key, getattr(self, key), kind)
-        for key, choices in CHOICES.items():
-            if getattr(self, key) not in choices:
-                raise ConfigError(f"{key} = {getattr(self, key)!r}: choose one of {', '.join(choices)}")
-        for key, least in AT_LEAST.items():
-            if not getattr(self, key) >= least:
-                raise ConfigError(f"{key} = {getattr(self, key)!r}: must be at least {least}")
+        check_fields(self)
         if self.demonstration_steps == 1 or 0 < self.guidance < 1:
             raise ConfigError(
                 "demonstration_steps must be at least 2 and guidance at least 1, or 0 for the pipeline's own"
@@ -129,43 +160,25 @@ class TrainConfig:
             raise ConfigError('patience = ...: name the rewards to stop by, as in heldout = ["clap-score:clap"]')
 
 
-def check_type(key: str, value: object, kind: Any) -> None:
-    """An int may stand for a float; a bool stands for nothing but itself."""
-    if get_origin(kind) is tuple:
-        wanted, fits = "a list of names", isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    elif get_origin(kind) is Mapping:
-        wanted, fits = "a table of numbers", isinstance(value, Mapping) and {*map(type, value.values())} <= {int, float}
-    else:
-        wanted, fits = kind.__name__, type(value) in ({int, float} if kind is float else {kind})
-    if not fits:
-        raise ConfigError(f"{key} = {value!r}: must be {wanted}, not {type(value).__name__}")
-
-
-def check_keys(values: Mapping[str, Any], known: Sequence[str], source: str) -> None:
-    """Refuse a key that nothing reads."""
-    for key in values:
-        if key not in known:
-            nearest = get_close_matches(key, known, n=1) or known
-            raise ConfigError(f"{source}: unknown key '{key}'; did you mean {nearest[0]}? Keys: {', '.join(known)}")
-
-
 def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
-    """Check every key and value of a mapping that came from `source`."""
-    check_keys(values, [field.name for field in fields(TrainConfig)], source)
+    """Check every key and value of a mapping that came from `source`.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or has a value that its field does not allow.
+    """
+    check_keys(values, [each.name for each in fields(TrainConfig)], source)
     if "reward" not in values:
         raise ConfigError(f"{source}: 'reward' is missing; name one, for example reward = \"vendi:clap\"")
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        return TrainConfig(**given)
+        return TrainConfig(**with_tuples(values))
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The table of a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    """The table of a TOML file.
+
+    Raises:
+        DragonError: it is missing, cannot be read, or is no TOML.
+    """
+    return read_toml(path, dict[str, Any], "correct it, or give another file")

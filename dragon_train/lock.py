@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from dragon_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LOCK = ".lock"
@@ -20,9 +20,12 @@ LOCK = ".lock"
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder, made if need be, against other processes; the system lets go of it with the process.
 
+    A folder that was made for it goes again if nothing was written into it, as of a command that was refused.
+
     Raises:
         ConfigError: another process holds it.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
@@ -32,4 +35,14 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        _clear(folder, made)
         lock.release()
+
+
+def _clear(folder: Path, made: Iterable[Path]) -> None:
+    """Remove the lock where there is nothing else, and the empty ones of these folders, the innermost first."""
+    if [path.name for path in folder.iterdir()] == [LOCK]:
+        (folder / LOCK).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            for each in made:
+                each.rmdir()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Mapping  # noqa: TC003  a field's type
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
-from dragon_train.config import check_keys, check_type, read_config, train_config
+from dragon_train.config import Count, Guidance, Steps, read_config, train_config
+from dragon_train.fields import check_fields, check_keys
 from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
 
@@ -39,21 +40,16 @@ class Preset:
     """
 
     name: str
-    heldout_prompts: int
-    inference_steps: int
-    subset_size: int
-    rounds: int
+    heldout_prompts: Count
+    inference_steps: Steps
+    subset_size: Count
+    rounds: Annotated[int, Meta(ge=1, le=10**5)]
     train: Mapping[str, Any] = field(default_factory=dict)
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    guidance: float = 1.0
+    guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
-        for key in ("heldout_prompts", "inference_steps", "subset_size", "rounds"):
-            check_type(key, getattr(self, key), int)
-        check_type("guidance", self.guidance, float)
-        for pattern, own in self.rewards.items():
-            if not isinstance(own, dict):
-                raise ConfigError(f"rewards.{pattern} = {own!r}: must be a table of the trainer's settings")
+        check_fields(self)
         if not SMALLEST_SET <= self.subset_size <= self.heldout_prompts:
             raise ConfigError(
                 f"subset_size = {self.subset_size}: must lie between {SMALLEST_SET} and {self.heldout_prompts} prompts"
@@ -75,7 +71,7 @@ class Preset:
 
 def builtin_presets() -> dict[str, Mapping[str, Any]]:
     """The presets that ship with the package."""
-    return tomllib.loads(files("dragon_train").joinpath("presets.toml").read_text(encoding="utf-8"))
+    return read_config(Path(str(files("dragon_train"))) / "presets.toml")
 
 
 def load_preset(name_or_path: str) -> Preset:
@@ -91,4 +87,7 @@ def load_preset(name_or_path: str) -> Preset:
     missing = sorted({"heldout_prompts", "inference_steps", "subset_size", "rounds"} - set(values))
     if missing:
         raise ConfigError(f"preset {name_or_path}: {', '.join(missing)} missing")
-    return Preset(name_or_path, **values)
+    try:
+        return Preset(name_or_path, **values)
+    except ConfigError as error:
+        raise ConfigError(f"preset {name_or_path}: {error}") from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.exemplars import captions
 from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.table_files import read_texts
 from dragon_train.console import leads
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 
@@ -27,11 +28,14 @@ def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequen
 
     Without a list, the embedded model has prompts of its own, and other pipelines take the captions of the exemplar
     sets that the reward names, if they are enough, or else a list of music of all kinds.
+
+    Raises:
+        ConfigError: the file at `path` cannot be read, or holds too few prompts.
     """
     wanted = config.prompts_per_step + config.heldout_prompts
     if path is None and config.pipeline == "embedded":
         return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
-    texts = default_prompts(config, wanted) if path is None else read_prompts(path)
+    texts = default_prompts(config, wanted) if path is None else read_texts(path)
     if len(texts) < wanted:
         raise ConfigError(
             f"{path or MUSIC}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
@@ -45,7 +49,7 @@ def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
     """The captions of the exemplar sets if they are enough, or music of all kinds; says which."""
     texts, source = described(config), "the captions of the exemplar sets"
     if len(texts) < wanted:
-        texts, source = read_prompts(shipped_prompts()), f"{MUSIC}, which ships with dragon_train"
+        texts, source = read_texts(shipped_prompts()), f"{MUSIC}, which ships with dragon_train"
     if leads():
         print(f"prompts: {source}; --prompts FILE names others", file=sys.stderr)
     return texts
@@ -65,17 +69,3 @@ def described(config: TrainConfig) -> Sequence[str]:
 def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:
     """A user's list may be sorted, and steps take consecutive prompts."""
     return random.Random(seed).sample(prompts, len(prompts))
-
-
-def read_prompts(path: Path) -> Sequence[str]:
-    """Non-empty lines of a text file."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: prompts cannot be read ({error}); give a UTF-8 text file, one prompt per line"
-        ) from None
-    texts = [line for line in lines if line]
-    if not texts:
-        raise ConfigError(f"{path}: holds no prompt; write one per line")
-    return texts

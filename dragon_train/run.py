@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
 from dragon_train.catalogue import Loading
@@ -17,10 +14,10 @@ from dragon_train.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
 from dragon_train.registry import load_train_registry
-from dragon_train.tuning import check_result, has_result, load_tuned
+from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, check_result, has_result, stored_config
+from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
@@ -29,34 +26,17 @@ if TYPE_CHECKING:
     from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
-
-CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
+    from dragon_train.run_folder import Claim
 
 
 class Run:
     """Records each step atomically; a run folder belongs to one configuration, and one process writes it."""
 
-    def __init__(self, config: TrainConfig, folder: Path, device: torch.device, *, writes: bool = True) -> None:
-        self.config, self.folder, self.device, self.writes = config, folder, device, writes
+    def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
+        self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
         self.rows: list[dict[str, float]] = []
         if writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.claim()
-
-    def claim(self) -> None:
-        """Write the configuration, or refuse a folder that holds another one's run."""
-        path, wanted = self.folder / CONFIG, json.loads(json.dumps(asdict(self.config)))
-        if path.exists():
-            found = stored_config(self.folder)
-            for key, value in wanted.items():
-                if found.get(key) != value:
-                    raise ConfigError(
-                        f"{self.folder} holds a run with {key} = {found.get(key)!r}, not {value!r}; "
-                        "choose another --out, or delete the folder"
-                    )
-        else:
-            made_with = provenance(load_train_registry().plugins, self.device)
-            write_text(path, json.dumps({"config": wanted, "provenance": made_with}, indent=2) + "\n")
+            claim.check(folder)
 
     @property
     def finished(self) -> bool:
@@ -76,6 +56,10 @@ class Run:
         self.rows.append(row)
         if not self.writes:
             return
+        if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
+            registry = load_train_registry()
+            weights = registry.pipeline(self.claim.config.pipeline).weights
+            self.claim.write(self.folder, provenance(registry.plugins, self.device, weights))
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
         write_text(self.folder / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
 
@@ -97,50 +81,6 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     """What `pool_state` gave."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
-
-
-def stored_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run.
-
-    Raises:
-        ConfigError: its file cannot be read.
-    """
-    path = folder / CONFIG
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error!r}); restore it, or choose another --out") from None
-    return config
-
-
-def keep_prompts(folder: Path, train: Sequence[str], heldout: Sequence[str]) -> None:
-    """Write what a run is tuned on and what it keeps from training.
-
-    Raises:
-        ConfigError: the folder holds a run on other prompts, or a broken record of them.
-    """
-    path, wanted = folder / PROMPTS, {"train": list(train), "heldout": list(heldout)}
-    if not path.exists():
-        write_text(path, json.dumps(wanted, indent=0, ensure_ascii=False) + "\n")
-    elif kept_prompts(folder) != wanted:
-        raise ConfigError(
-            f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
-            "another --out, or delete the folder"
-        )
-
-
-def kept_prompts(folder: Path) -> dict[str, list[str]]:
-    """`train` and `heldout`, as `keep_prompts` wrote them.
-
-    Raises:
-        ConfigError: they are not there.
-    """
-    path = folder / PROMPTS
-    try:
-        kept: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it, or run the command again") from None
-    return kept
 
 
 def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from dragon_rewards.files import write_text
+from dragon_rewards.progress import progress
 from dragon_train.run import load_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import torch
     from torch import Tensor
 
     from dragon_train.catalogue import PipelineInfo
+    from dragon_train.clip_folder import ClipFolder
     from dragon_train.pipelines.base import Policy
 
 
@@ -25,7 +23,7 @@ def sample_to_folder(
     info: PipelineInfo,
     run: Path | None,
     prompts: Sequence[str],
-    out: Path,
+    out: ClipFolder,
     device: torch.device,
     *,
     steps: int,
@@ -37,34 +35,23 @@ def sample_to_folder(
     Raises:
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
     """
-    policy = load_policy(info, run, device)
-    seeds = range(seed, seed + len(prompts))
-    latents = policy.sample(prompts, seeds, steps, guidance)
+    policy, seeds = load_policy(info, run, device), range(seed, seed + len(prompts))
     rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]
-    return write_clips(policy, latents, rows, seeds, out)
+    with progress("sampling", "clips", len(prompts)) as bar:
+        return out.write(policy, sampled(policy, prompts, seeds, steps, guidance, bar.advance), rows, seeds)
 
 
-def write_clips(
-    policy: Policy, latents: Iterable[Tensor], rows: Iterable[Mapping[str, Any]], numbers: Iterable[int], out: Path
-) -> list[dict[str, Any]]:
-    """Write each clip to a file that its number and prompt name, and the rows, with their paths, to `prompts.csv`.
-
-    Latents are taken one after the other, and may be sampled as they are.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    written = [
-        {"path": str(policy.write(own, out / stem(number, row["prompt"]))), **row}
-        for own, row, number in zip(latents, rows, numbers, strict=True)
-    ]
-    table = pd.DataFrame([{**row, "path": Path(row["path"]).name} for row in written])  # relative: the folder may move
-    write_text(out / "prompts.csv", table.to_csv(index=False))
-    return written
-
-
-def stem(number: int, prompt: str) -> str:
-    """A file's name without its suffix.
-
-    >>> stem(7, "A jig, on the fiddle!")
-    '0007-a-jig-on-the-fiddle'
-    """
-    return f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"
+def sampled(
+    policy: Policy,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    on_clip: Callable[[], object],
+) -> Iterator[Tensor]:
+    """The latents of one clip after the other, sampled in batches."""
+    for start in range(0, len(prompts), policy.batch):
+        part = slice(start, start + policy.batch)
+        for own in policy.sample(prompts[part], seeds[part], steps, guidance):
+            yield own
+            on_clip()

@@ -12,16 +12,17 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
+from dragon_rewards.progress import Progress, progress
 from dragon_rewards.weights import require_weights
-from dragon_train.console import is_alone, leads, progress
+from dragon_train.console import is_alone, leads
 from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
+from dragon_train.run_folder import Claim
 
 if TYPE_CHECKING:
     import torch
-    from rich.progress import Progress, TaskID
 
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
@@ -36,17 +37,18 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
-    objective = make_objective(config)
     watched = [compose(name) for name in (*config.heldout, *config.at_least)]
     require_weights(f"pipeline '{info.name}'", info.weights)
     for part in (*parts_of(reward), *watched):
         part.require_weights()
     texts, heldout = split(config, prompts)
-    folder, where = out or Path("runs") / slug(config.reward), placed(device, config.precision)
+    folder = out or Path("runs") / slug(config.reward)
+    Claim(config, texts, heldout).check(folder)
     warn_of_small_encoders(config, reward)
+    # All that could be refused without torch, which takes seconds to import, was refused by now.
+    where, objective = placed(device, config.precision), make_objective(config)
     from dragon_train.estimate.fit import check_fits
     from dragon_train.pipelines.loading import loading_of
-    from dragon_train.run import keep_prompts
     from dragon_train.team import check_trackers, process_device
     from dragon_train.trainer import train
 
@@ -54,12 +56,9 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
         check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
-    with held, progress() as bar:
-        if leads():
-            keep_prompts(folder, texts, heldout)
-        task = bar.add_task(config.reward, total=config.steps, note="")
+    with held, progress(config.reward, "steps", config.steps) as bar:
         policy = info.factory(loading_of(config, where))
-        train(config, policy, reward, objective, texts, folder, partial(show, bar, task), heldout, where)
+        train(config, policy, reward, objective, texts, folder, partial(show, bar), heldout, where)
     return folder
 
 
@@ -70,13 +69,14 @@ def placed(name: str | None, precision: str) -> torch.device | None:
         DeviceError: torch has no such device here, or it cannot compute in the precision.
         ConfigError: one device for several processes.
     """
-    from dragon_rewards.devices import check_precision, find_device
-
     if not is_alone() and name is not None:
         raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
-    from dragon_train.team import process_device
+    from dragon_rewards.devices import check_precision, find_device
 
-    device = process_device(find_device(name) if name else None)
+    named = find_device(name) if name else None
+    from dragon_train.team import process_device  # imports accelerate, which is more than to refuse a device takes
+
+    device = process_device(named)
     check_precision(precision, device)
     return device if is_alone() else None
 
@@ -92,15 +92,13 @@ def warn_of_small_encoders(config: TrainConfig, reward: Reward | Mixture) -> Non
         )
 
 
-def show(bar: Progress, task: TaskID, row: dict[str, float]) -> None:
+def show(bar: Progress, row: dict[str, float]) -> None:
     """A line for each step: the reward, and where the time went."""
     seconds = {key.removesuffix("_s"): value for key, value in row.items() if key.endswith("_s") and value}
     total = sum(seconds.values())
     shares = ", ".join(f"{phase} {value / total:.0%}" for phase, value in seconds.items())
-    bar.console.print(
-        f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}", highlight=False, soft_wrap=True
-    )
-    bar.update(task, completed=row["step"])
+    bar.say(f"step {row['step']:.0f}: reward {row['reward']:.4g}, {total:.1f} s: {shares}")
+    bar.update(int(row["step"]))
 
 
 def slug(reward: str) -> str:

@@ -9,9 +9,10 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.prompt_lists import read_prompts, shipped_prompts, shuffled
+from dragon_train.prompt_lists import shipped_prompts, shuffled
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def choose_subject(pipeline: str, path: Path | None, heldout: int) -> Subject:
     if path is None and pipeline == EMBEDDED:
         return Subject(pipeline, tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
     source = path or shipped_prompts()
-    texts = tuple(shuffled(read_prompts(source), SEED))
+    texts = tuple(shuffled(read_texts(source), SEED))
     if len(texts) <= heldout:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
     kept = len(texts) - heldout

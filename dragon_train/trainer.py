@@ -15,6 +15,7 @@ from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
 from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_rewards.text_limits import warn_of_cut_prompts
 from dragon_train import heldout
 from dragon_train.aside import Aside
 from dragon_train.clock import Clock
@@ -22,6 +23,7 @@ from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
 from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
 from dragon_train.run import Run, load_pool, pool_state
+from dragon_train.run_folder import Claim
 from dragon_train.studio import Studio
 from dragon_train.team import Team
 from dragon_train.tuning import load_tuned
@@ -51,11 +53,14 @@ def train(
     on_step: Callable[[Row], None],
     heldout_prompts: Sequence[str] = (),
     device: torch.device | None = None,
+    *,
+    unseen: Sequence[str] = (),
 ) -> None:
     """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
-    `device`, by default the accelerator that torch has; a run may be resumed on another one.
+    `device`, by default the accelerator that torch has; a run may be resumed on another one. Beside the prompts and the
+    held-out ones, on which it is compared while it runs, the folder records others that it never sees.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -67,10 +72,13 @@ def train(
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     team = Team(config.precision, config.trackers, out, device)
-    run = Run(config, out, team.device, writes=team.leads)
+    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, team.device, writes=team.leads)
     if run.finished:
         load_tuned(policy, out)
         return
+    if team.leads:
+        judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
+        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], team.device)
     training = Training(config, policy, reward, objective, prompts, run, team)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import replacing
+from dragon_train.run_folder import ADAPTER, DENOISER, check_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
-ADAPTER = "adapter_model.safetensors"  # as peft names it
 PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers
-DENOISER = "denoiser"
 
 
 class Tuning(Protocol):
@@ -150,11 +149,6 @@ def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
         raise ConfigError(f"lora_targets = {targets}: {error}") from error
 
 
-def has_result(folder: Path) -> bool:
-    """Whether a tuning was stored there."""
-    return (folder / ADAPTER).is_file() or (folder / DENOISER).is_dir()
-
-
 def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
@@ -171,16 +165,6 @@ def load_tuned(policy: Policy, folder: Path) -> None:
         raise ConfigError(f"{folder} holds weights that are broken ({error}); restore them, or train again") from error
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline") from error
-
-
-def check_result(folder: Path) -> None:
-    """Whether there is one.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if not has_result(folder):
-        raise ConfigError(f"{folder}: no finished run; finish it with dragon train --out {folder}")
 
 
 def load_adapter(policy: Policy, folder: Path) -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from dragon_rewards.cli.tables import Json, Wide, print_rows
 from dragon_rewards.errors import DragonError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+__all__ = ["Json", "Wide", "app", "print_rows"]
 
 REFUSED = 2  # exit code of every refusal, as of a wrong option
-GAP = 2  # columns of a terminal between those of a table
-NARROWEST = 20  # columns of a terminal below which no column of a table is wrapped
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 class RefusingGroup(TyperGroup):
@@ -55,36 +49,18 @@ app = typer.Typer(
 )
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Print rows of equal keys as a table, or as a JSON list of objects."""
-    if as_json:
-        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
-    elif rows:
-        _print_table(rows)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"dragon-rewards {version('dragon-rewards')}")
+        raise typer.Exit
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from tabulate import tabulate
-
-    headers = [column.replace("_", " ") for column in rows[0]]
-    cells = [[_cell(value) for value in row.values()] for row in rows]
-    widths = _widths(headers, cells)
-    print(tabulate(cells, headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths))
-
-
-def _widths(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> list[int | None]:
-    """The width to which each column is wrapped: in a terminal, the widest but the first, which holds names to copy."""
-    if not sys.stdout.isatty():
-        return [None] * len(headers)
-    first, *others = (max(map(len, column)) for column in zip(headers, *cells, strict=True))
-    room = get_terminal_size().columns - first - GAP * len(others)
-    fitting = (width for width in range(room, NARROWEST, -1) if sum(min(width, other) for other in others) <= room)
-    return [None, *[next(fitting, NARROWEST)] * len(others)]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, float):
-        return f"{value:.5g}"  # for reading; --json and --csv keep every digit
-    return "" if value is None else str(value)
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What goes before every verb."""

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cache import FOLDER, EmbeddingCache, open_cache
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import encoders
 from dragon_rewards.errors import ConfigError, DragonError
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -21,7 +22,7 @@ app.add_typer(verbs, name="cache")
 
 
 @verbs.command("info")
-def show_info(*, as_json: Json = False) -> None:
+def show_info(*, as_json: Json = False, wide: Wide = False) -> None:
     """Show where embeddings are kept, and how many of which encoder."""
     cache = _cache()
     used = sorted((name or BROKEN, usage) for name, usage in cache.usage().items())
@@ -32,11 +33,15 @@ def show_info(*, as_json: Json = False) -> None:
         return
     print(f"{cache.folder}: {entries} entries, {readable(size)} of {readable(cache.limit)}")
     rows = [{"encoder": name, "entries": usage.entries, "size": readable(usage.bytes)} for name, usage in used]
-    print_rows(rows, as_json=False)
+    print_rows(rows, as_json=False, wide=wide)
 
 
 @verbs.command("clear")
-def clear(encoder: Annotated[str | None, typer.Option(help="Remove only what this encoder made.")] = None) -> None:
+def clear(
+    encoder: Annotated[
+        str | None, typer.Option(help="Remove only what this encoder made.", autocompletion=encoders)
+    ] = None,
+) -> None:
     """Remove the embeddings that are kept."""
     cache = _cache()
     try:

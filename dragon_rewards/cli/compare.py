@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.cache import open_cache
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Prompts, check_csv, write_csv
 from dragon_rewards.errors import DragonError
+from dragon_rewards.progress import progress
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
@@ -23,12 +25,11 @@ if TYPE_CHECKING:
     from dragon_rewards.sides import Sides
 
 SUITE = "dragon20"
-SHOWN = (
-    *("reward", "compared", "better", "a", "b", "win_rate", "lower", "p_value", "holm"),
-    *("permutation_p", "effect", "controlled"),
-)
+MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts.")]
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some.")
+]
 
 
 @app.command()
@@ -36,12 +37,17 @@ def compare(
     a: Folder,
     b: Folder,
     rewards: Annotated[
-        list[str] | None, typer.Option(help="Compare by this reward; repeatable; default: all of dragon20 that can.")
+        list[str] | None,
+        typer.Option(
+            help="Compare by this reward; repeatable; default: all of dragon20 that can.", autocompletion=rewards
+        ),
     ] = None,
+    prompts: Prompts = None,
     csv: Csv = None,
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
@@ -51,7 +57,7 @@ def compare(
     from dragon_rewards.comparison import servable
     from dragon_rewards.sides import find_sides
 
-    sides = find_sides(a, b)
+    sides = find_sides(a, b, prompts)
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)
@@ -60,13 +66,13 @@ def compare(
         print(note, file=sys.stderr)
     if not composed:
         raise DragonError(f"no reward of {SUITE} can judge these clips, see above; name others with --rewards")
-    with reading_bar() as on_progress:
-        rows = compare_sides(sides, composed, on_progress, cache, where)
+    with progress("reading and encoding", "steps") as bar:
+        rows = compare_sides(sides, composed, bar.advance, cache, where)
     write_csv(csv, rows)
-    print_rows(rows if as_json else [{name: row[name] for name in SHOWN} for row in rows], as_json=as_json)
+    print_rows(rows, as_json=as_json, wide=wide, main=MAIN)
     if not as_json:
         print()
-        print_rows(list(_confounders(rows[0])), as_json=False)
+        print_rows(list(_confounders(rows[0])), as_json=False, wide=wide)
 
 
 def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import encoders, own_sets
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.errors import ComposeError, DragonError
 from dragon_rewards.exemplars import (
@@ -24,24 +24,25 @@ from dragon_rewards.exemplars import (
     read_manifest,
     reference,
     serves,
+    space_of,
 )
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
+from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
-    broken_sets,
     delete_set,
-    describe_set,
     find_set,
+    found_sets,
     require_set,
     save_set,
-    set_folders,
 )
 from dragon_rewards.names import check_name
+from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     import torch
 
@@ -57,8 +58,10 @@ HOUR = 3600
 verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
 app.add_typer(verbs, name="exemplars")
 
-Name = Annotated[str, typer.Argument(help="Name of the set.")]
-Encoders = Annotated[list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.")]
+Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.", autocompletion=encoders)
+]
 
 
 @verbs.command()
@@ -66,16 +69,19 @@ def add(
     name: Name,
     places: Annotated[
         list[str] | None,
-        typer.Argument(help="Audio files, folders, caption files (TXT, CSV, JSONL), or datasets owner/name."),
+        typer.Argument(
+            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+        ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
-    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = 30.0,
+    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
     encoder: Encoders = None,
     device: Device = None,
     *,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of files that stay where they are, or add to one; statistics follow when they are needed."""
     _check_free(name)
@@ -90,7 +96,7 @@ def add(
     for each in encoder or []:
         _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
-    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json)
+    print_rows([{"name": name, **counts, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _check_free(name: str) -> None:
@@ -124,8 +130,8 @@ def _changed(
     modality = modality_of(found)
     if before and before.modality is not modality:
         raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
-    with _progress("reading") as on_progress:
-        new = examine(found, window, on_progress)
+    with progress("reading", "files") as bar:
+        new = examine(found, window, bar.update)
     if found.faults and not skip_bad:
         bad = listed(found.faults)
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
@@ -157,25 +163,24 @@ def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | No
 
 
 @verbs.command("list")
-def list_sets(*, as_json: Json = False) -> None:
+def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
-    broken = {Path(failure.package) for failure in broken_sets()}
-    infos = [describe_set(folder) for folder in set_folders() if folder not in broken]
+    infos, broken = found_sets()
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
-    print_rows(rows, as_json=as_json)
-    for failure in broken_sets():
+    print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
+    for failure in broken:
         print(failure, file=sys.stderr)
 
 
 @verbs.command()
-def show(name: Name, *, as_json: Json = False) -> None:
+def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Show the manifest of a set, the encoders with statistics, and what is in it."""
     info = find_set(name) or load_registry().exemplar_set(name)
     facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
     if as_json:
         print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
     else:
-        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False)
+        print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False, wide=wide)
 
 
 @verbs.command()
@@ -186,6 +191,7 @@ def remove(
     ] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Remove a set, or files from it; the audio itself stays where it is."""
     if not places:
@@ -198,11 +204,11 @@ def remove(
     kept = without(old, places)
     manifest = read_manifest(before.path)
     info = save_set(manifest, kept, manifest)
-    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json)
+    print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json, wide=wide)
 
 
 @verbs.command()
-def check(name: Name, *, as_json: Json = False) -> None:
+def check(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     """Read all files of a set again, and compare; exits with 2 if something is wrong."""
     info = require_set(name)
     faults = [
@@ -211,7 +217,7 @@ def check(name: Name, *, as_json: Json = False) -> None:
         *_statistics_faults(info),
         *_facets_faults(info),
     ]
-    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json)
+    print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json, wide=wide)
     if faults:
         raise DragonError(
             f"exemplar set '{name}' has {len(faults)} fault(s); put files back, take them out with `dragon exemplars "
@@ -238,10 +244,10 @@ def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
     from dragon_rewards.exemplars.sources import Source
 
     faults = []
-    with _progress("reading") as on_progress:
-        for done, item in enumerate(local, 1):
+    with progress("reading", "files", len(local)) as bar:
+        for item in local:
             faults += [(str(Source.of(item)), wrong)] if (wrong := fault(item)) else []
-            on_progress(done, len(local))
+            bar.advance()
     return faults
 
 
@@ -274,7 +280,7 @@ def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
 @verbs.command()
 def facets(
     name: Name,
-    encoder: Annotated[str, typer.Option(help="In whose space.")],
+    encoder: Annotated[str, typer.Option(help="In whose space.", autocompletion=encoders)],
     count: Annotated[int, typer.Option(min=2, help="Of facets.")] = 8,
     captions_file: Annotated[
         Path | None,
@@ -286,6 +292,7 @@ def facets(
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
     where = chosen_device(device)
@@ -311,6 +318,8 @@ def facets(
             for at, facet in enumerate(made.facets, 1)
         ],
         as_json=as_json,
+        wide=wide,
+        main=("facet", "share", "captions", "examples"),
     )
 
 
@@ -349,13 +358,18 @@ def _label(item: Item) -> str:
 
 @verbs.command("export")
 def export_set(
-    name: Name, file: Annotated[Path, typer.Argument(help="File to write.")], *, as_json: Json = False
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    *,
+    as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplars.archive import export_set as write
 
     encoders = write(require_set(name), file)
-    print_rows([{"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}], as_json=as_json)
+    row = {"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}
+    print_rows([row], as_json=as_json, wide=wide)
 
 
 @verbs.command("import")
@@ -364,12 +378,14 @@ def import_set(
     name: Annotated[str | None, typer.Option(help="Name of the set here; default: as it was exported.")] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
-    info = read(file, name, _check_free)
-    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json)
+    dims = {space_of(encoder): encoder.dim for encoder in load_registry().encoders.values()}
+    info = read(file, name, _check_free, dims)
+    print_rows([{"name": info.name, **_facts(info)}], as_json=as_json, wide=wide)
 
 
 def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
@@ -385,14 +401,3 @@ def _facts(info: ExemplarSetInfo) -> dict[str, Any]:
         "encoders": encoders_of(info),
         "facets": facets_of(info),
     }
-
-
-@contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

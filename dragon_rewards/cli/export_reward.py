@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.errors import DragonError
 from dragon_rewards.rewards import compose
 
@@ -76,7 +77,7 @@ TEMPLATES = {Trainer.TRL: TRL, Trainer.FLOW_GRPO: FLOW_GRPO, Trainer.FLOW_FACTOR
 
 @app.command("export-reward")
 def export_reward(
-    name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.")],
+    name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],
     trainer: Annotated[Trainer, typer.Option("--for", help="The trainer that shall use it.")],
     out: Annotated[Path | None, typer.Option(help="Python file to write; default: print the module.")] = None,
 ) -> None:

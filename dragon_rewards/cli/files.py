@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +10,11 @@ import typer
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
-Prompts = Annotated[
-    Path | None, typer.Option(help="CSV or JSONL table of path and prompt; default prompts.csv beside the files.")
-]
+PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
 Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
 
 
@@ -25,17 +22,6 @@ def check_csv(csv: Path | None) -> None:
     """Refuse a folder before the long work."""
     if csv and csv.is_dir():
         raise DragonError(f"'{csv}' is a folder; give --csv the path of a file")
-
-
-@contextmanager
-def reading_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, which is told how many further steps of how many are done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading and encoding", total=None)
-        yield lambda steps, total: bar.update(task, advance=steps, total=total)
 
 
 def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_rewards.cli.files import check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import PROMPTS, check_csv, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
+from dragon_rewards.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +28,15 @@ listen = typer.Typer(
 )
 app.add_typer(listen, name="listen")
 
-A = Annotated[Path, typer.Argument(help="Folder of audio files, with prompts.csv if they have prompts; or of a run.")]
+A = Annotated[
+    Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some; or of a run.")
+]
 B = Annotated[
     Path | None, typer.Argument(help="The other folder; none for a run: its untuned model is A, B the tuned.")
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(help=f"{PROMPTS}, that names the clips (default: what lies beside them); of a run, to make them of."),
 ]
 Pairs = Annotated[int | None, typer.Option(min=1, help="Pairs of clips that a run makes, once; default 16.")]
 Db = Annotated[Path, typer.Option(help="SQLite file of the plan and the votes; an existing one goes on.")]
@@ -46,15 +53,16 @@ hasty: votes that came sooner than both sounds can be heard to the end (0 too in
 careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so; or a hasty vote"""
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
-# are to hold, and on which device to make them, and says None of a path that it does not know. The trainer's verbs,
-# which `dragon` loads beside these, add its runs: this package knows nothing of training.
-sources: list[Callable[[Path, int, str | None], tuple[Path, Path] | None]] = []
+# are to hold, of which prompts and on which device to make them, and says None of a path that it does not know. The
+# trainer's verbs, which `dragon` loads beside these, add its runs: this package knows nothing of training.
+sources: list[Callable[[Path, int, Path | None, str | None], tuple[Path, Path] | None]] = []
 
 
 @listen.command()
 def serve(
     a: A,
     b: B = None,
+    prompts: Prompts = None,
     pairs: Pairs = None,
     db: Db = DB,
     seed: Seed = 0,
@@ -72,7 +80,7 @@ def serve(
         raise DragonError(f"`dragon listen serve` needs {error.name}: pip install 'dragon-rewards[serve]'") from error
     # Votes are guarded by nothing: raters are strangers to each other, and have no token before they come.
     with bound(host, port, guarded=True) as listener:
-        test = _opened(a, b, pairs, db, seed, repeats, identical, device)
+        test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
         listener.listen()
         print(f"{test.plan.length} trials for each rater at http://{address(listener)}", file=sys.stderr, flush=True)
         run(build_app(test, title), listener)
@@ -84,6 +92,7 @@ def page(
     b: B = None,
     *,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    prompts: Prompts = None,
     pairs: Pairs = None,
     db: Db = DB,
     seed: Seed = 0,
@@ -98,7 +107,7 @@ def page(
     from dragon_rewards.files import write_text
     from dragon_rewards.listening.page import render_page
 
-    test = _opened(a, b, pairs, db, seed, repeats, identical, device)
+    test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -109,6 +118,7 @@ def report(
     csv: Annotated[Path | None, typer.Option(help="Write every vote, with what was judged, to this CSV file.")] = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
     check_csv(csv)
@@ -118,12 +128,13 @@ def report(
     plan, cast = read_votes(votes)
     made = report_votes(plan, cast)
     write_csv(csv, vote_rows(plan, cast))
-    _print(made, as_json=as_json)
+    _print(made, as_json=as_json, wide=wide)
 
 
 def _opened(
     a: Path,
     b: Path | None,
+    prompts: Path | None,
     pairs: int | None,
     db: Path,
     seed: int,
@@ -136,27 +147,28 @@ def _opened(
 
     if b is None:
         check_test(db, seed, repeats, identical, pairs or PAIRS)
-        a, b = _sides(a, pairs or PAIRS, device)
+        a, b = _sides(a, pairs or PAIRS, prompts, device)
+        prompts = None  # the clips have them beside them
     elif pairs or device:
         given = "--pairs" if pairs else "--device"
         raise DragonError(f"{given} is for a run, which makes the clips; of two folders all are heard")
-    with reading_bar() as on_progress:
-        return open_test(a, b, db, seed, repeats, identical, on_progress)
+    with progress("measuring", "pairs") as bar:
+        return open_test(a, b, db, seed, repeats, identical, bar.advance, prompts)
 
 
-def _sides(path: Path, count: int, device: str | None) -> tuple[Path, Path]:
-    found = (source(path, count, device) for source in sources)
+def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path]:
+    found = (source(path, count, prompts, device) for source in sources)
     sides = next((sides for sides in found if sides), None)
     if sides is None:
         raise DragonError(f"'{path}' is no folder of a `dragon train` run: give one, or two folders of clips")
     return sides
 
 
-def _print(made: Report, *, as_json: bool) -> None:
+def _print(made: Report, *, as_json: bool, wide: bool) -> None:
     if as_json:
         print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
         return
     print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):
-        print_rows(rows, as_json=False)
+        print_rows(rows, as_json=False, wide=wide)
         print()

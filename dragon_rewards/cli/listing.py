@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.plugins import all_failures
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
-from dragon_rewards.suites import builtin_suites
+from dragon_rewards.suites import EXAMPLE, builtin_suites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from dragon_rewards.suites import Suite
 
 Row = dict[str, Any]
 
@@ -22,11 +24,11 @@ listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
 app.add_typer(listing, name="list")
 
 
-def catalogue(name: str, rows: Callable[[], Sequence[Row]]) -> None:
-    """Add `dragon list NAME`; the first line of the docstring of `rows` is its help."""
+def catalogue(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
+    """Add `dragon list NAME`; the first line of the docstring of `rows` is its help, `main` as of `print_rows`."""
 
-    def command(*, as_json: Json = False) -> None:
-        print_rows(rows(), as_json=as_json)
+    def command(*, as_json: Json = False, wide: Wide = False) -> None:
+        print_rows(rows(), as_json=as_json, wide=wide, main=main)
         warn_of_failures()
 
     listing.command(name, help=rows.__doc__)(command)
@@ -36,7 +38,8 @@ def warn_of_failures() -> None:
     """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
     failures = all_failures()
     if failures:
-        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`", file=sys.stderr)
+        names = ", ".join(failure.plugin for failure in failures)
+        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`; left out: {names}", file=sys.stderr)
 
 
 def encoders() -> list[Row]:
@@ -97,16 +100,24 @@ def rewards() -> list[Row]:
     return [{"name": reward.name, "kind": reward.kind, "metric": reward.direction} for reward in composed]
 
 
-def suites() -> list[Row]:
-    """Named lists of rewards to benchmark."""
-    return [
-        {"name": suite.name, "rewards": [slot.reward for slot in suite.slots], "summary": suite.summary}
-        for suite in builtin_suites().values()
-    ]
+@listing.command()
+def suites(*, as_json: Json = False, wide: Wide = False) -> None:
+    """Named lists of rewards to benchmark, and how to write one."""
+    if as_json:
+        print_rows(list(map(_suite, builtin_suites().values())), as_json=True)
+        return
+    for suite in builtin_suites().values():
+        print(f"{suite.name}: {suite.summary}\n")
+        slots = [{"reward": slot.reward, "stands_in_if_not_installed": slot.stand_in} for slot in suite.slots]
+        print_rows(slots, as_json=False, wide=wide)
+    print(f"\nOne of your own is a file, here mine.toml, for `dragon bench --suite mine.toml`:\n\n{EXAMPLE}", end="")
 
 
-catalogue("encoders", encoders)
-catalogue("exemplar-sets", exemplar_sets)
-catalogue("reductions", reductions)
+def _suite(suite: Suite) -> Row:
+    return {"name": suite.name, "rewards": [slot.reward for slot in suite.slots], "summary": suite.summary}
+
+
+catalogue("encoders", encoders, "name", "modalities", "dim", "summary")
+catalogue("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
+catalogue("reductions", reductions, "name", "direction", "summary", "needs")
 catalogue("rewards", rewards)
-catalogue("suites", suites)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
 
@@ -47,6 +47,7 @@ def all_failures() -> list[PluginFailure]:
 def show_plugins(
     *,
     as_json: Json = False,
+    wide: Wide = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
 ) -> None:
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
@@ -58,7 +59,7 @@ def show_plugins(
         print(json.dumps(shown, indent=2))
     else:
         rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
-        print_rows(rows, as_json=False)
+        print_rows(rows, as_json=False, wide=wide)
         _print_slow()
         _print_failures(failures, traceback=traceback)
     raise typer.Exit(1 if failures else 0)

@@ -7,22 +7,25 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cache import open_cache
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, write_csv
+from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
 
 
 @app.command()
 def rank(
     paths: Paths,
-    reward: Annotated[str, typer.Option(help="Name of the reward, see `dragon list rewards`.")],
+    reward: Annotated[str, typer.Option(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],
     prompts: Prompts = None,
     top: Annotated[int | None, typer.Option(min=1, help="Show the best so many alone; all are judged.")] = None,
     csv: Csv = None,
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Rank files by a reward, the best first; by one of sets, by what the set loses without each file."""
     composed, cache = compose(reward), open_cache()
@@ -31,7 +34,7 @@ def rank(
     where = chosen_device(device)
     from dragon_rewards.ranking import rank_files
 
-    with reading_bar() as on_progress:
-        rows = rank_files(composed, paths, prompts, on_progress, cache, where)[:top]
+    with progress("reading and encoding", "steps") as bar:
+        rows = rank_files(composed, paths, prompts, bar.advance, cache, where)[:top]
     write_csv(csv, rows)
-    print_rows(rows, as_json=as_json)
+    print_rows(rows, as_json=as_json, wide=wide, main=("rank", "value", "path", "better", "of", "reward"))

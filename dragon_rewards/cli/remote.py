@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.errors import ComposeError, ConfigError
 from dragon_rewards.names import check_name
 from dragon_rewards.registry import load_registry
@@ -42,9 +42,9 @@ def add(
 
 
 @remote.command("list")
-def list_remotes(*, as_json: Json = False) -> None:
+def list_remotes(*, as_json: Json = False, wide: Wide = False) -> None:
     """The servers that were added, and their encoders."""
-    print_rows(_rows(load_remotes()), as_json=as_json)
+    print_rows(_rows(load_remotes()), as_json=as_json, wide=wide)
 
 
 @remote.command()

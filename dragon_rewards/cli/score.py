@@ -7,21 +7,26 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cache import open_cache
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, reading_bar, write_csv
+from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, write_csv
+from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
 
 
 @app.command()
 def score(
-    reward: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.")],
+    reward: Annotated[
+        str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)
+    ],
     paths: Paths,
     prompts: Prompts = None,
     csv: Csv = None,
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Score files by a reward: its raw metric per file, or of the whole set."""
     composed, cache = compose(reward), open_cache()
@@ -30,8 +35,7 @@ def score(
     where = chosen_device(device)
     from dragon_rewards.scoring import score_files
 
-    with reading_bar() as on_progress:
-        rows = score_files(composed, paths, prompts, on_progress, cache, where)
+    with progress("reading and encoding", "steps") as bar:
+        rows = score_files(composed, paths, prompts, bar.advance, cache, where)
     write_csv(csv, rows)
-    # A table is for eyes: six digits, as many as float32 embeddings carry.
-    print_rows(rows if as_json else [{**row, "value": f"{row['value']:.6g}"} for row in rows], as_json=as_json)
+    print_rows(rows, as_json=as_json, wide=wide, main=("value", "path", "clips", "better", "reward"))

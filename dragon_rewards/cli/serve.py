@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import encoders as all_encoders
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
@@ -24,7 +25,9 @@ MEGABYTE = 2**20
 
 @app.command()
 def serve(
-    encoders: Annotated[list[str], typer.Option(help="Encoder to serve; may be given several times.")],
+    encoders: Annotated[
+        list[str], typer.Option(help="Encoder to serve; may be given several times.", autocompletion=all_encoders)
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs --token-file.")] = (
         "127.0.0.1"
     ),

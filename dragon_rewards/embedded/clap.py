@@ -79,6 +79,7 @@ class EmbeddedClap(nn.Module):
     """Both towers; `identity` is set by `load_encoder`."""
 
     identity = "untrained"
+    token_limit = 32
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -96,9 +97,13 @@ class EmbeddedClap(nn.Module):
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Texts -> word identifiers (texts, words), at most 32 words, padded with 0."""
-        rows = [encoding.ids[:32] or [1] for encoding in self.tokenizer.encode_batch(list(texts))]
+        rows = [encoding.ids[: self.token_limit] or [1] for encoding in self.tokenizer.encode_batch(list(texts))]
         longest = max(map(len, rows))
         return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The words of each text."""
+        return [len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit embeddings (texts, 128); words outside the vocabulary count as one unknown word."""

@@ -17,21 +17,22 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.facets import SUFFIX as FACETS
-from dragon_rewards.exemplars.facets import describe_facets, facets_of, load_facets, stale
-from dragon_rewards.exemplars.item import items_hash, pack_items, unpack_items
+from dragon_rewards.exemplars.facets import describe_facets, facets_of, stale
+from dragon_rewards.exemplars.imported import STATISTICS, set_fault
+from dragon_rewards.exemplars.item import pack_items, unpack_items
 from dragon_rewards.exemplars.sets import MANIFEST, encoders_of, items, read_manifest
 from dragon_rewards.exemplars.store import clear_leftovers, save_set, sets_folder
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sets import Manifest
     from dragon_rewards.protocols import ExemplarSetInfo
 
-ITEMS, HASHES, STATISTICS = "items.jsonl", "hashes.json", ".safetensors"
+ITEMS, HASHES = "items.jsonl", "hashes.json"
 LIMIT = 2**30  # bytes; statistics of 2,048 dimensions take 34 MB
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of ZIP: the same set makes the same file
 
@@ -94,22 +95,25 @@ def _keys(path: Path) -> frozenset[bytes]:
     return read_kept(path).keys
 
 
-def import_set(path: Path, name: str | None, check_free: Callable[[str], None]) -> ExemplarSetInfo:
+def import_set(
+    path: Path, name: str | None, check_free: Callable[[str], None], dims: Mapping[str, int]
+) -> ExemplarSetInfo:
     """Make a set of what `export_set` wrote.
 
     Args:
         path: the file.
         name: of the set here; None for its own.
         check_free: raises if a set of that name would not be found.
+        dims: dimensions of the spaces that are known here, by name.
 
     Raises:
-        DragonError: the file is no such archive or was damaged, or a set of this name is there.
+        DragonError: the file is no such archive, was damaged or contradicts itself, or a set of this name is there.
     """
     members = _members(path)
     with TemporaryDirectory() as scratch:
         for member, content in members.items():
             (Path(scratch) / member).write_bytes(content)
-        manifest, examples = _checked(path, Path(scratch), members[ITEMS])
+        manifest, examples = _checked(path, Path(scratch), members[ITEMS], dims)
         manifest = replace(manifest, name=check_name(name or manifest.name))
         check_free(manifest.name)
         folder = sets_folder() / manifest.name
@@ -160,19 +164,14 @@ def _check_form(archive: ZipFile) -> None:
         raise ValueError(f"it holds more than {LIMIT} bytes")
 
 
-def _checked(path: Path, folder: Path, packed: bytes) -> tuple[Manifest, tuple[Item, ...]]:
+def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -> tuple[Manifest, tuple[Item, ...]]:
     """Manifest and items, which fit each other, the statistics and the facets."""
     manifest = read_manifest(folder)
     try:
         examples = unpack_items(packed)
     except ValueError as error:
         raise DragonError(f"'{path}' holds a malformed list of examples: {error}") from error
-    keys = {item.key for item in examples}
-    others = [file.name for file in folder.glob(f"*{STATISTICS}") if _keys(file) != keys]
-    others += [file.name for file in folder.glob(f"*{FACETS}") if load_facets(file)[1].items != manifest.sha256]
-    if others or any(item.path for item in examples) or manifest.sha256 != items_hash(examples):
-        raise DragonError(f"'{path}' contradicts itself: {', '.join(others) or ITEMS} is of another set; export again")
-    texts = [value for value in asdict(manifest).values() if isinstance(value, str)]
-    if not all(text.isprintable() for text in texts):
-        raise DragonError(f"'{path}' has control characters in its manifest; export it again without them")
+    fault = set_fault(manifest, examples, folder, dims)
+    if fault:
+        raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")
     return manifest, examples

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import file_digest
 from typing import TYPE_CHECKING
 
-import soundfile
-import torch
-
-from dragon_rewards.audio import SILENCE, to_mono
+from dragon_rewards.audio import Window, check_peak, read_windows
 from dragon_rewards.errors import AudioError
 from dragon_rewards.exemplars.item import Item
 from dragon_rewards.exemplars.sources import Source
@@ -17,39 +13,19 @@ from dragon_rewards.exemplars.sources import Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
-
-REMAINDER = 1.0  # seconds: a shorter rest behind the last whole window is left out
-
-
-@dataclass(frozen=True)
-class Window:
-    """Mono audio (samples,) at `rate` Hz; `start` is its place in the file, in seconds."""
-
-    audio: Tensor
-    rate: int
-    start: float
-
-    @property
-    def silent(self) -> bool:
-        """Whether nothing is heard in it."""
-        return float(self.audio.abs().max()) < SILENCE
-
 
 def inspect(source: Source, seconds: float) -> Item:
     """Read all of a file, and describe it as an example that is cut into windows of that many seconds.
 
     Raises:
-        AudioError: it is missing, no audio, empty, silent from end to end, or holds values that are not finite.
+        AudioError: no reward can judge it: it is missing, no audio, cut off, silent, far too loud, or not finite.
     """
-    digest, silences, end = content_hash(source), [], 0.0
+    digest, silences, peak, end = content_hash(source), [], 0.0, 0.0
     for window in windows(source, seconds):
-        if not window.audio.isfinite().all():
-            raise AudioError(f"'{source}' holds values that are not finite")
         silences.append(window.silent)
+        peak = max(peak, window.peak)
         end = window.start + len(window.audio) / window.rate
-    if all(silences):
-        raise AudioError(f"'{source}' is silent" if silences else f"'{source}' holds no samples")
+    check_peak(peak, str(source))
     return Item(
         sha256=digest,
         caption=source.caption,
@@ -63,21 +39,13 @@ def inspect(source: Source, seconds: float) -> Item:
 
 
 def windows(source: Source, seconds: float) -> Iterator[Window]:
-    """The windows of a file in order, silent ones included; a rest below 1 s counts only if it is all there is.
+    """`read_windows` of an example.
 
     Raises:
         AudioError: the file is missing or no audio.
     """
-    try:
-        with source.open() as stream, soundfile.SoundFile(stream) as sound:
-            rate, position = int(sound.samplerate), 0
-            while len(block := sound.read(max(1, round(seconds * rate)), dtype="float32", always_2d=True)):
-                if position and len(block) < REMAINDER * rate:
-                    return
-                yield Window(to_mono(torch.from_numpy(block.T.copy())), rate, position / rate)
-                position += len(block)
-    except soundfile.SoundFileError as error:
-        raise AudioError(f"'{source}' cannot be read as audio ({error})") from error
+    with source.open() as stream:
+        yield from read_windows(stream, seconds, str(source))
 
 
 def sounding(item: Item) -> Iterator[Window]:

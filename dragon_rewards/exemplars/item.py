@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+WINDOW = 30.0  # seconds of the windows that long audio is cut into, unless a set has its own
 HASH = re.compile(r"[0-9a-f]{64}")
 TYPES: dict[str, tuple[type, ...]] = {  # None is left out of a line
     "str": (str,),

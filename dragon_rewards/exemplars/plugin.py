@@ -1,6 +1,6 @@
 """The exemplar sets that the user made: a plugin of its own, which loads last, so that what is installed goes first.
 
-A set that is broken is left out and named among the failures (`store.broken_sets`); the others are registered.
+A set that is broken is left out and named among the failures (`store.found_sets`); the others are registered.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.store import describe_set, set_folders
+from dragon_rewards.exemplars.store import found_sets
 from dragon_rewards.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -21,6 +20,6 @@ if TYPE_CHECKING:
 @hookimpl
 def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
     """Every set of the user's, but those whose names are taken."""
-    for folder in set_folders():
-        with suppress(DragonError, ValueError):
-            register(describe_set(folder))
+    for info in found_sets()[0]:
+        with suppress(ValueError):
+            register(info)

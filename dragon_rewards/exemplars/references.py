@@ -48,7 +48,7 @@ def reference(
     if stored in encoders_of(info):
         return _stored(info, stored, encoder.identity)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
-        return _encoded(captions(info), encoder)
+        return _encoded(captions(info), encoder_info.name, encoder)
     known = ", ".join(encoders_of(info)) or "no encoder"
     raise DragonError(
         f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
@@ -56,21 +56,28 @@ def reference(
 
 
 def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     from dragon_rewards.metrics import Gaussian
 
-    with safe_open(info.path / f"{encoder}.safetensors", framework="pt") as file:
-        recorded = (file.metadata() or {}).get("identity")
-        if recorded != identity:
-            raise DragonError(
-                f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
-                f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
-            )
-        return Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    path = info.path / f"{encoder}.safetensors"
+    try:
+        with safe_open(path, framework="pt") as file:
+            recorded = (file.metadata() or {}).get("identity")
+            gaussian = Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, DragonError) as error:
+        raise DragonError(f"'{path}' holds no statistics ({error}); install the set again") from error
+    if recorded != identity:
+        raise DragonError(
+            f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
+            f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
+        )
+    return gaussian
 
 
-def _encoded(texts: Sequence[str], encoder: TextEncoder) -> Gaussian:
+def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.text_limits import warn_of_cut_texts
 
+    warn_of_cut_texts(name, encoder, texts)
     return Gaussian.fit(encode_texts(texts, encoder).cpu())

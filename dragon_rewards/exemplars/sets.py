@@ -14,6 +14,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
+from dragon_rewards.table_formats import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +105,7 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
 def captions(info: ExemplarSetInfo) -> list[str]:
     """The captions of a set, in order."""
     if (info.path / CAPTIONS).is_file():
-        return (info.path / CAPTIONS).read_text(encoding="utf-8").splitlines()
+        return lines_of((info.path / CAPTIONS).read_text(encoding="utf-8"))
     return [item.caption for item in items(info) if item.caption is not None]
 
 

@@ -1,13 +1,11 @@
 """Where examples come from: folders, audio files, tables of captions, parquet shards, datasets of the Hugging Face hub.
 
-A folder is read as an `audiofolder` of the hub's: `metadata.csv` and `metadata.jsonl` hold the captions of the files
-beside and below them, by `file_name`.
+Captions of audio are those that lie beside it, as `prompts` finds them: in tables, such as `metadata.csv` of an
+`audiofolder` of the hub's, which count for all files below them, or in a text for each file.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,22 +13,22 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.errors import AudioError, DragonError
+from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
+from dragon_rewards.finding import Found, no_audio, visible_files
+from dragon_rewards.prompts import TABLES, said_of
+from dragon_rewards.table_files import SUFFIXES, TEXT, read_table
+from dragon_rewards.table_formats import parquet_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.table_files import Table
 
-COLUMNS = ("caption", "text", "prompt")  # any of them holds captions; the first that is there counts
-TABLES = frozenset({".txt", ".csv", ".jsonl"})
-METADATA = ("metadata.csv", "metadata.jsonl")
 PARQUET = ".parquet"
 AUDIO = "audio"  # the column of a parquet file that holds audio, as structs of bytes and path
 DATASET = re.compile(r"[\w.-]+/[\w.-]+")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,21 @@ class Gathered:
     captions: dict[str, None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     origins: dict[str, None] = field(default_factory=dict)
+    files: Found = field(default_factory=Found)
 
-    def add_caption(self, text: object, where: str) -> None:
+    def add_caption(self, text: str, where: str) -> None:
         """Take a caption as one line."""
-        line = " ".join(text.split()) if isinstance(text, str) else ""
-        if is_line(line):
+        line = self.line(text, where)
+        if line:
             self.captions[line] = None
-        else:
-            self.faults.append(f"{where}: no caption, or control characters")
+
+    def line(self, text: str, where: str) -> str | None:
+        """A caption as one line; None, and a fault, where it has control characters."""
+        line = " ".join(text.split())
+        if is_line(line):
+            return line
+        self.faults.append(f"{where}: control characters in the caption; take them out")
+        return None
 
 
 def gather(places: Iterable[str]) -> Gathered:
@@ -89,6 +94,7 @@ def gather(places: Iterable[str]) -> Gathered:
     found = Gathered()
     for place in places:
         _gather(place, found)
+    found.files.tell()
     if found.audio and found.captions:
         raise DragonError("these are both audio and captions; make a set of each")
     return found
@@ -110,90 +116,44 @@ def _gather(place: str, found: Gathered) -> None:
 
 
 def _gather_file(path: Path, found: Gathered) -> None:
-    if path.suffix.lower() == PARQUET:
-        _gather_parquet(path, found)
-    elif path.suffix.lower() in TABLES:
-        for line, text in read_captions(path):
-            found.add_caption(text, f"{path}, row {line}")
-    else:
-        found.audio[Source(path)] = None
+    if path.suffix.lower() == PARQUET and AUDIO in parquet_columns(path):
+        _gather_shard(path, found)
+    elif path.suffix.lower() in SUFFIXES:
+        _gather_captions(read_table(path), found)
+    elif found.files.add(path):
+        _gather_audio([path], [], found)
 
 
 def _gather_folder(folder: Path, found: Gathered) -> None:
-    from dragon_rewards.audio import SUFFIXES
-
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    captions = _metadata(files, found)
-    audio = [path for path in files if path.suffix.lower() in SUFFIXES]
-    shards = [path for path in files if path.suffix.lower() == PARQUET]
+    files = visible_files(folder)
+    known = set(found.files.files)
+    audio = found.files.search(files)
+    shards = [path for path in files if path.suffix.lower() == PARQUET and path.name not in TABLES]
     if not audio and not shards:
-        raise DragonError(f"'{folder}' holds no audio: no {', '.join(sorted(SUFFIXES))} and no parquet files")
-    found.audio |= {Source(path, caption=captions.get(path)): None for path in audio}
+        raise no_audio(folder, found.files)
+    new = [path for true, path in found.files.files.items() if true not in known]
+    _gather_audio(new, [folder], found)
     for shard in shards:
-        _gather_parquet(shard, found)
+        _gather_file(shard, found)
 
 
-def _metadata(files: Sequence[Path], found: Gathered) -> dict[Path, str]:
-    """Captions by file, from the tables among these files; a file that a table names and that is missing is a fault."""
-    captions, known = {}, set(files)
-    for table in files:
-        if table.name not in METADATA:
-            continue
-        for number, row in _rows(table):
-            path = table.parent / str(row.get("file_name"))
-            column = next((name for name in COLUMNS if row.get(name)), None)
-            if path not in known:
-                found.faults.append(f"{table}, row {number}: no file '{path}'")
-            elif column and is_line(line := " ".join(str(row[column]).split())):
-                captions[path] = line
-    return captions
+def _gather_audio(files: Sequence[Path], places: Sequence[Path], found: Gathered) -> None:
+    """Audio files with the captions that lie beside them."""
+    said = said_of(files, None, places)
+    found.faults += said.faults
+    for file in files:
+        entry = said.of(file)
+        caption = found.line(entry.text, entry.where) if entry and entry.text else None
+        found.audio[Source(file, caption=caption)] = None
 
 
-def read_captions(table: Path) -> Iterator[tuple[int, object]]:
-    """Row numbers from 1 and captions of a file: lines of a TXT file, a column of a CSV or JSONL table.
-
-    Raises:
-        DragonError: the file cannot be read, or has no column of captions.
-    """
-    if table.suffix.lower() == ".txt":
-        lines = _text(table).splitlines()
-        return ((line, text) for line, text in enumerate(lines, 1) if text.strip())
-    rows = _rows(table)
-    column = _column(rows[0][1] if rows else {}, table)
-    return ((line, row.get(column)) for line, row in rows)
-
-
-def _column(columns: Iterable[str], table: Path) -> str:
-    names = list(columns)
-    column = next((name for name in COLUMNS if name in names), None)
-    if column is None:
-        has = ", ".join(names) or "none"
-        raise DragonError(f"'{table}' has no column {' or '.join(COLUMNS)}; its columns: {has}")
-    return column
-
-
-def _rows(table: Path) -> list[tuple[int, Row]]:
-    text = _text(table)
-    try:
-        if table.suffix.lower() == ".csv":
-            return list(enumerate(csv.DictReader(text.splitlines(keepends=True), strict=True), 1))
-        return [(line, _object(row)) for line, row in enumerate(text.splitlines(), 1) if row.strip()]
-    except (ValueError, csv.Error) as error:
-        raise DragonError(f"'{table}' cannot be read as a table ({error}); mend it") from error
-
-
-def _object(row: str) -> Row:
-    values = json.loads(row)
-    if not isinstance(values, dict):
-        raise ValueError(f"{row:.80} is no object")  # noqa: TRY004  what json raises, too
-    return values
-
-
-def _text(table: Path) -> str:
-    try:
-        return table.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DragonError(f"'{table}' cannot be read as text in UTF-8 ({error})") from error
+def _gather_captions(table: Table, found: Gathered) -> None:
+    table.require(TEXT)
+    for row in table.rows:
+        try:
+            found.add_caption(table.require_text(row), table.where(row))
+        except TableError as error:
+            found.faults.append(str(error))
 
 
 def _dataset(name: str) -> Path:
@@ -209,23 +169,13 @@ def _dataset(name: str) -> Path:
         ) from error
 
 
-def _gather_parquet(path: Path, found: Gathered) -> None:
-    """The rows of a parquet file: audio with captions, or captions alone."""
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        with ParquetFile(path) as file:
-            names, count = file.schema_arrow.names, file.metadata.num_rows
-            column = next((name for name in COLUMNS if name in names), None) if AUDIO in names else _column(names, path)
-            texts = file.read(columns=[column])[column].to_pylist() if column else [None] * count
-    except (OSError, ValueError) as error:
-        raise DragonError(f"'{path}' cannot be read as parquet ({error}); get the file again") from error
-    for row, text in enumerate(texts):
-        if AUDIO in names:
-            line = " ".join(str(text or "").split())
-            found.audio[Source(path, row, line if is_line(line) else None)] = None
-        else:
-            found.add_caption(text, f"{path}, row {row + 1}")
+def _gather_shard(path: Path, found: Gathered) -> None:
+    """The rows of a parquet file that holds audio, with captions if it has some."""
+    table = read_table(path)
+    for place, row in enumerate(table.rows):
+        text = table.text(row) if table.has(TEXT) else None
+        caption = found.line(text, table.where(row)) if text else None
+        found.audio[Source(path, place, caption)] = None
 
 
 def _bytes(path: Path, row: int) -> bytes:

@@ -6,8 +6,6 @@ is not, whatever became of the set meanwhile.
 
 from __future__ import annotations
 
-import sys
-import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from dragon_rewards.exemplars.sets import items, space_of
 from dragon_rewards.exemplars.store import removed_items
 from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+from dragon_rewards.progress import progress
 from dragon_rewards.reading import CHUNK, ahead, reading_threads
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
 KEYS = "items"  # the tensor of keys, uint8 (items, 32)
-PAUSE = 10.0  # seconds between two lines of progress
 SHOWN = 20  # files that a refusal names
 
 
@@ -139,7 +137,8 @@ def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
 def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
     """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
 
-    It is where audio of removed items is gone, or where most of the items are: float64 cancels when little is left.
+    It is where audio of removed items is gone, or where most of the items are, or most of the spread: float64 cancels
+    when little is left.
     """
     added = [item for key, item in wanted.items() if key not in kept.keys]
     known = {item.key: item for item in removed_items(ear.info.path)}
@@ -151,7 +150,10 @@ def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | No
     moments = kept.gaussian.moments
     if added:
         moments += ear.moments(added)
-    return moments - ear.moments(removed) if removed else moments
+    if not removed:
+        return moments
+    left = moments - ear.moments(removed)
+    return left if left.count < MINIMUM_FRAMES or Gaussian.of_moments(left).is_sound else None
 
 
 def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:
@@ -205,11 +207,9 @@ class _Ear:
             yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
-        """The examples, with lines of progress on stderr, which a bar of the caller's may share."""
-        told = time.monotonic()
-        sys.stderr.write(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'\n")
-        for done, item in enumerate(examples):
-            if time.monotonic() - told > PAUSE:
-                told = time.monotonic()
-                sys.stderr.write(f"{self.info.name}: {done} of {len(examples)} files\n")
-            yield item
+        """The examples, one after the other, and on stderr how far it is."""
+        with progress(f"{self.info.name}: encoding", "files", len(examples)) as bar:
+            bar.say(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'")
+            for item in examples:
+                yield item
+                bar.advance()

@@ -55,27 +55,39 @@ def describe_set(folder: Path) -> ExemplarSetInfo:
         DragonError: it is broken.
     """
     info = load_exemplar_set(folder)
+    check_name(info.name)
+    if not all(text.isprintable() for text in (info.licence, info.summary)):
+        raise DragonError(f"'{folder}' has control characters in its manifest; take them out of {MANIFEST}")
     if info.name != folder.name:
         raise DragonError(f"'{folder}' holds the exemplar set '{info.name}'; rename the folder to that")
     items(info)
     return info
 
 
+def found_sets() -> tuple[list[ExemplarSetInfo], list[PluginFailure]]:
+    """The user's sets, and why others were left out, as failures of a plugin each: a broken set is alone in that.
+
+    Raises:
+        ConfigError: there is no home to put the default folder in.
+    """
+    infos: list[ExemplarSetInfo] = []
+    failures: list[PluginFailure] = []
+    for folder in set_folders():
+        try:
+            infos.append(describe_set(folder))
+        except Exception as error:  # noqa: BLE001  whatever is in the folder, the others are to be found
+            trace = "".join(TracebackException.from_exception(error).format())
+            name = f"exemplar set {folder.name}"
+            failures.append(PluginFailure(name, str(folder), "", Stage.REGISTRATION, str(error), trace))
+    return infos, failures
+
+
 def broken_sets() -> list[PluginFailure]:
-    """Why sets were left out, as failures of a plugin each."""
+    """Why sets were left out."""
     try:
-        return [failure for folder in set_folders() for failure in _failures(folder)]
+        return found_sets()[1]
     except ConfigError:  # the plugin that registers the sets fails with it
         return []
-
-
-def _failures(folder: Path) -> list[PluginFailure]:
-    try:
-        describe_set(folder)
-    except DragonError as error:
-        trace = "".join(TracebackException.from_exception(error).format())
-        return [PluginFailure(f"exemplar set {folder.name}", str(folder), "", Stage.REGISTRATION, str(error), trace)]
-    return []
 
 
 def find_set(name: str) -> ExemplarSetInfo | None:

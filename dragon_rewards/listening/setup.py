@@ -34,7 +34,14 @@ class ListeningTest:
 
 
 def open_test(
-    a: Path, b: Path, db: Path, seed: int, repeats: int, identical: int, on_progress: Callable[[int, int], None]
+    a: Path,
+    b: Path,
+    db: Path,
+    seed: int,
+    repeats: int,
+    identical: int,
+    on_progress: Callable[[int, int], None],
+    table: Path | None = None,
 ) -> ListeningTest:
     """The test of two folders whose clips are paired as `sides.find_sides` pairs them.
 
@@ -48,12 +55,13 @@ def open_test(
         repeats: pairs that each rater hears again.
         identical: identical pairs that each rater hears.
         on_progress: is told how many further pairs of how many are measured.
+        table: prompts of the clips; None for what lies beside them.
 
     Raises:
         ConfigError: the clips do not pair, the file has the plan of another test, or the counts exceed the pairs.
         DragonError: a clip cannot be read or measured, or the file cannot be used.
     """
-    sides = _paired(a, b)
+    sides = _paired(a, b, table)
     files = tuple(zip(sides.a.files, sides.b.files, strict=True))
     wanted = Plan(seed, repeats, identical, _pairs(sides))
     votes = VoteFile(db)
@@ -85,8 +93,8 @@ def check_test(db: Path, seed: int, repeats: int, identical: int, count: int) ->
             raise ConfigError(f"'{db}' is a test of {len(kept.pairs)} pairs, not {count}: --pairs, or another --db")
 
 
-def _paired(a: Path, b: Path) -> Sides:
-    sides = find_sides(a, b)
+def _paired(a: Path, b: Path, table: Path | None) -> Sides:
+    sides = find_sides(a, b, table)
     if sides.paired_by is None:
         raise ConfigError(
             f"the clips of '{a}' ({len(sides.a.files)}) and '{b}' ({len(sides.b.files)}) do not pair: "

@@ -110,6 +110,10 @@ class Facets:
         closeness = (points - origin) @ axes.mT - axes.square().sum(1) / 2
         return (closeness / self.variance.to(points.device)).softmax(1)
 
+    def to(self, device: torch.device) -> Facets:
+        """The same on another device."""
+        return Facets(*(tensor.to(device) for tensor in (self.centroids, self.variance, self.shares)))
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Centroids, variance and shares by name, as safetensors stores them."""
         return {"centroids": self.centroids, "variance": self.variance, "shares": self.shares}

@@ -50,7 +50,7 @@ def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaus
     """
     batch = _fitted(frames, reference)
     check_dim(population.dim, reference.dim, "the population")
-    earlier = Gaussian(population.mean.detach(), population.covariance.detach(), population.count)
+    earlier = population.constant(population.count)
     merged = earlier.merge(batch)
     value = frechet_distance(merged, reference)
     return value + (merged.count / batch.count - 1) * (value - value.detach())
@@ -83,7 +83,7 @@ def update_population(population: Gaussian, frames: Sequence[Tensor], memory: in
     if memory < MINIMUM_FRAMES:
         raise DragonError(f"the memory of a population must be at least {MINIMUM_FRAMES} frames, not {memory}")
     batch = _fitted([clip.detach() for clip in frames], population)
-    earlier = Gaussian(population.mean.detach(), population.covariance.detach(), min(population.count, memory))
+    earlier = population.constant(memory)
     return earlier.merge(batch)
 
 

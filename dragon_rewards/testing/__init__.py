@@ -61,7 +61,14 @@ IMAGE_ENCODER = (
     "gradients",
     "text tower",
 )
-TEXT_TOWER = ("text embeddings", "text deterministic", "text batch-invariant", "empty text", "text devices")
+TEXT_TOWER = (
+    "text embeddings",
+    "text deterministic",
+    "text batch-invariant",
+    "empty text",
+    "text limit",
+    "text devices",
+)
 EXEMPLAR_SET = ("facts", "manifest", "content hash", "count", "statistics", "identities")
 TEXT_SET = ("captions",)
 REDUCTION = (

@@ -12,7 +12,7 @@ from torch import Tensor
 from dragon_rewards.clips import Clips
 from dragon_rewards.devices import available_devices
 from dragon_rewards.errors import AudioError, DragonError, EncoderError
-from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.protocols import BoundedTextEncoder, Modality, TextEncoder
 from dragon_rewards.testing.require import DEVICE_ROUNDING, require, require_equal, require_texts
 from dragon_rewards.testing.sounds import melody, sounds
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DURATIONS = (2, 12)  # seconds; the longer one for encoders that are deaf to the shorter
 SHORT = (0.0, 0.01, 0.1)  # seconds
 DISTANT = 0.1  # resampling moves frames by less than this share of their distance to another sound's
+REPEATED = 400  # times five words: more than text towers have positions
 TEXTS = ("jig", "a slow hymn played on organ", "a fast jig on the fiddle, recorded in a small room " * 20, "a waltz")
 
 
@@ -366,6 +367,22 @@ def text_batch_invariant(case: TowerCase) -> None:
     alone = torch.cat([case.encode_text([text]) for text in TEXTS])
     promised, mend = "embeddings that do not depend on the other texts", "mask the padding of shorter texts"
     require_equal(alone, case.encode_text(TEXTS), promised, mend)
+
+
+def text_limit(case: TowerCase) -> None:
+    """An encoder that does not read to the end of a long text says so."""
+    organ, fiddle = (f"{'a slow hymn played on ' * REPEATED}{ending}" for ending in ("organ", "fiddle"))
+    cut = torch.equal(*case.encode_text([organ, fiddle]))
+    tower = case.text_tower
+    if not isinstance(tower, BoundedTextEncoder):
+        mend = "give it `token_limit` and `count_tokens(texts)`, see dragon_rewards.protocols.BoundedTextEncoder"
+        require(not cut, "texts that are read to the end, or a limit that is told", "a long text that is cut", mend)
+        return
+    short, long = tower.count_tokens([TEXTS[0], organ])
+    found = f"{short} and {long} tokens of a short and a long text, a limit of {tower.token_limit}; the long one "
+    told = 0 < short <= tower.token_limit and cut == (long > tower.token_limit)
+    mend = "count whole texts, and set token_limit to where encode_text cuts them"
+    require(told, "a text is cut where it has more tokens than token_limit", found + ("is" if cut else "is not"), mend)
 
 
 def empty_text(case: TowerCase) -> None:

@@ -79,17 +79,10 @@ def count(case: ExemplarSetCase) -> None:
 
 
 def statistics(case: ExemplarSetCase) -> None:
-    """Statistics load; covariances are symmetric and positive semi-definite. An audio set has some."""
+    """Statistics load, which takes symmetric, positive semi-definite covariances. An audio set has some."""
     stored = case.stored()
     found = stored or case.info.modality is Modality.TEXT
     require(found, "an audio set has statistics, as it ships without audio", "no .safetensors file", REBUILD)
-    for encoder, gaussian in stored.items():
-        promised = f"a symmetric, positive semi-definite covariance of finite values in {encoder}.safetensors"
-        require_equal(gaussian.covariance.mT, gaussian.covariance, promised, REBUILD)
-        values = torch.linalg.eigvalsh(gaussian.covariance)
-        # A singular covariance of many frames, kept in float32 by its maker, has eigenvalues this far below zero.
-        kept = values[0] >= -1e-6 * values[-1]
-        require(kept, promised, f"an eigenvalue of {float(values[0]):.3g}", REBUILD)
 
 
 def identities(case: ExemplarSetCase) -> None:

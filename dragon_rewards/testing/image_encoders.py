@@ -30,6 +30,7 @@ from dragon_rewards.testing.encoders import (
     text_deterministic,
     text_devices,
     text_embeddings,
+    text_limit,
     text_tower,
 )
 from dragon_rewards.testing.images import pictures
@@ -56,6 +57,7 @@ __all__ = [  # the checks that both kinds of encoders have
     "text_deterministic",
     "text_devices",
     "text_embeddings",
+    "text_limit",
     "text_tower",
 ]
 

@@ -75,10 +75,7 @@ class ReductionCase:
 
     def reference_on(self, device: torch.device) -> Gaussian | Facets | None:
         """The reference on a device."""
-        if self.reference is None:
-            return None
-        tensors = {key: tensor.to(device) for key, tensor in self.reference.to_tensors().items()}
-        return type(self.reference).from_tensors(tensors)
+        return None if self.reference is None else self.reference.to(device)
 
     @cached_property
     def values(self) -> Tensor:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_rewards.names import check_name
 from dragon_train.ablation.studies import load_study
-from dragon_train.config import TrainConfig, check_keys, read_config
+from dragon_train.config import TrainConfig, read_config
+from dragon_train.fields import check_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

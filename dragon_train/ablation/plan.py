@@ -61,12 +61,14 @@ class Plan:
         left_out: those that do not: their axes, and why.
         root: folder of the models, which all ablations share.
         subject: the pipeline that is tuned, and its prompts.
+        unit: of the work.
     """
 
     cells: tuple[Cell, ...]
     left_out: tuple[tuple[Point, str], ...]
     root: Path
     subject: Subject
+    unit: str = "training steps"
 
     @cached_property
     def scorings(self) -> dict[TrainConfig | None, dict[Evaluation, dict[str, None]]]:

@@ -38,6 +38,10 @@ class AnyPlan(Protocol):
         """Every reward that judges a cell, as far as that is known beforehand."""
 
     @property
+    def unit(self) -> str:
+        """What work is counted in."""
+
+    @property
     def total(self) -> int:
         """Units of work."""
 

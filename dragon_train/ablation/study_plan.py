@@ -36,6 +36,7 @@ class StudyPlan:
         options: of the command line, none: the embedded pipeline is measured.
         settings: likewise.
         judges: no reward that is known before the study runs.
+        unit: of the work.
     """
 
     study: str
@@ -45,6 +46,7 @@ class StudyPlan:
     options: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     judges: tuple[str, ...] = ()
+    unit: str = "cells"
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
         """Where a cell's rows are kept."""

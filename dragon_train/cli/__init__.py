@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from dragon_rewards.cli import app
+from dragon_rewards.cli.completion import bash_words
 
 VERBS = (
     "dragon_rewards.cli.listing",
@@ -39,4 +40,5 @@ def load_verbs() -> None:
 def main() -> None:
     """Run `dragon`."""
     load_verbs()
-    app()
+    with bash_words():
+        app()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.bench import (  # noqa: TC001  typer reads them
     Cpus,
@@ -19,11 +20,15 @@ from dragon_train.cli.bench import (  # noqa: TC001  typer reads them
     Prompts,
     Workers,
 )
+from dragon_train.cli.completion import ablations
 
 
 @app.command()
 def ablate(
-    name: Annotated[str | None, typer.Argument(help="A shipped ablation, or a TOML file; none lists them.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A shipped ablation, or a TOML file; none lists them.", autocompletion=ablations),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; ablations in it share their runs.")] = Path(
         "runs/ablations"
     ),
@@ -38,21 +43,22 @@ def ablate(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells, and which are there already.")] = False,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Answer a question by a grid of runs; the same command again resumes, and a finished cell is never run again."""
     from dragon_train.campaign import list_ablations, list_cells, run_ablate
 
     if name is None:
-        print_rows(list_ablations(), as_json=as_json)
+        print_rows(list_ablations(), as_json=as_json, wide=wide)
     elif dry_run:
-        print_rows(list_cells(name, out, pipeline, prompts), as_json=as_json)
+        print_rows(list_cells(name, out, pipeline, prompts), as_json=as_json, wide=wide)
     else:
         from dragon_train.launchers import Resources, make_launcher
 
-        engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory), device)
+        engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
         tables = run_ablate(name, out, pipeline, prompts, engine)
         if as_json:
             print(json.dumps(tables, indent=2, ensure_ascii=False))
         for title, rows in tables.items() if not as_json else ():
             print(f"\n{title}\n")
-            print_rows(rows, as_json=False)
+            print_rows(rows, as_json=False, wide=wide)

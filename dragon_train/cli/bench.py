@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import rewards as all_rewards
+from dragon_rewards.cli.completion import suites
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.cli.files import PROMPTS
+from dragon_train.cli.completion import launchers, pipelines, presets
 
-Engine = Annotated[str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).")]
+Engine = Annotated[
+    str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).", autocompletion=launchers)
+]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
 ]
@@ -19,18 +26,23 @@ Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run: launcher 
 Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, likewise; 0.5 puts two on one.")]
 Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, likewise.")]
 Pipeline = Annotated[
-    str | None, typer.Option(help="What is tuned: as for `dragon train`; default what the preset says, or embedded.")
+    str | None,
+    typer.Option(
+        help="What is tuned: as for `dragon train`; default what the preset says, or embedded.",
+        autocompletion=pipelines,
+    ),
 ]
-Prompts = Annotated[
-    Path | None, typer.Option(help="Text file of prompts, one per line; as many as the preset says are held out.")
-]
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the preset says are held out.")]
+MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
 
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Option(help="Name of a suite, or a TOML file.")] = "dragon20",
-    preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.")] = "quick",
-    rewards: Annotated[list[str] | None, typer.Option(help="Tune only these of the suite's rewards.")] = None,
+    suite: Annotated[str, typer.Option(help="Name of a suite, or a TOML file.", autocompletion=suites)] = "dragon20",
+    preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.", autocompletion=presets)] = "quick",
+    rewards: Annotated[
+        list[str] | None, typer.Option(help="Tune only these of the suite's rewards.", autocompletion=all_rewards)
+    ] = None,
     pipeline: Pipeline = None,
     prompts: Prompts = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
@@ -43,11 +55,12 @@ def bench(
     device: Device = None,
     *,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Run the benchmark; the same command again resumes where it stopped."""
     from dragon_train.campaign import run_bench
     from dragon_train.launchers import Resources, make_launcher
 
-    engine = make_launcher(launcher, workers, Resources(cpus, gpus, memory), device)
+    engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
     rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, engine)
-    print_rows(rows, as_json=as_json)
+    print_rows(rows, as_json=as_json, wide=wide, main=MAIN)

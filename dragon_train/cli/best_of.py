@@ -3,53 +3,74 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
+from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
-from dragon_train.cli.options import chosen_pipeline, given_prompts
+from dragon_train.cli.generating import (
+    Append,
+    DiffusionSteps,
+    FormerSteps,
+    Guided,
+    Out,
+    Overwrite,
+    Source,
+    Texts,
+    TunedBy,
+    chosen_pipeline,
+    given_prompts,
+    how_sampled,
+)
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.clip_folder import clip_folder
 
 
 @app.command("best-of")
 def best_of(
     n: Annotated[int, typer.Argument(min=2, help="Clips that are generated for each prompt.")],
-    prompts: Annotated[list[str] | None, typer.Argument(help="One clip is kept for each prompt.")] = None,
+    prompts: Texts = None,
     *,
-    reward: Annotated[str, typer.Option(help="Name of the reward that chooses, of clips or of whole sets.")],
-    out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
-    file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: choose of the tuned.")] = None,
-    steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
-    guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
+    reward: Annotated[
+        str, typer.Option(help="Name of the reward that chooses, of clips or of whole sets.", autocompletion=rewards)
+    ],
+    out: Out,
+    overwrite: Overwrite = False,
+    append: Append = False,
+    file: PromptFile = None,
+    pipeline: Source = None,
+    run: TunedBy = None,
+    diffusion_steps: DiffusionSteps = None,
+    former_steps: FormerSteps = None,
+    guidance: Guided = None,
     seed: Annotated[int, typer.Option(min=0, help="What the seeds of all clips are drawn from.")] = 0,
     device: Device = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
     composed.require_weights()
+    composed.check_count(len(texts))
+    folder = clip_folder(out, overwrite=overwrite, append=append)
+    folder.check_free(texts, folder.numbers(len(texts)))
+    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
     where = chosen_device(device)
     from dragon_train.best_of import best_of as choose
     from dragon_train.best_of import write_best
-    from dragon_train.console import progress
     from dragon_train.run import load_policy
 
-    composed.check_count(len(texts))
     policy = load_policy(info, run, where)
-    with progress() as bar:
-        task = bar.add_task(reward, total=n, note="sets")
-        advance = partial(bar.advance, task)
-        best = choose(n, policy, composed, texts, steps=steps, guidance=guidance, seed=seed, on_set=advance)
-    rows = write_best(policy, best, out)
+    with progress(reward, "sets", n) as bar:
+        best = choose(n, policy, composed, texts, steps=steps, guidance=guided, seed=seed, on_set=bar.advance)
+    rows = write_best(policy, best, folder)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}
     if as_json:
         print(json.dumps({**verdict, "clips": rows}, indent=2, ensure_ascii=False))
     else:
-        print_rows(rows, as_json=False)
+        print_rows(rows, as_json=False, wide=wide, main=("value", "path", "prompt", "seed"))
         print(f"{reward} ({composed.direction} is better): {best.before:.5g} first of {n}, {best.after:.5g} chosen")

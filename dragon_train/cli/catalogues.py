@@ -31,8 +31,8 @@ def objectives() -> list[Row]:
     return [{"name": info.name, "paired_only": info.paired_only, "summary": info.summary} for info in infos]
 
 
-catalogue("pipelines", pipelines)
-catalogue("adapters", adapters)
-catalogue("objectives", objectives)
+catalogue("pipelines", pipelines, "name", "summary", "licence")
+catalogue("adapters", adapters, "pipeline_class", "summary", "name")
+catalogue("objectives", objectives, "name", "summary")
 SOURCES.append(load_train_registry)
 PARTS.append(lambda: [("pipeline", info.name, info.weights) for info in load_train_registry().pipelines.values()])

@@ -7,86 +7,77 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.options import (
-    ConfigFile,
-    DemonstrationSteps,
-    Guidance,
-    HeldoutPrompts,
-    Microbatch,
-    Objective,
-    PipelineName,
-    Precision,
-    PromptFile,
-    PromptsPerStep,
-    RewardName,
-    SamplingBatch,
-    Tuning,
-    configured,
-)
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.cli.completion import cards
+from dragon_train.cli.options import ConfigFile, PromptFile, configured
+from dragon_train.cli.settings import with_settings
+from dragon_train.estimate.cards import find_card
+from dragon_train.objectives.configured import completed
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from dragon_train.estimate.report import Report
 
-Card = Annotated[str | None, typer.Option(help="A card that need not be here, as in rtx-4090; instead of --device.")]
-Checkpointing = Annotated[bool | None, typer.Option(help="Compute activations twice rather than keep them.")]
+Card = Annotated[
+    str | None,
+    typer.Option(help="A card that need not be here, as in rtx-4090; instead of --device.", autocompletion=cards),
+]
 Measure = Annotated[bool, typer.Option("--measure", help="Also load, take two steps, and print what the second took.")]
+
+COUNTED = (
+    "pipeline",
+    "reward",
+    "objective",
+    "tuning",
+    "precision",
+    "prompts_per_step",
+    "demonstration_steps",
+    "guidance",
+    "sampling_batch",
+    "microbatch",
+    "gradient_checkpointing",
+    "heldout_prompts",
+)
 
 
 @app.command()
+@with_settings(*COUNTED)
 def estimate(
     config: ConfigFile = None,
-    pipeline: PipelineName = None,
-    reward: RewardName = None,
-    objective: Objective = None,
-    tuning: Tuning = None,
-    precision: Precision = None,
-    prompts_per_step: PromptsPerStep = None,
-    demonstration_steps: DemonstrationSteps = None,
-    guidance: Guidance = None,
-    sampling_batch: SamplingBatch = None,
-    microbatch: Microbatch = None,
-    gradient_checkpointing: Checkpointing = None,
-    heldout_prompts: HeldoutPrompts = None,
     card: Card = None,
     device: Device = None,
     prompts: PromptFile = None,
     *,
     measure: Measure = False,
     as_json: Json = False,
+    wide: Wide = False,
+    given: dict[str, Any],
 ) -> None:
     """Count what a run takes: memory and time by phase, from the pipeline's architecture alone."""
-    given = {
-        "pipeline": pipeline,
-        "reward": reward if reward or config else "vendi:logmel",  # whose encoder is small and always there
-        "objective": objective,
-        "tuning": tuning,
-        "precision": precision,
-        "prompts_per_step": prompts_per_step,
-        "demonstration_steps": demonstration_steps,
-        "guidance": guidance,
-        "sampling_batch": sampling_batch,
-        "microbatch": microbatch,
-        "gradient_checkpointing": gradient_checkpointing,
-        "heldout_prompts": heldout_prompts,
-    }
-    checked = configured(config, given, "dragon estimate")
-    from dragon_train.estimate.report import report
+    least = {} if config else {"reward": "vendi:logmel"}  # whose encoder is small and always there
+    checked, known = completed(configured(config, {**least, **given}, "dragon estimate")), card and find_card(card)
+    if known and (device or measure):
+        raise ConfigError("--card names a card that need not be here; leave out --device and --measure")
+    load_train_registry().pipeline(checked.pipeline)
+    compose_mixture(checked.reward)
+    from dragon_train.estimate.report import report  # imports torch: wrong names are refused by now
 
-    found = report(checked, prompts, card, device, measure=measure)
+    found = report(checked, prompts, known or None, device, measure=measure)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:
-        show(found)
+        show(found, wide=wide)
 
 
-def show(found: Report) -> None:
+def show(found: Report, *, wide: bool) -> None:
     """Tables, and below them what they rest on."""
-    print_rows(found.rows(), as_json=False)
+    print_rows(found.rows(), as_json=False, wide=wide)
     print()
     held: list[dict[str, Any]] = [{"held": name, "memory_gb": size / 1e9} for name, size in found.estimate.held.items()]
-    print_rows(held, as_json=False)
+    print_rows(held, as_json=False, wide=wide)
     print()
     for line in found.notes():
         print(line)

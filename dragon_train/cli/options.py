@@ -1,4 +1,4 @@
-"""What verbs share: a run's settings, and what those that generate are given, a pipeline and prompts."""
+"""What verbs share: the settings of a run."""
 
 from __future__ import annotations
 
@@ -7,64 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.errors import ConfigError
-from dragon_rewards.weights import require_weights
-from dragon_train.registry import load_train_registry
+from dragon_rewards.cli.files import PROMPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
 
-RewardName = Annotated[str | None, typer.Option(help="A reward, or 'A + 0.5 * B'; see `dragon list rewards`.")]
-PipelineName = Annotated[
-    str | None, typer.Option(help="A name of `dragon list pipelines`, a saved pipeline's folder, or owner/name.")
-]
-Objective = Annotated[str | None, typer.Option(help="Name of the objective, see `dragon list objectives`.")]
-Tuning = Annotated[str | None, typer.Option(help="lora or all.")]
-Precision = Annotated[str | None, typer.Option(help="no, bf16 or fp16.")]
-PromptsPerStep = Annotated[int | None, typer.Option(help="Clips in each of the two sets of a step.")]
-DemonstrationSteps = Annotated[int | None, typer.Option(help="Diffusion steps of on-policy clips.")]
-Guidance = Annotated[float | None, typer.Option(help="Classifier-free guidance of on-policy clips.")]
-SamplingBatch = Annotated[int | None, typer.Option(help="Most clips sampled or decoded at once.")]
-Microbatch = Annotated[int | None, typer.Option(help="Most pairs learnt from at once; lower saves memory.")]
-HeldoutPrompts = Annotated[int | None, typer.Option(help="Prompts kept from training, to compare on.")]
 ConfigFile = Annotated[Path | None, typer.Argument(help="TOML file of settings; options override it.")]
-PromptFile = Annotated[Path | None, typer.Option(help="Text file of prompts, one per line.")]
-
-
-def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
-    """The pipeline of this name, or the one that a run tuned, or the embedded one.
-
-    Raises:
-        UnknownNameError: there is none of this name.
-        WeightsError: its weights are not on this machine.
-    """
-    config = run / "config.json" if run else None
-    if name is None and config is not None and config.is_file():
-        from dragon_train.run import stored_config  # imports torch, which a run needs in any case
-
-        name = stored_config(config.parent)["pipeline"]
-    info = load_train_registry().pipeline(name or "embedded")
-    require_weights(f"pipeline '{info.name}'", info.weights)
-    return info
-
-
-def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
-    """The prompts of the command line, or those of a file.
-
-    Raises:
-        ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
-    """
-    from dragon_train.prompt_lists import read_prompts
-
-    if bool(prompts) == bool(file):
-        raise ConfigError("give prompts, or --prompts and a text file of them, and not both")
-    texts = read_prompts(file) if file else prompts
-    if not all(text.strip() for text in texts):
-        raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
-    return texts
+PromptFile = Annotated[Path | None, typer.Option("--prompts", help=PROMPTS)]
 
 
 def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:
@@ -75,6 +26,4 @@ def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainC
     """
     from dragon_train.config import read_config, train_config
 
-    values = read_config(file) if file else {}
-    values |= {key: value for key, value in given.items() if value is not None}
-    return train_config(values, str(file or verb))
+    return train_config({**(read_config(file) if file else {}), **given}, str(file or verb))

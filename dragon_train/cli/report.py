@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.cli import app
-from dragon_rewards.cli.device import Device, chosen_device
+from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 
 
 @app.command()
@@ -17,11 +18,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of clips or images, per run; 0 is none.")] = 8,
     reward: Annotated[list[str] | None, typer.Option(help="Of a benchmark, show these runs only; repeatable.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Text file of prompts for the pairs, one per line.")] = None,
+    prompts: PromptFile = None,
     device: Device = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs to play or look at."""
-    where = chosen_device(device)
     from dragon_train.page.report import write_page
 
-    print(write_page(run, out, pairs, reward or [], prompts, where))
+    print(write_page(run, out, pairs, reward or [], prompts, device))

@@ -7,40 +7,66 @@ from typing import Annotated
 
 import typer
 
-from dragon_rewards.cli import Json, app, print_rows
+from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
-from dragon_train.cli.options import chosen_pipeline, given_prompts
+from dragon_train.cli.generating import (
+    Append,
+    DiffusionSteps,
+    FormerSteps,
+    Guided,
+    Out,
+    Overwrite,
+    Source,
+    Texts,
+    TunedBy,
+    chosen_pipeline,
+    given_prompts,
+    how_sampled,
+)
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.clip_folder import clip_folder
 
 
 @app.command()
 def sample(
-    prompts: Annotated[list[str] | None, typer.Argument(help="One clip is generated for each prompt.")] = None,
+    prompts: Texts = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")],
-    file: Annotated[Path | None, typer.Option("--prompts", help="Text file of prompts, one per line.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="A name, a folder, or owner/name; default the run's.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder of a finished `dragon train`: hear the tuned model.")] = None,
-    steps: Annotated[int, typer.Option(min=2, help="Diffusion steps.")] = 40,
-    guidance: Annotated[float, typer.Option(min=1.0, help="Classifier-free guidance; 1 is none.")] = 3.0,
+    out: Out,
+    overwrite: Overwrite = False,
+    append: Append = False,
+    file: PromptFile = None,
+    pipeline: Source = None,
+    run: TunedBy = None,
+    diffusion_steps: DiffusionSteps = None,
+    former_steps: FormerSteps = None,
+    guidance: Guided = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the others follow.")] = 0,
     device: Device = None,
     as_json: Json = False,
+    wide: Wide = False,
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
+    folder = clip_folder(out, overwrite=overwrite, append=append)
+    folder.check_free(texts, range(seed, seed + len(texts)))
+    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
     where = chosen_device(device)
     from dragon_train.sampling import sample_to_folder  # imports torch: only now
 
-    rows = sample_to_folder(info, run, texts, out, where, steps=steps, guidance=guidance, seed=seed)
-    print_rows(rows, as_json=as_json)
+    rows = sample_to_folder(info, run, texts, folder, where, steps=steps, guidance=guided, seed=seed)
+    print_rows(rows, as_json=as_json, wide=wide)
 
 
-def run_clips(path: Path, count: int, device: str | None) -> tuple[Path, Path] | None:
+def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
     """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
-    from dragon_train.page.folders import run_folders
+    from dragon_train.page.source import holds_results
 
-    return run_folders(path, count, chosen_device(device))
+    if not holds_results(path):
+        return None
+    from dragon_train.page.folders import run_folders  # imports torch
+
+    return run_folders(path, count, chosen_device(device), prompts)
 
 
 sources.append(run_clips)

@@ -103,7 +103,7 @@ class Benchmarked:
 
     Attributes:
         device: which.
-        curves: of each kind, and type where it multiplies: seconds by flops, or by bytes.
+        curves: of each kind and type: seconds by flops, or by bytes.
         extra: seconds of an operation beside those: what modules and autograd do in Python.
         slowdown: of operations that follow one another on cold memory, against the same one again and again.
     """
@@ -131,14 +131,12 @@ class Benchmarked:
 
 def benchmark(device: torch.device) -> Benchmarked:
     """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
-    curves = {
-        (OTHER, torch.float32): curve(device, [partial(elementwise, length) for length in LENGTHS]),
-        (FUNCTION, torch.float32): curve(device, [partial(activation, length) for length in LENGTHS]),
-        (VIEW, torch.float32): curve(device, [view]),
-    }
+    curves = {(VIEW, torch.float32): curve(device, [view])}
     for dtype in (torch.float32, torch.bfloat16):
         for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
             curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
+        curves[OTHER, dtype] = curve(device, [partial(elementwise, length, dtype) for length in LENGTHS])
+        curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
     bare = Benchmarked(device, curves)
     taken, count = network(16, 8, device)
     extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
@@ -207,15 +205,15 @@ def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[
     return partial(functional.scaled_dot_product_attention, states, states, states)
 
 
-def elementwise(length: int, device: torch.device) -> Callable[[], object]:
+def elementwise(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
     """A product of every element with itself, into memory that is fresh, as that of a network's layers is."""
-    values = torch.ones(length, device=device)
+    values = torch.ones(length, dtype=dtype, device=device)
     return lambda: [torch.mul(values, values) for _ in range(ALIVE)]
 
 
-def activation(length: int, device: torch.device) -> Callable[[], object]:
+def activation(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
     """A function of every element, likewise."""
-    values = torch.ones(length, device=device)
+    values = torch.ones(length, dtype=dtype, device=device)
     return lambda: [functional.gelu(values) for _ in range(ALIVE)]
 
 

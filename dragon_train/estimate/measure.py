@@ -26,6 +26,7 @@ from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.pipelines.loading import HOLLOW, loading_of
 from dragon_train.registry import load_train_registry
 from dragon_train.run import Run
+from dragon_train.run_folder import Claim
 from dragon_train.team import Team
 from dragon_train.trainer import Training, check_checkpointing, resolved
 
@@ -137,7 +138,8 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
-        team, run = Team(config.precision, device=device), Run(config, Path(folder), device)
+        claim, team = Claim(config, prompts, ()), Team(config.precision, device=device)
+        run = Run(claim, Path(folder), device)
         reward, objective = compose_mixture(config.reward), make_objective(config)
         training = Training(config, policy, reward, objective, prompts, run, team)
         training.step(0)

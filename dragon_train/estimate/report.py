@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.devices import find_device
-from dragon_rewards.errors import ConfigError
-from dragon_train.estimate.cards import find_card
 from dragon_train.estimate.estimate import capacity, estimate
 from dragon_train.estimate.fit import size
 from dragon_train.estimate.machine import GIGA, Published, benchmark
 from dragon_train.estimate.measure import Measured, measured_apart, of_process
-from dragon_train.objectives.configured import completed
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
 
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from dragon_train.config import TrainConfig
+    from dragon_train.estimate.cards import Card
     from dragon_train.estimate.estimate import Estimate
 
 
@@ -101,23 +99,20 @@ class Report:
         }
 
 
-def report(config: TrainConfig, prompts: Path | None, card: str | None, device: str | None, *, measure: bool) -> Report:
-    """Estimate a run on a card of the table, or on a device that is here; and measure it there.
+def report(
+    config: TrainConfig, prompts: Path | None, card: Card | None, device: str | None, *, measure: bool
+) -> Report:
+    """Estimate a run, whose configuration is completed, on a card, or on a device that is here; and measure it there.
 
     Raises:
-        ConfigError: both are named, or a card is to be measured.
-        UnknownNameError: there is no such card or pipeline.
+        UnknownNameError: there is no such pipeline.
         DeviceError: torch has no such device here.
         DragonError: the pipeline cannot be counted, or the step failed.
     """
-    config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
     if card is not None:
-        if device is not None or measure:
-            raise ConfigError("--card names a card that need not be here; leave out --device and --measure")
-        known = find_card(card)
-        found = estimate(info, config, Published(known), cuda=True)
-        return Report(found, known.name, int(known.memory * GIGA), 0, None)
+        found = estimate(info, config, Published(card), cuda=True)
+        return Report(found, card.name, int(card.memory * GIGA), 0, None)
     texts, _ = split(config, prompts)
     here = find_device(device)
     found = estimate(info, config, benchmark(here), cuda=here.type == "cuda")

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from dragon_rewards.devices import spread
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
 
@@ -32,6 +31,8 @@ class LocalLauncher:
     def __init__(self, workers: int | None, resources: Resources, device: str | None) -> None:
         if resources != Resources():
             raise ConfigError(f"launcher local does not place {resources}; launcher ray does, on one machine, too")
+        from dragon_rewards.devices import spread  # torch, which to refuse takes none of
+
         self.devices = [str(each) for each in spread(device)]
         self.workers = workers or (os.cpu_count() or 1 if self.devices == ["cpu"] else len(self.devices))
 

@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 
 
 def completed(config: TrainConfig) -> TrainConfig:
-    """The configuration with the defaults of its objective's options; refuses options that it does not have."""
-    known = load_train_registry().objective(config.objective).options
+    """The configuration with the defaults of its objective's options.
+
+    Raises:
+        ConfigError: the objective has no such option, or needs pairs that the configuration does not give.
+    """
+    info = load_train_registry().objective(config.objective)
+    if info.paired_only and config.pairing != "paired":
+        raise ConfigError(
+            f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
+        )
+    known = info.options
     for name in config.options:
         if name not in known:
             found = ", ".join(known) or "none"
@@ -24,10 +33,5 @@ def completed(config: TrainConfig) -> TrainConfig:
 
 
 def make_objective(config: TrainConfig) -> Objective[Any]:
-    """The objective of a configuration, refused where it needs pairs that the configuration does not give."""
-    info = load_train_registry().objective(config.objective)
-    if info.paired_only and config.pairing != "paired":
-        raise ConfigError(
-            f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
-        )
-    return info.factory(completed(config))
+    """The objective of a configuration; raises as `completed`."""
+    return load_train_registry().objective(config.objective).factory(completed(config))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
+
+from dragon_train.fields import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +59,10 @@ class DirectReward:
     A reward that judges sets judges those that are in memory together (a microbatch, in one process).
     """
 
-    gradient_steps: int
+    gradient_steps: Annotated[int, Meta(ge=1, le=10**4)]
+
+    def __post_init__(self) -> None:
+        check_fields(self, "options.")
 
     def collect(self, studio: Studio) -> Starts:
         """Prompts and seeds, and what the policy makes of them now."""
@@ -73,5 +80,10 @@ class DirectReward:
 
 
 def direct(config: TrainConfig) -> DirectReward:
-    """As configured."""
-    return DirectReward(int(config.options["gradient_steps"]))
+    """As configured.
+
+    Raises:
+        ConfigError: `options.gradient_steps` is no whole number from 1 on.
+    """
+    options: Any = config.options
+    return DirectReward(**options)

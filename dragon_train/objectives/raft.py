@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from msgspec import Meta
 
 from dragon_rewards.media import Media
 from dragon_train.demonstrations import better
+from dragon_train.fields import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +64,10 @@ class RAFT:
     holds the policy near the reference but the number of steps.
     """
 
-    samples: int
+    samples: Annotated[int, Meta(ge=1, le=10**4)]
+
+    def __post_init__(self) -> None:
+        check_fields(self, "options.")
 
     def collect(self, studio: Studio) -> Winners:
         """Sample, and keep the best of each prompt."""
@@ -88,5 +93,10 @@ def set_values(reward: Reward | Mixture, sets: Sequence[Media]) -> list[float]:
 
 
 def raft(config: TrainConfig) -> RAFT:
-    """As configured."""
-    return RAFT(int(config.options["samples"]))
+    """As configured.
+
+    Raises:
+        ConfigError: `options.samples` is no whole number from 1 on.
+    """
+    options: Any = config.options
+    return RAFT(**options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -13,24 +12,23 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.weights import fingerprint_files
-from dragon_train.console import progress
+from dragon_train.clip_folder import ClipFolder
 from dragon_train.page.plan import plan_generation, remedy
-from dragon_train.page.source import SETTINGS, read_results
-from dragon_train.run import CONFIG, load_policy
-from dragon_train.sampling import write_clips
-from dragon_train.tuning import ADAPTER, DENOISER
+from dragon_train.page.source import read_results
+from dragon_train.run import load_policy
+from dragon_train.run_folder import ADAPTER, DENOISER
+from dragon_train.sampling import sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import torch
-    from torch import Tensor
 
     from dragon_train.page.plan import Generation
     from dragon_train.page.source import Results, TrainedRun
-    from dragon_train.pipelines.base import Policy
 
 PAIRS, UNTUNED, TUNED = "pairs", "untuned", "tuned"
 MADE = "made.json"
@@ -75,43 +73,41 @@ class Side:
             raise ConfigError(f"'{self.folder}' holds something else than this command's clips; move it away") from None
         return origin == self.origin and all((self.folder / name).is_file() for name in files)
 
-    def make(self, device: torch.device, on_clip: Callable[[], None]) -> None:
+    def make(self, device: torch.device, on_clip: Callable[[], object]) -> None:
         """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted."""
         given, policy = self.generation, load_policy(self.generation.info, self.weights, device)
         rows = [{"prompt": prompt, "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
         self.folder.parent.mkdir(exist_ok=True)
         with TemporaryDirectory(dir=self.folder.parent) as temporary:
             out = Path(temporary) / self.folder.name
-            written = write_clips(policy, sampled(policy, given, on_clip), rows, range(len(rows)), out)
+            latents = sampled(policy, given.prompts, given.seeds, *given.settings(policy), on_clip)
+            written = ClipFolder(out).write(policy, latents, rows, range(len(rows)))
             record = {"origin": self.origin, "files": [Path(row["path"]).name for row in written]}
             write_text(out / MADE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
             rmtree(self.folder, ignore_errors=True)  # of other prompts, seeds or weights
             out.replace(self.folder)
 
 
-def run_folders(path: Path, count: int, device: torch.device) -> tuple[Path, Path] | None:
-    """The folders of `count` clips of the untuned and of the tuned model of a run; None if `path` holds no run.
+def run_folders(path: Path, count: int, device: torch.device, prompts: Path | None = None) -> tuple[Path, Path]:
+    """The folders of `count` clips of the untuned and of the tuned model of a run.
 
-    The clips are made of held-out prompts where there are some (`plan.heldout_prompts`), on a device, and only if they
-    are not there yet.
+    The clips are made of the prompts in a file, or of held-out ones where there are some (`plan.heldout_prompts`), on a
+    device, and only if they are not there yet.
 
     Raises:
         ConfigError: the run is not finished, or one of a benchmark is to be named; it makes no audio; there are fewer
             prompts than clips; or something else is where the clips go. All before any model is loaded.
     """
-    if not any((path / name).is_file() for name in (CONFIG, SETTINGS)):
-        return None
     results = read_results(path)
     run = audible(results)
-    given = plan_generation(results, run, count, None)
+    given = plan_generation(results, run, count, prompts)
     sides = Side(path / PAIRS / UNTUNED, given, None), Side(path / PAIRS / TUNED, given, path)
     missing = [side for side in sides if not side.complete]
     if missing:
         given.require_weights()
-    with progress() as bar:
-        task = bar.add_task("pairs", total=count * len(missing), note="clips", visible=bool(missing))
+    with progress("pairs", "clips", count * len(missing)) as bar:
         for side in missing:
-            side.make(device, partial(bar.advance, task))
+            side.make(device, bar.advance)
     return sides[0].folder, sides[1].folder
 
 
@@ -135,12 +131,3 @@ def result_files(folder: Path) -> list[Path]:
     """The weights that a finished run stored."""
     adapter = folder / ADAPTER
     return [adapter] if adapter.is_file() else [path for path in (folder / DENOISER).rglob("*") if path.is_file()]
-
-
-def sampled(policy: Policy, given: Generation, on_clip: Callable[[], None]) -> Iterator[Tensor]:
-    """The latents of one clip after the other, sampled in batches."""
-    for start in range(0, len(given.prompts), policy.batch):
-        part = slice(start, start + policy.batch)
-        for own in policy.sample(given.prompts[part], given.seeds[part], *given.settings(policy)):
-            yield own
-            on_clip()

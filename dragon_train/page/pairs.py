@@ -54,7 +54,7 @@ class Pair:
     judgements: tuple[Judgement, ...]
 
 
-def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[], None]) -> dict[str, list[Pair]]:
+def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[], object]) -> dict[str, list[Pair]]:
     """Run -> its pairs, made and judged on a device. `on_set` is called after each set of clips that a model made."""
     untuned: dict[tuple[object, ...], Clips | Images] = {}
     for each in plans:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture, parts_of
-from dragon_rewards.ranking import check_credits
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.prompt_lists import read_prompts
 from dragon_train.registry import load_train_registry
-from dragon_train.run import CONFIG, kept_prompts
+from dragon_train.run_folder import CONFIG, kept_prompts
 from dragon_train.seeds import Stream, seeds
 from dragon_train.subject import EMBEDDED
 
@@ -115,9 +114,23 @@ def plan(results: Results, run: TrainedRun, count: int, file: Path | None, devic
     judging = parts_of(compose_mixture(run.config["reward"]))
     for reward in judging:
         reward.require_weights()
-        check_credits(reward, count)
+        check_pairs(reward, count)
         build_parts(reward, device)
     return Plan(run, tuple(judging), generation)
+
+
+def check_pairs(reward: Reward, count: int) -> None:
+    """Refuse fewer pairs than it takes to tell what each is worth under a reward of sets.
+
+    Raises:
+        TooFewClipsError: says how many it takes.
+    """
+    least = 1 if reward.kind.per_clip else reward.reduction.minimum_clips + 1
+    if count < least:
+        raise TooFewClipsError(
+            f"--pairs {count}: '{reward.name}' judges sets of {least - 1} clips and more, and a pair by what its set "
+            f"loses without it: give --pairs {least} or more, or --pairs 0 for a page without players"
+        )
 
 
 def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
@@ -142,7 +155,7 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
 def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
     """Prompts that training did not see where there are such, and their origin in words."""
     if file:
-        return read_prompts(file), f"those of {file.name}"
+        return read_texts(file), f"those of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept["train"] == list(embedded_prompts("train")):
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"

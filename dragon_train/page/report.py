@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.files import write_text
-from dragon_train.console import progress
-from dragon_train.page.plan import plan_pairs
+from dragon_rewards.progress import progress
 from dragon_train.page.source import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import torch
-
 PAGE = "report.html"
 NEEDED = ("altair", "vl_convert", "jinja2", "PIL")  # of the extra `reports`
 
 
 def write_page(
-    folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None, device: torch.device
+    folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None, device: str | None
 ) -> Path:
     """Write the page of a folder of `dragon train` or `dragon bench`; returns its path.
 
@@ -35,15 +31,17 @@ def write_page(
     if path.is_dir():
         raise ConfigError(f"'{path}' is a folder; give --out the path of a file")
     check_libraries()
-    plans = plan_pairs(results, count, rewards, prompts, device)
+    from dragon_rewards.devices import find_device
+    from dragon_train.page.plan import plan_pairs  # imports torch
+
+    where = find_device(device)
+    plans = plan_pairs(results, count, rewards, prompts, where)
     from dragon_train.page.build import build
     from dragon_train.page.pairs import make_pairs
     from dragon_train.page.render import render
 
-    with progress() as bar:
-        total = len(plans) + len({plan.generation.key for plan in plans})
-        task = bar.add_task("pairs", total=total, note="sets", visible=bool(plans))
-        pairs = make_pairs(plans, device, partial(bar.advance, task))
+    with progress("pairs", "sets of clips", len(plans) + len({plan.generation.key for plan in plans})) as bar:
+        pairs = make_pairs(plans, where, bar.advance)
     write_text(path, render(build(results, plans, pairs)))
     return path
 

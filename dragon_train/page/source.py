@@ -10,8 +10,7 @@ import pandas as pd
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.names import RewardName
-from dragon_train.run import CHECKPOINT, CONFIG, METRICS
-from dragon_train.tuning import has_result
+from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +78,11 @@ class Results:
         """What the results were made with."""
         found: Mapping[str, Any] = (self.benchmark.settings if self.benchmark else {}).get("provenance", {})
         return found or self.runs[0].provenance
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is that of a run or a benchmark."""
+    return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
 
 
 def read_results(folder: Path) -> Results:

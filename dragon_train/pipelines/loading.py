@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import torch
 from diffusers import ModelMixin
 
 from dragon_rewards.devices import PRECISIONS
+from dragon_rewards.errors import DragonError
 from dragon_train.catalogue import Loading
 from dragon_train.team import process_device
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import nn
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
 HOLLOW = torch.device("meta")
+COUNTED = re.compile(r"(^|\.)position_ids$")  # 0, 1, 2, ...: older versions stored them, as transformers says
+NAMED = 3  # weights that a refusal names
 
 
 def frozen_dtype(config: TrainConfig) -> torch.dtype:
@@ -44,16 +49,41 @@ def load_network(kind: Any, folder: Path, loading: Loading) -> nn.Module:
     Each tensor is read, cast and moved by itself, so that the host holds no copy of the whole in another precision.
 
     Raises:
-        OSError, ValueError: there is none, or it is not complete.
+        OSError, ValueError: there is none.
+        DragonError: weights are missing, which would be random, or there are some that it does not have.
     """
     dtype, device = loading.dtype or torch.float32, loading.device or torch.device("cpu")
     if device == HOLLOW:
         return hollow(kind, folder, dtype)
     name = "torch_dtype" if issubclass(kind, ModelMixin) else "dtype"
-    network: nn.Module = kind.from_pretrained(
-        folder, use_safetensors=True, low_cpu_mem_usage=True, device_map={"": device}, **{name: dtype}
-    )
-    return network.to(device)  # buffers that are not stored were made on the CPU
+    options = {"use_safetensors": True, "low_cpu_mem_usage": True, "output_loading_info": True, name: dtype}
+    try:
+        network, report = kind.from_pretrained(folder, device_map={"": device}, **options)
+    except NotImplementedError:  # diffusers would place what is missing, too, before it says what that is
+        network, report = kind.from_pretrained(folder, **options)
+    check_report(kind.__name__, folder, report)
+    placed: nn.Module = network.to(device)  # buffers that are not stored were made on the CPU
+    return placed
+
+
+def check_report(kind: str, folder: Path, report: Mapping[str, Iterable[str]]) -> None:
+    """Refuse weights that are not those of the network, by what its library says of them: both only warn.
+
+    What a class is known to leave out or to ignore, and weights that are tied to others, are not in the report.
+
+    Raises:
+        DragonError: there are some; names the first.
+    """
+    faults = []
+    for what in ("missing", "unexpected"):
+        keys = sorted(key for key in report[f"{what}_keys"] if not COUNTED.search(key))
+        more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        faults += [f"{what} {', '.join(keys[:NAMED])}{more}"] if keys else []
+    if faults:
+        raise DragonError(
+            f"{folder}: its weights are not those of a {kind}: {'; '.join(faults)}; get the files again, or save it "
+            "again with `save_pretrained`"
+        )
 
 
 def hollow(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import Weights
-from dragon_rewards.weights import INDEX
+from dragon_rewards.weights import INDEX, download_command, shards
 from dragon_train.catalogue import IN_FULL
 
 if TYPE_CHECKING:
@@ -23,13 +23,27 @@ CONFIGURATION = ["*.json", "*.txt", "*.model"]  # all but weights: settings, voc
 NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # class: its package, extra that brings it
 
 
-def on_hub(name: str, *, gated: bool | None = None) -> Weights:
-    """What a pipeline of this name (owner/name) takes from the hub: all that its index names."""
-    return Weights(name, (INDEX,), gated=gated)
+def on_hub(source: str, *, gated: bool | None = None) -> Weights:
+    """What a pipeline of this name (owner/name or owner/name@revision) takes from the hub: all its index names."""
+    name, revision = repository_of(source)
+    return Weights(name, (INDEX,), gated=gated, revision=revision)
+
+
+def repository_of(source: str) -> tuple[str, str | None]:
+    """Repository and revision (a commit, tag or branch; None is the newest) of a name on the hub.
+
+    Example:
+        >>> repository_of("owner/name@v1.0"), repository_of("owner/name")
+        (('owner/name', 'v1.0'), ('owner/name', None))
+    """
+    name, _, revision = source.partition("@")
+    return name, revision or None
 
 
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: Loading = IN_FULL) -> Policy:
-    """The policy over the pipeline in a folder, or of a name (owner/name) on the hub; safetensors only.
+    """The policy over the pipeline in a folder, or of a name (owner/name, or owner/name@revision) on the hub.
+
+    Weights are safetensors, complete and no others than the pipeline has, or they are refused.
 
     No code of the checkpoint runs: its components are classes of diffusers and transformers, or it is refused.
 
@@ -40,11 +54,16 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     adapter = adapter_for(source, index, adapters)
     check_components(source, index)
     check_packages(source, index)
-    check_weights(source)
     try:
         pipeline = load_pipeline(source, index, loading)
-    except (OSError, ValueError, ImportError, AttributeError) as error:
-        raise DragonError(
+    except DragonError:
+        raise
+    except Exception as error:
+        from dragon_rewards.devices import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise
+        raise DragonError(  # both libraries raise errors of any type for what they cannot read
             f"pipeline '{source}' cannot be loaded: {error}; it must be complete, as `save_pretrained` writes it, and "
             "its weights safetensors"
         ) from error
@@ -55,7 +74,8 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
     """The pipeline, of networks that are loaded one by one; diffusers loads what else there is.
 
     Raises:
-        OSError, ValueError, ImportError, AttributeError: something is missing or broken.
+        DragonError: weights are pickled, elsewhere, missing or too many.
+        Exception: of any kind, where something else is missing or broken.
     """
     from diffusers import DiffusionPipeline
     from torch import nn
@@ -63,6 +83,7 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
     from dragon_train.pipelines.loading import load_network, of_component
 
     folder = folder_of(source, loading)
+    check_weights(folder)
     entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
     kinds = {name: component_class(*entry) for name, entry in entries.items()}
     networks = {
@@ -81,13 +102,14 @@ def folder_of(source: str, loading: Loading) -> Path:
     """
     if Path(source).is_dir():
         return Path(source)
+    name, revision = repository_of(source)
     if loading.device is not None and loading.device.type == "meta":
         from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(source, allow_patterns=CONFIGURATION))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=CONFIGURATION))
     from diffusers import DiffusionPipeline
 
-    return Path(DiffusionPipeline.download(source, use_safetensors=True))
+    return Path(DiffusionPipeline.download(name, revision=revision, use_safetensors=True))
 
 
 def component_class(library: str, name: str) -> Any:
@@ -131,16 +153,18 @@ def downloaded_index(source: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
+    name, revision = repository_of(source)
     try:
-        return Path(hf_hub_download(source, INDEX))
+        return Path(hf_hub_download(name, INDEX, revision=revision))
     except HFValidationError:
         raise DragonError(
-            f"pipeline '{source}': no such folder, and no name on the hub; give a folder or owner/name"
+            f"pipeline '{source}': no such folder, and no name on the hub; give a folder, owner/name or "
+            "owner/name@revision"
         ) from None
     except OSError as error:
         raise DragonError(
             f"pipeline '{source}': no such folder, and not in the hub's cache or reachable ({error}); give another "
-            f"folder, or download it where there is a network: hf download {source}"
+            f"folder, or download it where there is a network: {download_command(on_hub(source))}"
         ) from error
 
 
@@ -168,6 +192,8 @@ def adapter_for(source: str, index: Mapping[str, Any], adapters: Mapping[str, Ad
 def check_components(source: str, index: Mapping[str, Any]) -> None:
     """Refuse components that are not classes of diffusers or transformers: they would be the checkpoint's own code.
 
+    Their names are those of folders, too, which are to be inside the pipeline's.
+
     Raises:
         DragonError: there is one.
     """
@@ -175,6 +201,8 @@ def check_components(source: str, index: Mapping[str, Any]) -> None:
 
     for name, entry in index.items():
         library = entry[0] if isinstance(entry, list) and entry else None
+        if not name.isidentifier():
+            raise DragonError(f"pipeline '{source}': {name!r} is no name of a component; save the pipeline again")
         if library is not None and library not in {"diffusers", "transformers"} and not hasattr(pipelines, library):
             raise DragonError(
                 f"pipeline '{source}': its {name} is {'.'.join(map(str, entry))}, and code of a checkpoint is not run; "
@@ -194,13 +222,15 @@ def check_packages(source: str, index: Mapping[str, Any]) -> None:
             raise DragonError(f"pipeline '{source}': {name} needs {package}; pip install 'dragon-rewards[{extra}]'")
 
 
-def check_weights(source: str) -> None:
-    """Refuse a folder with a component whose weights are pickled only: loading them could run any code.
+def check_weights(folder: Path) -> None:
+    """Refuse a component whose weights are pickled only, as loading them could run any code, or lie elsewhere.
 
     Raises:
         DragonError: there is one.
     """
-    for pickled in sorted(Path(source).glob("*/*.bin")):
+    for part in sorted({path.parent for path in folder.glob("*/*.index.json")}):
+        shards(part)
+    for pickled in sorted(folder.glob("*/*.bin")):
         if not any(pickled.parent.glob("*.safetensors")):
             raise DragonError(
                 f"{pickled}: pickled weights are not loaded, and there are no others; convert them where you trust "

@@ -101,10 +101,19 @@ class Clap:
         last = math.ceil(samples / self.hop) - 1
         return pad(audio, (0, last * self.hop + self.length - samples)).unfold(1, self.length, self.hop)
 
+    @property
+    def token_limit(self) -> int:
+        """The positions of the text tower: RoBERTa's first one follows that of the padding."""
+        positions: int = self.model.config.text_config.max_position_embeddings - self.tokenizer.pad_token_id - 1
+        return positions
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each whole text, with the marks of beginning and end."""
+        return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit embeddings (texts, 512); a text is cut where the text tower's positions end."""
-        # RoBERTa's first position follows that of the padding.
-        longest = self.model.config.text_config.max_position_embeddings - self.tokenizer.pad_token_id - 1
+        longest = self.token_limit
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         tokens = tokens.to(self.model.device)
         embedded: Tensor = self.model.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output

@@ -37,6 +37,8 @@ TRAINING_ONLY = "torchvision.ops.misc"
 class LaionClap:
     """A frozen `laion_clap` network."""
 
+    token_limit = LONGEST_TEXT
+
     # laion_clap has no types, and transformers' tokenizers no usable ones.
     def __init__(self, network: Any, tokenizer: Any, identity: str) -> None:
         """Take a CLAP without fusion and a RobertaTokenizer."""
@@ -51,6 +53,10 @@ class LaionClap:
         parts = torch.arange(clips * count).split(BATCH)
         embedded = [self._embed(windows[part // count, part % count]) for part in parts]
         return torch.cat(embedded).reshape(clips, count, DIM)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each whole text, with the marks of beginning and end."""
+        return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit embeddings (texts, 512), each text cut to 77 tokens."""

@@ -54,9 +54,19 @@ class Clip:
         embedded: Tensor = self.model.get_image_features(self.preprocessing(images)).pooler_output
         return normalize(embedded, dim=-1)[:, None]
 
+    @property
+    def token_limit(self) -> int:
+        """The positions of the text tower."""
+        positions: int = self.model.config.text_config.max_position_embeddings
+        return positions
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each whole text, with the marks of beginning and end."""
+        return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
+
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> unit embeddings (texts, dim); a text is cut where the text tower's positions end (77 tokens)."""
-        longest = self.model.config.text_config.max_position_embeddings
+        longest = self.token_limit
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         tokens = tokens.to(self.model.device)
         embedded: Tensor = self.model.get_text_features(tokens.input_ids, tokens.attention_mask).pooler_output

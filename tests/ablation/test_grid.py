@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
+from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_train.ablation.grid import load_grid, parse, shipped_grids
 from dragon_train.ablation.plan import make_plan
 from dragon_train.ablation.plans import plan_of
@@ -54,7 +54,7 @@ def test_what_nothing_reads_is_refused(change: dict[str, object], message: str) 
         ({"axes": {"reward": ["vendi:clop"]}}, "unknown encoder 'clop'; did you mean clap"),
         ({"axes": {"reward": ["vendi:clap@airs"]}}, "does not compose"),
         ({"score": ["vendi:clop"]}, "unknown encoder 'clop'"),
-        ({"settings": {"steps": 0}}, "steps = 0: must be at least 1"),
+        ({"settings": {"steps": 0}}, "steps = 0: must be a whole number of at least 1"),
         ({"settings": {"objective": "dpa"}}, "unknown objective 'dpa'"),
         ({"settings": {"heldout_prompts": 100_000}}, "heldout_prompts = 100000: there are 256"),
         ({"settings": {"encoder": "clap"}}, "name a reward, or its parts"),
@@ -74,7 +74,7 @@ def test_a_grid_that_cannot_be_run_is_refused_before_work(
 def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean loss-pairing"):
         load_grid("loss-paring")
-    with pytest.raises(ConfigError, match="no such configuration file"):
+    with pytest.raises(DragonError, match="No such file"):
         load_grid(str(tmp_path / "missing.toml"))
 
 

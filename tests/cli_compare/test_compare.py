@@ -217,7 +217,7 @@ def test_the_default_is_what_can_judge_the_clips_and_each_is_encoded_once(
     monkeypatch.setattr(verb, "SUITE", str(suite))
     result = run(a, b, "--json")
     assert [row["reward"] for row in json.loads(result.stdout)] == [VENDI, FAD, SET_FAD]
-    assert f"{CLAP_SCORE} is left out: there is no table" in result.stderr
+    assert f"{CLAP_SCORE} is left out: no prompt for" in result.stderr
     assert f"{VENDI} stands in for vendi:gone" in result.stderr
     assert "vendi:lost is left out: unknown encoder 'lost'" in result.stderr
     assert suite_encoder.passes == 2 * -(-CLIPS // CPU_BATCH)
@@ -244,7 +244,7 @@ def test_csv_and_table(a: Path, b: Path, tmp_path: Path) -> None:
 def test_what_is_refused_before_anything_is_encoded(a: Path, b: Path, tmp_path: Path, encoder: TwoTower) -> None:
     assert "gone' does not exist" in refused(a, tmp_path / "gone")
     assert "did you mean" in refused(a, b, "--rewards", "per-song-fat:two@tunes")
-    assert "no table" in refused(a, b, "--rewards", CLAP_SCORE)
+    assert "no prompt for" in refused(a, b, "--rewards", CLAP_SCORE)
     assert "is a folder; give --csv" in refused(a, b, "--rewards", FAD, "--csv", tmp_path)
     single = folder(tmp_path / "single", clips=1)
     assert "at least 2 clips" in refused(a, single, "--rewards", FAD, "--rewards", SET_FAD)

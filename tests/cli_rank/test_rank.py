@@ -134,5 +134,5 @@ def test_what_is_refused_before_anything_is_encoded(songs: Path, tmp_path: Path,
     assert "takes at least 3, and there are 2" in refused(*two, "--reward", SET_FAD)
     assert "did you mean" in refused(songs, "--reward", "per-song-fat:two@tunes")
     assert "is a folder; give --csv" in refused(songs, "--reward", FAD, "--csv", tmp_path)
-    assert "no table" in refused(songs, "--reward", CLAP_SCORE)
+    assert "no prompt for" in refused(songs, "--reward", CLAP_SCORE)
     assert encoder.passes == 0

@@ -131,19 +131,21 @@ def test_prompts_in_a_jsonl_table_elsewhere(songs: Path, tmp_path: Path) -> None
 
 def test_missing_and_malformed_prompts(songs: Path, tmp_path: Path, encoder: TwoTower) -> None:
     table = tmp_path / "table.csv"
-    assert "no table" in refused(CLAP_SCORE, songs)
-    assert "table.csv'" in refused(CLAP_SCORE, songs, "--prompts", table)
+    assert "add its path and prompt to a table prompts.csv beside it" in refused(CLAP_SCORE, songs)
+    assert "table.csv' cannot be read" in refused(CLAP_SCORE, songs, "--prompts", table)
     table.write_text("path,prompt\nsongs/a.wav,jig\nsongs/b.flac, \n")
     refusal = refused(CLAP_SCORE, songs, "--prompts", table)
     assert f"no prompt for '{songs / 'b.flac'}' and 3 more; add its path and prompt to '{table}'" in refusal
     table.write_text("file,prompt\na.wav,jig\n")
-    assert "row 1: no text in column 'path'" in refused(CLAP_SCORE, songs, "--prompts", table)
+    assert "no column path or file_name; its columns: file, prompt" in refused(CLAP_SCORE, songs, "--prompts", table)
     table.write_text("path,prompt\nsongs/a.wav,jig\nsongs/a.wav,air\n")
-    assert "row 2: 'songs/a.wav' has another prompt above" in refused(CLAP_SCORE, songs, "--prompts", table)
+    assert "row 2: 'songs/a.wav' is listed in row 1, too" in refused(CLAP_SCORE, songs, "--prompts", table)
     table.write_bytes(b"path,prompt\n\xff,jig\n")
-    assert "cannot be read as a table of prompts" in refused(CLAP_SCORE, songs, "--prompts", table)
+    assert "is not in UTF-8 (byte 0xff at 12)" in refused(CLAP_SCORE, songs, "--prompts", table)
     (tmp_path / "table.jsonl").write_text("[1]\n")
-    assert "row 1: no text in column 'path'" in refused(CLAP_SCORE, songs, "--prompts", tmp_path / "table.jsonl")
+    assert "row 1: [1]; the rows of a table are objects" in refused(
+        CLAP_SCORE, songs, "--prompts", tmp_path / "table.jsonl"
+    )
     assert encoder.passes == 0
 
 

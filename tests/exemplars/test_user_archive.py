@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
+from dragon_rewards.exemplars.item import items_hash, unpack_items
 from exemplars.sounds import write_tone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from torch import Tensor
 
     from exemplars.conftest import Dragon, Refused, Rows
 
 Members = dict[str, bytes]
+Changed = Callable[["Members"], object]
 
 
 def repack(source: Path, target: Path, change: Callable[[Members], object], compression: int = ZIP_STORED) -> Path:
@@ -133,6 +138,82 @@ FORGED: dict[str, tuple[Callable[[Members], object], str]] = {
         "control characters",
     ),
 }
+
+
+def restate(name: str, change: Callable[[dict[str, Tensor]], object], identity: str = "") -> Changed:
+    """A change of the tensors of a file of statistics."""
+
+    def changed(members: Members) -> None:
+        header = json.loads(members[name][8 : 8 + int.from_bytes(members[name][:8], "little")])
+        tensors = load(members[name])
+        change(tensors)
+        metadata = {"identity": identity or header["__metadata__"]["identity"]}
+        members[name] = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata)
+
+    return changed
+
+
+def respell(name: str, **changes: object) -> Changed:
+    """A change of the first line of JSON of a file; of items, the manifest's hash is that of the new ones."""
+
+    def changed(members: Members) -> None:
+        first, _, rest = members[name].partition(b"\n") if name == "items.jsonl" else (members[name], b"", b"")
+        members[name] = json.dumps(json.loads(first) | changes).encode() + b"\n" * bool(rest) + rest
+        if name == "items.jsonl":
+            manifest = json.loads(members["manifest.json"])
+            manifest["sha256"] = items_hash(unpack_items(members[name]))
+            members["manifest.json"] = json.dumps(manifest).encode()
+
+    return changed
+
+
+CHROMA = "chroma.safetensors"
+CONTRADICTIONS: dict[str, tuple[Changed, str]] = {
+    "a covariance that is none": (
+        restate(CHROMA, lambda tensors: tensors.update(covariance=-tensors["covariance"])),
+        "holds no statistics",
+    ),
+    "a covariance that is not symmetric": (
+        restate(CHROMA, lambda tensors: tensors.update(covariance=tensors["covariance"].triu())),
+        "holds no statistics",
+    ),
+    "statistics of another space": (
+        restate(CHROMA, lambda t: t.update(mean=t["mean"][:9].clone(), covariance=t["covariance"][:9, :9].clone())),
+        "has 9 dimensions, and the encoder of this name has 12",
+    ),
+    "too few frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(3))), "counts 3 frames of 4 windows"),
+    "too many frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(2**40))), "counts 1099511627776 frames"),
+    "half a frame": (restate(CHROMA, lambda t: t.update(count=torch.tensor(99.5))), "holds no statistics"),
+    "tensors that nothing reads": (restate(CHROMA, lambda t: t.update(more=torch.zeros(1))), "holds count, covariance"),
+    "statistics of other items": (
+        restate(CHROMA, lambda t: t.update(items=t["items"].flip(1))),
+        "chroma.safetensors is of another set",
+    ),
+    "an identity that a terminal obeys": (restate(CHROMA, lambda _: None, "\x1b[2J"), "names no identity"),
+    "a count of other items": (respell("manifest.json", count=5), "counts 5 examples, and there are 4"),
+    "a text without end": (respell("manifest.json", summary="x" * 70_000), "longer than 65536 characters"),
+    "another modality": (respell("manifest.json", modality="text"), "example 1 is no text"),
+    "negative windows": (respell("items.jsonl", windows=-1), "example 1 is no audio"),
+    "a length of two hours in one window": (respell("items.jsonl", seconds=7200.0), "example 1 is no audio"),
+    "a length that is no number": (respell("items.jsonl", seconds=float("nan")), "wrong.zip'"),
+    "a place on this machine": (respell("items.jsonl", path="/etc/passwd"), "example 1 is no audio"),
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_set_that_contradicts_itself_is_refused_before_anything_is_written(
+    case: str, exported: Path, sets: Path, tmp_path: Path, refused: Refused
+) -> None:
+    change, reason = CONTRADICTIONS[case]
+
+    def changed(members: Members) -> None:
+        change(members)
+        rehash(members)
+
+    wrong = repack(exported, tmp_path / "wrong.zip", changed)
+    shutil.rmtree(sets)
+    assert reason in refused("exemplars", "import", wrong)
+    assert not list(sets.glob("*/*"))
 
 
 @pytest.mark.parametrize("case", [*DAMAGE, *FORGED])

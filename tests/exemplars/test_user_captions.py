@@ -56,17 +56,19 @@ def test_captions_come_and_go(tmp_path: Path, rows: Rows, dragon: Dragon, refuse
 
 def test_malformed_captions_are_refused(tmp_path: Path, refused: Refused, rows: Rows, music: Path) -> None:
     (tmp_path / "other.csv").write_text("title,artist\nx,y\n")
-    assert "no column caption or text or prompt; its columns: title, artist" in refused(
+    assert "no column prompt or caption or text; its columns: title, artist" in refused(
         "exemplars", "add", "words", tmp_path / "other.csv"
     )
     (tmp_path / "gaps.csv").write_text("caption,id\na jig,1\n ,2\n\x1b[2Ja,3\n")
     refusal = refused("exemplars", "add", "words", tmp_path / "gaps.csv")
-    assert "row 2: no caption" in refusal
-    assert "row 3: no caption, or control" in refusal
+    assert "row 2: no text in column" in refusal
+    assert "row 3: control characters" in refusal
     (tmp_path / "list.jsonl").write_text("[1]\n")
-    assert "cannot be read as a table" in refused("exemplars", "add", "words", tmp_path / "list.jsonl")
+    assert "row 1: [1]; the rows of a table are objects" in refused(
+        "exemplars", "add", "words", tmp_path / "list.jsonl"
+    )
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\xff")
-    assert "as text in UTF-8" in refused("exemplars", "add", "words", tmp_path / "bytes.txt")
+    assert "is in UTF-16; save it in UTF-8" in refused("exemplars", "add", "words", tmp_path / "bytes.txt")
     (tmp_path / "blank.txt").write_text("\n\n")
     assert "nothing was found" in refused("exemplars", "add", "words", tmp_path / "blank.txt")
     (tmp_path / "good.txt").write_text("a jig\nan air\n")

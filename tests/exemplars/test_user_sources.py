@@ -66,7 +66,7 @@ def test_an_audiofolder_keeps_its_captions(form: str, music: Path, rows: Rows, d
 def test_files_that_the_metadata_miss_are_bad(music: Path, rows: Rows, refused: Refused) -> None:
     (music / "metadata.csv").write_text("file_name,text\na.wav,air\ngone.wav,jig\n")
     refusal = refused("exemplars", "add", "mine", music)
-    assert "metadata.csv, row 2: no file" in refusal
+    assert "metadata.csv', row 2: no file" in refusal
     assert rows("exemplars", "add", "mine", music, "--skip-bad")[0]["examples"] == 4
 
 

@@ -106,6 +106,48 @@ def test_a_broken_set_is_a_named_failure_and_breaks_no_other(
     assert dragon("plugins").exit_code == 0
 
 
+SPOILT: dict[str, bytes] = {
+    "a list": b"[]",
+    "deep nesting": b"[" * 100_000,
+    "not UTF-8": b"\xff\xfe{}",
+    "a number for a name": b'{"name": 5, "modality": "text", "count": 1, "licence": "", "summary": "", '
+    b'"provenance": "", "sha256": ""}',
+    "a number for a summary": b'{"name": "bad", "modality": "text", "count": 1, "licence": "", "summary": 7, '
+    b'"provenance": "", "sha256": ""}',
+    "what a terminal obeys": b'{"name": "bad", "modality": "text", "count": 1, "licence": "\\u001b[2J", "summary": "", '
+    b'"provenance": "", "sha256": ""}',
+}
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "items"])
+@pytest.mark.parametrize("case", SPOILT)
+def test_whatever_is_in_a_set_the_others_are_found(
+    case: str, file: str, sets: Path, rows: Rows, dragon: Dragon, tmp_path: Path
+) -> None:
+    (tmp_path / "lines.txt").write_text("a jig\nan air\n")
+    for name in ("good", "bad"):
+        rows("exemplars", "add", name, tmp_path / "lines.txt")
+    next((sets / "bad").glob(f"{file}*")).write_bytes(SPOILT[case])
+    listed = dragon("list", "exemplar-sets", "--json")
+    assert "left out: exemplar set bad" in listed.stderr
+    names = {row["name"] for row in json.loads(listed.stdout)}
+    assert {"airs", "good"} <= names
+    assert "bad" not in names
+    (found,) = [
+        row for row in json.loads(dragon("doctor", "--json").stdout)["caches"] if row["cache"] == "exemplar sets"
+    ]
+    assert "exemplar set bad" in found["fault"]
+    assert dragon("list", "rewards").exit_code == 0
+
+
+def test_a_set_in_a_folder_of_no_name_takes_no_other_down(sets: Path, rows: Rows) -> None:
+    words("a jig", "an air")
+    shutil.copytree(sets / "words", sets / "My Words")
+    manifest = json.loads((sets / "words" / "manifest.json").read_text()) | {"name": "My Words"}
+    (sets / "My Words" / "manifest.json").write_text(json.dumps(manifest))
+    assert "words" in {row["name"] for row in rows("list", "exemplar-sets")}
+
+
 def test_an_installed_set_of_the_name_goes_first(sets: Path, rows: Rows, dragon: Dragon) -> None:
     words("a jig", "an air")
     (sets / "words").rename(sets / "airs")

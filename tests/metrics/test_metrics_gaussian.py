@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ from hypothesis import given
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from metrics.cases import dims, embeddings, lengths, rotation, seeds, songs, thorough
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def assert_same(a: Gaussian, b: Gaussian) -> None:
@@ -115,6 +119,84 @@ def test_statistics_that_are_no_gaussian_are_refused(
 ) -> None:
     with pytest.raises(DragonError, match=cause):
         Gaussian(mean, covariance, count)
+
+
+def negative(covariance: torch.Tensor) -> torch.Tensor:
+    """What scored a perfect 0 against anything, while it was taken."""
+    return -covariance - torch.eye(len(covariance)).double()
+
+
+def lopsided(covariance: torch.Tensor) -> torch.Tensor:
+    return covariance + 2e-10 * covariance.abs().max() * torch.ones_like(covariance).triu(1)
+
+
+def indefinite(covariance: torch.Tensor) -> torch.Tensor:
+    """With an eigenvalue of -2e-10 of the largest."""
+    values, vectors = torch.linalg.eigh(covariance)
+    values[0] = -2e-10 * values[-1]
+    return vectors * values @ vectors.mT
+
+
+NO_COVARIANCES = {negative: "no negative eigenvalue", lopsided: "symmetric", indefinite: "no negative eigenvalue"}
+
+
+@pytest.mark.parametrize("spoilt", NO_COVARIANCES)
+@pytest.mark.parametrize("frames", [4, 40])
+def test_what_is_no_covariance_is_refused_wherever_it_comes_from(
+    spoilt: Callable[[torch.Tensor], torch.Tensor], frames: int
+) -> None:
+    fitted = Gaussian.fit(embeddings(0, frames, 8))
+    wrong = spoilt(fitted.covariance)
+    with pytest.raises(DragonError, match=NO_COVARIANCES[spoilt]):
+        Gaussian(fitted.mean, wrong, fitted.count)
+    with pytest.raises(DragonError, match=NO_COVARIANCES[spoilt]):
+        Gaussian.from_tensors({**fitted.to_tensors(), "covariance": wrong})
+
+
+@pytest.mark.parametrize("frames", [4, 40])
+def test_rounding_makes_no_covariance_wrong(frames: int) -> None:
+    fitted = Gaussian.fit(embeddings(0, frames, 8))
+    noise = 2e-11 * fitted.covariance.abs().max() * torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+    assert Gaussian(fitted.mean, fitted.covariance + (noise + noise.mT) / 2, frames).count == frames
+    assert Gaussian(fitted.mean, fitted.covariance + noise.clamp(-2e-11, 2e-11), frames).count == frames
+    assert Gaussian(fitted.mean, torch.zeros(8, 8).double(), frames).count == frames
+
+
+def test_what_its_maker_kept_in_float32_has_room_for_that() -> None:
+    fitted = Gaussian.fit(embeddings(0, 40, 128) @ rotation(1, 128))
+    rounded = fitted.covariance.float().double()
+    values = torch.linalg.eigvalsh(rounded)
+    assert -6e-7 < values[0] / values[-1] < -1e-10
+    assert Gaussian(fitted.mean, rounded, 40).dim == 128
+    with pytest.raises(DragonError, match="no negative eigenvalue"):
+        Gaussian(fitted.mean, (1 + 1e-12) * rounded, 40)
+
+
+def test_what_is_fitted_or_merged_is_not_decomposed_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("eigenvalues were asked for")
+
+    monkeypatch.setattr("dragon_rewards.metrics.gaussian.eigenvalues", refuse)
+    merged = Gaussian.fit(embeddings(0, 3, 8)).merge(Gaussian.fit(embeddings(1, 3, 8)))
+    assert merged.without(Gaussian.fit(embeddings(1, 3, 8))).to(merged.mean.device).constant(3).count == 3
+    with pytest.raises(AssertionError, match="asked for"):
+        Gaussian(merged.mean, merged.covariance, merged.count)
+
+
+def test_a_factor_of_another_covariance_is_refused() -> None:
+    fitted = Gaussian.fit(embeddings(0, 4, 8))
+    assert fitted.triangle is not None
+    upper = fitted.triangle + torch.ones(8, 8).double().triu(1)
+    turned = fitted.triangle * torch.tensor([1.0, -1.0] * 4).double()[:, None]  # as large in every direction
+    for wrong, cause in ((upper, "lower triangular"), (turned, "not that of its covariance")):
+        with pytest.raises(DragonError, match=cause):
+            Gaussian.from_tensors({**fitted.to_tensors(), "factor": wrong})
+
+
+@pytest.mark.parametrize("count", [torch.tensor(5.5), torch.tensor([5, 6]), torch.tensor(float("inf"))])
+def test_a_count_that_is_none_is_refused(count: torch.Tensor) -> None:
+    with pytest.raises(DragonError, match=r"a count of frames is one torch\.int64"):
+        Gaussian.from_tensors({**Gaussian.fit(embeddings(0, 5, 3)).to_tensors(), "count": count})
 
 
 def test_tensors_without_a_count_are_refused() -> None:

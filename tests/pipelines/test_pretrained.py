@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import huggingface_hub.constants
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from dragon_rewards.errors import DragonError, UnknownNameError
-from dragon_rewards.weights import INDEX
+from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
+from dragon_rewards.report import provenance
+from dragon_rewards.weights import INDEX, require_weights
 from dragon_train.registry import load_train_registry
 from pipelines.builders import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMED = ("stable-audio-open", "stable-audio-3", "ace-step", "audioldm2-music", "musicldm", "longcat-audio")
 
@@ -124,3 +128,127 @@ def test_truncated_weights_are_refused(copy: Path) -> None:
 def test_a_component_without_a_known_class_is_refused(copy: Path) -> None:
     change_index(copy, transformer=["diffusers", "NoSuchModel"])
     assert "NoSuchModel" in refusal(copy)
+
+
+PARTS = {
+    "text_encoder": "model.safetensors",  # transformers
+    "transformer": "diffusion_pytorch_model.safetensors",  # diffusers
+    "vae": "diffusion_pytorch_model.safetensors",
+    "projection_model": "diffusion_pytorch_model.safetensors",  # a class of diffusers' pipeline
+}
+
+
+def change_weights(file: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> list[str]:
+    """Change a file of weights; returns the names that it had."""
+    weights = load_file(file)
+    names = sorted(weights)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+    return names
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_that_a_network_lacks_are_refused(part: str, copy: Path) -> None:
+    names = change_weights(copy / part / PARTS[part], lambda weights: weights.pop(max(weights)))
+    message = refusal(copy)
+    assert f"{copy / part}: its weights are not those of a" in message
+    assert "missing " in message
+    assert names[-1] in message
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_that_a_network_does_not_have_are_refused(part: str, copy: Path) -> None:
+    change_weights(copy / part / PARTS[part], lambda weights: weights.update(stranger=torch.zeros(2)))
+    assert "unexpected stranger" in refusal(copy)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_of_another_shape_are_refused(part: str, copy: Path) -> None:
+    change_weights(copy / part / PARTS[part], lambda weights: weights.update({max(weights): torch.zeros(3, 5, 7)}))
+    assert "cannot be loaded" in refusal(copy)
+
+
+def test_what_is_counted_may_be_stored_or_not(copy: Path) -> None:
+    positions = {"encoder.embeddings.position_ids": torch.arange(4)[None]}
+    change_weights(copy / "text_encoder" / "model.safetensors", lambda weights: weights.update(positions))
+    load_train_registry().pipeline(str(copy)).factory()
+
+
+def sharded(folder: Path, shard: str) -> None:
+    """Keep a text encoder's weights in the file that its index names."""
+    whole = folder / "text_encoder" / "model.safetensors"
+    names = list(load_file(whole))
+    target = (whole.parent / shard.replace("\\", "/")).resolve()
+    target.parent.mkdir(exist_ok=True)
+    whole.rename(target)
+    listing = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, shard)}
+    (whole.parent / "model.safetensors.index.json").write_text(json.dumps(listing), encoding="utf-8")
+
+
+def test_weights_in_parts_are_those_of_the_whole(copy: Path, saved: Path) -> None:
+    sharded(copy, "model-00001-of-00001.safetensors")
+    found, whole = (
+        load_train_registry().pipeline(str(folder)).factory().pipeline.text_encoder.state_dict()
+        for folder in (copy, folder_of("stable-audio", saved))
+    )
+    assert found.keys() == whole.keys()
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    "shard", ["../elsewhere.safetensors", "deep/x.safetensors", "weights.bin", "..\\x.safetensors"]
+)
+def test_an_index_names_safetensors_beside_it_alone(shard: str, copy: Path) -> None:
+    sharded(copy, shard)
+    message = refusal(copy)
+    assert str(copy / "text_encoder" / "model.safetensors.index.json") in message
+    assert "no safetensors beside it" in message
+
+
+@pytest.mark.parametrize("listing", ["{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": [1]}}', "[" * 10_000])
+def test_an_index_of_weights_that_is_none_is_refused(listing: str, copy: Path) -> None:
+    (copy / "vae" / "diffusion_pytorch_model.safetensors.index.json").write_text(listing, encoding="utf-8")
+    assert "diffusion_pytorch_model.safetensors.index.json" in refusal(copy)
+
+
+def test_a_component_is_in_a_folder_of_the_pipeline(copy: Path) -> None:
+    (copy / "vae").rename(copy.parent / "vae")
+    change_index(copy, **{"../vae": ["diffusers", "AutoencoderOobleck"]})
+    assert "'../vae' is no name of a component" in refusal(copy)
+
+
+COMMITS = {"main": "a" * 40, "v1.0": "b" * 40}
+
+
+@pytest.fixture
+def hub(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the hub with two commits of someone/tunes; the tagged one has a louder decoder."""
+    repository = tmp_path / "hub" / "models--someone--tunes"
+    (repository / "refs").mkdir(parents=True)
+    for revision, commit in COMMITS.items():
+        (repository / "refs" / revision).write_text(commit, encoding="utf-8")
+        shutil.copytree(folder_of("stable-audio", saved), repository / "snapshots" / commit)
+    weights = repository / "snapshots" / COMMITS["v1.0"] / "vae" / PARTS["vae"]
+    change_weights(weights, lambda weights: weights.update({name: 2 * each for name, each in weights.items()}))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return repository
+
+
+@pytest.mark.parametrize("revision", [None, "v1.0", COMMITS["v1.0"]])
+def test_a_revision_on_the_hub_is_pinned_and_recorded(revision: str | None, hub: Path) -> None:
+    commit = COMMITS["v1.0" if revision else "main"]
+    info = load_train_registry().pipeline(f"someone/tunes@{revision}" if revision else "someone/tunes")
+    require_weights("pipeline", info.weights)
+    assert provenance(weights=info.weights)["commits"] == {"someone/tunes": commit}
+    loaded = info.factory().pipeline.vae.state_dict()
+    expected = load_file(hub / "snapshots" / commit / "vae" / PARTS["vae"])
+    assert all(torch.equal(loaded[name], value) for name, value in expected.items())
+
+
+def test_a_revision_that_is_not_here_is_refused_with_the_command_that_brings_it(hub: Path) -> None:
+    assert hub.is_dir()
+    info = load_train_registry().pipeline("someone/tunes@v2")
+    with pytest.raises(WeightsError, match=r"hf download someone/tunes --revision v2"):
+        require_weights("pipeline", info.weights)
+    assert "hf download someone/tunes --revision v2" in refusal("someone/tunes@v2")

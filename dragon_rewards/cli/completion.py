@@ -1,0 +1,88 @@
+"""What a shell completes: names of what is installed, found without torch; and bash's way to break words apart."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from dragon_rewards.exemplars.store import describe_set, set_folders
+from dragon_rewards.registry import load_registry
+from dragon_rewards.rewards import valid_names
+from dragon_rewards.suites import builtin_suites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping, Sequence
+
+VARIABLE = "_DRAGON_COMPLETE"  # of typer's scripts: what a shell wants
+WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # of bash: the words of the line, one a line here, and which is completed
+BREAKS = ":@"  # characters of names at which bash breaks words
+
+
+def rewards() -> list[str]:
+    """Every reward that composes."""
+    return list(map(str, valid_names(load_registry())))
+
+
+def encoders() -> list[str]:
+    """Every encoder."""
+    return list(load_registry().encoders)
+
+
+def exemplar_sets() -> list[str]:
+    """Every exemplar set."""
+    return list(load_registry().exemplar_sets)
+
+
+def own_sets() -> list[str]:
+    """The exemplar sets of the user's own."""
+    return [describe_set(folder).name for folder in set_folders()]
+
+
+def suites() -> list[str]:
+    """The suites that ship with the package."""
+    return list(builtin_suites())
+
+
+@contextmanager
+def bash_words(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Let a completion for bash see whole names, and give bash what follows the last break.
+
+    For bash, `vendi:cl` is the three words `vendi`, `:` and `cl`, of which it replaces the last.
+    """
+    if environment.get(VARIABLE) != "complete_bash":
+        yield
+        return
+    words, place = joined(environment[WORDS].splitlines(), int(environment[PLACE]))
+    environment[WORDS], environment[PLACE] = "\n".join(words), str(place)
+    word = words[place] if place < len(words) else ""
+    begun = max(word.rfind(mark) for mark in BREAKS) + 1
+    printed = StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        print("\n".join(line[begun:] for line in printed.getvalue().splitlines()))
+
+
+def joined(words: Sequence[str], place: int) -> tuple[list[str], int]:
+    """The words that were broken put together again, and the place of the one that was at `place`.
+
+    >>> joined(["dragon", "score", "vendi", ":", "cl"], 4)
+    (['dragon', 'score', 'vendi:cl'], 2)
+    >>> joined(["dragon", "score", "dataset-fad", ":", "clap", "@"], 5)
+    (['dragon', 'score', 'dataset-fad:clap@'], 2)
+    """
+    whole: list[str] = []
+    found, glued = place, False
+    for number, word in enumerate(words):
+        is_break = bool(word) and set(word) <= set(BREAKS)
+        if whole and word and (is_break or glued):
+            whole[-1] += word
+        else:
+            whole.append(word)
+        glued = is_break
+        if number == place:
+            found = len(whole) - 1
+    return whole, found if place < len(words) else len(whole)

@@ -1,0 +1,96 @@
+"""The one way to read data frames back, parquet and CSV: with the columns and types that they were written with."""
+
+from __future__ import annotations
+
+import csv
+from enum import Enum
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dragon_rewards.decoding import read_bytes
+from dragon_rewards.errors import DragonError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MOST_ROWS = 10**7  # of a parquet file: the frame of a full benchmark has some 100,000
+
+
+class Column(Enum):
+    """What the cells of a column are."""
+
+    TEXT = "texts"
+    NUMBER = "finite numbers"
+    FIGURE = "numbers, or empty"  # of what was not measured
+
+
+def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
+    """The frame in a parquet file.
+
+    Args:
+        path: the file.
+        columns: those that it must have, and what is in them; it may have others.
+        remedy: what to do where it cannot be read, as the end of a sentence.
+
+    Raises:
+        DragonError: it is missing, no parquet file, or lacks a column or has another type in it.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+        frame = pd.read_parquet(path) if rows <= MOST_ROWS else None
+    except Exception as error:  # of Arrow, and Python's for what a broken schema names
+        raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
+    if frame is None:
+        raise DragonError(f"'{path}' claims {rows:,} rows, and no file of its kind has as many; {remedy}")
+    return _checked(frame, columns, path, remedy)
+
+
+def read_csv(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
+    """The frame in a CSV file with a header; arguments and refusals as of `read_parquet`.
+
+    Raises:
+        DragonError: also where a row has more or fewer cells than the header, or a column comes twice.
+    """
+    content = read_bytes(path, remedy)
+    try:
+        text = content.decode("utf-8")
+        header, *rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
+        frame = pd.read_csv(StringIO(text))
+    except Exception as error:  # csv's and pandas' own, and Python's for an empty file
+        raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise DragonError(f"'{path}': row {number} has {len(row)} cells under {len(header)} columns; {remedy}")
+    if len(set(header)) != len(header):
+        raise DragonError(f"'{path}' has a column twice: {', '.join(header)}; {remedy}")
+    return _checked(frame, columns, path, remedy)
+
+
+def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, remedy: str) -> pd.DataFrame:
+    for name, column in columns.items():
+        if name not in frame.columns:
+            found = ", ".join(map(str, frame.columns))
+            raise DragonError(f"'{path}' has no column '{name}', only {found or 'none'}; {remedy}")
+        if not _holds(frame[name], column):
+            raise DragonError(f"'{path}': column '{name}' must hold {column.value}; {remedy}")
+    return frame
+
+
+def _holds(cells: pd.Series, column: Column) -> bool:
+    if column is Column.TEXT:
+        return all(isinstance(cell, str) for cell in cells)
+    if not pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
+        return column is Column.FIGURE and bool(cells.isna().all())
+    values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    return bool(np.isfinite(values if column is Column.NUMBER else values[~np.isnan(values)]).all())
+
+
+def _said(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,22 @@
+"""Which package brings an encoder that is not built in, so that a refusal can say what to install."""
+
+from __future__ import annotations
+
+LAYERS = range(1, 13)
+BROUGHT = {
+    "dragon-reward-audiobox": ("audiobox",),
+    "dragon-reward-clap": ("clap-music", "clap-htsat"),
+    "dragon-reward-encodec": ("encodec", "encodec-48khz"),
+    "dragon-reward-laion-clap": ("laion-clap",),
+    "dragon-reward-mert": ("mert", *(f"mert-{layer}" for layer in LAYERS)),
+    "dragon-reward-vggish": ("vggish",),
+}
+
+
+def to_install(encoder: str) -> str | None:
+    """The command that installs an encoder from a clone of this project; None if none of its packages has it.
+
+    >>> to_install("vggish"), to_install("clap")
+    ('pip install ./plugins/dragon-reward-vggish', None)
+    """
+    return next((f"pip install ./plugins/{package}" for package, names in BROUGHT.items() if encoder in names), None)

@@ -1,0 +1,44 @@
+"""Prompts that are longer than what an encoder reads of a text: told once, with their number, before the work."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from dragon_rewards.protocols import BoundedTextEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import torch
+
+    from dragon_rewards.protocols import Encoder
+    from dragon_rewards.rewards import Reward
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_cut_prompts(rewards: Iterable[Reward], prompts: Sequence[str], device: torch.device) -> None:
+    """Log a warning for each encoder that compares clips with these prompts and does not read all of them.
+
+    Raises:
+        DragonError: an encoder cannot be built.
+    """
+    asked = {reward.encoder.name: reward.registry for reward in rewards if reward.reduction.needs_prompts}
+    for name, registry in asked.items():
+        warn_of_cut_texts(name, registry.build_encoder(name, device), prompts)
+
+
+def warn_of_cut_texts(name: str, encoder: Encoder, texts: Sequence[str]) -> None:
+    """Log a warning if an encoder, of this name, does not read all of each text."""
+    if not isinstance(encoder, BoundedTextEncoder):
+        return
+    limit, distinct = encoder.token_limit, list(dict.fromkeys(texts))
+    counts = encoder.count_tokens(distinct)
+    beyond = [count for count in counts if count > limit]
+    if beyond:
+        log.warning(
+            "%d of %d different texts are longer than the %d tokens that encoder '%s' reads (the longest has %d): what "
+            "comes after them plays no part; shorten the texts, or choose another encoder",
+            *(len(beyond), len(distinct), limit, name, max(beyond)),
+        )

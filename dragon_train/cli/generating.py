@@ -1,0 +1,92 @@
+"""What the verbs that generate clips share: options, prompts, the pipeline, and how clips are sampled."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.weights import require_weights
+from dragon_train.cli.completion import pipelines
+from dragon_train.registry import load_train_registry
+from dragon_train.run_folder import check_result, stored_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_train.catalogue import PipelineInfo
+
+Texts = Annotated[list[str] | None, typer.Argument(help="One clip for each prompt.")]
+Out = Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the clips of the folder.")]
+Append = Annotated[bool, typer.Option("--append", help="Add to the clips of the folder.")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline", help="A name, a folder, or owner/name[@revision]; default the run's.", autocompletion=pipelines
+    ),
+]
+TunedBy = Annotated[Path | None, typer.Option("--run", help="Folder of a finished `dragon train`: its tuned model.")]
+DiffusionSteps = Annotated[int | None, typer.Option(min=2, help="Default those of --run, or 40.")]
+FormerSteps = Annotated[int | None, typer.Option("--steps", min=2, hidden=True)]
+Guided = Annotated[
+    float | None, typer.Option("--guidance", min=1.0, help="Classifier-free, 1 is none; default that of --run, or 3.")
+]
+
+STEPS, GUIDANCE = 40, 3.0  # without a run: more than demonstrations need, as it is for listening
+FORMER = (
+    "dragon: --steps of this command is now --diffusion-steps, as `dragon train --steps` counts steps of training; "
+    "version 0.2 is the last that takes the former name"
+)
+
+
+def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
+    """The pipeline of this name, or the one that a run tuned, or the embedded one.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        WeightsError: its weights are not on this machine.
+        ConfigError: the folder holds no finished run.
+    """
+    if run is not None:
+        check_result(run)
+        name = name or str(stored_config(run)["pipeline"])
+    info = load_train_registry().pipeline(name or "embedded")
+    require_weights(f"pipeline '{info.name}'", info.weights)
+    return info
+
+
+def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
+    """The prompts of the command line, or those of a file.
+
+    Raises:
+        ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
+    """
+    from dragon_rewards.table_files import read_texts
+
+    if bool(prompts) == bool(file):
+        raise ConfigError("give prompts, or --prompts and a file of them, and not both")
+    texts = read_texts(file) if file else prompts
+    if not all(text.strip() for text in texts):
+        raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
+    return texts
+
+
+def how_sampled(run: Path | None, steps: int | None, former: int | None, guidance: float | None) -> tuple[int, float]:
+    """Diffusion steps and guidance: those given, else those that the run was tuned with; says which on stderr.
+
+    Raises:
+        ConfigError: the former name of an option is given beside the present one.
+    """
+    if former is not None:
+        if steps is not None:
+            raise ConfigError("--steps is the former name of --diffusion-steps; give the latter alone")
+        print(FORMER, file=sys.stderr)
+    tuned = stored_config(run) if run else {}
+    chosen = steps or former or int(tuned.get("demonstration_steps") or STEPS)
+    guided = guidance or float(tuned.get("guidance") or GUIDANCE)
+    print(f"{chosen} diffusion steps, guidance {guided:g}", file=sys.stderr)
+    return chosen, guided
