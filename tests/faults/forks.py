@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from select import select
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parents[1]
 KILLED = -9
+TOKEN = "one-token"  # noqa: S105  of servers that the tests start
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         "DRAGON_EXEMPLARS": str(folder / "sets"),
         "DRAGON_REMOTES": str(folder / "remotes.json"),
         "DRAGON_CACHE": str(folder / "cache"),
-        "DRAGON_TOKEN": "one-token",
+        "DRAGON_TOKEN": TOKEN,
         "XDG_DATA_HOME": "",
         "XDG_CONFIG_HOME": "",
         "XDG_CACHE_HOME": "",
@@ -98,6 +100,8 @@ class Nursery:
             }
             for at, arguments in enumerate(commands)
         ]
+        for note in self.notes.iterdir():
+            note.unlink()
         assert self.process.stdin
         self.process.stdin.write(json.dumps(self.jobs) + "\n")
         self.process.stdin.flush()
@@ -108,6 +112,10 @@ class Nursery:
         """Wait for what was begun."""
         codes: list[int] = self.reply()
         return [done(code, job) for code, job in zip(codes, self.jobs, strict=True)]
+
+    def has_ended(self) -> bool:
+        """Whether all that was begun has ended."""
+        return bool(select([self.process.stdout], [], [], 0)[0])
 
     def reply(self) -> Any:
         """The next line."""
@@ -124,7 +132,7 @@ class Nursery:
 def done(code: int, job: dict[str, Any]) -> Done:
     """What is left of a command."""
     out, err, trace = (
-        Path(job[name]).read_text(encoding="utf-8", errors="backslashreplace") if job[name] else ""
+        Path(job[name]).read_text(encoding="utf-8", errors="backslashreplace") if Path(job[name]).is_file() else ""
         for name in ("out", "err", "trace")
     )
     return Done(code, out, err, tuple(trace.splitlines()))

@@ -45,6 +45,9 @@ class Kind:
     shown: Callable[[str], str] = str
 
 
+URL = "{url}"  # stands for that of the server of replies
+
+
 def without_cached(out: str) -> str:
     """Cells without what says whether they are there: those that are not are computed again."""
     return json.dumps([{**row, "cached": None} for row in json.loads(out)])
@@ -94,7 +97,7 @@ SET_KINDS = [
         120,
         sealed=True,
     ),
-    Kind("votes", "votes", "votes.sqlite", VOTES, containers.of_votes, 160),
+    Kind("votes", "votes", "votes.sqlite", VOTES, containers.of_votes, 160, names=("votes.json", "SQLite file")),
     Kind("votes of a page", "votes", "votes.json", VOTES, mutating.of_json, 160),
 ]
 RUN_KINDS = [
@@ -186,14 +189,37 @@ STUDY_KINDS = [
         without="bench/vendi+logmel/permutation.json",
     ),
 ]
+GENERATE = ("sample", "a hymn", "--pipeline", "tiny", "--steps", 2, "--guidance", 1, "--out", "clips")
 PIPELINE_KINDS = [
+    Kind("pipeline's index", "pipeline", "tiny/model_index.json", GENERATE, mutating.of_json, 80, names=("tiny",)),
+    Kind("denoiser", "pipeline", "tiny/transformer/config.json", GENERATE, mutating.of_json, 40, names=("tiny",)),
+    Kind("autoencoder", "pipeline", "tiny/vae/config.json", GENERATE, mutating.of_json, 40, names=("tiny",)),
     Kind(
-        "model index",
-        "pipeline",
-        "tiny/model_index.json",
-        ("estimate", "--pipeline", "tiny", "--json"),
+        "scheduler", "pipeline", "tiny/scheduler/scheduler_config.json", GENERATE, mutating.of_json, 40, names=("tiny",)
+    ),
+    Kind("text encoder", "pipeline", "tiny/text_encoder/config.json", GENERATE, mutating.of_json, 40, names=("tiny",)),
+    Kind(
+        "weights", "pipeline", "tiny/text_encoder/*.safetensors", GENERATE, mutating.of_safetensors, 40, names=("tiny",)
+    ),
+]
+REMOTE_KINDS = [
+    Kind("remotes", "replies", "remotes.json", ("remote", "list", "--json"), mutating.of_json, 160),
+    Kind(
+        "server's encoders",
+        "replies",
+        "encoders",
+        ("remote", "add", URL, "--token-env", "DRAGON_TOKEN", "--prefix", "other-"),
         mutating.of_json,
-        100,
-        names=("tiny",),
+        160,
+        names=("http://",),
+    ),
+    Kind(
+        "server's frames",
+        "replies",
+        "frames",
+        ("score", "per-song-fad:far-logmel@airs", "music", "--json"),
+        mutating.of_safetensors,
+        120,
+        names=("far-logmel",),
     ),
 ]

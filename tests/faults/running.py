@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import sys
 import traceback
@@ -45,7 +46,7 @@ def run(arguments: Sequence[object]) -> Ran:
     code, raised = 0, ""
     load_registry.cache_clear()
     try:
-        with warnings.catch_warnings(), parsers_kept(), redirect_stdout(out), redirect_stderr(err):
+        with warnings.catch_warnings(), parsers_kept(), unheard(), redirect_stdout(out), redirect_stderr(err):
             warnings.simplefilter("default")
             main()
             out.flush()
@@ -61,6 +62,11 @@ def run(arguments: Sequence[object]) -> Ran:
 def parsers_kept() -> AbstractContextManager[object]:
     """Typer makes the parsers of all verbs anew for each command, which takes longer than most commands."""
     return patch.object(typer.main, "get_command", GET_COMMAND)
+
+
+def unheard() -> AbstractContextManager[object]:
+    """The handlers of pytest take what is logged from stderr."""
+    return patch.object(logging.getLogger(), "handlers", [])
 
 
 GET_COMMAND = cache(typer.main.get_command)

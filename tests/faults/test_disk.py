@@ -1,4 +1,4 @@
-"""A full disk, folders without rights, and a pipe that nobody reads: a line and exit code 2, and no half of anything."""
+"""A full disk and folders without rights: a line and exit code 2, and no half of anything."""
 
 from __future__ import annotations
 

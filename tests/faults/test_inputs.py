@@ -18,8 +18,6 @@ from faults.running import REFUSED, Ran, is_clean, run
 from faults.tally import Fate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from faults.tally import Tally
 
 SCORE, ADD = ("score", "per-song-fad:logmel@airs"), ("exemplars", "add", "mine")
@@ -27,21 +25,21 @@ MATCH = ("score", "clap-score:clap")
 QUICK = ("--steps", 2, "--guidance", 1)
 HYMN = "slow, calm hymn, organ"
 SOLEMN = (
-    "a slow and very solemn piece of music in the old style, recorded in a large church with a long echo, played late in "
-    "the evening by a small group of old friends who know one another very well and who like to take their time over "
-    "every single phrase of the melody, on "
+    "a slow and very solemn piece of music in the old style, recorded in a large church with a long echo, played late "
+    "in the evening by a small group of old friends who know one another very well and who like to take their time "
+    "over every single phrase of the melody, on "
 )
 
 
 @pytest.fixture(name="here")
-def folder_with_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder_with_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: three clips, the first of them in `d` as well, and `f`, which is a file."""
     for name, value in surroundings(tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(material.write_sounds(tmp_path))
     material.write_sounds(tmp_path / "d", "a")
     (tmp_path / "f").touch()
-    yield tmp_path
+    return tmp_path
 
 
 def write(name: str, text: str | bytes) -> None:
@@ -77,7 +75,7 @@ def quiet() -> None:
 
 
 def odd_name() -> None:
-    os.replace("d/a.wav", b"d/caf\xe9.wav")
+    Path("d/a.wav").replace(os.fsdecode(b"d/caf\xe9.wav"))
 
 
 def long_prompts() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, Phase, given, settings
 
 from faults.forks import surroundings
-from faults.kinds import Kind
+from faults.kinds import URL, Kind
 from faults.running import Ran, fate, last_of_traceback, restore, run, snapshot
 
 if TYPE_CHECKING:
@@ -34,11 +34,14 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
     path = next(iter(sorted(folder.glob(kind.file))))
     good, kept = path.read_bytes(), snapshot(folder)
 
+    url = (folder / "url").read_text() if (folder / "url").is_file() else ""
+    arguments = [url if argument == URL else argument for argument in kind.reads]
+
     def read() -> Ran:
         if kind.forked:
-            done = nursery.run(folder, *kind.reads)
+            done = nursery.run(folder, *arguments)
             return Ran(done.code, done.out, done.err, last_of_traceback(done.err))
-        return run(kind.reads)
+        return run(arguments)
 
     wanted = read()
     assert wanted.code == 0, wanted

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import time
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 from faults import material
+from faults.forks import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from faults.forks import Nursery
 
@@ -78,10 +87,75 @@ def make_pipeline(folder: Path, nursery: Nursery) -> None:
     build("stable-audio").save_pretrained(folder / "tiny")
 
 
+def make_replies(folder: Path, nursery: Nursery) -> None:
+    """What `dragon serve` answers about its encoders and about a clip; from now on a server gives what is there."""
+    import torch
+
+    from dragon_rewards.remote.wire import pack
+
+    material.write_sounds(folder / "music", "a")
+    (folder / "token").write_text(TOKEN, encoding="utf-8")
+    with serving(folder, nursery, "serve", "--encoders", "logmel", "--token-file", "token") as url:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        clip = pack("audio", torch.from_numpy(material.sound())[None])
+        for name, path, body in (("encoders", "encoders", None), ("frames", "encode/audio/logmel", clip)):
+            with urlopen(Request(f"{url}/{path}", body, headers), timeout=60) as answer:  # noqa: S310  local
+                (folder / name).write_bytes(answer.read())
+    url = replying(folder)
+    (folder / "url").write_text(url, encoding="utf-8")
+    must(folder, nursery, ("remote", "add", url, "--token-env", "DRAGON_TOKEN", "--prefix", "far-"))
+
+
+@contextmanager
+def serving(folder: Path, nursery: Nursery, *arguments: object, last: int = 0) -> Iterator[str]:
+    """A command that serves on a free port; its URL, empty if it was killed before."""
+    (child,) = nursery.begin(folder, [(*arguments, "--port", 0)], last=last)
+    said = Path(nursery.jobs[0]["err"])
+    while not (url := re.search(r"http://[\w.:]+", said.read_text(errors="replace") if said.exists() else "")):
+        if nursery.has_ended():
+            break
+        time.sleep(0.02)
+    try:
+        yield url[0] if url else ""
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        nursery.end()
+
+
+def replying(folder: Path) -> str:
+    """A server on a thread of this process, of what is in a folder now; its URL."""
+
+    class Reply(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.answer("encoders")
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer("frames")
+
+        def answer(self, name: str) -> None:
+            content = (folder / name).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Reply)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
 MAKERS: dict[str, Callable[[Path, Nursery], None]] = {
     "sets": make_sets,
     "votes": make_votes,
     "runs": make_runs,
     "studies": make_studies,
     "pipeline": make_pipeline,
+    "replies": make_replies,
 }
