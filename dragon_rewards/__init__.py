@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dragon_rewards.images import Images
     from dragon_rewards.protocols import (
         AudioEncoder,
+        BoundedTextEncoder,
         Direction,
         Embeddings,
         Encoder,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioEncoder",
     "AudioError",
+    "BoundedTextEncoder",
     "Clips",
     "ComposeError",
     "ConfigError",
@@ -112,6 +114,7 @@ _MODULES = {
     "images": ("Images",),
     "protocols": (
         "AudioEncoder",
+        "BoundedTextEncoder",
         "Direction",
         "Embeddings",
         "Encoder",

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import struct
 import tempfile
 import time
 from collections import Counter
@@ -23,13 +22,13 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import metadata
-from io import BytesIO
 from itertools import chain
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.tensor_files import check_tensors, pack_tensors, peek_metadata, unpack_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +42,6 @@ LIBRARIES = ("soxr", "torch", "transformers")  # resample and compute; their cha
 ENTRY, PART = re.compile(r"[0-9a-f]{64}\.safetensors"), ".part"
 HEX = "[0-9a-f]"
 HOUR = 3600
-MALFORMED = (ValueError, LookupError, TypeError, struct.error)  # what reading a broken header raises
-LONGEST_HEADER = 2**20  # bytes; an entry's is below 1 kB, and what a broken file claims may be anything
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +87,8 @@ class Entry:
     def encoder(self) -> str | None:
         """The encoder that made it; None if the file is broken."""
         try:
-            with self.path.open("rb") as file:
-                return str(_facts(file)["encoder"])
-        except (OSError, *MALFORMED):
+            return peek_metadata(self.path).get("encoder")
+        except (OSError, DragonError):
             return None
 
 
@@ -265,33 +261,22 @@ def _stat(path: Path) -> Iterator[Entry]:
 
 def _read(path: Path) -> Tensor | None:
     """The frames in a file; None if it is broken."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     try:
         content = path.read_bytes()  # at once: safe_open opens a path twice, and it may be removed in between
-        frames = load(content)["frames"].clone()  # aligned as frames that an encoder made are, so that sums round alike
-        return frames if _facts(BytesIO(content))["sha256"] == _checksum(frames) else None
+        tensors, facts = unpack_tensors(content, str(path), "")
+        check_tensors(tensors, {"frames": ("float", "frames", "dim")}, str(path), "")
     except FileNotFoundError:
         raise
-    except (OSError, SafetensorError, *MALFORMED):
+    except (OSError, DragonError):
         return None
-
-
-def _facts(file: BinaryIO) -> dict[str, Any]:
-    """The metadata of a safetensors file, read without the library, which imports numpy."""
-    (length,) = struct.unpack("<Q", file.read(8))
-    facts: dict[str, Any] = json.loads(file.read(min(length, LONGEST_HEADER)))["__metadata__"]
-    return facts
+    return tensors["frames"] if facts.get("sha256") == _checksum(tensors["frames"]) else None
 
 
 def _write(path: Path, frames: Tensor, maker: Maker) -> int:
     """Write frames to a file that replaces `path` when it is whole and on the disk; its size in bytes."""
-    from safetensors.torch import save
-
     frames = frames.detach().cpu().contiguous()
     facts = {"encoder": maker.encoder, "identity": maker.identity, "package": maker.package, "version": maker.version}
-    content = save({"frames": frames}, {**facts, "sha256": _checksum(frames)})
+    content = pack_tensors({"frames": frames}, {**facts, "sha256": _checksum(frames)})
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(PART, f"{path.stem}.", path.parent)
     try:

@@ -2,12 +2,15 @@
 
 Types are dataclasses and msgspec's structs; bounds are `Annotated[int, Meta(ge=1)]`. Whatever is in a file, the answer
 is a value of the type or a `DragonError`: too large, too deeply nested, not UTF-8, a missing field, another
-type, a number out of range.
+type, a number out of range, a field that a dataclass does not have.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import json
+from dataclasses import is_dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+Hash = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]  # SHA-256
 
 LARGEST = 2**26  # bytes of a text file that is read back: a record of 100,000 clips has a tenth of it
 
@@ -40,7 +46,14 @@ def read_json(path: Path, kind: type[T], remedy: str, *, largest: int = LARGEST,
 
 def decode_json(content: bytes | str, kind: type[T], where: str, remedy: str, *, strict: bool = True) -> T:
     """`read_json` of content that is in memory; `where` names it in refusals."""
-    return _decoded(lambda: msgspec.json.decode(content, type=kind, strict=strict), where, remedy)
+    return _decoded(lambda wire: msgspec.json.decode(content, type=wire, strict=strict), kind, where, remedy)
+
+
+def decode_names(content: bytes | str, kind: type[T], where: str, remedy: str) -> T:
+    """`decode_json` of content that names files: names that are no UTF-8 hold lone surrogates, which Python writes."""
+    return _decoded(
+        lambda wire: msgspec.convert(json.loads(content, parse_constant=_no_number), wire), kind, where, remedy
+    )
 
 
 def read_toml(path: Path, kind: type[T], remedy: str) -> T:
@@ -50,12 +63,12 @@ def read_toml(path: Path, kind: type[T], remedy: str) -> T:
 
 def decode_toml(content: bytes | str, kind: type[T], where: str, remedy: str) -> T:
     """`read_toml` of content that is in memory; `where` names it in refusals."""
-    return _decoded(lambda: msgspec.toml.decode(content, type=kind), where, remedy)
+    return _decoded(lambda wire: msgspec.toml.decode(content, type=wire), kind, where, remedy)
 
 
 def converted(value: Any, kind: type[T], where: str, remedy: str) -> T:
     """A value of builtin types as one of the type `kind`; raises as `read_json`."""
-    return _decoded(lambda: msgspec.convert(value, kind), where, remedy)
+    return _decoded(lambda wire: msgspec.convert(value, wire), kind, where, remedy)
 
 
 def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
@@ -74,8 +87,43 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
     return content
 
 
-def _decoded(decode: Callable[[], T], where: str, remedy: str) -> T:
+def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: str) -> T:
+    typed: Any = kind  # of types as such mypy does not know that they can be hashed
     try:
-        return decode()
+        found: T = decode(kind)
+        if _has_dataclass(typed):
+            _refuse_unknown(decode(Any), kind)
     except (ValueError, RecursionError, OverflowError, TypeError) as error:  # msgspec's and tomllib's are ValueErrors
         raise DragonError(f"{where} cannot be read ({error}); {remedy}") from error
+    return found
+
+
+@cache
+def _has_dataclass(kind: Any) -> bool:
+    return is_dataclass(kind) or any(map(_has_dataclass, get_args(kind)[:2]))
+
+
+def _refuse_unknown(value: Any, kind: Any) -> None:
+    """Raises ValueError where a dataclass has no such field: one that is misspelt would be its default in silence."""
+    parts, typed = get_args(kind), kind
+    if get_origin(kind) is Annotated:
+        _refuse_unknown(value, parts[0])
+    elif is_dataclass(kind) and isinstance(value, dict):
+        hints = _hints(typed)
+        unknown = sorted(map(str, value.keys() - hints.keys()))
+        if unknown:
+            raise ValueError(f"unknown key '{unknown[0]}'; keys: {', '.join(hints)}")
+        for key, inner in value.items():
+            _refuse_unknown(inner, hints[key])
+    elif isinstance(value, dict | list) and parts:
+        for inner in value.values() if isinstance(value, dict) else value:
+            _refuse_unknown(inner, parts[-1] if isinstance(value, dict) else parts[0])
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -25,7 +25,8 @@ class Column(Enum):
 
     TEXT = "texts"
     NUMBER = "finite numbers"
-    FIGURE = "numbers, or empty"  # of what was not measured
+    ANYTHING = "cells"
+    FIGURE = "numbers"  # empty where nothing was measured, infinite where a norm overflowed
 
 
 def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
@@ -52,8 +53,8 @@ def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.D
     return _checked(frame, columns, path, remedy)
 
 
-def read_csv(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
-    """The frame in a CSV file with a header; arguments and refusals as of `read_parquet`.
+def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Column | None = None) -> pd.DataFrame:
+    """The frame in a CSV file with a header; arguments as of `read_parquet`, and what is in the `rest` of its columns.
 
     Raises:
         DragonError: also where a row has more or fewer cells than the header, or a column comes twice.
@@ -70,7 +71,8 @@ def read_csv(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataF
             raise DragonError(f"'{path}': row {number} has {len(row)} cells under {len(header)} columns; {remedy}")
     if len(set(header)) != len(header):
         raise DragonError(f"'{path}' has a column twice: {', '.join(header)}; {remedy}")
-    return _checked(frame, columns, path, remedy)
+    others = dict.fromkeys(map(str, frame.columns), rest) if rest else {}
+    return _checked(frame, {**others, **columns}, path, remedy)
 
 
 def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, remedy: str) -> pd.DataFrame:
@@ -84,12 +86,13 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, rem
 
 
 def _holds(cells: pd.Series, column: Column) -> bool:
+    if column is Column.ANYTHING:
+        return True
     if column is Column.TEXT:
         return all(isinstance(cell, str) for cell in cells)
     if not pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
         return column is Column.FIGURE and bool(cells.isna().all())
-    values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
-    return bool(np.isfinite(values if column is Column.NUMBER else values[~np.isnan(values)]).all())
+    return column is Column.FIGURE or bool(np.isfinite(cells.to_numpy(dtype=np.float64, na_value=np.nan)).all())
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.finding import find_audio
-from dragon_rewards.prompts import said_of
+from dragon_rewards.prompts import prompts_of, said_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -64,6 +64,7 @@ def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
     Raises:
         AudioError: a folder is missing or holds no audio.
         TableError: a table cannot be read.
+        MissingPromptsError: `table` lacks a file.
     """
     sides = _side(a, table), _side(b, table)
     for name, keys in (("prompt and seed", _by_seed), ("prompt", _by_prompt), ("name", _by_name)):
@@ -75,6 +76,8 @@ def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
 
 def _side(folder: Path, table: Path | None) -> Side:
     files = tuple(find_audio([folder]))
+    if table is not None:
+        prompts_of(files, table)  # which it is to have, as somebody named it
     said = said_of(files, table, [folder])
     found = [entry for file in files if (entry := said.of(file))]
     prompts = tuple(entry.text for entry in found if entry.text)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dragon_rewards.errors import ComposeError, ConfigError, DragonError, UnknownNameError
+from msgspec import Meta, Struct
+
+from dragon_rewards.decoding import converted, read_toml
+from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import RewardName
 from dragon_rewards.packages import to_install
 from dragon_rewards.rewards import compose
@@ -24,6 +26,10 @@ slots = [
     { reward = "vendi:clap-music", stand_in = "vendi:clap" },  # the latter where clap-music is not installed
 ]
 """
+
+FORM = (
+    "it is a table of 'summary', a text, and 'slots', at least one name of a reward or table of 'reward' and 'stand_in'"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Serving:
 @cache
 def builtin_suites() -> dict[str, Suite]:
     """The suites that ship with the package, by name."""
-    return _parsed(files("dragon_rewards").joinpath("suites.toml").read_text(encoding="utf-8"), "suites.toml")
+    return _read(Path(str(files("dragon_rewards"))) / "suites.toml")
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
@@ -110,44 +116,42 @@ def _first(refusal: DragonError) -> str:
     return str(refusal).splitlines()[0].partition("; nearest:")[0]
 
 
+class SlotTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A slot in a file: `{ reward = "aesthetics:clap", stand_in = "aesthetics-degradation:clap" }`."""
+
+    reward: str
+    stand_in: str | None = None
+
+
+class SuiteTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A suite in a file; a slot without a stand-in may be the name of its reward alone."""
+
+    summary: str
+    slots: Annotated[list[str | SlotTable], Meta(min_length=1)]
+
+
 def _only(path: Path) -> Suite:
-    try:
-        suites = _parsed(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: no suite can be read from it: {error.strerror}") from error
+    suites = _read(path)
     if len(suites) != 1:
         raise ConfigError(f"{path} holds {len(suites)} suites ({', '.join(suites)}): give a file of exactly one")
     return next(iter(suites.values()))
 
 
-def _parsed(text: str, source: str) -> dict[str, Suite]:
+def _read(path: Path) -> dict[str, Suite]:
     try:
-        return {name: _suite(name, table) for name, table in tomllib.loads(text).items()}
-    except (tomllib.TOMLDecodeError, TypeError, ComposeError) as error:
-        raise ConfigError(f"{source}: {error}") from error
+        tables = read_toml(path, dict[str, Any], "give a file of the form of suites.toml")
+        return {name: _suite(name, table) for name, table in tables.items()}
+    except DragonError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _suite(name: str, table: object) -> Suite:
-    if not isinstance(table, dict) or set(table) != {"summary", "slots"}:
-        raise TypeError(f"suite '{name}' must be a table of exactly 'summary' and 'slots'")
-    if not isinstance(table["summary"], str) or not isinstance(table["slots"], list):
-        raise TypeError(f"suite '{name}': 'summary' is a text and 'slots' is a list")
-    if not table["slots"]:
-        raise TypeError(f"suite '{name}' needs at least one slot")
-    slots = tuple(_slot(entry) for entry in table["slots"])
+    read = converted(table, SuiteTable, f"suite '{name}'", FORM)
+    slots = tuple(Slot(each) if isinstance(each, str) else Slot(each.reward, each.stand_in) for each in read.slots)
     for place, slot in enumerate(slots):
+        for reward in (slot.reward, slot.stand_in):
+            if reward is not None:
+                RewardName.parse(reward)
         if slot.reward in [earlier.reward for earlier in slots[:place]]:
-            raise TypeError(f"suite '{name}': '{slot.reward}' is listed twice")
-    return Suite(name, table["summary"], slots)
-
-
-def _slot(entry: object) -> Slot:
-    """`"vendi:clap"`, or `{ reward = "aesthetics:clap", stand_in = "aesthetics-degradation:clap" }`."""
-    table = {"reward": entry} if isinstance(entry, str) else entry
-    if not isinstance(table, dict) or not {"reward"} <= set(table) <= {"reward", "stand_in"}:
-        raise TypeError(f"a slot is a reward's name or a table of 'reward' and 'stand_in', not {entry!r}")
-    if not all(isinstance(name, str) for name in table.values()):
-        raise TypeError(f"a slot is a reward's name or a table of names, not {entry!r}")
-    for name in table.values():
-        RewardName.parse(name)
-    return Slot(**table)
+            raise ConfigError(f"suite '{name}': '{slot.reward}' is listed twice")
+    return Suite(name, read.summary, slots)

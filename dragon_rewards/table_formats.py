@@ -17,10 +17,11 @@ from dragon_rewards.decoding import decode_json, read_bytes
 from dragon_rewards.errors import DragonError, TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 Numbered = tuple[int, Any]  # the number of a row, from 1, and what is in it
+Wanted = frozenset[str] | None  # plain names of the columns that are kept; None of all
 
 KINDS = "TXT, CSV, TSV, JSON, JSONL or parquet"
 REMEDY = f"give a table or a list as {KINDS}"
@@ -48,8 +49,8 @@ class Content:
     rows: tuple[Numbered, ...]
 
 
-def read_content(path: Path, wanted: Collection[str]) -> Content:
-    """Read a file by its suffix; `wanted` are the names of the columns that are kept, as `plain` has them.
+def read_content(path: Path, wanted: Wanted = None) -> Content:
+    """Read a file by its suffix.
 
     Raises:
         TableError: it is missing, of another format or encoding, or malformed.
@@ -98,7 +99,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(lines_of(read_text(path)), 1) if line.strip())
 
 
-def _list(path: Path, _wanted: Collection[str]) -> Content:
+def _list(path: Path, _wanted: Wanted) -> Content:
     rows = tuple(_lines(path))
     for number, line in rows:
         if "\r" in line.strip():
@@ -106,7 +107,7 @@ def _list(path: Path, _wanted: Collection[str]) -> Content:
     return Content(None, rows)
 
 
-def _separated(path: Path, wanted: Collection[str]) -> Content:
+def _separated(path: Path, wanted: Wanted) -> Content:
     text = read_text(path).lstrip("\r\n")
     separator = max(SEPARATORS[path.suffix.lower()], key=lambda each: _fitness(text, each, wanted))
     records = _records(path, text, separator)
@@ -116,13 +117,13 @@ def _separated(path: Path, wanted: Collection[str]) -> Content:
     return Content(tuple(header), tuple(_cells(rows, header, kept, path)))
 
 
-def _fitness(text: str, separator: str, wanted: Collection[str]) -> tuple[int, int]:
+def _fitness(text: str, separator: str, wanted: Wanted) -> tuple[int, int]:
     """How well a separator parts the first row: the columns that are known then, and how many there are."""
     try:
         header = next(csv.reader(StringIO(text, newline="\n"), delimiter=separator, strict=True), [])
     except csv.Error:
         return -1, 0
-    return sum(plain(name) in wanted for name in header), len(header)
+    return sum(plain(name) in wanted for name in header if wanted), len(header)
 
 
 def _records(path: Path, text: str, separator: str) -> Iterator[list[str]]:
@@ -158,21 +159,21 @@ def _cells(
         yield number, {name: cells[place] for place, name in kept.items()}
 
 
-def _kept(names: Iterable[str], wanted: Collection[str], where: str) -> dict[int, str]:
+def _kept(names: Iterable[str], wanted: Wanted, where: str) -> dict[int, str]:
     """Places and plain names of the columns that are wanted; raises TableError where one is there twice."""
-    kept = {place: plain(name) for place, name in enumerate(names) if plain(name) in wanted}
+    kept = {place: plain(name) for place, name in enumerate(names) if wanted is None or plain(name) in wanted}
     counts = Counter(kept.values())
     if counts and max(counts.values()) > 1:
         raise TableError(f"{where}: column '{counts.most_common(1)[0][0]}' is there more than once; keep one of them")
     return kept
 
 
-def _json(path: Path, wanted: Collection[str]) -> Content:
+def _json(path: Path, wanted: Wanted) -> Content:
     found = _decoded(read_text(path), list[Any], f"'{path}'")
     return _objects(enumerate(found, 1), wanted, path)
 
 
-def _jsonl(path: Path, wanted: Collection[str]) -> Content:
+def _jsonl(path: Path, wanted: Wanted) -> Content:
     found = ((row, _decoded(line, Any, f"'{path}', row {row}")) for row, line in _lines(path))
     return _objects(found, wanted, path)
 
@@ -185,7 +186,7 @@ def _decoded(text: str, kind: Any, where: str) -> Any:
         raise TableError(str(error)) from error
 
 
-def _objects(found: Iterable[Numbered], wanted: Collection[str], path: Path) -> Content:
+def _objects(found: Iterable[Numbered], wanted: Wanted, path: Path) -> Content:
     """Rows of objects, whose keys are the columns, or of texts."""
     columns: dict[str, None] = {}
     rows: list[Numbered] = []
@@ -201,7 +202,7 @@ def _objects(found: Iterable[Numbered], wanted: Collection[str], path: Path) -> 
     return Content(None if rows and isinstance(rows[0][1], str) else tuple(columns), tuple(rows))
 
 
-def _named(value: Mapping[str, Any], wanted: Collection[str], where: str) -> dict[str, Any]:
+def _named(value: Mapping[str, Any], wanted: Wanted, where: str) -> dict[str, Any]:
     cells = list(value.values())
     return {name: cells[place] for place, name in _kept(value, wanted, where).items()}
 
@@ -213,7 +214,7 @@ def parquet_columns(path: Path) -> list[str]:
         return names
 
 
-def _parquet(path: Path, wanted: Collection[str]) -> Content:
+def _parquet(path: Path, wanted: Wanted) -> Content:
     with _opened(path) as file:
         header, count = file.schema_arrow.names, file.metadata.num_rows
         kept = _kept(header, wanted, f"'{path}'")
@@ -236,7 +237,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise TableError(f"'{path}' cannot be read as parquet ({error}); get the file again") from error
 
 
-FORMATS: Mapping[str, Callable[[Path, Collection[str]], Content]] = {
+FORMATS: Mapping[str, Callable[[Path, Wanted], Content]] = {
     ".txt": _list,
     ".csv": _separated,
     ".tsv": _separated,

@@ -19,6 +19,7 @@ from dragon_rewards.evaluation import (
     rank_biserial,
     win_rate,
 )
+from dragon_rewards.frame_files import Column
 from dragon_rewards.loudness import confounders, measured
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 COLUMNS = ["run", "model", "prompt_id", "seed", "reward", "value"]
+JUDGED = dict.fromkeys(COLUMNS, Column.TEXT) | dict.fromkeys(("seed", "value"), Column.NUMBER)  # as files hold them
 PAIR = ["model", "reward", "prompt_id", "seed"]
 CONFOUNDERS = ["duration", "loudness", "silence"]
 CLIP = ["prompt_id", "seed"]
+MEASURED = {"run": Column.TEXT, "prompt_id": Column.TEXT} | dict.fromkeys(("seed", *CONFOUNDERS), Column.FIGURE)
 BASELINE = "baseline"
 WHOLE_SET = "all"
 

@@ -18,7 +18,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.files import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -84,6 +84,41 @@ def unpack_tensors(
     if wrong:
         raise DragonError(f"{where} holds NaN or infinite values in {', '.join(wrong)}; {remedy}")
     return tensors, metadata
+
+
+def check_tensors(
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, tuple[str, ...]],
+    where: str,
+    remedy: str,
+    *,
+    optional: Collection[str] = (),
+) -> None:
+    """Refuse tensors of other types or shapes.
+
+    Args:
+        tensors: by name; others than are wanted are not looked at.
+        wanted: name -> `float` or `int`, then an axis each: its length if it is a number, else a name, which stands
+            for the same length wherever it is.
+        where: what holds them.
+        remedy: as the end of a sentence.
+        optional: names that may be missing.
+
+    Raises:
+        DragonError: names the first that is missing, or not as it must be.
+    """
+    sizes: dict[str, int] = {}
+    for name, (kind, *axes) in wanted.items():
+        tensor = tensors.get(name)
+        if tensor is None and name in optional:
+            continue
+        fits = tensor is not None and tensor.ndim == len(axes) and tensor.is_floating_point() == (kind == "float")
+        shape = zip(axes, () if tensor is None else tensor.shape, strict=False)
+        if not fits or any(
+            size != sizes.setdefault(axis, int(axis) if axis.isdigit() else size) for axis, size in shape
+        ):
+            found = "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise DragonError(f"{where} has {found} as '{name}' instead of {kind} ({', '.join(axes)}); {remedy}")
 
 
 def read_metadata(path: Path, remedy: str) -> dict[str, str]:

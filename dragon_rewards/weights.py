@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from hashlib import sha256
@@ -10,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import DragonError, WeightsError
 
 if TYPE_CHECKING:
@@ -101,8 +101,6 @@ def shards(part: Path) -> set[str]:
     Raises:
         WeightsError: an index cannot be read, or names anything else: it may be from anybody.
     """
-    from dragon_rewards.decoding import read_json
-
     named: set[str] = set()
     for path in sorted(part.glob("*.safetensors.index.json")):
         listing = read_json(path, dict[str, Any], "get the file again")
@@ -177,10 +175,10 @@ def _torch_hub() -> Path:
 def _lacking_parts(folder: Path) -> list[str]:
     """Parts of a saved pipeline that are not there: a folder, or the weights of one that has a configuration."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = read_json(folder / INDEX, dict[str, Any], "download it again")
         names = [name for name, kind in index.items() if isinstance(kind, list) and kind and kind[0]]
         return [name for name in names if not _is_whole(folder / name)]
-    except (OSError, ValueError, AttributeError, LookupError, DragonError) as error:
+    except DragonError as error:
         return [f"{INDEX} that can be read ({error})"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from msgspec import structs, to_builtins
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
@@ -14,6 +15,7 @@ from dragon_rewards.files import write_text
 from dragon_rewards.names import RewardName
 from dragon_rewards.report import provenance
 from dragon_rewards.tables import BASELINE
+from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, read_record
 from dragon_train.cells import Evaluation, Scoring, generations, read_scores, run_model, steps_done
 from dragon_train.exchanges import EMBEDDINGS, TEST, run_test
 from dragon_train.launchers import Task
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from dragon_train.launchers import Launcher
     from dragon_train.presets import Preset
     from dragon_train.subject import Subject
-
-SETTINGS = "benchmark.json"
 
 
 @dataclass(frozen=True)
@@ -121,20 +121,21 @@ def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callabl
 def claim(benchmark: Benchmark) -> None:
     """Write the settings, or refuse a folder whose results were made with others."""
     path = benchmark.out / SETTINGS
-    settings = {
-        "preset": asdict(benchmark.preset),
-        "seed": benchmark.seed,
-        "rewards": [s.served for s in benchmark.servings],
-        "pipeline": benchmark.subject.pipeline,
-        "prompts": benchmark.subject.digest,
-    }
+    wanted = BenchmarkRecord(
+        preset=json.loads(json.dumps(asdict(benchmark.preset))),
+        seed=benchmark.seed,
+        rewards=tuple(serving.served for serving in benchmark.servings),
+        pipeline=benchmark.subject.pipeline,
+        prompts=benchmark.subject.digest,
+    )
     if not path.exists():
         registry = load_train_registry()
         made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
-        write_text(path, json.dumps({**settings, "provenance": made_with}, indent=2) + "\n")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    for key, value in settings.items():
-        if found.get(key) != value:
+        record = structs.replace(wanted, provenance=made_with)
+        write_text(path, json.dumps(to_builtins(record), indent=2) + "\n")
+    found = read_record(benchmark.out)
+    for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
+        if getattr(found, key) != getattr(wanted, key):
             raise ConfigError(
                 f"{benchmark.out} holds a benchmark with another {key}; choose another --out or delete it"
             )

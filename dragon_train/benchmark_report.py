@@ -10,9 +10,11 @@ import pandas as pd
 from dragon_rewards import compose
 from dragon_rewards.evaluation import carry_over, carry_over_summary, is_held_out
 from dragon_rewards.files import write_text
+from dragon_rewards.frame_files import read_parquet
 from dragon_rewards.report import write_parquet, write_table
 from dragon_rewards.tables import (
     BASELINE,
+    MEASURED,
     comparisons,
     confounder_table,
     controlled_table,
@@ -60,7 +62,7 @@ def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) ->
     files = [benchmark.folder(run) / CONFOUNDERS for run in (BASELINE, *benchmark.served)]
     if not all(file.exists() for file in files):
         return None
-    measured = pd.concat([pd.read_parquet(file) for file in files])
+    measured = pd.concat([read_parquet(file, MEASURED, "delete it and scores.parquet beside it") for file in files])
     rewards = [compose(name) for name in dict.fromkeys(benchmark.served.values())]
     controlled = controlled_table(frame, measured, rewards).rename(columns={"reward": "served"})
     rates = wins[["run", "served", "win_rate"]].merge(controlled, how="left")

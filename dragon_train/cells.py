@@ -13,6 +13,7 @@ from dragon_rewards.clips import Clips
 from dragon_rewards.devices import check_precision, find_device
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
+from dragon_rewards.frame_files import Column, read_parquet
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.report import write_parquet
 from dragon_train.demonstrations import generate
@@ -164,7 +165,7 @@ def read_scores(folder: Path, rewards: Collection[str] | None = None) -> pd.Data
     path = folder / SCORES
     if not path.exists():
         return pd.DataFrame(columns=tables.COLUMNS)
-    kept = pd.read_parquet(path)
+    kept = read_parquet(path, {**tables.JUDGED, ORIGIN: Column.TEXT}, "delete it, and the same command scores again")
     frame = kept.loc[kept[ORIGIN] == kept["reward"].map(origins(kept)), tables.COLUMNS]
     return frame if rewards is None else frame[frame["reward"].isin(rewards)]
 
@@ -179,9 +180,9 @@ def origins(scores: pd.DataFrame) -> dict[str, str]:
 
 
 def steps_done(folder: Path) -> int:
-    """Training steps that a run has recorded."""
+    """Training steps that a run has recorded: for progress, so that the lines of metrics.csv are enough."""
     path = folder / METRICS
-    return len(path.read_text(encoding="utf-8").splitlines()) - 1 if path.exists() else 0
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
 def generations(config: TrainConfig | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.prompts import OWN
+from dragon_rewards.table_formats import read_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,12 +125,8 @@ def listed(path: Path) -> list[dict[str, str]]:
     table = path / OWN
     if not table.is_file():
         return []
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigError(f"'{table}' cannot be read ({error}); correct it, or choose another --out") from error
-    if any(None in row or Path(row.get("path") or "..").name != row["path"] for row in rows):
+    rows = [row for _, row in read_content(table).rows]
+    if any(Path(row.get("path") or "..").name != row["path"] for row in rows):
         raise ConfigError(f"'{table}' lists other things than files of this folder; choose another --out")
     return rows
 

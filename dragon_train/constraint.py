@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.mixture import Mixture, parts_of, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dragon_rewards.media import Media
     from dragon_rewards.rewards import Reward
@@ -29,10 +29,22 @@ class Constraints:
         levels: the level of each, once known.
     """
 
-    def __init__(self, rewards: Sequence[Reward], state: dict[str, list[float]] | None = None) -> None:
+    def __init__(self, rewards: Sequence[Reward]) -> None:
         self.rewards = rewards
-        self.weights: list[float] = state["weights"] if state else [0.0] * len(rewards)
-        self.levels: list[float] = state["levels"] if state else []
+        self.weights: list[float] = [0.0] * len(rewards)
+        self.levels: list[float] = []
+
+    def load(self, state: Mapping[str, list[float]]) -> None:
+        """Restore what `state` gave; an empty one, as of runs from before there were constraints, changes nothing.
+
+        Raises:
+            ValueError, KeyError: it is of other constraints.
+        """
+        if not state:
+            return
+        if any(len(state[key]) != len(self.rewards) for key in ("weights", "levels")):
+            raise ValueError("its constraints are others")
+        self.weights, self.levels = state["weights"], state["levels"]
 
     def around(self, reward: Reward | Mixture) -> Reward | Mixture:
         """What is maximised now: `reward`, and the constraints by their multipliers.

@@ -25,6 +25,7 @@ NOUNS = {
     inspect.StrType: "a text",
     inspect.VarTupleType: "a list of names",
     inspect.DictType: "a table",
+    inspect.ListType: "a list of tables",
 }
 
 
@@ -58,8 +59,7 @@ def check_value(key: str, value: object, kind: Any) -> None:
     try:
         msgspec.convert(value, kind)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        info, _ = described(kind)
-        raise ConfigError(f"{key} = {value!r:.80}: must be {allowed(info)}, not {type(value).__name__}") from None
+        raise ConfigError(f"{key} = {value!r:.80}: must be {allowed(described(kind)[0])}") from None
 
 
 def allowed(info: inspect.Type) -> str:

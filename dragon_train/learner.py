@@ -13,13 +13,14 @@ from diffusers.training_utils import EMAModel
 from dragon_rewards.devices import statistics_device
 from dragon_rewards.errors import DragonError
 from dragon_train.pipelines.base import Draw
-from dragon_train.tuning import make_tuning
+from dragon_train.tuning import check_layers, make_tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
+    from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.demonstrations import Demonstrations
     from dragon_train.objectives import AnyExperience, Objective
@@ -57,17 +58,29 @@ class Learner:
             "scaler": scaler.state_dict() if scaler else None,
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` gave; an empty one changes nothing."""
-        if not state:
-            return
-        self.tuning.load(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
+    def load(self, state: Checkpoint) -> None:
+        """Restore what `state` gave.
+
+        Raises:
+            DragonError: the weights are of other layers.
+            ValueError, LookupError, TypeError, RuntimeError, AttributeError: the rest does not fit.
+        """
+        check_layers(state.weights, self.tuning)
+        self.tuning.load(state.weights)
+        self.optimiser.load_state_dict(state.optimiser)
         if self.average:
-            self.average.load_state_dict(state["average"])
+            self.average.load_state_dict(state.average or {})
             self.average.to(self.team.device)
-        if state["scaler"]:
-            self.team.accelerator.scaler.load_state_dict(state["scaler"])
+        if state.scaler:
+            self.team.accelerator.scaler.load_state_dict(state.scaler)
+        self.check_shapes()
+
+    def check_shapes(self) -> None:
+        """Raises ValueError where what goes with the weights has not their shapes, at which torch does not look."""
+        moments = [(own[name], p) for p, own in self.optimiser.state.items() for name in ("exp_avg", "exp_avg_sq")]
+        means = zip(self.average.shadow_params, self.tuning.parameters, strict=True) if self.average else ()
+        if any(kept.shape != parameter.shape for kept, parameter in (*moments, *means)):
+            raise ValueError("the state of the optimiser, or the average, is of other weights")
 
     def learn(
         self, objective: Objective[AnyExperience], experience: AnyExperience, generator: torch.Generator

@@ -82,12 +82,20 @@ def load_preset(name_or_path: str) -> Preset:
         values = builtin_presets()[name_or_path]
     else:
         raise UnknownNameError("preset", name_or_path, builtin_presets())
-    wanted = [entry.name for entry in fields(Preset) if entry.name != "name"]
-    check_keys(values, wanted, f"preset {name_or_path}")
+    return preset_of(name_or_path, values)
+
+
+def preset_of(name: str, values: Mapping[str, Any]) -> Preset:
+    """The preset of this name with these fields.
+
+    Raises:
+        ConfigError: a field is unknown or missing, or has a value that it does not allow.
+    """
+    check_keys(values, [entry.name for entry in fields(Preset) if entry.name != "name"], f"preset {name}")
     missing = sorted({"heldout_prompts", "inference_steps", "subset_size", "rounds"} - set(values))
     if missing:
-        raise ConfigError(f"preset {name_or_path}: {', '.join(missing)} missing")
+        raise ConfigError(f"preset {name}: {', '.join(missing)} missing")
     try:
-        return Preset(name_or_path, **values)
+        return Preset(name, **values)
     except ConfigError as error:
-        raise ConfigError(f"preset {name_or_path}: {error}") from None
+        raise ConfigError(f"preset {name}: {error}") from None

@@ -11,10 +11,9 @@ from dragon_rewards.files import write_text
 from dragon_rewards.report import provenance
 from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
-from dragon_train.config import train_config
 from dragon_train.demonstrations import rebuilt
 from dragon_train.registry import load_train_registry
-from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, check_result, has_result, stored_config
+from dragon_train.run_folder import CHECKPOINT, METRICS, check_result, has_result, stored_config
 from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.media import Media
     from dragon_train.catalogue import PipelineInfo
+    from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
     from dragon_train.run_folder import Claim
@@ -43,12 +43,16 @@ class Run:
         """Whether the result is there, and nothing is left to do."""
         return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
 
-    def resume(self) -> dict[str, Any]:
-        """The state after the last recorded step; empty for a new run."""
+    def resume(self) -> Checkpoint | None:
+        """The state after the last recorded step; None for a new run.
+
+        Raises:
+            DragonError: the checkpoint is damaged, or not of this trainer.
+        """
         if not (self.folder / CHECKPOINT).exists():
-            return {}
+            return None
         state = load_checkpoint(self.folder / CHECKPOINT)
-        self.rows = state["rows"]
+        self.rows = state.rows
         return state
 
     def record(self, row: dict[str, float], state: dict[str, Any]) -> None:
@@ -97,4 +101,4 @@ def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> P
 def load_run(policy: Policy, folder: Path) -> TrainConfig:
     """Give `policy` the weights that a finished run tuned."""
     load_tuned(policy, folder)
-    return train_config(stored_config(folder), str(folder / CONFIG))
+    return stored_config(folder)

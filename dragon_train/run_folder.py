@@ -6,8 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, to_builtins
+
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
+from dragon_train.config import train_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +22,20 @@ if TYPE_CHECKING:
 CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
 ADAPTER, DENOISER = "adapter_model.safetensors", "denoiser"  # results; the former as peft names it
 SUGGESTED = ("demonstration_steps", "guidance", "sampling_batch")  # settings for which 0 stands for the pipeline's own
+
+
+class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
+    """What config.json holds: the settings of a run, and what it was made with."""
+
+    config: dict[str, Any]
+    provenance: dict[str, Any] = {}
+
+
+class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
+    """What prompts.json holds: the prompts that a run is tuned on, and those that it keeps from training."""
+
+    train: tuple[str, ...]
+    heldout: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,28 +53,22 @@ class Claim:
     heldout: Sequence[str]
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """As config.json has them."""
-        settings: dict[str, Any] = json.loads(json.dumps(asdict(self.config)))
-        return settings
-
-    @property
-    def prompts(self) -> dict[str, list[str]]:
+    def prompts(self) -> KeptPrompts:
         """As prompts.json has them."""
-        return {"train": list(self.train), "heldout": list(self.heldout)}
+        return KeptPrompts(tuple(self.train), tuple(self.heldout))
 
     def check(self, folder: Path) -> None:
         """Refuse a folder that holds another run; a setting that is left to the pipeline may be any there.
 
         Raises:
-            ConfigError: says in what it differs.
+            DragonError: says in what it differs, or what of it cannot be read.
         """
-        wanted = self.settings if (folder / CONFIG).exists() else {}
-        found = stored_config(folder) if wanted else {}
+        wanted = asdict(self.config)
+        found = asdict(stored_config(folder)) if (folder / CONFIG).exists() else wanted
         for key, value in wanted.items():
-            if found.get(key) != value and not (key in SUGGESTED and value == 0):
+            if found[key] != value and not (key in SUGGESTED and value == 0):
                 raise ConfigError(
-                    f"{folder} holds a run with {key} = {found.get(key)!r}, not {value!r}; "
+                    f"{folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
                     "choose another --out, or delete the folder"
                 )
         if (folder / PROMPTS).exists() and kept_prompts(folder) != self.prompts:
@@ -68,38 +80,35 @@ class Claim:
     def write(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         """Claim a folder, unless it is claimed already."""
         if not (folder / PROMPTS).exists():
-            write_text(folder / PROMPTS, json.dumps(self.prompts, indent=0, ensure_ascii=False) + "\n")
+            write_text(folder / PROMPTS, json.dumps(to_builtins(self.prompts), indent=0, ensure_ascii=False) + "\n")
         if not (folder / CONFIG).exists():
-            stored = {"config": self.settings, "provenance": provenance}
+            stored = {"config": asdict(self.config), "provenance": provenance}
             write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
 
 
-def stored_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run.
+def stored_run(folder: Path) -> tuple[TrainConfig, Mapping[str, Any]]:
+    """The configuration of a run, and what it was made with.
 
     Raises:
-        ConfigError: its file cannot be read.
+        DragonError: its file cannot be read, or holds no configuration.
     """
     path = folder / CONFIG
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error!r}); restore it, or choose another --out") from None
-    return config
+    stored = read_json(path, StoredRun, "restore it, or choose another --out")
+    return train_config(stored.config, str(path)), stored.provenance
 
 
-def kept_prompts(folder: Path) -> dict[str, list[str]]:
-    """The prompts of a run, `train` and `heldout`.
+def stored_config(folder: Path) -> TrainConfig:
+    """The configuration of a run; raises as `stored_run`."""
+    return stored_run(folder)[0]
+
+
+def kept_prompts(folder: Path) -> KeptPrompts:
+    """The prompts of a run.
 
     Raises:
-        ConfigError: they are not there.
+        DragonError: they are not there, or cannot be read.
     """
-    path = folder / PROMPTS
-    try:
-        kept: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it, or run the command again") from None
-    return kept
+    return read_json(folder / PROMPTS, KeptPrompts, "restore it, or run the command again")
 
 
 def has_result(folder: Path) -> bool:

@@ -35,9 +35,10 @@ def sample_to_folder(
     Raises:
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
     """
-    policy, seeds = load_policy(info, run, device), range(seed, seed + len(prompts))
+    seeds = range(seed, seed + len(prompts))
     rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]
     with progress("sampling", "clips", len(prompts)) as bar:
+        policy = load_policy(info, run, device)
         return out.write(policy, sampled(policy, prompts, seeds, steps, guidance, bar.advance), rows, seeds)
 
 

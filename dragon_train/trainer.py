@@ -23,10 +23,10 @@ from dragon_train.constraint import Constraints
 from dragon_train.learner import Learner
 from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
 from dragon_train.run import Run, load_pool, pool_state
-from dragon_train.run_folder import Claim
+from dragon_train.run_folder import CHECKPOINT, Claim
 from dragon_train.studio import Studio
 from dragon_train.team import Team
-from dragon_train.tuning import load_tuned
+from dragon_train.tuning import check_layers, load_tuned
 
 if TYPE_CHECKING:
     from collections import deque
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
+    from dragon_train.checkpoint import Checkpoint
     from dragon_train.config import TrainConfig
     from dragon_train.objectives import Objective
     from dragon_train.pipelines.base import Policy
@@ -106,13 +107,32 @@ class Training:
         self.aside = Aside(team.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = Learner(prepared(policy, config, team), config, team)
+        self.pool: deque[Media] = load_pool([], 2 * config.pool, team.device)
+        self.constraints = Constraints([compose(name) for name in config.at_least])
+        self.best: dict[str, Any] = {}
         state = run.resume()
-        self.learner.load(state)
-        self.pool: deque[Media] = load_pool(state.get("pool", []), 2 * config.pool, team.device)
-        self.constraints = Constraints([compose(name) for name in config.at_least], state.get("constraints"))
-        self.best: dict[str, Any] = state.get("best", {})
+        if state is not None:
+            self.restore(state)
         self.heldout: heldout.Heldout | None = None
         team.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
+
+    def restore(self, state: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            DragonError: it is of another pipeline or another trainer.
+        """
+        try:
+            self.learner.load(state)
+            self.pool = load_pool(state.pool, 2 * self.config.pool, self.team.device)
+            self.constraints.load(state.constraints)
+            if state.best:
+                check_layers(state.best["weights"], self.learner.tuning)
+                self.best = {**state.best, "rate": float(state.best["rate"]), "waited": int(state.best["waited"])}
+        except (DragonError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
+            raise DragonError(
+                f"'{self.run.folder / CHECKPOINT}' does not fit this run ({error}); delete it to start again"
+            ) from error
 
     @property
     def finished_steps(self) -> int:

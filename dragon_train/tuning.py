@@ -7,15 +7,17 @@ from copy import copy, deepcopy
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from msgspec import Meta, Struct
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import replacing
+from dragon_rewards.tensor_files import read_tensors
 from dragon_train.run_folder import ADAPTER, DENOISER, check_result
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
+ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
 PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers
+BROKEN = "restore it, or train again"
 
 
 class Tuning(Protocol):
@@ -153,34 +157,74 @@ def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
     Raises:
-        ConfigError: the folder holds no result, that of another pipeline, or a broken one.
+        DragonError: the folder holds no result, that of another pipeline, or a broken one.
     """
     check_result(folder)
-    try:
-        if (folder / ADAPTER).is_file():
-            load_adapter(policy, folder)
-        else:
-            load_denoiser(policy, folder)
-    except SafetensorError as error:
-        raise ConfigError(f"{folder} holds weights that are broken ({error}); restore them, or train again") from error
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline") from error
+    if (folder / ADAPTER).is_file():
+        load_adapter(policy, folder)
+    else:
+        load_denoiser(policy, folder)
+
+
+class Adapter(Struct, frozen=True):
+    """What peft's adapter_config.json says that a run chooses; `Lora.save` wrote it, and the rest is peft's default."""
+
+    r: Annotated[int, Meta(ge=1, le=10**4)]
+    lora_alpha: int
+    target_modules: Annotated[list[str], Meta(min_length=1)]
 
 
 def load_adapter(policy: Policy, folder: Path) -> None:
-    """Raises ValueError or RuntimeError where it does not fit the denoiser."""
-    weights = {name.removeprefix(PREFIX): value for name, value in load_file(folder / ADAPTER).items()}
-    lora = Lora(policy, PeftConfig.from_pretrained(str(folder)))
-    if lora.weights().keys() != weights.keys():
-        raise ValueError("its adapters are of other layers")
+    """Put the adapters of a folder into the denoiser.
+
+    Raises:
+        DragonError: they are broken, or of other layers.
+    """
+    made = read_json(folder / ADAPTER_CONFIG, Adapter, BROKEN)
+    tensors, _ = read_tensors(folder / ADAPTER, BROKEN)
+    if made.lora_alpha != made.r:
+        raise ConfigError(f"'{folder / ADAPTER_CONFIG}': lora_alpha = {made.lora_alpha}, and r = {made.r}; {BROKEN}")
+    weights = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    try:
+        lora = Lora(policy, LoraConfig(r=made.r, lora_alpha=made.lora_alpha, target_modules=made.target_modules))
+    except ValueError as error:
+        raise ConfigError(f"{folder} was tuned on another pipeline ({error}); name that with --pipeline") from error
+    check_layers(weights, lora)
     lora.load(weights)
 
 
+def check_layers(weights: Mapping[str, Tensor], tuning: Tuning) -> None:
+    """Whether these are values of the weights that are tuned.
+
+    Raises:
+        ConfigError: they are of other layers, or have other shapes.
+    """
+    check_shapes(weights, tuning.weights())
+
+
+def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raises ConfigError where tensors have other names or shapes."""
+    shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise ConfigError(
+            f"the weights were tuned on another pipeline, such as {differing[0]}; name that with --pipeline"
+        )
+
+
 def load_denoiser(policy: Policy, folder: Path) -> None:
-    """Raises ValueError or RuntimeError where its weights are not those of the denoiser."""
+    """Put the denoiser of a folder in place of the policy's.
+
+    Raises:
+        DragonError: it is broken, incomplete, or of another pipeline.
+    """
     kind: Any = type(policy.denoiser)
-    tuned = kind.from_pretrained(folder / DENOISER)
-    shapes, wanted = ({k: v.shape for k, v in net.state_dict().items()} for net in (tuned, policy.denoiser))
-    if shapes != wanted:
-        raise ValueError("its denoiser has other layers")
+    try:
+        tuned, found = kind.from_pretrained(folder / DENOISER, use_safetensors=True, output_loading_info=True)
+    except Exception as error:  # of diffusers, safetensors and torch, and Python's for types that they do not have
+        raise ConfigError(f"'{folder / DENOISER}' cannot be loaded ({error}); {BROKEN}") from error
+    check_shapes(tuned.state_dict(), policy.denoiser.state_dict())
+    lacking = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
+    if lacking:
+        raise ConfigError(f"'{folder / DENOISER}' is not of its configuration, such as {lacking[0]}; {BROKEN}")
     policy.denoiser = tuned.to(policy.denoiser.device)

@@ -17,6 +17,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.progress import progress
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
+from dragon_rewards.sides import find_sides
 from dragon_rewards.suites import load_suite
 
 if TYPE_CHECKING:
@@ -52,12 +53,11 @@ def compare(
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
+    sides = find_sides(a, b, prompts)
     where = chosen_device(device)
     from dragon_rewards.comparison import compare as compare_sides
     from dragon_rewards.comparison import servable
-    from dragon_rewards.sides import find_sides
 
-    sides = find_sides(a, b, prompts)
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)

@@ -48,4 +48,7 @@ def run(application: FastAPI, listener: socket) -> None:
     """Serve until interrupted."""
     import uvicorn
 
-    uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off")).run(sockets=[listener])
+    from dragon_rewards.serving import Impatient
+
+    settings = uvicorn.Config(application, http=Impatient, ws="none", log_level="warning", lifespan="off")
+    uvicorn.Server(settings).run(sockets=[listener])

@@ -44,6 +44,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the order and the sides.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Pairs that each rater hears again, sides swapped, unannounced.")]
 Identical = Annotated[int, typer.Option(min=0, help="Pairs with the same clip on both sides, unannounced.")]
 Title = Annotated[str, typer.Option(help="Heading of the page.")]
+NO_RUN = "'{}' is no folder of a `dragon train` run: give one, or two folders of clips"
 DB, TITLE, PAIRS = Path("votes.sqlite"), "Listening test", 16
 NOTES = """\
 a win is B's, a tie counts half; lower, p value and posterior take votes as independent; low and high are the 95%
@@ -143,6 +144,8 @@ def _opened(
     device: str | None,
 ) -> ListeningTest:
     """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    if b is None and not a.is_dir():
+        raise DragonError(NO_RUN.format(a))
     from dragon_rewards.listening.setup import check_test, open_test
 
     if b is None:
@@ -160,7 +163,7 @@ def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> 
     found = (source(path, count, prompts, device) for source in sources)
     sides = next((sides for sides in found if sides), None)
     if sides is None:
-        raise DragonError(f"'{path}' is no folder of a `dragon train` run: give one, or two folders of clips")
+        raise DragonError(NO_RUN.format(path))
     return sides
 
 

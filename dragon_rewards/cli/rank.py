@@ -37,4 +37,4 @@ def rank(
     with progress("reading and encoding", "steps") as bar:
         rows = rank_files(composed, paths, prompts, bar.advance, cache, where)[:top]
     write_csv(csv, rows)
-    print_rows(rows, as_json=as_json, wide=wide, main=("rank", "value", "path", "better", "of", "reward"))
+    print_rows(rows, as_json=as_json, wide=wide, main=("value", "path", "rank", "of", "better", "reward"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import zip_longest
 from shutil import get_terminal_size
-from textwrap import fill
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,10 +56,13 @@ def _room() -> int:
 
 
 def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
-    """The keys that fit beside each other: the last ones give way, but never what names the row."""
+    """The keys that fit beside each other: the last ones give way, but never what names the row; all, if none fits."""
     name, shown = next(iter(rows[0])), list(keys)
-    while len(shown) > 1 and sum(_least(rows, key) for key in shown) + GAP * (len(shown) - 1) > room:
-        shown.remove(next(key for key in reversed(shown) if key != name))
+    while sum(_least(rows, key) for key in shown) + GAP * (len(shown) - 1) > room:
+        others = [key for key in shown if key != name]
+        if len(others) <= 1:
+            return list(keys)
+        shown.remove(others[-1])
     return shown
 
 
@@ -77,15 +81,23 @@ def _least(rows: Sequence[Row], key: str) -> int:
 
 
 def _drawn(rows: Sequence[Row], keys: Sequence[str], room: int | None) -> str:
-    from tabulate import tabulate
-
     widths = [sys.maxsize] * len(keys) if room is None else _widths(rows, keys, room)
-    cells = [[_wrapped(_cell(key, row[key]), width) for key, width in zip(keys, widths, strict=True)] for row in rows]
-    return str(tabulate(cells, list(map(_header, keys)), tablefmt="simple", disable_numparse=True))
+    columns = [[_lines(cell, width) for cell in _cells(rows, key)] for key, width in zip(keys, widths, strict=True)]
+    taken = [max(len(line) for cell in column for line in cell) for column in columns]
+    header, *drawn = [_beside(row, taken) for row in zip(*columns, strict=True)]
+    return "\n".join([header, _beside([["-" * width] for width in taken], taken), *drawn])
 
 
-def _wrapped(text: str, width: int) -> str:
-    return text if len(text) <= width else fill(text, width, break_long_words=False, break_on_hyphens=False)
+def _lines(text: str, width: int) -> list[str]:
+    return [text] if len(text) <= width else wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _beside(row: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
+    """The cells of a row, each of one line or several."""
+    lines = zip_longest(*row, fillvalue="")
+    return "\n".join(
+        (" " * GAP).join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _widths(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[int]:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.facets import SUFFIX as FACETS
 from dragon_rewards.exemplars.facets import describe_facets, facets_of, stale
@@ -130,7 +131,7 @@ def _members(path: Path) -> dict[str, bytes]:
         with ZipFile(path) as archive:
             _check_form(archive)
             members = {name: archive.read(name) for name in archive.namelist()}
-            hashes = dict(json.loads(members.pop(HASHES)))
+            hashes = decode_json(members.pop(HASHES), dict[str, str], f"{HASHES} in '{path}'", "export the set again")
     # What a broken archive raises: zlib is not asked, but encryption and unknown versions are refused so.
     except (
         OSError,
@@ -167,10 +168,7 @@ def _check_form(archive: ZipFile) -> None:
 def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -> tuple[Manifest, tuple[Item, ...]]:
     """Manifest and items, which fit each other, the statistics and the facets."""
     manifest = read_manifest(folder)
-    try:
-        examples = unpack_items(packed)
-    except ValueError as error:
-        raise DragonError(f"'{path}' holds a malformed list of examples: {error}") from error
+    examples = unpack_items(packed, f"{ITEMS} in '{path}'", "export the set again")
     fault = set_fault(manifest, examples, folder, dims)
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")

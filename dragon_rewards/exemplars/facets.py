@@ -1,30 +1,35 @@
 """The facets of a user's set in an encoder's space, on disk: `<encoder>.facets` in the folder of the set.
 
 A safetensors file of `metrics.Facets`, whose header holds as JSON what they were made with and of, and what they are
-like: one file, so that tensors and description never part. The header is read without the library, which imports
-numpy. Files of the set are named by hashes alone, so that a set is exported as it is.
+like: one file, so that tensors and description never part, with a checksum of both. It is described without the
+library, which imports numpy. Files of the set are named by hashes alone, so that a set is exported as it is.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+from msgspec import Meta, Struct
+
+from dragon_rewards.decoding import Hash, converted, decode_json
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.item import HASH, is_line
+from dragon_rewards.exemplars.item import is_line
 from dragon_rewards.exemplars.sets import CAPTIONS, items, read_manifest, space_of
 from dragon_rewards.protocols import Modality
+from dragon_rewards.tensor_files import check_tensors, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dragon_rewards.metrics import Facets
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
 SUFFIX = ".facets"
-LONGEST_HEADER = 2**24  # bytes; that of 1,000 facets is below 1 MB, and what a broken file claims may be anything
+AGAIN = "remove this file, and make them again with `dragon exemplars facets`"
+TENSORS = {"centroids": ("float", "facets", "dim"), "variance": ("float",), "shares": ("float", "facets")}
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,18 @@ class Facet:
         examples: SHA-256 of the set's items that are nearest to it, nearest first.
     """
 
-    share: float
-    spread: float
+    share: Annotated[float, Meta(ge=0, le=1)]
+    spread: Annotated[float, Meta(ge=0, le=1e300)]
     captions: tuple[str, ...]
-    examples: tuple[str, ...]
+    examples: tuple[Hash, ...]
+
+
+class Header(Struct, frozen=True):
+    """The metadata of a file: a `Description`, whose facets are JSON."""
+
+    identity: str
+    items: Hash
+    facets: str
 
 
 @dataclass(frozen=True)
@@ -69,32 +82,22 @@ def describe_facets(path: Path) -> Description:
     Raises:
         DragonError: it is broken.
     """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, LONGEST_HEADER)))["__metadata__"]
-        return Description(header["identity"], header["items"], tuple(map(_facet, json.loads(header["facets"]))))
-    except (OSError, struct.error, LookupError, TypeError, ValueError) as error:
-        raise DragonError(f"'{path}' holds no facets of a user's set ({error}); remove this file") from error
+    return _described(read_metadata(path, AGAIN), path)
 
 
-def _facet(values: dict[str, Any]) -> Facet:
-    facet = Facet(float(values["share"]), float(values["spread"]), tuple(values["captions"]), tuple(values["examples"]))
-    if not all(map(is_line, facet.captions)) or not all(map(HASH.fullmatch, facet.examples)):
-        raise ValueError("captions are lines of text, and examples are SHA-256 sums")
-    return facet
+def _described(metadata: Mapping[str, str], path: Path) -> Description:
+    header = converted(dict(metadata), Header, f"'{path}'", AGAIN)
+    facets = decode_json(header.facets, tuple[Facet, ...], f"'{path}'", AGAIN)
+    if not all(is_line(caption) for facet in facets for caption in facet.captions):
+        raise DragonError(f"'{path}' has a caption that is no line of text; {AGAIN}")
+    return Description(header.identity, header.items, facets)
 
 
 def write_facets(path: Path, facets: Facets, description: Description) -> None:
     """Write facets to a file, which appears whole or not at all."""
-    from safetensors.torch import save_file
-
-    from dragon_rewards.files import replacing
-
     described = json.dumps([asdict(facet) for facet in description.facets])
     metadata = {"identity": description.identity, "items": description.items, "facets": described}
-    with replacing(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in facets.to_tensors().items()}, temporary, metadata)
+    write_tensors(path, facets.to_tensors(), metadata)
 
 
 def load_facets(path: Path) -> tuple[Facets, Description]:
@@ -103,16 +106,15 @@ def load_facets(path: Path) -> tuple[Facets, Description]:
     Raises:
         DragonError: the file is broken.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from dragon_rewards.metrics import Facets
 
-    description = describe_facets(path)
+    tensors, metadata = read_tensors(path, AGAIN)
+    description = _described(metadata, path)
+    check_tensors(tensors, TENSORS, f"'{path}'", AGAIN)
     try:
-        facets = Facets.from_tensors(load_file(path))
-    except (OSError, SafetensorError, DragonError) as error:
-        raise DragonError(f"'{path}' holds no facets of a user's set ({error}); remove this file") from error
+        facets = Facets.from_tensors(tensors)
+    except DragonError as error:
+        raise DragonError(f"'{path}' holds no facets of a user's set ({error}); {AGAIN}") from error
     if len(facets.shares) != len(description.facets):
         raise DragonError(f"'{path}' describes {len(description.facets)} facets of {len(facets.shares)}; remove it")
     return facets, description

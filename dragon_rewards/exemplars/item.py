@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+from msgspec import Meta
+
+from dragon_rewards.decoding import Count, Hash, decode_names, read_bytes
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
@@ -20,14 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WINDOW = 30.0  # seconds of the windows that long audio is cut into, unless a set has its own
-HASH = re.compile(r"[0-9a-f]{64}")
-TYPES: dict[str, tuple[type, ...]] = {  # None is left out of a line
-    "str": (str,),
-    "str | None": (str,),
-    "int": (int,),
-    "int | None": (int,),
-    "float": (float, int),
-}
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+LARGEST = 2**31  # bytes of a list: that of a million examples has a third of it
+AGAIN = "remove the set and add it again"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a terminal would obey; no line of UTF-8
 
 
@@ -46,14 +44,14 @@ class Item:
         silent: how many are left out because nothing is heard in them.
     """
 
-    sha256: str
+    sha256: Hash
     caption: str | None = None
     path: str | None = None
-    row: int | None = None
-    seconds: float = 0.0
-    window: float = 0.0
-    windows: int = 0
-    silent: int = 0
+    row: Count | None = None
+    seconds: Seconds = 0.0
+    window: Seconds = 0.0
+    windows: Count = 0
+    silent: Count = 0
 
     @property
     def key(self) -> bytes:
@@ -82,13 +80,19 @@ def pack_items(items: Iterable[Item]) -> bytes:
     return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # ASCII: names of files may be no UTF-8
 
 
-def unpack_items(content: bytes) -> tuple[Item, ...]:
+def unpack_items(content: bytes, where: str, remedy: str) -> tuple[Item, ...]:
     """The inverse of `pack_items`.
 
+    Args:
+        content: the lines.
+        where: what they are, for refusals.
+        remedy: as the end of a sentence.
+
     Raises:
-        ValueError: a line is no item.
+        DragonError: a line is no item.
     """
-    return tuple(_item(json.loads(line)) for line in content.split(b"\n") if line)
+    lines = enumerate(content.split(b"\n"), 1)
+    return tuple(_item(line, f"line {number} of {where}", remedy) for number, line in lines if line)
 
 
 def items_hash(items: Iterable[Item]) -> str:
@@ -109,14 +113,14 @@ def read_items(path: Path) -> tuple[Item, ...]:
     """
     try:
         status = path.stat()
-        return _read(path, status.st_mtime_ns, status.st_ino)
-    except (OSError, ValueError) as error:
-        raise DragonError(f"'{path}' lists no examples of a set ({error}); remove the set and add it again") from error
+    except OSError as error:
+        raise DragonError(f"'{path}' cannot be read ({error.strerror}); {AGAIN}") from error
+    return _read(path, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, _modified: int, _node: int) -> tuple[Item, ...]:
-    return unpack_items(path.read_bytes())
+    return unpack_items(read_bytes(path, AGAIN, LARGEST), f"'{path}'", AGAIN)
 
 
 def has_audio(items: Sequence[Item]) -> bool:
@@ -124,15 +128,8 @@ def has_audio(items: Sequence[Item]) -> bool:
     return bool(items) and all(item.path is not None for item in items)
 
 
-def _item(values: Any) -> Item:
-    kinds = {field.name: TYPES[str(field.type)] for field in fields(Item)}
-    if not isinstance(values, dict) or not {"sha256"} <= set(values) <= set(kinds):
-        raise ValueError(f"expected an object with the keys {', '.join(kinds)}, not {values!r:.80}")
-    wrong = [key for key, value in values.items() if not isinstance(value, kinds[key]) or isinstance(value, bool)]
-    if wrong:
-        raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r:.80}")
-    if not HASH.fullmatch(values["sha256"]):
-        raise ValueError(f"sha256 is {values['sha256']!r:.80}")
-    if "caption" in values and not is_line(values["caption"]):
-        raise ValueError(f"a caption is {values['caption']!r:.80}")
-    return Item(**values)
+def _item(line: bytes, where: str, remedy: str) -> Item:
+    item = decode_names(line, Item, where, remedy)
+    if item.caption is not None and not is_line(item.caption):
+        raise DragonError(f"{where}: the caption is {item.caption!r:.80}; {remedy}")
+    return item

@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.sets import captions, encode_texts, encoders_of, items, space_of
+from dragon_rewards.exemplars.sets import (
+    CAPTIONS,
+    captions,
+    content_hash,
+    encode_texts,
+    encoders_of,
+    gaussian_of,
+    items,
+    read_manifest,
+    space_of,
+)
 from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +27,8 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+
+INSTALL = "install the set again, or build it again"
 
 
 def reference(
@@ -56,23 +69,19 @@ def reference(
 
 
 def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    from safetensors import SafetensorError, safe_open
-
-    from dragon_rewards.metrics import Gaussian
-
     path = info.path / f"{encoder}.safetensors"
-    try:
-        with safe_open(path, framework="pt") as file:
-            recorded = (file.metadata() or {}).get("identity")
-            gaussian = Gaussian.from_tensors({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, DragonError) as error:
-        raise DragonError(f"'{path}' holds no statistics ({error}); install the set again") from error
+    tensors, metadata = read_tensors(path, INSTALL)
+    recorded = metadata.get("identity")
     if recorded != identity:
         raise DragonError(
             f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
             f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
         )
-    return gaussian
+    if (info.path / CAPTIONS).is_file() and content_hash(info.path) != read_manifest(info.path).sha256:
+        raise DragonError(
+            f"exemplar set '{info.name}' is not what its manifest names, so '{path}' is not read; {INSTALL}"
+        )
+    return gaussian_of(tensors, f"'{path}'", INSTALL)
 
 
 def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:

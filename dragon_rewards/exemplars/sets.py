@@ -6,15 +6,17 @@ A user's set has a file of items in place of `captions.txt`, and statistics that
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dragon_rewards.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 from dragon_rewards.table_formats import lines_of
+from dragon_rewards.tensor_files import check_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.txt"
+STATISTICS = {
+    "mean": ("float", "dim"),
+    "covariance": ("float", "dim", "dim"),
+    "count": ("int",),
+    "factor": ("float", "dim", "dim"),
+}
 TEXT_BATCH = 256  # captions per pass of a text tower: bounds the memory of a long list
 
 
@@ -37,11 +45,11 @@ class Manifest:
 
     name: str
     modality: Modality
-    count: int
+    count: Count
     licence: str
     summary: str
     provenance: str
-    sha256: str
+    sha256: Hash
 
 
 @dataclass(frozen=True)
@@ -56,22 +64,9 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `<folder>/manifest.json`.
 
     Raises:
-        DragonError: it is missing, no JSON object, or lacks a key.
+        DragonError: it is missing, or not exactly the fields of a manifest.
     """
-    path = folder / MANIFEST
-    try:
-        return _manifest(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
-
-
-def _manifest(values: dict[str, Any]) -> Manifest:
-    expected = {entry.name for entry in fields(Manifest)}
-    if not isinstance(values, dict) or set(values) != expected:
-        raise TypeError(f"it must be an object with exactly the keys {', '.join(sorted(expected))}")
-    if not isinstance(values["count"], int):
-        raise TypeError(f"count must be an integer, not {values['count']!r}")
-    return Manifest(**{**values, "modality": Modality(values["modality"])})
+    return read_json(folder / MANIFEST, Manifest, "it is no manifest of an exemplar set: restore it, or remove the set")
 
 
 def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
@@ -105,8 +100,30 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
 def captions(info: ExemplarSetInfo) -> list[str]:
     """The captions of a set, in order."""
     if (info.path / CAPTIONS).is_file():
-        return lines_of((info.path / CAPTIONS).read_text(encoding="utf-8"))
+        return lines_of(_text(info.path / CAPTIONS))
     return [item.caption for item in items(info) if item.caption is not None]
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, "install the set again").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DragonError(f"'{path}' cannot be read ({error}); install the set again") from error
+
+
+def gaussian_of(tensors: Mapping[str, Tensor], where: str, remedy: str) -> Gaussian:
+    """The Gaussian in the tensors of a file of statistics, whatever else is in it.
+
+    Raises:
+        DragonError: they have other types or shapes, or make no Gaussian.
+    """
+    from dragon_rewards.metrics import Gaussian
+
+    check_tensors(tensors, STATISTICS, where, remedy, optional=("factor",))
+    try:
+        return Gaussian.from_tensors(tensors)
+    except (DragonError, RuntimeError) as error:  # torch's, of a factorisation
+        raise DragonError(f"{where} holds no statistics ({error}); {remedy}") from error
 
 
 def encoders_of(info: ExemplarSetInfo) -> list[str]:

@@ -17,12 +17,13 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
-from dragon_rewards.exemplars.sets import items, space_of
+from dragon_rewards.exemplars.sets import gaussian_of, items, space_of
 from dragon_rewards.exemplars.store import removed_items
 from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 from dragon_rewards.progress import progress
 from dragon_rewards.reading import CHUNK, ahead, reading_threads
+from dragon_rewards.tensor_files import check_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
-KEYS = "items"  # the tensor of keys, uint8 (items, 32)
+KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
+AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
 SHOWN = 20  # files that a refusal names
 
 
@@ -54,26 +56,19 @@ def read_kept(path: Path) -> Kept:
     Raises:
         DragonError: it is broken.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            identity = (file.metadata() or {})["identity"]
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return Kept(Gaussian.from_tensors(tensors), identity, frozenset(map(bytes, tensors[KEYS].tolist())))
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, DragonError) as error:
-        raise DragonError(f"'{path}' holds no statistics of a user's set ({error}); remove this file") from error
+    tensors, metadata = read_tensors(path, AGAIN)
+    identity = metadata.get("identity")
+    if identity is None:
+        raise DragonError(f"'{path}' does not say which encoder made it; {AGAIN}")
+    gaussian = gaussian_of(tensors, f"'{path}'", AGAIN)
+    check_tensors(tensors, {KEYS: ("int", "items", str(KEY_BYTES))}, f"'{path}'", AGAIN)
+    return Kept(gaussian, identity, frozenset(map(bytes, tensors[KEYS].to(torch.uint8).tolist())))
 
 
 def write_kept(path: Path, kept: Kept) -> None:
     """Write statistics to a file, which appears whole or not at all."""
-    from safetensors.torch import save_file
-
-    from dragon_rewards.files import replacing
-
     keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
-    with replacing(path) as temporary:
-        save_file({**kept.gaussian.to_tensors(), KEYS: keys}, temporary, metadata={"identity": kept.identity})
+    write_tensors(path, {**kept.gaussian.to_tensors(), KEYS: keys}, {"identity": kept.identity})
 
 
 def up_to_date(

@@ -7,15 +7,19 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import sha256
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dragon_rewards.errors import ConfigError
+from msgspec import Meta
+
+from dragon_rewards.decoding import Count, decode_json
+from dragon_rewards.errors import ConfigError, DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 UNHEARD = 0.05  # s at most of each sound that the page does not ask for (SLACK in page.js)
+DAMAGED = "restore the file, or make the test anew in another one"
 DRIFT = 0.05  # share by which the clocks of sound cards, pages and servers may differ; a generous bound
 
 
@@ -52,8 +56,8 @@ class Clip:
 
     name: str
     sha256: str
-    gain: float
-    seconds: float | None = None
+    gain: Annotated[float, Meta(gt=0, le=1e9)]
+    seconds: Annotated[float, Meta(ge=0, le=1e9)] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class Plan:
     """
 
     seed: int
-    repeats: int
-    identical: int
+    repeats: Count
+    identical: Count
     pairs: tuple[Pair, ...]
 
     def __post_init__(self) -> None:
@@ -127,11 +131,16 @@ class Plan:
         return json.dumps(asdict(self, dict_factory=_without_unknown), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
-        """What `to_json` wrote."""
-        held = json.loads(text)
-        pairs = (Pair(pair["prompt"], Clip(**pair["a"]), Clip(**pair["b"])) for pair in held.pop("pairs"))
-        return cls(**held, pairs=tuple(pairs))
+    def from_json(cls, text: str, where: str) -> Plan:
+        """What `to_json` wrote; `where` names it in refusals.
+
+        Raises:
+            DragonError: it is something else.
+        """
+        plan = decode_json(text, cls, where, DAMAGED)
+        if plan.to_json() != text:
+            raise DragonError(f"{where} is not as it was written; {DAMAGED}")
+        return plan
 
     def shortest(self, trial: Trial) -> float:
         """Seconds that pass at least while both sounds of a trial are heard to the end; 0 where no length is known.

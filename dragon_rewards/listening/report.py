@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
+from dragon_rewards.decoding import Count, read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import cluster_interval, win_rate
 from dragon_rewards.listening.agreement import krippendorff_alpha
-from dragon_rewards.listening.plan import Kind, Side
+from dragon_rewards.listening.plan import DAMAGED, Kind, Side
 from dragon_rewards.listening.votes import Choice, Vote, VoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from dragon_rewards.listening.plan import Plan
+    from dragon_rewards.listening.plan import Plan, Trial
 
 SQLITE = b"SQLite format 3\0"
 FEWEST = 2  # controls of a kind, below which they call nobody careless
 PASSED = 0.5  # share of controls of a kind
 
 Seats = dict[tuple[str, int], list[Vote]]  # the votes of each rater, by name and seat
+
+
+class Cast(Struct, frozen=True):
+    """A vote as a page writes it."""
+
+    choice: Choice
+    seconds: float
+
+
+class Downloaded(Struct, frozen=True):
+    """The file that a page lets its rater download."""
+
+    plan: str
+    rater: str
+    seat: Count
+    votes: list[Cast]
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,10 @@ def read_votes(paths: Sequence[Path]) -> tuple[Plan, list[Vote]]:
     seats: Seats = {(rater.name, rater.seat): [] for rater in file.raters()}
     taken = {name: (name, seat) for name, seat in seats}
     for vote in file.votes():
+        if vote.rater not in taken or _heard(plan, taken[vote.rater][1], vote.trial) != vote.heard:
+            raise DragonError(
+                f"'{databases[0]}' has a vote of '{vote.rater}' on what the plan does not have; {DAMAGED}"
+            )
         seats[taken[vote.rater]].append(vote)
     for path in paths:
         if path not in databases:
@@ -85,18 +108,25 @@ def _merge(seats: Seats, path: Path, plan: Plan) -> None:
 
 def _downloaded(path: Path, plan: Plan) -> tuple[str, int, list[Vote]]:
     """Rater, seat and votes of a file that a page wrote."""
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if held["plan"] != plan.digest:
-            raise DragonError(f"'{path}' has votes of another test; leave it out, or give its SQLite file")
-        rater, trials = str(held["rater"]), plan.trials(int(held["seat"]))
-        votes = [
-            Vote(rater, place, trials[place], Choice(vote["choice"]), float(vote["seconds"]))
-            for place, vote in enumerate(held["votes"])
-        ]
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise DragonError(f"'{path}' is no file of votes ({error!r}); give what the page downloads") from error
-    return rater, int(held["seat"]), votes
+    held = read_json(path, Downloaded, "give what the page downloads")
+    if held.plan != plan.digest:
+        raise DragonError(f"'{path}' has votes of another test; leave it out, or give its SQLite file")
+    trials = plan.trials(held.seat)
+    if len(held.votes) > len(trials):
+        raise DragonError(f"'{path}' has {len(held.votes)} votes on {len(trials)} trials; give what the page downloads")
+    votes = [Vote(held.rater, place, trials[place], vote.choice, vote.seconds) for place, vote in enumerate(held.votes)]
+    return held.rater, held.seat, votes
+
+
+def _heard(plan: Plan, seat: int, trial: int) -> Trial | None:
+    """The trial of a seat that has this number, if there is one."""
+    trials = _trials(plan, seat)
+    return trials[trial] if trial < len(trials) else None
+
+
+@lru_cache(maxsize=1024)
+def _trials(plan: Plan, seat: int) -> list[Trial]:
+    return plan.trials(seat)
 
 
 def _named(seats: Seats) -> list[Vote]:

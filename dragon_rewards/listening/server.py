@@ -6,8 +6,9 @@
     GET  /raters/TOKEN/TRIAL/SIDE       its left or right sound, FLAC
     POST /raters/TOKEN/TRIAL            {"choice", "seconds"} -> as GET /raters/TOKEN, once the vote is on the disk
 
-Statuses: 404 nobody's token, 409 not the rater's next trial, 422 malformed, or a vote before both sounds can have been
-heard to the end: by the page's `seconds`, and by the time since this server first sent them.
+Statuses: 404 nobody's token, 408 half-sent, 409 not the rater's next trial, 413 too large, 422 malformed, or a vote
+before both sounds can have been heard to the end: by the page's `seconds`, and by the time since this server first sent
+them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from dragon_rewards.listening.page import render_served
 from dragon_rewards.listening.plan import Trial  # noqa: TC001  FastAPI evaluates the annotations
 from dragon_rewards.listening.sound import MEDIA_TYPE
 from dragon_rewards.listening.votes import Choice, OutOfTurnError, Rater, Vote
+from dragon_rewards.serving import bound
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,10 +40,19 @@ HEADERS = {
 }
 
 
+LIMIT = 2**14  # bytes of a body: a name of 80 characters takes less than 1,000, however it is escaped
+
+
+def _plain(name: str) -> str:
+    if shown(name) != name or not name.splitlines() == [name]:
+        raise ValueError("control characters and lone surrogates are no part of a name")
+    return name
+
+
 class Entry(BaseModel):
     """Somebody who wants to take part."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_plain)]
 
 
 class Ballot(BaseModel):
@@ -141,6 +153,7 @@ def build_app(test: ListeningTest, title: str) -> FastAPI:
     app.add_api_route("/raters/{token}", service.state, methods=["GET"])
     app.add_api_route("/raters/{token}/{trial}/{side}", service.sound, methods=["GET"], response_model=None)
     app.add_api_route("/raters/{token}/{trial}", service.vote, methods=["POST"])
+    bound(app, LIMIT, "")
     return app
 
 

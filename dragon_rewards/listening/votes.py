@@ -7,8 +7,9 @@ A vote is acknowledged when it is on the disk (write-ahead log, `synchronous=FUL
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,8 +17,9 @@ from secrets import token_urlsafe
 from time import time
 from typing import TYPE_CHECKING
 
+from dragon_rewards.decoding import Count, converted
 from dragon_rewards.errors import DragonError
-from dragon_rewards.listening.plan import Kind, Plan, Side, Trial
+from dragon_rewards.listening.plan import DAMAGED, Kind, Plan, Side, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +50,9 @@ class Choice(StrEnum):
     LEFT = "left"
     RIGHT = "right"
     TIE = "tie"
+
+
+Row = tuple[str, Count, Count, Kind, Side, Choice, float]  # of the table of votes, but for its time
 
 
 class OutOfTurnError(DragonError):
@@ -90,13 +95,11 @@ class VoteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with self._open() as connection:
-                self._check_ours(connection)
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.executescript(SCHEMA)
-        except sqlite3.Error as error:
-            raise DragonError(f"'{path}' cannot be used as the file of votes ({error}); give another path") from error
+        _make_private(path)
+        with self._open() as connection:
+            self._check_ours(connection)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(SCHEMA)
 
     def _check_ours(self, connection: sqlite3.Connection) -> None:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -106,9 +109,12 @@ class VoteFile:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own for each use; statements outside a transaction commit by themselves."""
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            yield connection
+        try:
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                yield connection
+        except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+            raise DragonError(f"'{self.path}' cannot be used as the file of votes ({error}); {DAMAGED}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -122,7 +128,7 @@ class VoteFile:
         """The plan, if there is one."""
         with self._open() as connection:
             row = connection.execute("SELECT content FROM plan").fetchone()
-        return row and Plan.from_json(row[0])
+        return row and Plan.from_json(row[0], f"the plan in '{self.path}'")
 
     def begin(self, plan: Plan) -> None:
         """Keep the plan; a file has one for good."""
@@ -146,7 +152,9 @@ class VoteFile:
     def raters(self) -> list[Rater]:
         """All raters, in the order in which they came."""
         with self._open() as connection:
-            return [Rater(*row) for row in connection.execute("SELECT name, seat, token FROM raters ORDER BY seat")]
+            rows = connection.execute("SELECT name, seat, token FROM raters ORDER BY seat").fetchall()
+        checked = converted(rows, list[tuple[str, Count, str]], f"the raters in '{self.path}'", DAMAGED)
+        return [Rater(*row) for row in checked]
 
     def done(self, rater: Rater) -> int:
         """How many votes a rater has cast: the number of the next trial."""
@@ -184,10 +192,17 @@ class VoteFile:
         columns = "rater, trial, pair, kind, left, choice, seconds"
         with self._open() as connection:
             rows = connection.execute(f"SELECT {columns} FROM votes ORDER BY rowid").fetchall()  # noqa: S608  a constant
+        checked = converted(rows, list[Row], f"the votes in '{self.path}'", DAMAGED)
         return [
-            Vote(rater, trial, Trial(pair, Kind(kind), Side(left)), Choice(choice), seconds)
-            for rater, trial, pair, kind, left, choice, seconds in rows
+            Vote(rater, trial, Trial(pair, kind, left), choice, seconds)
+            for rater, trial, pair, kind, left, choice, seconds in checked
         ]
+
+
+def _make_private(path: Path) -> None:
+    """Make a new file its owner's alone, as it holds raters' tokens; what SQLite puts beside it has the same rights."""
+    with suppress(OSError):  # SQLite tells of it
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _count(connection: sqlite3.Connection, rater: str) -> int:

@@ -5,22 +5,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import torch
+from msgspec import Meta, Struct
 
+from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError, EncoderError
 from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
-from dragon_rewards.remote.config import parse_facts, read_token
+from dragon_rewards.remote.config import Facts, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.remote.config import Facts, Remote
+    from dragon_rewards.remote.config import Remote
 
 T = TypeVar("T")
 
@@ -39,6 +41,14 @@ CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
 MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
 PIECE = 2**20  # bytes
+MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
+
+
+class Catalogue(Struct, frozen=True):
+    """What a server offers: the most bytes of a body, and its encoders."""
+
+    limit: Annotated[int, Meta(ge=1, le=2**40)]
+    encoders: tuple[Facts, ...]
 
 
 class Client:
@@ -123,14 +133,14 @@ class Client:
 
     def _read_catalogue(self, reply: bytes) -> None:
         try:
-            catalogue = json.loads(reply)
-            self.limit = int(catalogue["limit"])
-            self.encoders = {facts.name: facts for facts in map(parse_facts, catalogue["encoders"])}
-        except (ValueError, TypeError, KeyError, DragonError) as error:
+            catalogue = decode_json(reply, Catalogue, "its list of encoders", "check the URL")
+            check_facts(catalogue.encoders)
+        except DragonError as error:
             raise EncoderError(
-                f"{self._subject}: this is no `dragon serve`, or one of another version ({type(error).__name__}: "
-                f"{error}); check the URL, and install the same dragon-rewards there and here"
+                f"{self._subject}: this is no `dragon serve`, or one of another version ({error}); check the URL, and "
+                "install the same dragon-rewards there and here"
             ) from error
+        self.limit, self.encoders = catalogue.limit, {facts.name: facts for facts in catalogue.encoders}
 
     def _check_identity(self) -> None:
         if self._expected is None:
@@ -188,9 +198,10 @@ class Client:
 
 
 def _detail(content: bytes) -> str:
-    with suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(content)["detail"])
-    return content[:200].decode(errors="replace")
+    """What a server says of a refusal, in characters that no terminal obeys."""
+    with suppress(DragonError, KeyError):
+        return shown(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
+    return shown(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:

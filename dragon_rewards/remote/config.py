@@ -7,29 +7,22 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
+from msgspec import Meta
+
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.names import check_name
-from dragon_rewards.protocols import Modality
+from dragon_rewards.protocols import Modality  # noqa: TC001  a field's type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 VARIABLE = "DRAGON_REMOTES"
-FACTS = {
-    "name": str,
-    "modalities": list,
-    "dim": int,
-    "sample_rate": int,
-    "licence": str,
-    "summary": str,
-    "identity": str,
-    "package": str,
-    "version": str,
-}
-REMOTE = {"url": str, "token": str, "prefix": str, "encoders": list}
+AGAIN = "delete it, and `dragon remote add` the servers again"
+Size = Annotated[int, Meta(ge=1, le=10**6)]
 
 
 @dataclass(frozen=True)
@@ -38,8 +31,8 @@ class Facts:
 
     name: str
     modalities: tuple[Modality, ...]
-    dim: int
-    sample_rate: int
+    dim: Size
+    sample_rate: Size
     licence: str
     summary: str
     identity: str
@@ -114,14 +107,17 @@ def load_remotes() -> list[Remote]:
         ConfigError: the file cannot be read, or is not what `save_remotes` writes.
     """
     path = remotes_path()
-    try:
-        return [_remote(values) for values in json.loads(path.read_bytes())]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, TypeError, DragonError) as error:
-        raise ConfigError(
-            f"{path} is no list of remote encoders: {error}; delete it, and `dragon remote add` the servers again"
-        ) from error
+    try:
+        remotes = read_json(path, list[Remote], "`dragon remote add` writes it")
+        for remote in remotes:
+            check_url(remote.url)
+            check_printable(remote.token, remote.prefix)
+            check_facts(remote.encoders)
+    except DragonError as error:
+        raise ConfigError(f"{path} is no list of remote encoders: {error}; {AGAIN}") from error
+    return remotes
 
 
 def save_remotes(remotes: Sequence[Remote]) -> None:
@@ -134,31 +130,19 @@ def save_remotes(remotes: Sequence[Remote]) -> None:
     Path(file.name).replace(path)
 
 
-def parse_facts(values: object) -> Facts:
-    """Facts from JSON.
+def check_facts(encoders: Sequence[Facts]) -> None:
+    """Refuse what a server says of encoders where a name is malformed, or a text would command a terminal.
 
     Raises:
-        ValueError: a key is missing, unknown or ill-typed.
-        DragonError: the name is malformed.
+        DragonError: names the value.
     """
-    record = _record(values, FACTS)
-    check_name(record["name"])
-    if record["dim"] < 1 or record["sample_rate"] < 1:
-        raise ValueError(f"encoder '{record['name']}' has dim {record['dim']} at {record['sample_rate']} Hz")
-    return Facts(**{**record, "modalities": tuple(map(Modality, record["modalities"]))})
+    for facts in encoders:
+        check_name(facts.name)
+        check_printable(facts.licence, facts.summary, facts.identity, facts.package, facts.version)
 
 
-def _remote(values: object) -> Remote:
-    record = _record(values, REMOTE)
-    check_url(record["url"])
-    return Remote(**{**record, "encoders": tuple(map(parse_facts, record["encoders"]))})
-
-
-def _record(values: object, types: Mapping[str, type]) -> dict[str, Any]:
-    if not isinstance(values, dict) or set(values) != set(types):
-        raise ValueError(f"expected an object with exactly the keys {', '.join(types)}")
-    for key, kind in types.items():
-        # Texts reach a terminal, which would obey control characters.
-        if type(values[key]) is not kind or (kind is str and not values[key].isprintable()):
-            raise ValueError(f"{key} must be a printable {kind.__name__}, not {values[key]!r}")
-    return values
+def check_printable(*texts: str) -> None:
+    """Raises DragonError where a text holds control characters, which a terminal would obey."""
+    for text in texts:
+        if not text.isprintable():
+            raise DragonError(f"{text!r:.80} is not printable")

@@ -4,12 +4,14 @@
     POST /encode/audio/NAME     safetensors "audio" (clips, samples) -> safetensors "frames" (clips, frames, dim)
     POST /encode/text/NAME      JSON list of texts -> safetensors "embeddings" (texts, dim)
 
-Statuses: 400 malformed body, 401 wrong token, 404 not served, 413 too large, 422 refused by the encoder.
+Statuses: 400 malformed body, 401 wrong token, 404 not served, 408 half-sent, 413 too large, 422 no audio or text that
+could be encoded (NaN, lone surrogates), or refused by the encoder.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hmac import compare_digest
@@ -23,6 +25,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import AudioEncoder, TextEncoder
 from dragon_rewards.remote.config import Facts
 from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
+from dragon_rewards.serving import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
     from dragon_rewards.registry import Registry
+
+
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -74,13 +80,18 @@ class Served:
         audio = unpack(body, "audio", ("clips", "samples"))
         if not audio.numel():
             raise WireError(f"the body holds audio {tuple(audio.shape)}; send at least one sample")
+        if not audio.isfinite().all():
+            raise DragonError("the audio holds values that are not finite")
         return pack("frames", _without_gradients(self.encoder.encode_audio, audio.to(self.device)))
 
     def text(self, body: bytes) -> bytes:
         """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
         if not isinstance(self.encoder, TextEncoder):
             raise DragonError(f"encoder '{self.info.name}' embeds no text")
-        return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
+        texts = unpack_texts(body)
+        if any(SURROGATE.search(text) for text in texts):
+            raise DragonError("a text holds a lone surrogate, which is no character")
+        return pack("embeddings", _without_gradients(self.encoder.encode_text, texts))
 
     async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
         """What `work` makes of a body, in the encoder's thread."""
@@ -138,16 +149,10 @@ class Service:
         return self.served[name]
 
     async def _body(self, request: Request) -> bytes:
-        """The body, counted as it comes: what a client declares of its length is not relied on."""
-        body = bytearray()
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > self.limit:
-                    raise HTTPException(413, f"the body is larger than {self.limit} bytes; see --limit-mb")
+            return await request.body()
         except ClientDisconnect as error:
             raise HTTPException(400, "the connection ended before the body") from error
-        return bytes(body)
 
 
 def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, device: torch.device) -> FastAPI:
@@ -168,6 +173,7 @@ def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, 
     app.add_api_route("/encoders", service.catalogue)
     app.add_api_route("/encode/audio/{name}", service.audio, methods=["POST"])
     app.add_api_route("/encode/text/{name}", service.text, methods=["POST"])
+    bound(app, limit, "; see --limit-mb")
     return app
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
-from safetensors.torch import load, save
+from msgspec import Meta
+from safetensors.torch import save
 
+from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError
+from dragon_rewards.tensor_files import unpack_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+Texts = Annotated[list[str], Meta(min_length=1)]
 MOST_HEADER = 1024  # bytes; that of one tensor takes less than 100
 
 
@@ -33,13 +37,10 @@ def unpack(body: bytes, name: str, axes: Sequence[str]) -> Tensor:
     Raises:
         WireError: the body is anything else.
     """
-    # Bounds the number of tensors and of dimensions before anything is parsed.
-    if int.from_bytes(body[:8], "little") > MOST_HEADER:
-        raise WireError(f"the body is no safetensors with a header of at most {MOST_HEADER} bytes")
-    try:
-        tensors = load(body)
-    except Exception as error:  # of its own type, and of Python's and torch's for types and shapes they do not have
-        raise WireError(f"the body is no safetensors ({type(error).__name__}: {error})") from error
+    try:  # a short header bounds the number of tensors and of dimensions before anything is parsed
+        tensors, _ = unpack_tensors(body, "the body", "send what `pack` makes", longest=MOST_HEADER, finite=False)
+    except DragonError as error:
+        raise WireError(str(error)) from error
     tensor = tensors.get(name)
     if len(tensors) != 1 or tensor is None or tensor.dtype != torch.float32 or tensor.ndim != len(axes):
         got = ", ".join(f"'{key}' {value.dtype} {tuple(value.shape)}" for key, value in tensors.items()) or "nothing"
@@ -59,9 +60,6 @@ def unpack_texts(body: bytes) -> list[str]:
         WireError: it is no JSON list of one or more texts.
     """
     try:
-        texts = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"the body is no JSON ({error})") from error
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise WireError("the body is no JSON list of one or more texts")
-    return texts
+        return decode_json(body, Texts, "the body", "send a JSON list of one or more texts")
+    except DragonError as error:
+        raise WireError(str(error)) from error

@@ -379,10 +379,11 @@ def text_limit(case: TowerCase) -> None:
         require(not cut, "texts that are read to the end, or a limit that is told", "a long text that is cut", mend)
         return
     short, long = tower.count_tokens([TEXTS[0], organ])
-    found = f"{short} and {long} tokens of a short and a long text, a limit of {tower.token_limit}; the long one "
+    counted = f"{short} and {long} tokens of a short and a long text, a limit of {tower.token_limit}"
     told = 0 < short <= tower.token_limit and cut == (long > tower.token_limit)
     mend = "count whole texts, and set token_limit to where encode_text cuts them"
-    require(told, "a text is cut where it has more tokens than token_limit", found + ("is" if cut else "is not"), mend)
+    found = f"{counted}; the long one is{'' if cut else ' not'} cut"
+    require(told, "a text is cut where it has more tokens than token_limit", found, mend)
 
 
 def empty_text(case: TowerCase) -> None:

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_rewards.names import check_name
 from dragon_train.ablation.studies import load_study
-from dragon_train.config import TrainConfig, read_config
-from dragon_train.fields import check_keys
+from dragon_train.config import Names, TrainConfig, read_config
+from dragon_train.fields import check_keys, check_value, field_kinds, with_tuples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,15 @@ KEYS = (*REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainC
 MAIN = "frame"  # of comparisons, or of a study's rows
 OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
+MOST_CELLS = 10**5
+TableOf = dict[str, Any]
+FORM: dict[str, Any] = {  # of a file, key by key
+    **dict.fromkeys(("question", "source", "study", "preset"), str),
+    "axes": TableOf,
+    "settings": TableOf,
+    "score": Names,
+    **dict.fromkeys(("when", "tables", "figures"), list[TableOf]),
+}
 COMPARED = (
     "reward", "scored", "kind", "direction", "before", "after", "gain", "win_rate", "lower", "p_value", "posterior",
     "wins", "trials", "low", "high", "effect",
@@ -53,10 +63,10 @@ class Table:
     """
 
     name: str
-    rows: tuple[str, ...]
-    value: tuple[str, ...]
-    columns: tuple[str, ...] = ()
-    scored: tuple[str, ...] = (OWN,)
+    rows: Names
+    value: Names
+    columns: Names = ()
+    scored: Names = (OWN,)
     frame: str = MAIN
     caption: str = ""
 
@@ -84,11 +94,11 @@ class Figure:
 
     name: str
     kind: str
-    x: tuple[str, ...]
+    x: Names
     y: str = ""
     series: str = ""
     panels: str = ""
-    scored: tuple[str, ...] = (OWN,)
+    scored: Names = (OWN,)
     frame: str = MAIN
     caption: str = ""
 
@@ -122,7 +132,7 @@ class Grid:
     source: str = ""
     study: str = ""
     preset: str = "ablation"
-    score: tuple[str, ...] = ()
+    score: Names = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     when: tuple[Mapping[str, Any], ...] = ()
     tables: tuple[Table, ...] = ()
@@ -180,12 +190,14 @@ def parse(name: str, values: Mapping[str, Any]) -> Grid:
     for key in ("question", "axes"):
         if key not in values:
             raise ConfigError(f"'{key}' is missing")
+    for key, value in values.items():
+        check_value(key, value, FORM[key])
     study = values.get("study", "")
     for key in ("preset", "score", "when"):
         if study and key in values:
             raise ConfigError(f"'{key}' is of tuning runs, and the study '{study}' tunes nothing; leave it out")
     check_settings(values, load_study(study).keys if study else KEYS)
-    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    given = with_tuples(values)
     given["tables"] = tuple(specified(Table, each, "tables") for each in values.get("tables", ()))
     given["figures"] = tuple(specified(Figure, each, "figures") for each in values.get("figures", ()))
     grid = Grid(**given, name=name)
@@ -202,6 +214,8 @@ def check_settings(values: Mapping[str, Any], known: Sequence[str]) -> None:
     for key, axis in values["axes"].items():
         if not isinstance(axis, list) or not axis:
             raise ConfigError(f"axes.{key} = {axis!r}: must be a list of at least one value")
+    if (cells := prod(map(len, values["axes"].values()))) > MOST_CELLS:
+        raise ConfigError(f"axes: {cells:,} combinations are more than {MOST_CELLS:,}; leave values out")
     for rule in values.get("when", ()):
         if not isinstance(rule.get("set"), dict):
             raise ConfigError("when: 'set' is missing; write for example set = { learning_rate = 1e-5 }")
@@ -209,15 +223,16 @@ def check_settings(values: Mapping[str, Any], known: Sequence[str]) -> None:
         check_keys(rule["set"], known, "when.set")
 
 
-def specified(kind: type[Any], values: Mapping[str, Any], source: str) -> Any:
+def specified(kind: Any, values: Mapping[str, Any], source: str) -> Any:
     """A table or a figure as its TOML table describes it."""
-    names = [each.name for each in fields(kind)]
-    check_keys(values, names, source)
-    several = {each.name for each in fields(kind) if str(each.type).startswith("tuple")}
+    kinds = field_kinds(kind)
+    check_keys(values, list(kinds), source)
     given = {
-        key: tuple(value) if isinstance(value, list) else (value,) if key in several else value
-        for key, value in values.items()
+        key: (value,) if kinds[key] == Names and isinstance(value, str) else value
+        for key, value in with_tuples(values).items()
     }
+    for key, value in given.items():
+        check_value(f"{source}: {key}", value, kinds[key])
     try:
         return kind(**given)
     except TypeError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards.devices import find_device
+from dragon_rewards.frame_files import Column, read_parquet
 from dragon_rewards.report import write_parquet
 from dragon_train.ablation.plan import fingerprint
 from dragon_train.ablation.studies import load_study
@@ -78,7 +79,13 @@ class StudyPlan:
 
     def frame(self, name: str) -> pd.DataFrame:  # noqa: ARG002  a study has one
         """All rows, with the axes before them."""
-        frames = [pd.read_parquet(self.folder(settings) / ROWS).assign(**axes) for axes, settings in self.cells]
+        columns = dict.fromkeys(load_study(self.study).columns, Column.ANYTHING)
+        frames = [
+            read_parquet(
+                self.folder(settings) / ROWS, columns, "delete it, and the same command measures again"
+            ).assign(**axes)
+            for axes, settings in self.cells
+        ]
         rows = pd.concat(frames, ignore_index=True)
         axes = list(self.cells[0][0])
         return rows[[*axes, *(name for name in rows.columns if name not in axes)]]

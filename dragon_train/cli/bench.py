@@ -38,7 +38,12 @@ MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direct
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Option(help="Name of a suite, or a TOML file.", autocompletion=suites)] = "dragon20",
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Name of a suite, or a TOML file, which `dragon list suites` explains.", autocompletion=suites
+        ),
+    ] = "dragon20",
     preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.", autocompletion=presets)] = "quick",
     rewards: Annotated[
         list[str] | None, typer.Option(help="Tune only these of the suite's rewards.", autocompletion=all_rewards)

@@ -64,8 +64,8 @@ def best_of(
     from dragon_train.best_of import write_best
     from dragon_train.run import load_policy
 
-    policy = load_policy(info, run, where)
     with progress(reward, "sets", n) as bar:
+        policy = load_policy(info, run, where)
         best = choose(n, policy, composed, texts, steps=steps, guidance=guided, seed=seed, on_set=bar.advance)
     rows = write_best(policy, best, folder)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}

@@ -11,6 +11,7 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture
+from dragon_rewards.progress import progress
 from dragon_train.cli.completion import cards
 from dragon_train.cli.options import ConfigFile, PromptFile, configured
 from dragon_train.cli.settings import with_settings
@@ -65,7 +66,8 @@ def estimate(
     compose_mixture(checked.reward)
     from dragon_train.estimate.report import report  # imports torch: wrong names are refused by now
 
-    found = report(checked, prompts, known or None, device, measure=measure)
+    with progress("estimating", "runs", 1):
+        found = report(checked, prompts, known or None, device, measure=measure)
     if as_json:
         print(json.dumps(found.to_json(), indent=2))
     else:

@@ -53,7 +53,7 @@ def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
     """
     if run is not None:
         check_result(run)
-        name = name or str(stored_config(run)["pipeline"])
+        name = name or stored_config(run).pipeline
     info = load_train_registry().pipeline(name or "embedded")
     require_weights(f"pipeline '{info.name}'", info.weights)
     return info
@@ -70,6 +70,10 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a file of them, and not both")
     texts = read_texts(file) if file else prompts
+    if any("\udc80" <= letter <= "\udcff" for text in texts for letter in text):  # bytes, as Python has them
+        raise ConfigError(
+            "a prompt holds bytes that are no text in UTF-8; set the terminal to UTF-8, or give --prompts"
+        )
     if not all(text.strip() for text in texts):
         raise ConfigError("a prompt is empty; describe the music, for example 'a slow hymn on the organ'")
     return texts
@@ -85,8 +89,8 @@ def how_sampled(run: Path | None, steps: int | None, former: int | None, guidanc
         if steps is not None:
             raise ConfigError("--steps is the former name of --diffusion-steps; give the latter alone")
         print(FORMER, file=sys.stderr)
-    tuned = stored_config(run) if run else {}
-    chosen = steps or former or int(tuned.get("demonstration_steps") or STEPS)
-    guided = guidance or float(tuned.get("guidance") or GUIDANCE)
+    tuned = stored_config(run) if run else None
+    chosen = steps or former or (tuned and tuned.demonstration_steps) or STEPS
+    guided = guidance or (tuned and tuned.guidance) or GUIDANCE
     print(f"{chosen} diffusion steps, guidance {guided:g}", file=sys.stderr)
     return chosen, guided

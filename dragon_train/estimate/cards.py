@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
+from dragon_rewards.decoding import read_toml
 from dragon_rewards.errors import UnknownNameError
 
 
@@ -32,8 +33,7 @@ class Card:
 
 def cards() -> dict[str, Card]:
     """By the name that `--card` takes."""
-    table = tomllib.loads(files("dragon_train.estimate").joinpath("cards.toml").read_text(encoding="utf-8"))
-    return {key: Card(**values) for key, values in table.items()}
+    return read_toml(Path(str(files("dragon_train.estimate"))) / "cards.toml", dict[str, Card], "install it again")
 
 
 def find_card(name: str) -> Card:

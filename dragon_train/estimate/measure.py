@@ -8,15 +8,18 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Mapping  # noqa: TC003  a field's type
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from msgspec import Meta
 
+from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.clock import Clock
@@ -31,12 +34,22 @@ from dragon_train.team import Team
 from dragon_train.trainer import Training, check_checkpointing, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 STATUS = Path("/proc/self/status")
 # glibc keeps what is freed, up to some hundreds of MB, unless each block above a few pages is mapped by itself.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "16384"}
+Bytes = Annotated[int, Meta(ge=0, le=2**60)]
 FORGET_PEAK = "5"  # what Linux takes to start the count of `VmHWM` afresh (man 5 proc)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the process that measures is sent."""
+
+    config: dict[str, Any]
+    prompts: list[str]
+    device: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +64,11 @@ class Measured:
         resident: the most of a CPU's process that keeps for itself what it freed, as any does by default.
     """
 
-    base: int
-    loaded: int
-    peaks: Mapping[str, int]
-    seconds: Mapping[str, float]
-    resident: int = 0
+    base: Bytes
+    loaded: Bytes
+    peaks: Annotated[Mapping[str, Bytes], Meta(min_length=1)]
+    seconds: Mapping[str, Annotated[float, Meta(ge=0, le=1e9)]]
+    resident: Bytes = 0
 
     @property
     def peak(self) -> int:
@@ -178,11 +191,12 @@ def run_apart(
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise DragonError(f"the step that was to be measured failed: {last[0]}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    printed = (done.stdout.splitlines() or [""])[-1]
+    return decode_json(printed, Measured, "what the measured step printed", "measure again")
 
 
 if __name__ == "__main__":
-    received = json.load(sys.stdin)
-    chosen = train_config(received["config"], "the configuration")
-    found = measure(chosen, received["prompts"], torch.device(received["device"]))
+    received = decode_json(sys.stdin.read(), Order, "the order to measure", "send what `run_apart` sends")
+    chosen = train_config(received.config, "the configuration")
+    found = measure(chosen, received.prompts, torch.device(received.device))
     print(json.dumps(asdict(found)))  # noqa: T201

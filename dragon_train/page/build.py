@@ -19,7 +19,6 @@ from dragon_train.page.cost import time_chart, time_notes
 from dragon_train.page.plan import remedy
 from dragon_train.page.runs import heldout_table, run_view
 from dragon_train.page.view import Cell, Chart, PageView, Table, key_values
-from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +55,7 @@ def build(results: Results, plans: Sequence[Plan], pairs: Mapping[str, Sequence[
 def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageView:
     """The page of one run."""
     config = run.config
-    lead = f"Pipeline {config['pipeline']}, tuned toward this reward with {config['objective']} ({config['tuning']})."
+    lead = f"Pipeline {config.pipeline}, tuned toward this reward with {config.objective} ({config.tuning})."
     wins = heldout_table(run)
     return PageView(
         title=run.name,
@@ -71,11 +70,11 @@ def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageV
 
 def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[str, Any]) -> PageView:
     """The page of a benchmark."""
-    preset, wins = tables.settings["preset"], tables.wins
+    preset, wins = tables.settings.thoroughness, tables.wins
     return PageView(
-        title=f"Benchmark, preset {Path(preset['name']).stem}",
-        lead=f"Pipeline {tables.settings.get('pipeline', EMBEDDED)}, tuned once for each of {len(wins)} rewards, and "
-        f"compared with the untuned model on {preset['heldout_prompts']} held-out prompts.",
+        title=f"Benchmark, preset {Path(preset.name).stem}",
+        lead=f"Pipeline {tables.settings.pipeline}, tuned once for each of {len(wins)} rewards, and "
+        f"compared with the untuned model on {preset.heldout_prompts} held-out prompts.",
         facts=benchmark_facts(results.runs, wins),
         wins=Chart("Win rates", charts.win_rates(wins), wins_table(wins)),
         wins_notes=win_notes(wins, preset),
@@ -84,7 +83,7 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
         cross=cross_map(tables),
         distributions=tuple(distribution(tables.scores, row) for row in wins.to_dict("records")),
         diversity=diversity(tables),
-        configuration=key_values("Preset", {**preset, "seed": tables.settings["seed"]}),
+        configuration=key_values("Preset", {**tables.settings.preset, "seed": tables.settings.seed}),
         **shared,
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_train.page.source import BenchmarkTables, TrainedRun
+    from dragon_train.presets import Preset
 
 EVEN = 0.5  # a win rate that shows nothing
 LEVEL = 0.05  # of corrected p values
@@ -47,12 +48,12 @@ def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fac
     )
 
 
-def win_notes(wins: pd.DataFrame, preset: Mapping[str, Any]) -> list[str]:
+def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
     """How the figures came about."""
     method = (
         "A dot is the share of held-out prompts, one clip each from the same seeds, on which the tuned model is "
         "better; ties are half. Rewards that judge whole sets compare matched subsets of "
-        f"{preset['subset_size']} clips instead. The line reaches down to the one-sided 95% Clopper-Pearson bound."
+        f"{preset.subset_size} clips instead. The line reaches down to the one-sided 95% Clopper-Pearson bound."
     )
     stand_in = "Where a run is judged by a reward of another name, that one stands in: its encoder was not installed."
     return [method, stand_in] if (wins["run"] != wins["served"]).any() else [method]

@@ -9,6 +9,9 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_rewards.mixture import compose_mixture, parts_of
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
 
 PAIRS, UNTUNED, TUNED = "pairs", "untuned", "tuned"
 MADE = "made.json"
+
+
+class Made(Struct, frozen=True, forbid_unknown_fields=True):
+    """The record beside clips: what they depend on, and their names."""
+
+    origin: dict[str, Any]
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,16 +72,12 @@ class Side:
         """Whether the clips are there, made from just this.
 
         Raises:
-            ConfigError: the folder is there and is none of ours.
+            DragonError: the folder is there and is none of ours.
         """
         if not self.folder.exists():
             return False
-        try:
-            made = json.loads((self.folder / MADE).read_text(encoding="utf-8"))
-            origin, files = made["origin"], made["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ConfigError(f"'{self.folder}' holds something else than this command's clips; move it away") from None
-        return origin == self.origin and all((self.folder / name).is_file() for name in files)
+        made = read_json(self.folder / MADE, Made, "the folder is none of this command's clips: move it away")
+        return made.origin == self.origin and all((self.folder / name).is_file() for name in made.files)
 
     def make(self, device: torch.device, on_clip: Callable[[], object]) -> None:
         """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted."""
@@ -121,7 +127,7 @@ def audible(results: Results) -> TrainedRun:
         raise ConfigError(f"'{results.folder}' is a benchmark: name the folder of one of its runs, as '{run.folder}'")
     if not run.finished:
         raise ConfigError(f"'{run.folder}' holds no finished weights to hear; {remedy(results)}")
-    encoders = [part.encoder for part in parts_of(compose_mixture(run.config["reward"]))]
+    encoders = [part.encoder for part in parts_of(compose_mixture(run.config.reward))]
     if not all(Modality.AUDIO in encoder.modalities for encoder in encoders):
         raise ConfigError(f"'{run.folder}' makes no audio to listen to; `dragon report` shows what it makes")
     return run

@@ -10,10 +10,9 @@ from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.scoring import build_parts
 from dragon_rewards.table_files import read_texts
 from dragon_rewards.weights import require_weights
-from dragon_train.config import train_config
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.registry import load_train_registry
-from dragon_train.run_folder import CONFIG, kept_prompts
+from dragon_train.run_folder import kept_prompts
 from dragon_train.seeds import Stream, seeds
 from dragon_train.subject import EMBEDDED
 
@@ -111,7 +110,7 @@ def plan(results: Results, run: TrainedRun, count: int, file: Path | None, devic
     """The pairs of one run."""
     generation = plan_generation(results, run, count, file)
     generation.require_weights()
-    judging = parts_of(compose_mixture(run.config["reward"]))
+    judging = parts_of(compose_mixture(run.config.reward))
     for reward in judging:
         reward.require_weights()
         check_pairs(reward, count)
@@ -140,15 +139,15 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
         ConfigError: there are fewer prompts than pairs.
         UnknownNameError: the pipeline is not installed.
     """
-    config = train_config(run.config, str(run.folder / CONFIG))
+    config = run.config
     info = load_train_registry().pipeline(config.pipeline)
     texts, origin = heldout_prompts(run.folder, config, file)
     if len(texts) < count:
         raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
-    preset = results.benchmark.settings["preset"] if results.benchmark else {}
+    preset = results.benchmark.settings.thoroughness if results.benchmark else None
     numbers = seeds(Stream.HELDOUT, config.seed, count=count)
-    steps = preset.get("inference_steps", config.demonstration_steps)
-    guidance = preset.get("guidance", 1.0) if preset else config.guidance  # 1 in benchmarks from before they kept it
+    steps = preset.inference_steps if preset else config.demonstration_steps
+    guidance = preset.guidance if preset else config.guidance  # 1 in benchmarks from before they kept it
     return Generation(info, tuple(texts[:count]), origin, tuple(numbers), steps, guidance)
 
 
@@ -157,8 +156,8 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
     if file:
         return read_texts(file), f"those of {file.name}"
     kept = kept_prompts(folder)
-    if config.pipeline == EMBEDDED and kept["train"] == list(embedded_prompts("train")):
+    if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
-    if kept["heldout"]:
-        return kept["heldout"], "prompts that the run kept from training"
-    return kept["train"], "prompts of the training"
+    if kept.heldout:
+        return kept.heldout, "prompts that the run kept from training"
+    return kept.train, "prompts of the training"

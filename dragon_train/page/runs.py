@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -59,7 +60,7 @@ def run_view(run: TrainedRun, plan: Plan | None, pairs: Sequence[Pair]) -> RunVi
         frame_table(f"Training of {run.name}", run.metrics, {}, {}),
         tuple(pair_chart(place, reward, pairs) for place, reward in enumerate(judging)),
         players(plan, pairs) if plan and pairs else None,
-        key_values(f"Configuration of {run.name}", run.config),
+        key_values(f"Configuration of {run.name}", asdict(run.config)),
     )
 
 
@@ -153,7 +154,7 @@ def heldout_table(run: TrainedRun) -> Chart | None:
     compared = run.metrics[won].dropna() if won else pd.DataFrame()
     if compared.empty:
         return None
-    prompts, last = int(run.config["heldout_prompts"]), run.metrics.loc[compared.index[-1]]
+    prompts, last = run.config.heldout_prompts, run.metrics.loc[compared.index[-1]]
     rows = [heldout_row(name.removeprefix(WON), last, prompts) for name in won]
     table = pd.DataFrame(rows)
     shown = frame_table("Win rates on prompts kept from training", table, RATES, {**NAMES, "run": "reward"})

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.frame_files import Column, read_csv, read_parquet
 from dragon_rewards.names import RewardName
-from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result
+from dragon_rewards.tables import BASELINE, JUDGED
+from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, read_record
+from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SETTINGS, SCORES, WINS, CROSS = "benchmark.json", "scores.parquet", "win_rates.csv", "cross_effects.csv"
+    import pandas as pd
+
+    from dragon_train.config import TrainConfig
+
+SCORES, WINS, CROSS = "scores.parquet", "win_rates.csv", "cross_effects.csv"
 CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
+UNFINISHED = "the benchmark is not finished; the same `dragon bench` command resumes it"
+STEPS = dict.fromkeys(("step", "reward"), Column.NUMBER)
+RUN = {"run": Column.TEXT}
+WON = RUN | dict.fromkeys(("served", "direction"), Column.TEXT)
+WON |= dict.fromkeys(("before", "after", "win_rate", "lower", "holm"), Column.NUMBER)
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class TrainedRun:
 
     name: str
     folder: Path
-    config: Mapping[str, Any]
+    config: TrainConfig
     provenance: Mapping[str, Any]
     metrics: pd.DataFrame
 
@@ -57,7 +66,7 @@ class BenchmarkTables:
         confounders: confounders.csv, a row per run and the untuned model; None if nothing was measured.
     """
 
-    settings: Mapping[str, Any]
+    settings: BenchmarkRecord
     wins: pd.DataFrame
     cross: pd.DataFrame
     scores: pd.DataFrame
@@ -76,7 +85,7 @@ class Results:
     @property
     def provenance(self) -> Mapping[str, Any]:
         """What the results were made with."""
-        found: Mapping[str, Any] = (self.benchmark.settings if self.benchmark else {}).get("provenance", {})
+        found = self.benchmark.settings.provenance if self.benchmark else {}
         return found or self.runs[0].provenance
 
 
@@ -89,7 +98,7 @@ def read_results(folder: Path) -> Results:
     """Read a folder.
 
     Raises:
-        ConfigError: it is no such folder, or what it holds is not finished or cannot be read.
+        DragonError: it is no such folder, or what it holds is not finished or cannot be read.
     """
     if (folder / SETTINGS).is_file():
         tables = read_benchmark(folder)
@@ -104,56 +113,47 @@ def read_results(folder: Path) -> Results:
 
 def read_run(folder: Path, name: str | None = None) -> TrainedRun:
     """One run, under the name of its reward if no other is given."""
-    stored = read_json(folder / CONFIG)
-    metrics = read_table(folder / METRICS, "no step is recorded; run `dragon train` first")
-    config = stored.get("config", {})
-    return TrainedRun(name or config.get("reward", folder.name), folder, config, stored.get("provenance", {}), metrics)
+    config, provenance = stored_run(folder)
+    metrics = filled(
+        read_csv(folder / METRICS, STEPS, "run `dragon train` first", rest=Column.FIGURE), folder / METRICS
+    )
+    won = [column for column in columns_of(metrics) if column.startswith("win rate ")]
+    lacking = [of for column in won if (of := column.replace("win rate", "heldout", 1)) not in metrics.columns]
+    if lacking or (won and not config.heldout_prompts):
+        raise DragonError(
+            f"'{folder / METRICS}' is not of the run in {CONFIG}: {', '.join(lacking or won)}; restore it"
+        )
+    return TrainedRun(name or config.reward, folder, config, provenance, metrics)
 
 
 def read_benchmark(folder: Path) -> BenchmarkTables:
     """The tables of a finished benchmark."""
-    remedy = "the benchmark is not finished; the same `dragon bench` command resumes it"
-    return BenchmarkTables(
-        read_json(folder / SETTINGS),
-        read_table(folder / WINS, remedy),
-        read_table(folder / CROSS, remedy).set_index("run"),
-        read_scores(folder / SCORES, remedy),
-        *(read_table(folder / name, remedy) if (folder / name).exists() else None for name in (CARRIED, CONFOUNDERS)),
+    further = [folder / name for name in (CARRIED, CONFOUNDERS)]
+    tables = BenchmarkTables(
+        read_record(folder),
+        filled(read_csv(folder / WINS, WON, UNFINISHED), folder / WINS),
+        read_csv(folder / CROSS, RUN, UNFINISHED, rest=Column.FIGURE).set_index("run"),
+        read_parquet(folder / SCORES, JUDGED, UNFINISHED),
+        *(read_csv(path, RUN, UNFINISHED) if path.exists() else None for path in further),
     )
+    runs, served = set(tables.wins["run"]), set(tables.wins["served"])
+    for file, found, wanted in (
+        (CROSS, set(tables.cross.index), runs),
+        (SCORES, set(tables.scores["run"]), {BASELINE, *runs}),
+        (SCORES, set(tables.scores["reward"]), served),
+    ):
+        if not wanted <= found:
+            raise DragonError(f"'{folder / file}' lacks {', '.join(sorted(wanted - found))}; {UNFINISHED}")
+    return tables
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of a file."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it, or run the command again") from None
-    return found
-
-
-def read_table(path: Path, remedy: str) -> pd.DataFrame:
-    """A CSV file with a row or more."""
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it") from None
+def filled(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table with a row or more."""
     if table.empty:
-        raise ConfigError(f"{path} holds no row: {remedy}")
+        raise DragonError(f"'{path}' holds no row; the command that wrote it resumes")
     return table
 
 
 def columns_of(frame: pd.DataFrame) -> list[str]:
     """The names of a table's columns, which in a file are text."""
     return [str(column) for column in frame.columns]
-
-
-def read_scores(path: Path, remedy: str) -> pd.DataFrame:
-    """The long frame."""
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); restore it") from None

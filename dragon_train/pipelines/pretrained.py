@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import Weights
 from dragon_rewards.weights import INDEX, download_command, shards
@@ -131,13 +131,8 @@ def read_index(source: str) -> dict[str, Any]:
         DragonError: there is none, or it is not readable.
     """
     path = Path(source) / INDEX if Path(source).is_dir() else downloaded_index(source)
-    try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DragonError(f"{path}: no such file; give a folder that `save_pretrained` of diffusers wrote") from None
-    except ValueError as error:
-        raise DragonError(f"{path}: not valid JSON ({error}); save the pipeline again") from error
-    if not isinstance(index, dict) or "_class_name" not in index:
+    index = read_json(path, dict[str, Any], "give a folder that `save_pretrained` of diffusers wrote")
+    if "_class_name" not in index:
         raise DragonError(
             f"{path}: names no '_class_name'; save the pipeline again with `save_pretrained` of diffusers"
         )

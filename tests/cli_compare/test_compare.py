@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FAD, SET_FAD, VENDI, CLAP_SCORE = "per-song-fad:two@tunes", "dataset-fad:two@tunes", "vendi:two", "clap-score:two"
 VERBS = (listing, verb)  # their imports add them to the app, which takes no lone verb's name
 CLIPS = 12
-WIDTH = 180  # of the printed table, in characters
+WIDTH = 80  # of the printed table, in characters
 
 
 def folder(path: Path, clips: int = CLIPS, seed: int = 0) -> Path:
@@ -228,17 +228,20 @@ def test_the_default_is_what_can_judge_the_clips_and_each_is_encoded_once(
 
 @pytest.mark.usefixtures("encoder")
 def test_csv_and_table(a: Path, b: Path, tmp_path: Path) -> None:
-    result = run(a, b, "--rewards", FAD, "--rewards", FAD, "--rewards", VENDI, "--csv", tmp_path / "table.csv")
+    names = ("--rewards", FAD, "--rewards", FAD, "--rewards", VENDI)
+    result = run(a, b, *names, "--csv", tmp_path / "table.csv")
     table = pd.read_csv(tmp_path / "table.csv")
     rows = compared(a, b, "--rewards", FAD, "--rewards", VENDI)
     pd.testing.assert_frame_equal(table, pd.DataFrame(rows.values()), check_dtype=False)
     tests = [rows[FAD]["p_value"], rows[VENDI]["permutation_p"]]
     assert [row["holm"] for row in rows.values()] == holm(tests).tolist()
     assert "win rate" in result.stdout
-    assert "clips, by name" in result.stdout
     assert "loudness (LUFS)" in result.stdout
     assert "controlled low" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= WIDTH
+    wide = run(a, b, *names, "--wide").stdout
+    assert "clips, by name" in wide
+    assert "controlled low" in wide
 
 
 def test_what_is_refused_before_anything_is_encoded(a: Path, b: Path, tmp_path: Path, encoder: TwoTower) -> None:

@@ -100,7 +100,7 @@ def test_clips_are_encoded_once_in_batches_with_the_shortest_first(songs: Path, 
 
 @pytest.mark.usefixtures("encoder")
 def test_csv_and_table(songs: Path, tmp_path: Path) -> None:
-    result = run(FAD, songs, "--csv", tmp_path / "new" / "scores.csv")
+    result = run(FAD, songs, "--wide", "--csv", tmp_path / "new" / "scores.csv")
     table = pd.read_csv(tmp_path / "new" / "scores.csv")
     assert table.columns.tolist() == ["path", "value", "reward", "better"]
     assert table["value"].tolist() == [row["value"] for row in rows(FAD, songs)]

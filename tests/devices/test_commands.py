@@ -39,7 +39,7 @@ def dragon(*arguments: object) -> Any:
 def sampled(folder: Path, *more: object) -> list[torch.Tensor]:
     from dragon_rewards.audio import read_audio
 
-    made = dragon("sample", *PROMPTS, "--steps", 2, "--guidance", 2, "--out", folder, "--json", *more)
+    made = dragon("sample", *PROMPTS, "--diffusion-steps", 2, "--guidance", 2, "--out", folder, "--json", *more)
     return [read_audio(Path(row["path"]))[0] for row in made]
 
 
@@ -56,7 +56,7 @@ def test_training_and_what_it_makes(tmp_path: Path, second: torch.device) -> Non
 
 
 def test_the_best_of_several(tmp_path: Path, second: torch.device) -> None:
-    settings = ("--reward", "clap-score:clap", "--steps", 2, "--json")
+    settings = ("--reward", "clap-score:clap", "--diffusion-steps", 2, "--json")
     wanted, found = (
         dragon("best-of", 2, *PROMPTS, *settings, "--out", tmp_path / device, "--device", device)["clips"]
         for device in ("cpu", str(second))

@@ -122,16 +122,16 @@ DAMAGE: dict[str, tuple[Callable[[Members], object], str]] = {
     "a path that leaves": (lambda members: members.update({"../x.safetensors": b""}), "is no name"),
     "a foreign file": (lambda members: members.update({"run.py": b""}), "is no file of `dragon exemplars export`"),
     "no hashes": (lambda members: members.pop("hashes.json"), "is no file of `dragon exemplars export`"),
-    "hashes that are none": (lambda members: members.update({"hashes.json": b"[1]"}), "is no file of"),
+    "hashes that are none": (lambda members: members.update({"hashes.json": b"[1]"}), "hashes.json in "),
 }
 FORGED: dict[str, tuple[Callable[[Members], object], str]] = {
-    "items that are none": (lambda members: members.update({"items.jsonl": b"[]\n"}), "malformed list"),
+    "items that are none": (lambda members: members.update({"items.jsonl": b"[]\n"}), "line 1 of items.jsonl in "),
     "another set's items": (
         lambda members: members.update({"items.jsonl": members["items.jsonl"].split(b"\n")[0]}),
         "contradicts itself",
     ),
-    "statistics that are none": (lambda members: members.update({"chroma.safetensors": b"x"}), "holds no statistics"),
-    "a pickle": (lambda members: members.update({"chroma.safetensors": b"\x80\x04."}), "holds no statistics"),
+    "statistics that are none": (lambda members: members.update({"chroma.safetensors": b"x"}), "is cut off"),
+    "a pickle": (lambda members: members.update({"chroma.safetensors": b"\x80\x04."}), "is cut off"),
     "a broken manifest": (lambda members: members.update({"manifest.json": b"{}"}), "is no manifest"),
     "a terminal's control characters": (
         lambda members: members.update({"manifest.json": members["manifest.json"].replace(b"CC-BY", b"\\u001b[2J")}),

@@ -192,11 +192,11 @@ def test_files_that_do_not_belong_are_refused(plan: Plan, database: Path, tmp_pa
         "give the one SQLite file": [good],
         "gone.json' is not a file": [database, tmp_path / "gone.json"],
         "votes of another test": [database, written(tmp_path / "plan.json", plan, bob, 40, plan="0")],
-        "is no file of votes .*'both'": [
+        "choice.json' cannot be read .*'both'": [
             database,
             written(tmp_path / "choice.json", plan, bob, 40, votes=[{"choice": "both", "seconds": 1}]),
         ],
-        "is no file of votes .*IndexError": [
+        "many.json' has 9 votes on 8 trials": [
             database,
             written(tmp_path / "many.json", plan, bob, 40, votes=[{"choice": "tie", "seconds": 1}] * 9),
         ],

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from threading import Event
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
@@ -142,6 +142,67 @@ def test_a_vote_is_not_changed_skipped_or_taken_back(server: Server) -> None:
             with pytest.raises(sqlite3.IntegrityError, match="votes stay"):
                 connection.execute(change)
     assert [vote.choice for vote in VoteFile(server.db).votes() if vote.rater == "Ann"] == ["tie"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name": "a\\ud800"}',
+        b'{"name": "a\\u001b[2J"}',
+        b'{"name": "a\\u2028b"}',
+        b'{"name": "\\ud800\\ud800", "more": NaN}',
+        b'{"name": NaN}',
+        b'{"name": ["\\ud800"]}',
+        b'{"name": {"\\ud800": NaN}}',
+        b'["\\ud800", NaN]',
+    ],
+)
+def test_what_is_no_name_takes_no_seat(server: Server, body: bytes) -> None:
+    before = len(VoteFile(server.db).raters())
+    answered, detail = sent(server, "raters", body)
+    assert answered == 422
+    assert "name" in detail or "body" in detail
+    assert detail.isascii()
+    assert len(VoteFile(server.db).raters()) == before
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "-Infinity", "1e999", '"\\ud800"', "[NaN]"])
+def test_a_vote_after_no_time_is_refused(server: Server, seconds: str) -> None:
+    rater = server.enter("Nan")
+    answered, detail = sent(server, f"{rater}/0", b'{"choice": "tie", "seconds": %b}' % seconds.encode())
+    assert answered == 422
+    assert "seconds" in detail
+
+
+@pytest.mark.parametrize("body", [b"[" * 10_000, b"{" * 10_000, b'{"name": 1' + b"0" * 10_000 + b"}", b"\xff\xfe"])
+def test_what_is_no_json_is_refused(server: Server, body: bytes) -> None:
+    assert sent(server, "raters", body)[0] in {400, 422}
+
+
+def test_a_large_body_is_refused_before_a_seat_is_given(server: Server) -> None:
+    before = len(VoteFile(server.db).raters())
+    assert sent(server, "raters", b'{"name": "Ann", "more": "%b"}' % (b"x" * 2**15))[0] == 413
+    assert sent(server, "raters", b" " * 2**15 + b'{"name": "Ann"}')[0] == 413
+    assert len(VoteFile(server.db).raters()) == before
+
+
+def sent(server: Server, path: str, body: bytes) -> tuple[int, str]:
+    """Status and detail of the answer to a body as it is."""
+    connection = HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+    connection.request("POST", f"/{path}", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    detail = json.loads(answer.read())["detail"]
+    connection.close()
+    return answer.status, str(detail)
+
+
+def test_the_file_of_votes_is_its_owners_alone(server: Server) -> None:
+    with closing(sqlite3.connect(server.db)) as connection:
+        connection.execute("SELECT count(*) FROM raters")
+        files = [*server.db.parent.glob(f"{server.db.name}*")]
+        modes = {file.stat().st_mode & 0o777 for file in files}
+    assert len(files) == 3  # with what SQLite puts beside it
+    assert modes == {0o600}
 
 
 def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:

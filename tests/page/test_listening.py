@@ -103,6 +103,16 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     assert made[3:] == [run]
 
 
+def test_a_run_is_heard_on_the_prompts_of_a_file(run: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('"a slow hymn"\n"a fast jig"\n', encoding="utf-8")
+    done = page(copied(run, tmp_path / "run"), tmp_path / "test.html", "--pairs", 2, "--prompts", prompts)
+    assert done.exit_code == 0, done.output
+    plan = VoteFile(tmp_path / "test.sqlite").plan()
+    assert plan is not None
+    assert [pair.prompt for pair in plan.pairs] == ["a slow hymn", "a fast jig"]
+
+
 def test_an_interruption_leaves_no_half_of_a_folder(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

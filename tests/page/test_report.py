@@ -20,7 +20,7 @@ from dragon_train.page import pairs
 from dragon_train.page.media import page_clip
 from dragon_train.page.plan import plan_generation
 from dragon_train.page.source import read_results
-from dragon_train.run import keep_prompts
+from dragon_train.run_folder import PROMPTS
 from page.conftest import QUICK, dragon
 
 
@@ -52,7 +52,10 @@ def test_refusals_of_a_run_come_before_its_models(run: Path, tmp_path: Path) -> 
     few.write_text("a jig")
     refused = dragon("report", run, "--prompts", few)
     assert "there are only 1 prompts (those of few.txt)" in refused.output
-    assert "add clips" in dragon("report", run, "--pairs", 1).output  # Vendi without a clip needs another
+    for count in (1, 2):  # Vendi without a pair needs two others
+        said = " ".join(dragon("report", run, "--pairs", count).output.split())
+        assert "judges sets of 2 clips and more" in said
+        assert "give --pairs 3 or more, or --pairs 0 for a page without players" in said
 
 
 @pytest.mark.usefixtures("no_models")
@@ -83,7 +86,8 @@ def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path
     run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
     with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
         plan_generation(results, run, 4, None)
-    keep_prompts(run.folder, ["a song", "another"], [f"song {index}" for index in range(16)])
+    kept = {"train": ["a song", "another"], "heldout": [f"song {index}" for index in range(16)]}
+    (run.folder / PROMPTS).write_text(json.dumps(kept))
     given = plan_generation(results, run, 4, None)
     assert given.prompts == ("song 0", "song 1", "song 2", "song 3")
     assert given.origin == "prompts that the run kept from training"
@@ -94,7 +98,7 @@ def test_a_run_that_kept_no_prompts_from_training_is_heard_on_those_of_the_train
     shutil.copytree(QUICK, tmp_path / "bench")
     results = read_results(tmp_path / "bench")
     run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
-    keep_prompts(run.folder, ["a song", "another"], [])
+    (run.folder / PROMPTS).write_text(json.dumps({"train": ["a song", "another"], "heldout": []}))
     assert plan_generation(results, run, 2, None).prompts == ("a song", "another")
 
 

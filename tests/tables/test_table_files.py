@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -88,6 +88,7 @@ def test_every_format_and_column_name(name: str, names: Pair, tmp_path: Path) ->
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
+@settings(deadline=None)  # files are written
 @given(st.lists(st.tuples(CELLS.filter(str.strip), CELLS), min_size=1))
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_written_is_read_back(
@@ -98,6 +99,7 @@ def test_what_is_written_is_read_back(
     assert found(path) == rows
 
 
+@settings(deadline=None)  # files are written
 @given(st.lists(CELLS.filter(lambda text: "\n" not in text and "\r" not in text and text.strip())))
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_list_is_read_back_line_by_line(end: str, tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
@@ -276,6 +278,7 @@ def test_of_a_parquet_file_only_known_columns_are_read(tmp_path: Path) -> None:
         read_texts(tmp_path / "t.parquet")
 
 
+@settings(deadline=None)  # files are written
 @given(st.binary(max_size=300), st.sampled_from(sorted(SUFFIXES)))
 def test_bytes_of_any_kind_give_texts_or_a_refusal(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str

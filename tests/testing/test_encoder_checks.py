@@ -179,6 +179,31 @@ class WordMean(TwoTower):
         return sum(map(word_vector, words), torch.zeros(DIM)) / torch.tensor(float(len(words)))
 
 
+class Truncating(TwoTower):
+    """Reads fifty words."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return super().encode_text([" ".join(text.split()[:50]) for text in texts])
+
+
+class Bounded(Truncating):
+    token_limit = 50
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+
+class Overstating(Bounded):
+    token_limit = 10_000
+
+
+class Understating(TwoTower):
+    token_limit = 50
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+
 def undeclared(**changes: Any) -> EncoderInfo:
     return encoder(TwoTower, modalities=frozenset({Modality.AUDIO}), **changes)
 
@@ -214,6 +239,13 @@ WRONG = [
     ("text deterministic", "same texts", encoder(Drawn)),
     ("text batch-invariant", "other texts", encoder(Unmasked)),
     ("empty text", "values are not", encoder(WordMean)),
+    ("text limit", "a long text that is cut", encoder(Truncating)),
+    (
+        "text limit",
+        "1 and 2001 tokens of a short and a long text, a limit of 10000; the long one is",
+        encoder(Overstating),
+    ),
+    ("text limit", "a limit of 50; the long one is not", encoder(Understating)),
     ("text devices", "meta tensor", encoder(WordsElsewhere)),
 ]
 
@@ -229,9 +261,9 @@ def test_every_check_has_a_wrong_encoder() -> None:
     assert {check for check, _, _ in WRONG} == set(ENCODER + TEXT_TOWER)
 
 
-@pytest.mark.parametrize("factory", [Ear, TwoTower, Refusing])
+@pytest.mark.parametrize("factory", [Ear, TwoTower, Bounded, Refusing])
 def test_a_right_encoder_passes_every_check(factory: Any) -> None:
     found = checks_of("encoder", registry_of([encoder(factory)]))
-    assert set(found) == set(ENCODER + TEXT_TOWER if factory is TwoTower else ENCODER)
+    assert set(found) == set(ENCODER + TEXT_TOWER if issubclass(factory, TwoTower) else ENCODER)
     for check in found.values():
         check.run()

@@ -185,6 +185,11 @@ class NoWords(Captioner):
         return super().encode_text(texts) / torch.tensor([[float(len(text))] for text in texts])
 
 
+class Truncating(Captioner):
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return super().encode_text([text[:77] for text in texts])
+
+
 class WordsElsewhere(Captioner):
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         return super().encode_text(texts).to("meta")
@@ -228,6 +233,7 @@ WRONG = [
     ("text deterministic", "same texts", eye(Drawn)),
     ("text batch-invariant", "other texts", eye(Positioned)),
     ("empty text", "values are not", eye(NoWords)),
+    ("text limit", "a long text that is cut", eye(Truncating)),
     ("text devices", "meta tensor", eye(WordsElsewhere)),
 ]
 

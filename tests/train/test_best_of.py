@@ -122,7 +122,7 @@ def run(*arguments: object) -> Result:
 
 def test_the_verb_writes_a_folder_that_can_be_scored(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("\n".join([*PROMPTS[:2], ""]))
-    options = ["--reward", CLAP_SCORE, "--steps", STEPS, "--guidance", 1, "--seed", 4]
+    options = ["--reward", CLAP_SCORE, "--diffusion-steps", STEPS, "--guidance", 1, "--seed", 4]
     out = tmp_path / "best"
     result = run(2, "--prompts", tmp_path / "prompts.txt", *options, "--out", out, "--json")
     report = json.loads(result.stdout)

@@ -50,8 +50,8 @@ ANYTHING = st.sampled_from(
     [
         ({"reward": "vendi:clap", "stepz": 3}, ["stepz", "steps"]),
         ({}, ["reward", "vendi:clap"]),
-        ({"reward": "vendi:clap", "steps": "many"}, ["steps = 'many'", "a whole number", "not str"]),
-        ({"reward": "vendi:clap", "steps": True}, ["steps", "bool"]),
+        ({"reward": "vendi:clap", "steps": "many"}, ["steps = 'many'", "a whole number"]),
+        ({"reward": "vendi:clap", "steps": True}, ["steps = True", "a whole number"]),
         ({"reward": "vendi:clap", "steps": 0}, ["steps", "0", "at least 1"]),
         ({"reward": "vendi:clap", "learning_rate": float("nan")}, ["learning_rate", "nan"]),
         ({"reward": "vendi:clap", "keep": 1.5}, ["keep = 1.5", "at most 1"]),

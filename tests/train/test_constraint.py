@@ -36,9 +36,12 @@ def test_a_multiplier_follows_how_far_its_reward_is_below_the_first_step() -> No
 def test_what_is_maximised_takes_the_constraints_in_by_their_multipliers() -> None:
     aim = compose("vendi:logmel")
     assert Constraints([]).around(aim) is aim
-    constraints = Constraints([REWARD], {"weights": [0.7], "levels": [-3.0]})
+    constraints = Constraints([REWARD])
+    constraints.load({"weights": [0.7], "levels": [-3.0]})
     around = constraints.around(aim)
     assert isinstance(around, Mixture)
     assert around.weights == (1.0, 0.7)
     assert [part.name for part in around.parts] == [aim.name, REWARD.name]
-    assert Constraints([REWARD], constraints.state()).around(aim) == around
+    again = Constraints([REWARD])
+    again.load(constraints.state())
+    assert again.around(aim) == around

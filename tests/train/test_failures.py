@@ -89,7 +89,7 @@ def test_a_reward_that_fails_loses_its_step_only(tmp_path: Path, worse: Judge, w
     with pytest.raises(DragonError) as refusal:
         run(from_second_step(worse), tmp_path)
     assert all(word in str(refusal.value) for word in ["step 2", "steps 1 to 1 are kept", *words])
-    assert len(load_checkpoint(tmp_path / CHECKPOINT)["rows"]) == 1
+    assert len(load_checkpoint(tmp_path / CHECKPOINT).rows) == 1
     assert run(loudness, tmp_path) == [2]
     assert has_result(tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     ):
         run(filling, tmp_path)
     assert "could not be stored" in str(refusal.value)
-    assert len(load_checkpoint(tmp_path / CHECKPOINT)["rows"]) == 1
+    assert len(load_checkpoint(tmp_path / CHECKPOINT).rows) == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
     assert run(loudness, tmp_path) == [2]
 

@@ -46,7 +46,7 @@ def started(out: Path, told: Path) -> multiprocessing.context.ForkServerProcess:
 
 def kept(out: Path) -> int:
     """Steps that the checkpoint holds."""
-    return len(load_checkpoint(out / CHECKPOINT)["rows"]) if (out / CHECKPOINT).exists() else 0
+    return len(load_checkpoint(out / CHECKPOINT).rows) if (out / CHECKPOINT).exists() else 0
 
 
 def lines(path: Path) -> int:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from dragon_rewards.devices import CPU
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
-from dragon_train.run import kept_prompts, load_policy
+from dragon_train.run import load_policy
+from dragon_train.run_folder import kept_prompts
 from dragon_train.session import run_training
 
 
@@ -52,19 +53,19 @@ def test_a_run_keeps_its_prompts_and_goes_on_with_no_others(tmp_path: Path) -> N
     )
     run_training(config, path, out, "cpu")
     kept = kept_prompts(out)
-    assert (len(kept["train"]), len(kept["heldout"])) == (2, 2)
-    assert sorted(kept["train"] + kept["heldout"]) == ["a hymn", "a jig", "a song", "a waltz"]
+    assert (len(kept.train), len(kept.heldout)) == (2, 2)
+    assert sorted(kept.train + kept.heldout) == ["a hymn", "a jig", "a song", "a waltz"]
     run_training(config, path, out, "cpu")
     path.write_text("a jig\na hymn\na waltz\na reel")
     with pytest.raises(ConfigError, match="holds a run on other prompts"):
         run_training(config, path, out, "cpu")
     (out / "prompts.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
+    with pytest.raises(DragonError, match=r"prompts\.json' cannot be read"):
         run_training(config, path, out, "cpu")
     (out / "config.json").write_text("{")
     (out / "prompts.json").unlink()
-    with pytest.raises(ConfigError, match=r"config\.json cannot be read"):
+    with pytest.raises(DragonError, match=r"config\.json' cannot be read"):
         run_training(config, tmp_path / "mine.txt", out, "cpu")
     (out / "adapter_model.safetensors").write_bytes(b"broken")
-    with pytest.raises(ConfigError, match="holds weights that are broken"):
+    with pytest.raises(DragonError, match=r"adapter_model\.safetensors' is cut off"):
         load_policy(load_train_registry().pipeline("embedded"), out, CPU)

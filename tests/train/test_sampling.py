@@ -17,7 +17,8 @@ from dragon_rewards.devices import CPU
 from dragon_rewards.errors import ConfigError
 from dragon_train.catalogue import IN_FULL, Loading, PipelineInfo
 from dragon_train.cli import load_verbs
-from dragon_train.cli.options import given_prompts
+from dragon_train.cli.generating import given_prompts
+from dragon_train.clip_folder import ClipFolder
 from dragon_train.sampling import sample_to_folder
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
@@ -44,7 +45,7 @@ def test_a_lora_run_is_heard(run: Path, tmp_path: Path) -> None:
     """By the command, of a pipeline in a folder; the sound is that of the policy that was tuned."""
     pipeline = tmp_path / "pipeline"
     build("stable-audio").save_pretrained(pipeline)
-    options = ["--pipeline", str(pipeline), "--steps", "2", "--guidance", "1", "--seed", "7", "--json"]
+    options = ["--pipeline", str(pipeline), "--diffusion-steps", "2", "--guidance", "1", "--seed", "7", "--json"]
     heard = {}
     for name, more in {"untuned": [], "tuned": ["--run", str(run)]}.items():
         done = CliRunner().invoke(app, ["sample", *PROMPTS, "--out", str(tmp_path / name), *options, *more])
@@ -79,7 +80,7 @@ def test_what_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not both"):
         given_prompts(["a jig"], tmp_path / "prompts.txt")
     with pytest.raises(ConfigError, match="no finished run"):
-        sample_to_folder(info, tmp_path, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
+        sample_to_folder(info, tmp_path, PROMPTS, ClipFolder(tmp_path / "out"), CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -91,5 +92,5 @@ def other(loading: Loading = IN_FULL) -> Policy:
 def test_a_run_of_another_pipeline_is_refused(run: Path, tmp_path: Path) -> None:
     info = PipelineInfo("tiny", "", "", other)
     with pytest.raises(ConfigError, match="tuned on another pipeline"):
-        sample_to_folder(info, run, PROMPTS, tmp_path / "out", CPU, **SETTINGS)
+        sample_to_folder(info, run, PROMPTS, ClipFolder(tmp_path / "out"), CPU, **SETTINGS)
     assert not (tmp_path / "out").exists()

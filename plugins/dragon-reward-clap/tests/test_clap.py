@@ -122,6 +122,7 @@ def test_texts_are_embedded_as_clap_model_does(encoder: Clap, weights: Path) -> 
 def test_a_text_beyond_the_last_position_is_cut(encoder: Clap) -> None:
     # 82 positions, of which RoBERTa uses none up to the padding's; two are the marks of beginning and end.
     longest = "a" * (82 - 2 - 2)
+    assert encoder.count_tokens([longest, longest + "bcd"]) == [encoder.token_limit, encoder.token_limit + 3]
     embedded = encoder.encode_text([longest, longest + "bcd", longest[:-1] + "z"])
     torch.testing.assert_close(embedded[0], embedded[1])
     assert not torch.allclose(embedded[0], embedded[2])

@@ -78,6 +78,7 @@ def test_frames_are_those_of_laion_clap(
 
 
 def test_texts_are_those_of_laion_clap(encoder: LaionClap, original: dict[str, Tensor]) -> None:
+    assert [count > encoder.token_limit for count in encoder.count_tokens(TEXTS)] == [False, False, True]
     made = encoder.encode_text(TEXTS)
     assert made.std(0).mean() > 1e-3
     torch.testing.assert_close(made, original["texts"], atol=1e-5, rtol=0)

@@ -85,6 +85,7 @@ def test_the_clip_score_is_the_cosine_of_clip_model(weights: Path) -> None:
 
 def test_a_text_beyond_the_last_position_is_cut(encoder: Clip) -> None:
     longest = "a " * 75  # of 77 positions, two are the marks of beginning and end
+    assert encoder.count_tokens([longest, longest + "b c d"]) == [encoder.token_limit, encoder.token_limit + 3]
     embedded = encoder.encode_text([longest, longest + "b c d", longest[:-2] + "z"])
     torch.testing.assert_close(embedded[0], embedded[1])
     assert not torch.allclose(embedded[0], embedded[2])

@@ -1,0 +1,1 @@
+"""Tests of what somebody meets first: options, tables, progress, completion, refusals."""

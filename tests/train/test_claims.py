@@ -1,0 +1,87 @@
+"""A run's folder is its own from its first finished step on: a run that was refused, or failed before, leaves none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pipelines.builders import build
+from typer.testing import CliRunner
+
+from dragon_rewards.cli import app
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.cli import load_verbs
+from dragon_train.lock import locked
+from dragon_train.run_folder import CONFIG as CONFIG_FILE
+from dragon_train.run_folder import PROMPTS as PROMPTS_FILE
+from dragon_train.run_folder import Claim, stored_config
+from dragon_train.trainer import train
+from train.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+load_verbs()
+
+
+class Refusing:
+    """An objective whose first step fails."""
+
+    def collect(self, studio: Any) -> Any:
+        studio.generate()
+        raise DragonError("nothing is learnt today")
+
+
+def test_a_run_that_fails_in_its_first_step_leaves_no_folder(tmp_path: Path) -> None:
+    out, objective, reward = tmp_path / "runs" / "mine", Refusing(), compose_mixture(CONFIG.reward)
+    with pytest.raises(DragonError, match="step 1: nothing is learnt today"):
+        train(CONFIG, tiny_policy(), reward, objective, PROMPTS, out, lambda _: None)  # type: ignore[arg-type]
+    assert not out.exists()
+    other = replace(CONFIG, steps=1, sampling_batch=2)
+    tiny_run(other, out)
+    assert stored_config(out)["sampling_batch"] == 2
+    assert (out / PROMPTS_FILE).is_file()
+
+
+def test_a_refused_command_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused after the model was loaded, with the folder locked, and its parent made."""
+    pipeline = tmp_path / "pipeline"
+    build("stable-audio").save_pretrained(pipeline)
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    options = ["--reward", "vendi:logmel", "--pipeline", str(pipeline), "--prompts", "../prompts.txt"]
+    refused = CliRunner().invoke(app, ["train", *options, "--prompts-per-step", "4", "--lora-targets", "nope"])
+    assert refused.exit_code == 2
+    assert "lora_targets = ['nope']" in refused.stderr
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_folder_is_checked_before_a_model_is_loaded(tmp_path: Path) -> None:
+    tiny_run(CONFIG, tmp_path)
+    unresolved = Claim(CONFIG, PROMPTS, [])
+    unresolved.check(tmp_path)  # guidance and sampling_batch, 0 here, are what the pipeline suggested there
+    with pytest.raises(ConfigError, match=r"holds a run with steps = 2, not 3"):
+        Claim(replace(CONFIG, steps=3), PROMPTS, []).check(tmp_path)
+    with pytest.raises(ConfigError, match=r"holds a run with guidance = .*, not 3\.5"):
+        Claim(replace(CONFIG, guidance=3.5), PROMPTS, []).check(tmp_path)
+    with pytest.raises(ConfigError, match="holds a run on other prompts"):
+        Claim(CONFIG, PROMPTS[1:], []).check(tmp_path)
+    assert (tmp_path / CONFIG_FILE).is_file()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_lock_leaves_what_was_there(tmp_path: Path, *, there: bool) -> None:
+    folder = tmp_path / "runs" / "mine"
+    if there:
+        folder.mkdir(parents=True)
+    with pytest.raises(DragonError), locked(folder):
+        raise DragonError("refused")
+    assert folder.exists() == there
+    assert (tmp_path / "runs").exists() == there
+    with locked(folder):
+        (folder / "result").touch()
+    assert (folder / "result").is_file()
