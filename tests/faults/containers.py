@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from faults.mutating import Bad
 
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None,
     True,
     -1,

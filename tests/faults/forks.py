@@ -115,6 +115,7 @@ class Nursery:
 
     def has_ended(self) -> bool:
         """Whether all that was begun has ended."""
+        assert self.process.stdout
         return bool(select([self.process.stdout], [], [], 0)[0])
 
     def reply(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from faults import containers, material, mutating
@@ -27,7 +27,8 @@ class Kind:
         tries: how many are tried in every run of the tests.
         sealed: whether it carries a checksum: nothing but the right result will do.
         names: beside the file's own, what a refusal may name.
-        forked: whether the command runs in a process of its own, as it takes seconds or changes this one.
+        how: where the command runs: "here", in this process; "forked", as it takes seconds; or "fresh", with an
+            interpreter of its own.
         without: a file that is taken away, so that the command needs the other.
         shown: what of stdout is the result.
     """
@@ -40,7 +41,7 @@ class Kind:
     tries: int
     sealed: bool = False
     names: tuple[str, ...] = ()
-    forked: bool = False
+    how: str = "here"
     without: str = ""
     shown: Callable[[str], str] = str
 
@@ -112,7 +113,7 @@ RUN_KINDS = [
         containers.of_checkpoint,
         16,
         sealed=True,
-        forked=True,
+        how="forked",
     ),
     Kind(
         "adapter",
@@ -122,7 +123,7 @@ RUN_KINDS = [
         mutating.of_safetensors,
         16,
         names=("run",),
-        forked=True,
+        how="forked",
     ),
     Kind(
         "adapter's configuration",
@@ -132,7 +133,7 @@ RUN_KINDS = [
         mutating.of_json,
         16,
         names=("run",),
-        forked=True,
+        how="forked",
     ),
 ]
 STUDY_KINDS = [
@@ -185,7 +186,7 @@ STUDY_KINDS = [
         material.BENCH,
         mutating.of_safetensors,
         12,
-        forked=True,
+        how="forked",
         without="bench/vendi+logmel/permutation.json",
     ),
 ]
@@ -202,6 +203,7 @@ PIPELINE_KINDS = [
         "weights", "pipeline", "tiny/text_encoder/*.safetensors", GENERATE, mutating.of_safetensors, 40, names=("tiny",)
     ),
 ]
+PROCESS_KINDS = [replace(kind, name=f"{kind.name}, process", tries=15, how="fresh") for kind in SET_KINDS[:2]]
 REMOTE_KINDS = [
     Kind("remotes", "replies", "remotes.json", ("remote", "list", "--json"), mutating.of_json, 160),
     Kind(

@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from faults.tally import Tally
 
 PROPERTY = "faults"
+PAGE = """# Faults
+
+```sh
+{command}
+```
+
+{table}
+
+- refused: exit code 2, and a line that names the file
+- recomputed: the right result, as without the fault
+- read: another file of its kind, which nothing can tell to be wrong, as it carries no checksum
+- lost: what had been acknowledged is gone, or another result came out
+- escaped: a traceback, another exit code, or a wrong result without a word
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,7 +72,7 @@ def rows_of(reporter: pytest.TerminalReporter) -> list[dict[str, str | int]]:
     if not rows:
         return []
     numbers = [key for key in found[0] if key != "kind"]
-    total = {"kind": "all", **{key: sum(int(row[key]) for row in rows.values()) for key in numbers}}
+    total: dict[str, str | int] = {"kind": "all", **{key: sum(int(row[key]) for row in rows.values()) for key in numbers}}
     return [*(rows[kind] for kind in sorted(rows)), total]
 
 
@@ -79,7 +93,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             writer.writeheader()
             writer.writerows(rows)
         command = shlex.join(["pytest", *sys.argv[1:]])
-        (folder / "faults.md").write_text(
-            f"# Faults\n\n```sh\n{command}\n```\n\n{tabulate(rows, headers='keys', tablefmt='github')}\n",
-            encoding="utf-8",
-        )
+        table = tabulate(rows, headers="keys", tablefmt="github")
+        (folder / "faults.md").write_text(PAGE.format(command=command, table=table), encoding="utf-8")

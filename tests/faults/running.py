@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -42,7 +43,7 @@ class Ran:
 def run(arguments: Sequence[object]) -> Ran:
     """Run `dragon` with these arguments; a process of its own would load the registry anew, and so does this."""
     out, err = stream("strict"), stream("backslashreplace")
-    before, sys.argv = sys.argv, ["dragon", *map(str, arguments)]
+    before, sys.argv, heeded = sys.argv, ["dragon", *map(str, arguments)], signal.getsignal(signal.SIGTERM)
     code, raised = 0, ""
     load_registry.cache_clear()
     try:
@@ -56,6 +57,7 @@ def run(arguments: Sequence[object]) -> Ran:
         code, raised = 1, described(error)
     finally:
         sys.argv = before
+        signal.signal(signal.SIGTERM, heeded)
     return Ran(code, text_of(out), text_of(err), raised)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from faults.forks import surroundings
+from faults.forks import Done, surroundings
 from faults.kinds import URL, Kind
 from faults.running import Ran, fate, last_of_traceback, restore, run, snapshot
 
@@ -38,10 +40,10 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
     arguments = [url if argument == URL else argument for argument in kind.reads]
 
     def read() -> Ran:
-        if kind.forked:
-            done = nursery.run(folder, *arguments)
-            return Ran(done.code, done.out, done.err, last_of_traceback(done.err))
-        return run(arguments)
+        if kind.how == "here":
+            return run(arguments)
+        done = nursery.run(folder, *arguments) if kind.how == "forked" else fresh(arguments)
+        return Ran(done.code, done.out, done.err, last_of_traceback(done.err))
 
     wanted = read()
     assert wanted.code == 0, wanted
@@ -75,3 +77,10 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
 
     each()
     restore(folder, whole)
+
+
+def fresh(arguments: Sequence[object]) -> Done:
+    """Run `dragon` in an interpreter of its own."""
+    command = [sys.executable, "-m", "dragon_train.cli", *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
+    return Done(ended.returncode, ended.stdout, ended.stderr, ())
