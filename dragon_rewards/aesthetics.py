@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.files import write_bytes
 from dragon_rewards.metrics.ragged import clip_means
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class KernelHead:
     def save(self, path: Path) -> None:
         """Store as float16 safetensors."""
         tensors = {"support": self.support, "coefficients": self.coefficients, "scale": self.scale}
-        save_file({name: tensor.half() for name, tensor in tensors.items()}, path)
+        write_bytes(path, save({name: tensor.half() for name, tensor in tensors.items()}))
 
     @classmethod
     def load(cls, path: Path) -> KernelHead:

@@ -14,8 +14,6 @@ import json
 import logging
 import os
 import re
-import tempfile
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.files import sweep, write_bytes
 from dragon_rewards.tensor_files import check_tensors, pack_tensors, peek_metadata, unpack_tensors
 
 if TYPE_CHECKING:
@@ -39,9 +38,8 @@ FOLDER, LIMIT, OFF = "DRAGON_CACHE", "DRAGON_CACHE_LIMIT", "off"
 GIB = 2**30
 FORMAT = 1  # raise it when clips are mixed, resampled or stored in another way
 LIBRARIES = ("soxr", "torch", "transformers")  # resample and compute; their changes are changes of every encoder
-ENTRY, PART = re.compile(r"[0-9a-f]{64}\.safetensors"), ".part"
+ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
 HEX = "[0-9a-f]"
-HOUR = 3600
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +188,8 @@ class EmbeddingCache:
 
     def _sweep(self) -> None:
         """Remove what writers that were killed left behind."""
-        for path in self.folder.glob(f"{HEX}{HEX}/{HEX * 64}.*{PART}"):
-            for part in _stat(path):
-                if time.time() - part.used > HOUR:
-                    path.unlink(missing_ok=True)
+        for shelf in self.folder.glob(f"{HEX}{HEX}"):
+            sweep(shelf)
 
 
 @dataclass(frozen=True)
@@ -277,16 +273,7 @@ def _write(path: Path, frames: Tensor, maker: Maker) -> int:
     frames = frames.detach().cpu().contiguous()
     facts = {"encoder": maker.encoder, "identity": maker.identity, "package": maker.package, "version": maker.version}
     content = pack_tensors({"frames": frames}, {**facts, "sha256": _checksum(frames)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(PART, f"{path.stem}.", path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_bytes(path, content)
     return len(content)
 
 

@@ -1,29 +1,190 @@
-"""Files that appear whole or not at all."""
+"""The one way to write files: whole or not at all, on a disk that was tried before the work began.
+
+A file is written beside its place under a hidden name, `.NAME.PID-N.part`, and moved there when it is whole and on the
+disk. Its writer holds it locked meanwhile: what is found unlocked was left by one that was killed, on whatever machine,
+and the next who writes into the folder removes it.
+"""
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import re
+import shutil
+import sys
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dragon_rewards.errors import DragonError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+PART = re.compile(r"\..+\.\d+(-\d+)?\.part")
+KEPT = 40  # characters of a name in that of its part, which must fit into 255 bytes
+NUMBERS = count()  # of the parts of this process, whose threads may write the same file
+PRIVATE = 0o600  # permissions of what only its owner may read
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not.
+
+    Args:
+        path: the file; where it is a link, what that leads to is replaced.
+        mode: its permissions, less those that the umask takes away.
+
+    Raises:
+        OSError: it cannot be written; `filename` says which.
+    """
+    place = Path(os.path.realpath(path))
+    with _part(place, lambda part: part.touch(mode, exist_ok=False)) as (part, descriptor), _told(part, path):
+        yield part
+        os.fsync(descriptor)
+        if sys.platform == "win32":  # which moves no open file, and locks none here
+            os.close(descriptor)
+        part.replace(place)
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` if the block succeeds, and vanishes if it does not.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _part(folder, Path.mkdir) as (part, _), _told(part, folder):
+        yield part
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A temporary folder within `folder`, which is made if need be; it vanishes with the block.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with _part(folder / "new", Path.mkdir) as (part, _):
+        yield part
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file; raises as `replacing`."""
+    with replacing(path, mode) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write text as UTF-8; raises as `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def check_file(path: Path, option: str) -> None:
+    """Refuse a file that could not be written, before the work for it begins; `option` is what names it.
+
+    Raises:
+        DragonError: it is a folder, no regular file or read-only, or its folder takes no files.
+    """
+    if path.is_dir():
+        raise DragonError(f"'{path}' is a folder; give {option} the path of a file")
+    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        what = "read-only" if path.is_file() else "no regular file"
+        raise DragonError(f"'{path}' is {what}; give {option} another path")
+    _try(path, path.parent, option)
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Refuse a folder into which nothing could be written, before the work for it begins; `option` is what names it.
+
+    Raises:
+        DragonError: it is a file, or it takes no files, or it cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise DragonError(f"'{path}' is a file; give {option} the path of a folder")
+    _try(path, path, option)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder."""
+    with os.scandir(folder) as entries:
+        parts = [Path(entry.path) for entry in entries if PART.fullmatch(entry.name)]
+    for part in parts:
+        with suppress(OSError):  # it is not ours to remove, or another has done so
+            descriptor = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)
+            try:
+                if _hold(descriptor):
+                    _remove(part)
+            finally:
+                os.close(descriptor)
+
+
+def _try(path: Path, folder: Path, option: str) -> None:
+    """Write a byte into the folder, or into the nearest one above it that is there."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise DragonError(f"'{path}' cannot be written ('{there}' is a file); choose another place with {option}")
+    try:
+        with _part(there / path.name, Path.touch) as (part, _):
+            part.write_bytes(b"\0")
+    except OSError as error:
+        reason = f"'{there}': {error.strerror or error}"
+        raise DragonError(f"'{path}' cannot be written ({reason}); choose another place with {option}") from error
+
+
+@contextmanager
+def _part(place: Path, make: Callable[[Path], None]) -> Iterator[tuple[Path, int]]:
+    """A new file or folder beside a place, with the descriptor that holds it; removed unless it was moved away."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    sweep(place.parent)
+    part, descriptor = _new_part(place, make)
+    try:
+        yield part, descriptor
+    finally:
+        _remove(part)
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def _new_part(place: Path, make: Callable[[Path], None]) -> tuple[Path, int]:
+    while True:
+        part = place.with_name(f".{place.name[:KEPT]}.{os.getpid()}-{next(NUMBERS)}.part")
+        make(part)
+        with suppress(FileNotFoundError):  # swept away before it was held: make another
+            descriptor = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)
+            if _hold(descriptor):
+                return part, descriptor
+            os.close(descriptor)
+
+
+def _hold(descriptor: int) -> bool:
+    """Lock a part that is there; whether that could be done. A system without such locks sweeps nothing."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(part: Path, path: Path) -> Iterator[None]:
+    """Errors of writing the part name the file that it was to become."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(part):
+            error.filename, error.filename2 = str(path), None
+        raise

@@ -12,6 +12,7 @@ import pandas as pd
 
 from dragon_rewards.decoding import read_bytes
 from dragon_rewards.errors import DragonError
+from dragon_rewards.formulas import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Co
     try:
         text = content.decode("utf-8")
         header, *rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
-        frame = pd.read_csv(StringIO(text))
+        frame = pd.read_csv(StringIO(text)).map(unguarded).rename(columns=unguarded)
     except Exception as error:  # csv's and pandas' own, and Python's for an empty file
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     for number, row in enumerate(rows, 1):

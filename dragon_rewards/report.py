@@ -12,6 +12,7 @@ import torch
 
 from dragon_rewards.devices import device_name
 from dragon_rewards.files import replacing, write_text
+from dragon_rewards.formulas import write_csv
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import commits
 
@@ -36,7 +37,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def write_table(stem: Path, table: pd.DataFrame) -> None:
     """Write `<stem>.csv` in full precision and `<stem>.md` in four digits; a named index becomes the first column."""
     flat = table.reset_index() if table.index.name else table
-    write_text(stem.with_name(f"{stem.name}.csv"), flat.to_csv(index=False))
+    write_csv(stem.with_name(f"{stem.name}.csv"), flat)
     write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
 
 

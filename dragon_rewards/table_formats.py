@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.decoding import decode_json, read_bytes
 from dragon_rewards.errors import DragonError, TableError
+from dragon_rewards.formulas import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -131,7 +132,7 @@ def _records(path: Path, text: str, separator: str) -> Iterator[list[str]]:
     row = -1  # of the header 0
     try:
         for row, record in enumerate(reader):  # noqa: B007  for the refusal
-            yield record
+            yield list(map(unguarded, record))
     except csv.Error as error:
         reason = LONE if "new-line" in str(error) else f"{error}; mend its quotes"
         raise TableError(f"'{path}', line {reader.line_num}, row {row + 1}: {reason}") from error

@@ -15,7 +15,7 @@ import msgspec
 
 from dragon_rewards.decoding import decode_json, read_bytes
 from dragon_rewards.errors import DragonError
-from dragon_rewards.files import replacing
+from dragon_rewards.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -41,8 +41,7 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """`pack_tensors` to a file, which appears whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(pack_tensors(tensors, metadata))
+    write_bytes(path, pack_tensors(tensors, metadata))
 
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -165,7 +164,7 @@ def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
     """SHA-256 of all that a file says, but for the checksum itself."""
     metadata = _metadata(header, "the file", "")
     metadata.pop(CHECKSUM, None)
-    entries = {name: bytes(entry).decode() for name, entry in header.items() if name != METADATA}
+    entries = {name: bytes(entry).decode("latin-1") for name, entry in header.items() if name != METADATA}
     digest = sha256(json.dumps([metadata, entries], sort_keys=True).encode())
     digest.update(memoryview(content)[WORD + int.from_bytes(content[:WORD], "little") :])
     return digest.hexdigest()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from dragon_rewards.cli import app
-from dragon_train.cli import load_verbs
+from dragon_train.cli import main
 
-load_verbs()
-app(["train", *sys.argv[1:]])
+main(["train", *sys.argv[1:]])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dragon_rewards.decoding import read_json
+from dragon_rewards.errors import ConfigError
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.presets import Preset, preset_of
 from dragon_train.subject import EMBEDDED
@@ -50,5 +51,8 @@ def read_record(folder: Path) -> BenchmarkRecord:
         DragonError: they are missing, or cannot be read.
     """
     record = read_json(folder / SETTINGS, BenchmarkRecord, "restore it, or run the benchmark again with another --out")
-    _ = record.thoroughness
+    try:
+        _ = record.thoroughness
+    except ConfigError as error:
+        raise ConfigError(f"'{folder / SETTINGS}': {error}") from None
     return record

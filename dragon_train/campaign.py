@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_rewards.progress import progress
 from dragon_rewards.suites import serve
-from dragon_train.lock import locked
 from dragon_train.presets import load_preset
 from dragon_train.subject import choose_subject
 
@@ -31,6 +32,8 @@ def run_bench(
     engine: Callable[[], Launcher],
 ) -> list[dict[str, Any]]:
     """Run a benchmark by what `engine` makes, and write its report; returns the rows of the win table."""
+    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
+    check_folder(folder, "--out")
     servings = serve(load_suite(suite), load_registry())
     slots = [serving.slot.reward for serving in servings]
     for name in rewards:
@@ -44,7 +47,6 @@ def run_bench(
     from dragon_train.benchmark import Benchmark, run_benchmark  # imports torch: what needs it not is refused by now
     from dragon_train.benchmark_report import write_report
 
-    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
     steps = sum(config.steps for config in configs)
@@ -83,6 +85,7 @@ def run_ablate(
     """Run an ablation by what `engine` makes, and write its results; returns the rows of its tables."""
     from dragon_train.ablation.grid import load_grid
 
+    check_folder(out, "--out")
     grid, launcher = load_grid(name), engine()
     from dragon_train.ablation.plans import plan_of
 

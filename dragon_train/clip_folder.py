@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.files import write_text
+from dragon_rewards.files import scratch
+from dragon_rewards.formulas import write_csv
 from dragon_rewards.prompts import OWN
 from dragon_rewards.table_formats import read_content
 
@@ -61,10 +61,9 @@ class ClipFolder:
 
         Latents are taken one after the other, and may be sampled as they are. Files appear when all are made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.path, prefix=".new-") as temporary:
+        with scratch(self.path) as temporary:
             made = [
-                (policy.write(own, Path(temporary) / stem(number, row["prompt"])), row)
+                (policy.write(own, temporary / stem(number, row["prompt"])), row)
                 for own, row, number in zip(latents, rows, numbers, strict=True)
             ]
             for name in self.replaced:
@@ -77,7 +76,7 @@ class ClipFolder:
         import pandas as pd
 
         fresh = [{**row, "path": Path(row["path"]).name} for row in written]  # relative: the folder may move
-        write_text(self.path / OWN, pd.DataFrame([*self.kept, *fresh]).to_csv(index=False))
+        write_csv(self.path / OWN, pd.DataFrame([*self.kept, *fresh]))
 
 
 def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.files import write_text
+from dragon_rewards.formulas import write_csv
 from dragon_rewards.report import provenance
 from dragon_train.catalogue import Loading
 from dragon_train.checkpoint import load_checkpoint, save_checkpoint
@@ -53,19 +53,28 @@ class Run:
             return None
         state = load_checkpoint(self.folder / CHECKPOINT)
         self.rows = state.rows
+        self.show()  # a kill may have come between the checkpoint and this
         return state
 
     def record(self, row: dict[str, float], state: dict[str, Any]) -> None:
         """Store a finished step; the checkpoint is the truth, metrics.csv a view of it."""
         self.rows.append(row)
-        if not self.writes:
-            return
+        if self.writes:
+            self.keep(state)
+        self.show()
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint."""
         if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
             registry = load_train_registry()
             weights = registry.pipeline(self.claim.config.pipeline).weights
             self.claim.write(self.folder, provenance(registry.plugins, self.device, weights))
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
-        write_text(self.folder / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
+
+    def show(self) -> None:
+        """Write metrics.csv of the rows that the checkpoint holds."""
+        if self.writes and self.rows:
+            write_csv(self.folder / METRICS, pd.DataFrame(self.rows))
 
     def finish(self) -> None:
         """The result is stored: the checkpoint, three times its size, has served."""

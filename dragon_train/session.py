@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.progress import Progress, progress
 from dragon_rewards.weights import require_weights
 from dragon_train.console import is_alone, leads
-from dragon_train.lock import locked
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.prompt_lists import split
 from dragon_train.registry import load_train_registry
@@ -37,12 +38,14 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
+    folder = out or Path("runs") / slug(config.reward)
+    if leads():
+        check_folder(folder, "--out")
     watched = [compose(name) for name in (*config.heldout, *config.at_least)]
     require_weights(f"pipeline '{info.name}'", info.weights)
     for part in (*parts_of(reward), *watched):
         part.require_weights()
     texts, heldout = split(config, prompts)
-    folder = out or Path("runs") / slug(config.reward)
     Claim(config, texts, heldout).check(folder)
     warn_of_small_encoders(config, reward)
     # All that could be refused without torch, which takes seconds to import, was refused by now.

@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
-from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from msgspec import Meta, Struct
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import save
 
 from dragon_rewards.decoding import read_json
-from dragon_rewards.errors import ConfigError
-from dragon_rewards.files import replacing
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.files import making, write_bytes
 from dragon_rewards.tensor_files import read_tensors
 from dragon_train.run_folder import ADAPTER, DENOISER, check_result
 
@@ -83,11 +83,12 @@ class AllWeights:
 
     def save(self, folder: Path) -> None:
         """As diffusers does; `from_pretrained` of the denoiser's class loads it."""
-        with TemporaryDirectory(dir=folder) as temporary:
-            model: Any = self.tuned
-            model.save_pretrained(Path(temporary) / DENOISER)
-            rmtree(folder / DENOISER, ignore_errors=True)  # of a run that was interrupted here
-            (Path(temporary) / DENOISER).replace(folder / DENOISER)
+        model: Any = self.tuned
+        try:
+            with making(folder / DENOISER) as temporary:
+                model.save_pretrained(temporary)
+        except SafetensorError as error:  # as which it raises those of the system
+            raise DragonError(f"{folder / DENOISER} could not be stored ({error}); make room on the disk") from error
 
 
 class Lora:
@@ -128,14 +129,21 @@ class Lora:
         """
         stored = copy(self.config)
         stored.target_modules = sorted(self.config.target_modules or ())  # a set's order differs between processes
-        stored.save_pretrained(folder)
+        with TemporaryDirectory() as temporary:
+            stored.save_pretrained(temporary)
+            write_bytes(folder / ADAPTER_CONFIG, (Path(temporary) / ADAPTER_CONFIG).read_bytes())
         weights = {name: value.contiguous() for name, value in self.weights().items()}
-        with replacing(folder / ADAPTER) as temporary:
-            save_file({f"{PREFIX}{name}": value for name, value in weights.items()}, temporary)
         pipeline = self.policy.pipeline
         if hasattr(pipeline, "save_lora_weights"):
             component = next(name for name, part in pipeline.components.items() if part is self.denoiser)
-            pipeline.save_lora_weights(folder, **{f"{component}_lora_layers": weights})
+            layers: dict[str, Any] = {f"{component}_lora_layers": weights}
+            pipeline.save_lora_weights(folder, save_function=store, **layers)
+        write_bytes(folder / ADAPTER, save({f"{PREFIX}{name}": value for name, value in weights.items()}))
+
+
+def store(weights: dict[str, Tensor], path: str) -> None:
+    """Write weights as diffusers writes them, whole or not at all."""
+    write_bytes(Path(path), save(weights, {"format": "pt"}))
 
 
 def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
@@ -188,7 +196,8 @@ def load_adapter(policy: Policy, folder: Path) -> None:
     try:
         lora = Lora(policy, LoraConfig(r=made.r, lora_alpha=made.lora_alpha, target_modules=made.target_modules))
     except ValueError as error:
-        raise ConfigError(f"{folder} was tuned on another pipeline ({error}); name that with --pipeline") from error
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline ({first})") from error
     check_layers(weights, lora)
     lora.load(weights)
 
@@ -208,7 +217,7 @@ def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> N
     if shapes[0] != shapes[1]:
         differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise ConfigError(
-            f"the weights were tuned on another pipeline, such as {differing[0]}; name that with --pipeline"
+            f"these weights were tuned on another pipeline; name that with --pipeline (they differ in {differing[0]})"
         )
 
 

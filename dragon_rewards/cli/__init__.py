@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from dragon_rewards.cli.ending import (
+    REFUSED,
+    TERMINATED,
+    Terminated,
+    end_stdout,
+    explained,
+    refuse,
+)
 from dragon_rewards.cli.tables import Json, Wide, print_rows
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import shown
 
 __all__ = ["Json", "Wide", "app", "print_rows"]
 
-REFUSED = 2  # exit code of every refusal, as of a wrong option
-
 
 class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, or that memory ran out, without a traceback, and exits with 2."""
+    """Prints a refusal's message, what a file lacks, or that memory ran out, without a traceback, and exits with 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                end_stdout()
+        except OSError as error:
+            refuse(explained(error))
+            raise SystemExit(REFUSED) from error
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
+        if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8, and are shown as on stderr
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            print(f"dragon: {refusal}", file=sys.stderr)
+            refuse(shown(str(refusal)))
             raise typer.Exit(REFUSED) from refusal
+        except Terminated as signalled:
+            raise typer.Exit(TERMINATED) from signalled
         except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
             if "torch" not in sys.modules or not _is_out_of_memory(error):
                 raise
             advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
-            print(f"dragon: out of memory ({error}); {advice}", file=sys.stderr)
+            refuse(f"out of memory ({error}); {advice}")
             raise typer.Exit(REFUSED) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
@@ -29,16 +28,20 @@ from dragon_rewards.exemplars import (
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
 from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
+    changing_sets,
+    check_sets_folder,
     delete_set,
     find_set,
     found_sets,
     require_set,
     save_set,
 )
+from dragon_rewards.files import check_file
 from dragon_rewards.names import check_name
 from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text, shown
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_rewards.exemplars.changes import Change
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sources import Gathered
     from dragon_rewards.protocols import EncoderInfo, ExemplarSetInfo
@@ -88,11 +90,18 @@ def add(
     before = find_set(name)
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
+    check_sets_folder()
     where = chosen_device(device) if encoder or device else None
     _check_encoders(encoder or [], where)
-    change, found = _changed(before, places or [], window, skip_bad=skip_bad)
-    old = read_manifest(before.path) if before else None
-    info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
+    new, found = _examined(before, places or [], window, skip_bad=skip_bad)
+    from dragon_rewards.exemplars.changes import united
+
+    with changing_sets():  # only now is it read what they are added to, lest another process have added meanwhile
+        before = find_set(name)
+        _check_modality(before, found)
+        change = united(items(before) if before else (), new)
+        old = read_manifest(before.path) if before else None
+        info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
     for each in encoder or []:
         _make_statistics(info, each, where)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
@@ -116,20 +125,17 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
         registry.build_encoder(name, device)
 
 
-def _changed(
+def _examined(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
-) -> tuple[Change, Gathered]:
-    """The examples that the set shall have; refuses what is bad unless it is to be skipped."""
-    from dragon_rewards.exemplars.changes import examine, listed, modality_of, united
+) -> tuple[list[Item], Gathered]:
+    """The examples that are to be added; refuses what is bad unless it is to be skipped."""
+    from dragon_rewards.exemplars.changes import examine, listed
     from dragon_rewards.exemplars.sources import gather
 
     found = gather(places)
-    old = items(before) if before else ()
     if not places:
-        return united(old, ()), found
-    modality = modality_of(found)
-    if before and before.modality is not modality:
-        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
+        return [], found
+    _check_modality(before, found)
     with progress("reading", "files") as bar:
         new = examine(found, window, bar.update)
     if found.faults and not skip_bad:
@@ -137,7 +143,18 @@ def _changed(
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
     if found.faults:
         print(f"left out:\n{listed(found.faults)}", file=sys.stderr)
-    return united(old, new), found
+    return new, found
+
+
+def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
+    """Refuse text for a set of audio, the reverse, and nothing at all for either."""
+    if before and not found.origins:
+        return
+    from dragon_rewards.exemplars.changes import modality_of
+
+    modality = modality_of(found)
+    if before and before.modality is not modality:
+        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
 
 
 def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
@@ -169,7 +186,7 @@ def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
     print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
     for failure in broken:
-        print(failure, file=sys.stderr)
+        print(shown(str(failure)), file=sys.stderr)
 
 
 @verbs.command()
@@ -178,7 +195,7 @@ def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     info = find_set(name) or load_registry().exemplar_set(name)
     facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
     if as_json:
-        print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
+        print(json_text({**facts, "items": [asdict(item) for item in items(info)]}))
     else:
         print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False, wide=wide)
 
@@ -199,11 +216,12 @@ def remove(
         return
     from dragon_rewards.exemplars.changes import without
 
-    before = require_set(name)
-    old = items(before)
-    kept = without(old, places)
-    manifest = read_manifest(before.path)
-    info = save_set(manifest, kept, manifest)
+    with changing_sets():
+        before = require_set(name)
+        old = items(before)
+        kept = without(old, places)
+        manifest = read_manifest(before.path)
+        info = save_set(manifest, kept, manifest)
     print_rows([{"name": name, "removed": len(old) - len(kept), **_facts(info)}], as_json=as_json, wide=wide)
 
 
@@ -295,6 +313,7 @@ def facets(
     wide: Wide = False,
 ) -> None:
     """Split a set into clusters, name each by its nearest captions, and keep them for the reward facet-coverage."""
+    check_sets_folder()
     where = chosen_device(device)
     from dragon_rewards.exemplars.clusters import make_facets
 
@@ -367,6 +386,7 @@ def export_set(
     """Write a set to one file, with its statistics, facets and captions, and without any audio or names of files."""
     from dragon_rewards.exemplars.archive import export_set as write
 
+    check_file(file, "FILE")
     encoders = write(require_set(name), file)
     row = {"name": name, "file": str(file), "bytes": file.stat().st_size, "encoders": encoders}
     print_rows([row], as_json=as_json, wide=wide)
@@ -383,6 +403,7 @@ def import_set(
     """Make a set of an exported file; it serves the encoders whose statistics it holds."""
     from dragon_rewards.exemplars.archive import import_set as read
 
+    check_sets_folder()
     dims = {space_of(encoder): encoder.dim for encoder in load_registry().encoders.values()}
     info = read(file, name, _check_free, dims)
     print_rows([{"name": info.name, **_facts(info)}], as_json=as_json, wide=wide)

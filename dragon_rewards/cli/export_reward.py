@@ -12,6 +12,7 @@ import typer
 from dragon_rewards.cli import app
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.errors import DragonError
+from dragon_rewards.files import check_file, write_text
 from dragon_rewards.rewards import compose
 
 
@@ -87,10 +88,10 @@ def export_reward(
     module = variable if out is None else out.stem
     if not module.isidentifier() or (out and (out.suffix != ".py" or out.is_dir())):
         raise DragonError(f"'{out}' is no name of a module that can be imported; give --out one such as {variable}.py")
+    if out:
+        check_file(out, "--out")
     source = TEMPLATES[trainer].format(name=name, variable=variable, module=module)
     if out is None:
         print(source, end="")
     else:
-        from dragon_rewards.files import write_text
-
         write_text(out, source)

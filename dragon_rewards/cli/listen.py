@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from dragon_rewards.cli.files import PROMPTS, check_csv, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
 from dragon_rewards.progress import progress
+from dragon_rewards.shown import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,11 +103,10 @@ def page(
     device: Device = None,
 ) -> None:
     """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
-    if out.is_dir():
-        raise DragonError(f"'{out}' is a folder; give --out the path of a file")
-    from dragon_rewards.files import write_text
+    from dragon_rewards.files import check_file, write_text
     from dragon_rewards.listening.page import render_page
 
+    check_file(out, "--out")
     test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
@@ -128,8 +127,8 @@ def report(
 
     plan, cast = read_votes(votes)
     made = report_votes(plan, cast)
-    write_csv(csv, vote_rows(plan, cast))
     _print(made, as_json=as_json, wide=wide)
+    write_csv(csv, vote_rows(plan, cast))
 
 
 def _opened(
@@ -146,8 +145,10 @@ def _opened(
     """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
     if b is None and not a.is_dir():
         raise DragonError(NO_RUN.format(a))
+    from dragon_rewards.files import check_file
     from dragon_rewards.listening.setup import check_test, open_test
 
+    check_file(db, "--db")
     if b is None:
         check_test(db, seed, repeats, identical, pairs or PAIRS)
         a, b = _sides(a, pairs or PAIRS, prompts, device)
@@ -169,7 +170,7 @@ def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> 
 
 def _print(made: Report, *, as_json: bool, wide: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
+        print(json_text(asdict(made)))
         return
     print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):

@@ -9,9 +9,18 @@ import typer
 
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.errors import ComposeError, ConfigError
+from dragon_rewards.files import check_file
 from dragon_rewards.names import check_name
 from dragon_rewards.registry import load_registry
-from dragon_rewards.remote.config import Remote, check_url, load_remotes, save_remotes
+from dragon_rewards.remote.config import (
+    VARIABLE,
+    Remote,
+    changing_remotes,
+    check_url,
+    load_remotes,
+    remotes_path,
+    save_remotes,
+)
 from dragon_rewards.remote.plugin import descriptors
 
 if TYPE_CHECKING:
@@ -34,10 +43,13 @@ def add(
     from dragon_rewards.remote.client import offered
 
     url, token = check_url(url), _reference(token_file, token_env)
-    remotes = load_remotes()
+    load_remotes()
+    check_file(remotes_path(), VARIABLE)
     added = Remote(url, token, prefix, tuple(offered(url, token).values()))
-    _check_names(added, [known for known in remotes if known.url == url])
-    save_remotes([*(known for known in remotes if known.url != url), added])
+    with changing_remotes():
+        remotes = load_remotes()
+        _check_names(added, [known for known in remotes if known.url == url])
+        save_remotes([*(known for known in remotes if known.url != url), added])
     print_rows(_rows([added]), as_json=False)
 
 
@@ -50,12 +62,14 @@ def list_remotes(*, as_json: Json = False, wide: Wide = False) -> None:
 @remote.command()
 def remove(url: Url) -> None:
     """Forget a server and its encoders."""
-    url, remotes = check_url(url), load_remotes()
-    kept = [known for known in remotes if known.url != url]
-    if len(kept) == len(remotes):
-        names = ", ".join(known.url for known in remotes) or "none"
-        raise ConfigError(f"no server {url} was added; those that were: {names}")
-    save_remotes(kept)
+    url = check_url(url)
+    with changing_remotes():
+        remotes = load_remotes()
+        kept = [known for known in remotes if known.url != url]
+        if len(kept) == len(remotes):
+            names = ", ".join(known.url for known in remotes) or "none"
+            raise ConfigError(f"no server {url} was added; those that were: {names}")
+        save_remotes(kept)
 
 
 def _reference(file: Path | None, variable: str | None) -> str:

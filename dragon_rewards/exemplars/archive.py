@@ -22,7 +22,8 @@ from dragon_rewards.exemplars.facets import describe_facets, facets_of, stale
 from dragon_rewards.exemplars.imported import STATISTICS, set_fault
 from dragon_rewards.exemplars.item import pack_items, unpack_items
 from dragon_rewards.exemplars.sets import MANIFEST, encoders_of, items, read_manifest
-from dragon_rewards.exemplars.store import clear_leftovers, save_set, sets_folder
+from dragon_rewards.exemplars.store import changing_sets, check_unchanged, clear_leftovers, save_set, sets_folder
+from dragon_rewards.files import replacing
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 
@@ -42,26 +43,23 @@ def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
     """Write a set to a file; the encoders whose statistics it holds.
 
     Raises:
-        DragonError: statistics or facets are not of all its files, or there are no statistics; the file cannot be
-            written.
+        DragonError: statistics or facets are not of all its files, or there are no statistics.
+        OSError: the file cannot be written.
     """
-    from dragon_rewards.files import replacing
-
+    manifest = read_manifest(info.path)
     _check_statistics(info)
     _check_facets(info)
     members = {
-        MANIFEST: json.dumps(asdict(read_manifest(info.path)), indent=2, ensure_ascii=False).encode(),
+        MANIFEST: json.dumps(asdict(manifest), indent=2, ensure_ascii=False).encode(),
         ITEMS: pack_items(item.portable for item in items(info)),
         **{name + STATISTICS: (info.path / (name + STATISTICS)).read_bytes() for name in encoders_of(info)},
         **{name + FACETS: (info.path / (name + FACETS)).read_bytes() for name in facets_of(info)},
     }
+    check_unchanged(info.path, manifest)
     members[HASHES] = json.dumps({name: sha256(content).hexdigest() for name, content in members.items()}).encode()
-    try:
-        with replacing(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as archive:
-            for name, content in members.items():
-                archive.writestr(ZipInfo(name, TIME), content)
-    except OSError as error:
-        raise DragonError(f"'{path}' cannot be written ({error}); give the path of a file") from error
+    with replacing(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(ZipInfo(name, TIME), content)
     return encoders_of(info)
 
 
@@ -118,11 +116,12 @@ def import_set(
         manifest = replace(manifest, name=check_name(name or manifest.name))
         check_free(manifest.name)
         folder = sets_folder() / manifest.name
-        clear_leftovers(folder)
-        folder.mkdir(parents=True)
-        for made in (*Path(scratch).glob(f"*{STATISTICS}"), *Path(scratch).glob(f"*{FACETS}")):
-            shutil.move(made, folder / made.name)
-        return save_set(manifest, examples, before=None)
+        with changing_sets():
+            clear_leftovers(folder)
+            folder.mkdir(parents=True)
+            for made in (*Path(scratch).glob(f"*{STATISTICS}"), *Path(scratch).glob(f"*{FACETS}")):
+                shutil.move(made, folder / made.name)
+            return save_set(manifest, examples, before=None)
 
 
 def _members(path: Path) -> dict[str, bytes]:
@@ -169,7 +168,10 @@ def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -
     """Manifest and items, which fit each other, the statistics and the facets."""
     manifest = read_manifest(folder)
     examples = unpack_items(packed, f"{ITEMS} in '{path}'", "export the set again")
-    fault = set_fault(manifest, examples, folder, dims)
+    try:
+        fault = set_fault(manifest, examples, folder, dims)
+    except DragonError as error:  # names a copy, which is gone by then
+        fault = str(error).replace(f"{folder}/", "").partition("; ")[0]
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")
     return manifest, examples

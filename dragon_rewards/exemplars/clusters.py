@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.facets import Description, Facet, facets_path, write_facets
 from dragon_rewards.exemplars.sets import captions, encode_texts, items, read_manifest
+from dragon_rewards.exemplars.store import changing_sets, check_unchanged
 from dragon_rewards.metrics import Facets
 from dragon_rewards.protocols import Modality, TextEncoder
 
@@ -55,7 +56,7 @@ def make_facets(
 
     Raises:
         DragonError: the encoder does not embed the set; audio of it is missing or has changed; it has fewer different
-            windows or captions than facets.
+            windows or captions than facets; another process has changed the set meanwhile.
     """
     manifest = read_manifest(info.path)
     most = sum(item.windows or 1 for item in items(info))
@@ -70,7 +71,9 @@ def make_facets(
     distances = torch.cdist(points.double(), facets.centroids)
     found = [_facet(distances[:, at], distances.argmin(1) == at, named[at], sources) for at in range(count)]
     description = Description(encoder.identity, manifest.sha256, tuple(found))
-    write_facets(facets_path(info, encoder_info), facets, description)
+    with changing_sets():
+        check_unchanged(info.path, manifest)
+        write_facets(facets_path(info, encoder_info), facets, description)
     return description
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
+from dragon_rewards.files import write_bytes, write_text
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 from dragon_rewards.table_formats import lines_of
@@ -66,7 +67,11 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DragonError: it is missing, or not exactly the fields of a manifest.
     """
-    return read_json(folder / MANIFEST, Manifest, "it is no manifest of an exemplar set: restore it, or remove the set")
+    path = folder / MANIFEST
+    try:
+        return read_json(path, Manifest, "restore it, or remove the set")
+    except DragonError as error:
+        raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
 
 
 def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
@@ -94,7 +99,13 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
     """
     if (info.path / CAPTIONS).is_file():
         return ()
-    return read_items(info.path / items_name(read_manifest(info.path).sha256))
+    manifest = read_manifest(info.path)
+    try:
+        return read_items(info.path / items_name(manifest.sha256))
+    except DragonError:
+        if read_manifest(info.path) == manifest:
+            raise
+        return items(info)  # another process has changed the set meanwhile
 
 
 def captions(info: ExemplarSetInfo) -> list[str]:
@@ -164,8 +175,7 @@ def write_exemplar_set(
     """
     check_name(info.name)
     _check_captions(info, captions)
-    info.path.mkdir(parents=True, exist_ok=True)
-    (info.path / CAPTIONS).write_text("".join(f"{caption}\n" for caption in captions), encoding="utf-8")
+    write_text(info.path / CAPTIONS, "".join(f"{caption}\n" for caption in captions))
     _write_statistics(info.path, statistics)
     manifest = Manifest(
         name=info.name,
@@ -177,7 +187,7 @@ def write_exemplar_set(
         sha256=content_hash(info.path),
     )
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
-    (info.path / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+    write_text(info.path / MANIFEST, f"{text}\n")
     return manifest
 
 
@@ -190,13 +200,13 @@ def _check_captions(info: ExemplarSetInfo, captions: Sequence[str]) -> None:
 
 
 def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     for stale in folder.glob("*.safetensors"):
         stale.unlink()
     for encoder, made in statistics.items():
-        path = folder / f"{check_name(encoder)}.safetensors"
-        save_file(made.gaussian.to_tensors(), path, metadata={"identity": made.identity})
+        content = save(made.gaussian.to_tensors(), metadata={"identity": made.identity})
+        write_bytes(folder / f"{check_name(encoder)}.safetensors", content)
 
 
 def content_hash(folder: Path) -> str:

@@ -6,6 +6,7 @@ is not, whatever became of the set meanwhile.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,8 +18,8 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
-from dragon_rewards.exemplars.sets import gaussian_of, items, space_of
-from dragon_rewards.exemplars.store import removed_items
+from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
+from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.hearing import clips_on
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 from dragon_rewards.progress import progress
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
 AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
 SHOWN = 20  # files that a refusal names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,18 @@ def up_to_date(
     if moments.count < MINIMUM_FRAMES:
         raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
-    write_kept(path, made)
+    _keep(path, made)
     return made.gaussian
+
+
+def _keep(path: Path, made: Kept) -> None:
+    """Write statistics for the next time; where that fails, say so: they serve this time."""
+    try:
+        with changing_sets():
+            if (path.parent / MANIFEST).is_file():  # or the set has been removed meanwhile
+                write_kept(path, made)
+    except (OSError, DragonError) as error:
+        log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)
 
 
 def pooled_windows(

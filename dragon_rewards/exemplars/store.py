@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from traceback import TracebackException
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
 from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
+from dragon_rewards.files import check_folder, write_bytes, write_text
+from dragon_rewards.locks import PATIENCE, locked
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sets import Manifest
@@ -41,6 +44,27 @@ def sets_folder() -> Path:
     except RuntimeError as error:
         raise ConfigError(f"no home for exemplar sets ({error}); set {VARIABLE} to a folder") from error
     return Path(data) / "dragon-rewards" / "exemplars"
+
+
+@contextmanager
+def changing_sets() -> Iterator[None]:
+    """Inside, no other process changes a set: for what is read, changed and written again.
+
+    Raises:
+        ConfigError: another process is at it for a minute.
+        OSError: the folder of the sets cannot be written.
+    """
+    with locked(sets_folder(), wait=PATIENCE):
+        yield
+
+
+def check_sets_folder() -> None:
+    """Refuse sets that could not be written, before the work for them begins.
+
+    Raises:
+        DragonError: nothing can be written to the folder of the sets.
+    """
+    check_folder(sets_folder(), VARIABLE)
 
 
 def set_folders() -> list[Path]:
@@ -116,6 +140,8 @@ def require_set(name: str) -> ExemplarSetInfo:
 def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | None) -> ExemplarSetInfo:
     """Write a set, or replace one; its statistics stay, and are mended when they are next needed.
 
+    What was read before is the caller's to hold: `changing_sets`.
+
     Args:
         manifest: what to record; `count` and `sha256` are filled in.
         examples: all that the set is to hold.
@@ -124,17 +150,14 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
     Raises:
         DragonError: there are no examples, or another process has changed the set since.
     """
-    from dragon_rewards.files import replacing, write_text
-
     if not examples:
         raise DragonError(f"nothing would be left in '{manifest.name}'; remove the set with `dragon exemplars remove`")
     folder = sets_folder() / check_name(manifest.name)
-    _check_unchanged(folder, before)
+    check_unchanged(folder, before)
     manifest = replace(manifest, count=len(examples), sha256=items_hash(examples))
     if before:
         _keep_removed(folder, examples)
-    with replacing(folder / items_name(manifest.sha256)) as temporary:
-        temporary.write_bytes(pack_items(examples))
+    write_bytes(folder / items_name(manifest.sha256), pack_items(examples))
     write_text(folder / MANIFEST, f"{json.dumps(asdict(manifest), indent=2, ensure_ascii=False)}\n")
     for old in folder.glob("items-*.jsonl"):
         if old.name != items_name(manifest.sha256):
@@ -153,7 +176,12 @@ def clear_leftovers(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_unchanged(folder: Path, before: Manifest | None) -> None:
+def check_unchanged(folder: Path, before: Manifest | None) -> None:
+    """Refuse to go on with a set that is another than it was.
+
+    Raises:
+        DragonError: its manifest is not the one before.
+    """
     found = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     if found != before:
         raise DragonError(f"exemplar set '{folder.name}' was changed meanwhile by another process; run this again")
@@ -161,14 +189,12 @@ def _check_unchanged(folder: Path, before: Manifest | None) -> None:
 
 def _keep_removed(folder: Path, examples: Sequence[Item]) -> None:
     """Note where the audio of removed examples is, so that statistics that cover it can be rid of it."""
-    from dragon_rewards.files import replacing
-
     if not any(folder.glob("*.safetensors")):
         return
     kept = {item.key for item in examples}
     known = {item.key: item for item in (*removed_items(folder), *items(load_exemplar_set(folder)))}
-    with replacing(folder / REMOVED) as temporary:
-        temporary.write_bytes(pack_items(item for key, item in known.items() if key not in kept and item.path))
+    removed = pack_items(item for key, item in known.items() if key not in kept and item.path)
+    write_bytes(folder / REMOVED, removed)
 
 
 def removed_items(folder: Path) -> tuple[Item, ...]:
@@ -188,7 +214,8 @@ def delete_set(name: str) -> None:
     if not (folder / MANIFEST).is_file():
         require_set(name)
     try:
-        (folder / MANIFEST).unlink()  # first: from here on it is no set
-        shutil.rmtree(folder)
+        with changing_sets():
+            (folder / MANIFEST).unlink()  # first: from here on it is no set
+            shutil.rmtree(folder)
     except OSError as error:
         raise DragonError(f"'{folder}' could not be removed ({error}); remove it by hand") from error

@@ -73,8 +73,9 @@ def open_test(
     for pair, paths in zip(wanted.pairs, files, strict=True):
         measured.append(_matched(pair, *paths))
         on_progress(1, len(files))
-    plan = Plan(seed, repeats, identical, tuple(measured))
-    votes.begin(plan)
+    votes.begin(Plan(seed, repeats, identical, tuple(measured)))
+    plan = votes.plan() or wanted
+    _check_same(plan, wanted, db)
     return ListeningTest(plan, votes, files)
 
 

@@ -95,11 +95,31 @@ class VoteFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _make_private(path)
+        if self._writable:
+            _make_private(path)
         with self._open() as connection:
             self._check_ours(connection)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(SCHEMA)
+            if self._writable:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(SCHEMA)
+
+    @property
+    def _writable(self) -> bool:
+        """Whether votes can be added; what lies on a disk that cannot be written is read as it is."""
+        return all(os.access(place, os.W_OK) for place in (self.path, self.path.parent) if place.exists())
+
+    @property
+    def _address(self) -> str:
+        """What SQLite opens: it would make files beside one that cannot be written, unless told that nobody writes."""
+        address = self.path.absolute().as_uri()
+        if self._writable:
+            return address
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.is_file() and log.stat().st_size:
+            raise DragonError(
+                f"'{self.path}' cannot be written, and votes of it are in '{log}' still: copy both elsewhere"
+            )
+        return f"{address}?immutable=1"
 
     def _check_ours(self, connection: sqlite3.Connection) -> None:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -110,7 +130,8 @@ class VoteFile:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own for each use; statements outside a transaction commit by themselves."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
+            opened = sqlite3.connect(self._address, timeout=PATIENCE, isolation_level=None, uri=True)
+            with closing(opened) as connection:
                 connection.execute("PRAGMA synchronous=FULL")
                 yield connection
         except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
@@ -131,9 +152,9 @@ class VoteFile:
         return row and Plan.from_json(row[0], f"the plan in '{self.path}'")
 
     def begin(self, plan: Plan) -> None:
-        """Keep the plan; a file has one for good."""
+        """Keep the plan, unless another process has begun meanwhile: a file has one for good."""
         with self._open() as connection:
-            connection.execute("INSERT INTO plan VALUES (1, ?)", (plan.to_json(),))
+            connection.execute("INSERT OR IGNORE INTO plan VALUES (1, ?)", (plan.to_json(),))
 
     def enter(self, name: str) -> Rater:
         """The rater of a name, in the next free seat if new."""

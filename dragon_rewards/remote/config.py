@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -14,11 +14,13 @@ from msgspec import Meta
 
 from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.files import PRIVATE, write_bytes
+from dragon_rewards.locks import PATIENCE, locked
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality  # noqa: TC001  a field's type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VARIABLE = "DRAGON_REMOTES"
 AGAIN = "delete it, and `dragon remote add` the servers again"
@@ -122,12 +124,21 @@ def load_remotes() -> list[Remote]:
 
 def save_remotes(remotes: Sequence[Remote]) -> None:
     """Replace the file, which only its owner may read."""
+    content = json.dumps([asdict(remote) for remote in remotes], indent=2, ensure_ascii=False)
+    write_bytes(remotes_path(), content.encode(), PRIVATE)
+
+
+@contextmanager
+def changing_remotes() -> Iterator[None]:
+    """Inside, no other process changes the servers that were added: for what is read, changed and written again.
+
+    Raises:
+        ConfigError: another process is at it for a minute.
+        OSError: the folder of the file cannot be written.
+    """
     path = remotes_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A temporary file has mode 0600 from its first byte.
-    with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        json.dump([asdict(remote) for remote in remotes], file, indent=2, ensure_ascii=False)
-    Path(file.name).replace(path)
+    with locked(path.parent, f".{path.name}.lock", PATIENCE):
+        yield
 
 
 def check_facts(encoders: Sequence[Facts]) -> None:

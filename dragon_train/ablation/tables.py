@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards.files import write_text
+from dragon_rewards.formulas import write_csv
 from dragon_train.ablation.grid import OWN
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def write_tables(folder: Path, frame: pd.DataFrame, table: Table) -> pd.DataFram
     rows = tidy(frame, table)
     text = laid_out(rows, table)
     latex = text.to_markdown(index=False, tablefmt="latex_booktabs", disable_numparse=True).replace("±", "$\\pm$")
-    write_text(folder / f"{table.name}.csv", rows.to_csv(index=False))
+    write_csv(folder / f"{table.name}.csv", rows)
     write_text(folder / f"{table.name}.md", f"{markdown(text)}\n")
     write_text(folder / f"{table.name}.tex", f"{latex}\n")
     return text

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from dragon_rewards.cli import app
 from dragon_rewards.cli.completion import bash_words
+from dragon_rewards.cli.ending import heed_sigterm
+from dragon_rewards.cli.output import results_alone
+from dragon_train.console import is_alone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 VERBS = (
     "dragon_rewards.cli.listing",
@@ -37,8 +44,10 @@ def load_verbs() -> None:
         import_module(verb)
 
 
-def main() -> None:
-    """Run `dragon`."""
-    load_verbs()
-    with bash_words():
-        app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `dragon` with these arguments, by default those of the process."""
+    if is_alone():  # of several processes that train together each waits for others, and would not hear
+        heed_sigterm()
+    with results_alone(), bash_words():
+        load_verbs()
+        app(arguments)

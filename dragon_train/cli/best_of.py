@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,8 +9,11 @@ import typer
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
+from dragon_rewards.shown import json_text
 from dragon_train.cli.generating import (
     Append,
     DiffusionSteps,
@@ -54,23 +56,25 @@ def best_of(
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
     info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
+    check_folder(out, "--out")
     composed.require_weights()
     composed.check_count(len(texts))
-    folder = clip_folder(out, overwrite=overwrite, append=append)
-    folder.check_free(texts, folder.numbers(len(texts)))
     steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
-    where = chosen_device(device)
-    from dragon_train.best_of import best_of as choose
-    from dragon_train.best_of import write_best
-    from dragon_train.run import load_policy
+    with locked(out):
+        folder = clip_folder(out, overwrite=overwrite, append=append)
+        folder.check_free(texts, folder.numbers(len(texts)))
+        where = chosen_device(device)
+        from dragon_train.best_of import best_of as choose
+        from dragon_train.best_of import write_best
+        from dragon_train.run import load_policy
 
-    with progress(reward, "sets", n) as bar:
-        policy = load_policy(info, run, where)
-        best = choose(n, policy, composed, texts, steps=steps, guidance=guided, seed=seed, on_set=bar.advance)
-    rows = write_best(policy, best, folder)
+        with progress(reward, "sets", n) as bar:
+            policy = load_policy(info, run, where)
+            best = choose(n, policy, composed, texts, steps=steps, guidance=guided, seed=seed, on_set=bar.advance)
+        rows = write_best(policy, best, folder)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}
     if as_json:
-        print(json.dumps({**verdict, "clips": rows}, indent=2, ensure_ascii=False))
+        print(json_text({**verdict, "clips": rows}))
     else:
         print_rows(rows, as_json=False, wide=wide, main=("value", "path", "prompt", "seed"))
         print(f"{reward} ({composed.direction} is better): {best.before:.5g} first of {n}, {best.after:.5g} chosen")

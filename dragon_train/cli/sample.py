@@ -10,6 +10,8 @@ import typer
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
+from dragon_rewards.files import check_folder
+from dragon_rewards.locks import locked
 from dragon_train.cli.generating import (
     Append,
     DiffusionSteps,
@@ -48,13 +50,15 @@ def sample(
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
-    folder = clip_folder(out, overwrite=overwrite, append=append)
-    folder.check_free(texts, range(seed, seed + len(texts)))
     steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
-    where = chosen_device(device)
-    from dragon_train.sampling import sample_to_folder  # imports torch: only now
+    check_folder(out, "--out")
+    with locked(out):
+        folder = clip_folder(out, overwrite=overwrite, append=append)
+        folder.check_free(texts, range(seed, seed + len(texts)))
+        where = chosen_device(device)
+        from dragon_train.sampling import sample_to_folder  # imports torch: only now
 
-    rows = sample_to_folder(info, run, texts, folder, where, steps=steps, guidance=guided, seed=seed)
+        rows = sample_to_folder(info, run, texts, folder, where, steps=steps, guidance=guided, seed=seed)
     print_rows(rows, as_json=as_json, wide=wide)
 
 

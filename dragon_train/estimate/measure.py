@@ -25,6 +25,7 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_train.clock import Clock
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
+from dragon_train.launchers.lifeline import end_with_parent
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.pipelines.loading import HOLLOW, loading_of
 from dragon_train.registry import load_train_registry
@@ -196,6 +197,7 @@ def run_apart(
 
 
 if __name__ == "__main__":
+    end_with_parent()
     received = decode_json(sys.stdin.read(), Order, "the order to measure", "send what `run_apart` sends")
     chosen = train_config(received.config, "the configuration")
     found = measure(chosen, received.prompts, torch.device(received.device))

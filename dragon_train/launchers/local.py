@@ -8,16 +8,19 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.locks import locked
 from dragon_train.launchers.base import Resources, Task, check_inputs, named, prepare_worker
+from dragon_train.launchers.lifeline import end_children, end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
+PATIENCE = 10.0  # seconds: one that lost its parent has ended by then
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as Ray sets them: sums round alike
 
 
@@ -39,17 +42,28 @@ class LocalLauncher:
     def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
         """See `Launcher`."""
         check_inputs(tasks)
-        waiting, running = deque(tasks), dict[Future[None], tuple[Task, str]]()
+        others = active_children()
         with environment(ONE_THREAD), ExitStack() as stack:
             pools = {device: stack.enter_context(self.pool()) for device in self.devices}
-            while waiting or running:
-                while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
-                    task, device = waiting.popleft(), self.free([used for _, used in running.values()])
-                    running[pools[device].submit(task.function, task.folder, *task.arguments, device)] = task, device
-                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-                on_tick()
-                for future in done:
-                    raise_failure(future, running.pop(future)[0])
+            try:
+                self.finish(tasks, pools, on_tick)
+            except KeyboardInterrupt:  # runs under way would be waited for
+                end_children(spared=others)
+                raise
+
+    def finish(
+        self, tasks: Sequence[Task], pools: Mapping[str, ProcessPoolExecutor], on_tick: Callable[[], None]
+    ) -> None:
+        """Run the tasks in the pools of their devices."""
+        waiting, running = deque(tasks), dict[Future[None], tuple[Task, str]]()
+        while waiting or running:
+            while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
+                task, device = waiting.popleft(), self.free([used for _, used in running.values()])
+                running[pools[device].submit(perform, task, device)] = task, device
+            done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            on_tick()
+            for future in done:
+                raise_failure(future, running.pop(future)[0])
 
     def pool(self) -> ProcessPoolExecutor:
         """Processes, started as they are needed, for runs on one device: what one holds there it keeps."""
@@ -76,9 +90,17 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def prepare_process() -> None:
-    """One thread; an interruption ends it at once and silently, since every finished step is on disk."""
+    """One thread; a signal, or its parent, ends it at once and silently, since every finished step is on disk."""
+    end_with_parent()
     prepare_worker(threads=1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def perform(task: Task, device: str) -> None:
+    """Run a task in this process, which holds its folder even when the one that started it has ended."""
+    with locked(task.folder, wait=PATIENCE):
+        task.function(task.folder, *task.arguments, device)
 
 
 def raise_failure(future: Future[None], task: Task) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dragon_rewards.files import replacing
+from dragon_rewards.files import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,8 +60,7 @@ def write(path: Path, content: bytes | None) -> None:
     if content is None:
         path.unlink(missing_ok=True)
     else:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(path, content)
 
 
 @dataclass

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.files import write_text
+from dragon_rewards.files import check_folder, making, write_text
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
@@ -83,15 +81,11 @@ class Side:
         """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted."""
         given, policy = self.generation, load_policy(self.generation.info, self.weights, device)
         rows = [{"prompt": prompt, "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
-        self.folder.parent.mkdir(exist_ok=True)
-        with TemporaryDirectory(dir=self.folder.parent) as temporary:
-            out = Path(temporary) / self.folder.name
+        with making(self.folder) as out:  # in place of clips of other prompts, seeds or weights
             latents = sampled(policy, given.prompts, given.seeds, *given.settings(policy), on_clip)
             written = ClipFolder(out).write(policy, latents, rows, range(len(rows)))
             record = {"origin": self.origin, "files": [Path(row["path"]).name for row in written]}
             write_text(out / MADE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-            rmtree(self.folder, ignore_errors=True)  # of other prompts, seeds or weights
-            out.replace(self.folder)
 
 
 def run_folders(path: Path, count: int, device: torch.device, prompts: Path | None = None) -> tuple[Path, Path]:
@@ -110,6 +104,7 @@ def run_folders(path: Path, count: int, device: torch.device, prompts: Path | No
     sides = Side(path / PAIRS / UNTUNED, given, None), Side(path / PAIRS / TUNED, given, path)
     missing = [side for side in sides if not side.complete]
     if missing:
+        check_folder(path / PAIRS, "--out")
         given.require_weights()
     with progress("pairs", "clips", count * len(missing)) as bar:
         for side in missing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError, DragonError
-from dragon_rewards.files import write_text
+from dragon_rewards.errors import DragonError
+from dragon_rewards.files import check_file, write_text
 from dragon_rewards.progress import progress
 from dragon_train.page.source import read_results
 
@@ -28,8 +28,7 @@ def write_page(
             model is loaded.
     """
     path, results = out or folder / PAGE, read_results(folder)
-    if path.is_dir():
-        raise ConfigError(f"'{path}' is a folder; give --out the path of a file")
+    check_file(path, "--out")
     check_libraries()
     from dragon_rewards.devices import find_device
     from dragon_train.page.plan import plan_pairs  # imports torch

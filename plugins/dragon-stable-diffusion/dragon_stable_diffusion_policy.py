@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from dragon_rewards import Images
+from dragon_rewards.files import replacing
 from dragon_train.pipelines.noise import VariancePreserving
 from dragon_train.pipelines.recorded import RecordedPolicy
 
@@ -48,5 +49,6 @@ class StableDiffusionPolicy(RecordedPolicy):
         """A PNG file of one image's latents."""
         path = stem.with_suffix(".png")
         pixels = (self.decode(latents[None])[0] * 255).round().byte()
-        Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(path)
+        with replacing(path) as temporary:
+            Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy()).save(temporary, "PNG")
         return path

@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from dragon_rewards.cache import GIB, EmbeddingCache, Entry, Maker, Usage, open_cache
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.files import replacing
 
 MAKER = Maker("two", "two-1", 8000, 25, "dragon-tests", "1.0")
 KEYS = [f"{index:x}" * 64 for index in range(16)]
@@ -101,15 +101,14 @@ def test_a_pass_larger_than_the_cache_is_no_error(tmp_path: Path) -> None:
     assert cache.entries() == []
 
 
-def test_left_overs_of_killed_writers_are_swept_after_an_hour(cache: EmbeddingCache) -> None:
+def test_left_overs_of_killed_writers_are_swept_and_what_is_being_written_stays(cache: EmbeddingCache) -> None:
     cache.store({KEYS[1]: frames(1)}, MAKER)
-    old, new = (cache.folder / "11" / f"{KEYS[1]}.{name}.part" for name in ("old", "new"))
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 3700,) * 2)
-    EmbeddingCache(cache.folder, cache.limit).store({KEYS[2]: frames(2)}, MAKER)
-    assert (old.exists(), new.exists()) == (False, True)
-    assert names(cache) == {"1", "2"}
+    left = cache.folder / "11" / f".{KEYS[1]}.1234.part"
+    left.write_bytes(b"half")
+    with replacing(cache.folder / "11" / f"{KEYS[3]}.safetensors") as written:
+        EmbeddingCache(cache.folder, cache.limit).store({KEYS[2]: frames(2)}, MAKER)
+        assert (left.exists(), written.exists()) == (False, True)
+    assert names(cache) == {"1", "2", "3"}
 
 
 def test_files_that_are_not_the_caches_are_left_alone(cache: EmbeddingCache) -> None:

@@ -105,7 +105,7 @@ def test_what_cannot_be_exported(music: Path, tmp_path: Path, rows: Rows, refuse
     refusal = refused("exemplars", "export", "mine", tmp_path / "x.zip")
     assert "dragon exemplars add mine --encoder chroma" in refusal
     rows("exemplars", "add", "mine", "--encoder", "chroma")
-    assert "cannot be written" in refused("exemplars", "export", "mine", tmp_path)
+    assert "is a folder; give FILE the path of a file" in refused("exemplars", "export", "mine", tmp_path)
     assert "unknown exemplar set of yours 'airs'" in refused("exemplars", "export", "airs", tmp_path / "x.zip")
 
 
@@ -161,7 +161,7 @@ def respell(name: str, **changes: object) -> Changed:
         members[name] = json.dumps(json.loads(first) | changes).encode() + b"\n" * bool(rest) + rest
         if name == "items.jsonl":
             manifest = json.loads(members["manifest.json"])
-            manifest["sha256"] = items_hash(unpack_items(members[name]))
+            manifest["sha256"] = items_hash(unpack_items(members[name], name, "make it again"))
             members["manifest.json"] = json.dumps(manifest).encode()
 
     return changed
@@ -183,7 +183,7 @@ CONTRADICTIONS: dict[str, tuple[Changed, str]] = {
     ),
     "too few frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(3))), "counts 3 frames of 4 windows"),
     "too many frames": (restate(CHROMA, lambda t: t.update(count=torch.tensor(2**40))), "counts 1099511627776 frames"),
-    "half a frame": (restate(CHROMA, lambda t: t.update(count=torch.tensor(99.5))), "holds no statistics"),
+    "half a frame": (restate(CHROMA, lambda t: t.update(count=torch.tensor(99.5))), "as 'count' instead of int"),
     "tensors that nothing reads": (restate(CHROMA, lambda t: t.update(more=torch.zeros(1))), "holds count, covariance"),
     "statistics of other items": (
         restate(CHROMA, lambda t: t.update(items=t["items"].flip(1))),

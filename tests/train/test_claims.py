@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dragon_train.lock import locked
 from pipelines.builders import build
 from typer.testing import CliRunner
 
@@ -13,7 +14,6 @@ from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.cli import load_verbs
-from dragon_train.lock import locked
 from dragon_train.run_folder import CONFIG as CONFIG_FILE
 from dragon_train.run_folder import PROMPTS as PROMPTS_FILE
 from dragon_train.run_folder import Claim, stored_config

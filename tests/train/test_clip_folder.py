@@ -84,6 +84,8 @@ def test_an_appended_clip_takes_no_others_place(tmp_path: Path) -> None:
         make(tmp_path / "o", ["a waltz", "a jig"], append=True)
     make(tmp_path / "o", ["a waltz", "a jig"], seed=4, append=True)
     assert len(listed(tmp_path / "o")) == 4
+    kept = clip_folder(tmp_path / "o", overwrite=False, append=True)
+    assert kept.numbers(2) == range(4, 6)  # as `best-of` numbers its clips
 
 
 def test_only_what_the_table_lists_is_replaced(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.locks import locked
 from dragon_train.cli import load_verbs
-from dragon_train.lock import locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from dragon_train.lock import locked
+from dragon_rewards.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,0 +1,84 @@
+"""How a command ends that cannot go on: a file that cannot be read or written, a stream nobody takes, a signal."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+REFUSED = 2  # exit code of every refusal, as of a wrong option
+TERMINATED = 128 + signal.SIGTERM  # as shells have it of a process that the signal ended
+NO_ROOM = "make room on its disk, or choose a place on another"
+NO_RIGHT = "get the right to it, or choose another place"
+REMEDIES = {
+    errno.ENOSPC: NO_ROOM,
+    errno.EDQUOT: NO_ROOM,
+    errno.EFBIG: NO_ROOM,
+    errno.EACCES: NO_RIGHT,
+    errno.EPERM: NO_RIGHT,
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a file is where a folder should be: choose another place",
+    errno.EEXIST: "something else is there: choose another place",
+    errno.EISDIR: "give the path of a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "allow more open files, as by `ulimit -n`",
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the command stops as it does by Ctrl-C, and keeps what it has."""
+
+
+def heed_sigterm() -> None:
+    """Stop by SIGTERM from now on as by Ctrl-C, unless whoever started this process decided otherwise."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def explained(error: OSError) -> str:
+    """An error of the system in a line: which file, what is wrong with it, and the remedy.
+
+    >>> explained(FileNotFoundError(2, "No such file or directory", "a.wav"))
+    "'a.wav': No such file or directory; check the path"
+    """
+    what = f"{error.strerror or error}"
+    if error.filename is not None:
+        what = f"'{os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename}': {what}"
+    elif REMEDIES.get(error.errno or 0) == NO_ROOM:  # files have names
+        what = f"output could not be written: {what}"
+    remedy = REMEDIES.get(error.errno or 0)
+    return f"{what}; {remedy}" if remedy else what
+
+
+def refuse(message: str) -> None:
+    """Say why on stderr, if anybody takes it."""
+    with suppress(OSError):
+        print(f"dragon: {message}", file=sys.stderr)
+
+
+def end_stdout() -> None:
+    """See to it that all that was printed arrived.
+
+    Raises:
+        SystemExit: the reader has gone, as `head` does, which is no matter for words.
+        OSError: there was no room.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is left would be tried once more by the interpreter
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            raise SystemExit(1) from error  # as typer ends where a print fails so
+        raise

@@ -1,0 +1,110 @@
+"""Processes end with their parent, SIGTERM stops as Ctrl-C does, and a folder is held while anything writes to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.locks import locked
+from dragon_train.checkpoint import load_checkpoint
+from writing.commands import PATIENCE, begun, ended, is_alive, wait_until
+
+TESTS = Path(__file__).parents[1]
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+BENCH = """
+import sys
+from pathlib import Path
+from dragon_rewards.cli.ending import heed_sigterm
+from dragon_rewards.locks import locked
+from dragon_train.launchers import Task, make_launcher
+from writing.test_processes import work
+if __name__ == "__main__":
+    heed_sigterm()
+    out = Path(sys.argv[1])
+    with locked(out):
+        make_launcher("local", 2, device="cpu").run([Task(work, out / name) for name in "ab"], lambda: None)
+"""
+RUN = ("train", "--reward", "vendi:logmel", "--steps", 40, "--prompts-per-step", 2, "--demonstration-steps", 2)
+
+
+def work(folder: Path, _device: str | None) -> None:
+    """Write who computes, and compute on."""
+    (folder / "pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+
+def workers(out: Path) -> list[int]:
+    return [int(text) for name in "ab" if (text := read(out / name / "pid"))]
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
+
+
+def launched(tmp_path: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """A process with two workers at work."""
+    (tmp_path / "bench.py").write_text(BENCH)
+    own = {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(tmp_path / "bench.py"), str(tmp_path / "out")]
+    parent = subprocess.Popen(command, env=os.environ | own, stderr=subprocess.PIPE)
+    wait_until(lambda: len(workers(tmp_path / "out")) == 2 or parent.poll() is not None)
+    found = workers(tmp_path / "out")
+    assert len(found) == 2, parent.communicate()[1]
+    assert all(map(is_alive, found))
+    return parent, found
+
+
+@LINUX
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_the_process_that_started_them(how: signal.Signals, tmp_path: Path) -> None:
+    parent, found = launched(tmp_path)
+    with parent:
+        for folder in (tmp_path / "out", tmp_path / "out" / "a"):
+            with pytest.raises(ConfigError, match="another process is at work"), locked(folder):
+                pass
+        parent.send_signal(how)
+        said = parent.communicate(timeout=PATIENCE)[1].decode()
+    wait_until(lambda: not any(map(is_alive, found)))
+    assert (how is signal.SIGKILL and parent.returncode == -9) or "Terminated" in said.splitlines()[-1]
+    with locked(tmp_path / "out"), locked(tmp_path / "out" / "a"), locked(tmp_path / "out" / "b"):
+        pass
+
+
+@LINUX
+def test_without_the_system_s_help_the_pipe_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import ctypes\nreal = ctypes.CDLL\n"
+        "class Library:\n    def prctl(self, *_): return 0\n"
+        "ctypes.CDLL = lambda name=None, *rest, **more: Library() if name is None else real(name, *rest, **more)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    parent, found = launched(tmp_path)
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not any(map(is_alive, found)))
+
+
+def test_sigterm_stops_a_run_which_goes_on_where_it_was(tmp_path: Path) -> None:
+    run = begun(*RUN, "--out", tmp_path / "run", cwd=tmp_path)
+    wait_until(lambda: len(read(tmp_path / "run" / "metrics.csv").splitlines()) > 2 or run.poll() is not None)
+    run.terminate()
+    code, out, err = ended(run)
+    assert (code, out) == (128 + signal.SIGTERM, "")
+    assert "Traceback" not in err
+    assert [path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".part")] == []
+    kept = len(load_checkpoint(tmp_path / "run" / "checkpoint.pt")["rows"])
+    assert kept >= 2
+    again = begun(*RUN, "--out", tmp_path / "run", cwd=tmp_path)
+    wait_until(lambda: len(read(tmp_path / "run" / "metrics.csv").splitlines()) > kept + 1 or again.poll() is not None)
+    again.send_signal(signal.SIGINT)
+    assert ended(again)[0] == 130
+    steps = [line.partition(",")[0] for line in read(tmp_path / "run" / "metrics.csv").splitlines()[1:]]
+    assert steps == [str(step) for step in range(1, len(steps) + 1)]
