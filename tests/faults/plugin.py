@@ -72,7 +72,10 @@ def rows_of(reporter: pytest.TerminalReporter) -> list[dict[str, str | int]]:
     if not rows:
         return []
     numbers = [key for key in found[0] if key != "kind"]
-    total: dict[str, str | int] = {"kind": "all", **{key: sum(int(row[key]) for row in rows.values()) for key in numbers}}
+    total: dict[str, str | int] = {
+        "kind": "all",
+        **{key: sum(int(row[key]) for row in rows.values()) for key in numbers},
+    }
     return [*(rows[kind] for kind in sorted(rows)), total]
 
 
