@@ -143,7 +143,8 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         (SCORES, set(tables.scores["reward"]), served),
     ):
         if not wanted <= found:
-            raise DragonError(f"'{folder / file}' lacks {', '.join(sorted(wanted - found))}; {UNFINISHED}")
+            lacking = ", ".join(sorted(wanted - found))
+            raise DragonError(f"'{folder / file}' lacks {lacking}, which '{folder / WINS}' names; {UNFINISHED}")
     return tables
 
 
