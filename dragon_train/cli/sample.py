@@ -50,8 +50,8 @@ def sample(
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
-    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
     check_folder(out, "--out")
+    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
     with locked(out):
         folder = clip_folder(out, overwrite=overwrite, append=append)
         folder.check_free(texts, range(seed, seed + len(texts)))
