@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REMAINDER = 1.0  # seconds: a shorter rest behind the last whole window is left out
-MOST = 2**28  # values to make room for by a header alone: FLAC from a pipe declares as many as there are numbers
-ENDLESS = 2**60  # samples, in which a header says that nobody knows
+MOST = 2**28  # values to make room for because a header says so
+ENDLESS = 2**60  # samples, as which libsndfile counts FLAC from a pipe, and then fails at the end
 BLOCK = 2**20  # samples
 FORM: dict[str, Any] = {"dtype": "float32", "always_2d": True}
 WHOLE = "get or export the whole file again"
@@ -107,7 +107,7 @@ def read_windows(file: Path | BinaryIO, seconds: float, name: str) -> Iterator[W
         rate, position = int(sound.samplerate), 0
         for block in _blocks(sound, max(1, round(seconds * rate))):
             if len(block) >= REMAINDER * rate or (len(block) and not position):
-                yield Window(to_mono(torch.from_numpy(block.T.copy())), rate, position / rate)
+                yield Window(to_mono(torch.from_numpy(block.T)), rate, position / rate)
             position += len(block)
         _check_end(sound, position, name)
 
@@ -157,6 +157,10 @@ def _remedy(name: str) -> str:
 
 
 def _check_whole(sound: soundfile.SoundFile, file: Path | BinaryIO, name: str) -> None:
+    if sound.frames >= ENDLESS:
+        raise AudioError(
+            f"'{name}' does not say how long it is; write it to a file again, as in ffmpeg -i x.flac y.flac"
+        )
     if isinstance(file, Path):
         with file.open("rb") as content:
             missing = shortfall(sound, content)
@@ -172,7 +176,7 @@ def _check_end(sound: soundfile.SoundFile, frames: int, name: str) -> None:
     """Refuse a file of which fewer samples were read than its header declares, or none."""
     if not frames:
         raise AudioError(f"'{name}' holds no samples; remove it or record it again")
-    if frames < sound.frames < ENDLESS:
+    if frames < sound.frames:
         seconds, declared = frames / sound.samplerate, sound.frames / sound.samplerate
         raise AudioError(f"'{name}' is cut off: it declares {declared:.3f} s and has {seconds:.3f}; {WHOLE}")
 

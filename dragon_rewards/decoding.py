@@ -105,11 +105,10 @@ def _has_dataclass(kind: Any) -> bool:
 
 def _refuse_unknown(value: Any, kind: Any) -> None:
     """Raises ValueError where a dataclass has no such field: one that is misspelt would be its default in silence."""
-    parts, typed = get_args(kind), kind
+    parts, hints = get_args(kind), _hints(kind)
     if get_origin(kind) is Annotated:
         _refuse_unknown(value, parts[0])
-    elif is_dataclass(kind) and isinstance(value, dict):
-        hints = _hints(typed)
+    elif hints and isinstance(value, dict):
         unknown = sorted(map(str, value.keys() - hints.keys()))
         if unknown:
             raise ValueError(f"unknown key '{unknown[0]}'; keys: {', '.join(hints)}")
@@ -122,7 +121,7 @@ def _refuse_unknown(value: Any, kind: Any) -> None:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+    return get_type_hints(kind, include_extras=True) if is_dataclass(kind) else {}
 
 
 def _no_number(name: str) -> NoReturn:

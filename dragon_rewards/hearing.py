@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.audio import LOUDEST, check_peak, peak_of, read_mono, read_windows, resample, seconds_of
-from dragon_rewards.batches import first_batch
+from dragon_rewards.batches import BATCH, first_batch
 from dragon_rewards.clips import Clips
 from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import DeviceError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 ROOM = 2**26  # samples that are read ahead, 256 MB, if so many are not a file for each thread
 LONGEST = 300.0  # seconds in one pass: in stereo at 48 kHz 115 MB, and half of that when it is mixed
-LONG_AT_ONCE = 2  # long files that are read at once: each holds eight windows
+WINDOWS = 2  # of a long file that a CPU encodes at once: eight take 90 MB more, and as long
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Hearing:
         """That of all rewards."""
         return cut_of(self.rewards[0])
 
+    @torch.no_grad()
     def encoded(self, files: Files, rows: Sequence[int], audio: Sequence[Tensor]) -> Encoded:
         """What the rewards judge of audio (samples,) of the files at `rows`."""
         names = [str(files.paths[row]) for row in rows]
@@ -112,7 +113,6 @@ def hear(hearing: Hearing, files: Files) -> Media:
     return _in_order(list(chain.from_iterable(rows)), parts)
 
 
-@torch.no_grad()
 def hear_parts(hearing: Hearing, files: Files) -> Iterator[tuple[list[int], Media]]:
     """Rows and embeddings of the files that are heard in one pass, and then of each long file by itself.
 
@@ -177,9 +177,10 @@ def _long(hearing: Hearing, files: Files, order: Sequence[int]) -> Iterator[tupl
             yield row, resample(window.audio, window.rate, hearing.rate), window.silent
         check_peak(peak, name)
 
-    with ahead(windows, order, LONG_AT_ONCE, LONG_AT_ONCE - 1) as heard:
+    at_once = WINDOWS if hearing.device.type == "cpu" else BATCH
+    with ahead(windows, order, threads=1, look=0) as heard:
         for row, own in groupby(heard, key=lambda window: window[0]):
-            batches = _alike(_sounding(own, hearing), hearing.device)
+            batches = _alike(_sounding(own, hearing), hearing.device, at_once)
             yield [row], _joined([hearing.encoded(files, rows, clips) for rows, clips in batches])
             hearing.on_progress(1 + len(hearing.rewards))
 
@@ -199,12 +200,14 @@ def _joined(windows: Sequence[Encoded]) -> Encoded:
     return Encoded(joined, first.names, first.prompts)
 
 
-def _alike(heard: Iterable[tuple[int, Tensor]], device: torch.device) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Rows and audio of neighbours of one length, as many as are encoded at once."""
+def _alike(
+    heard: Iterable[tuple[int, Tensor]], device: torch.device, most: int = BATCH
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Rows and audio of neighbours of one length, as many as are encoded at once, and no more than `most`."""
     for _, equal in groupby(heard, key=lambda clip: clip[1].shape):
         clips = iter(equal)
         for first in clips:
-            batch = [first, *islice(clips, first_batch(first[1], device) - 1)]
+            batch = [first, *islice(clips, min(most, first_batch(first[1], device)) - 1)]
             yield [row for row, _ in batch], [audio for _, audio in batch]
 
 

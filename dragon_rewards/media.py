@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +16,12 @@ from dragon_rewards.batches import in_batches
 from dragon_rewards.cache import Maker, Shelf
 from dragon_rewards.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
+from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+    from contextlib import AbstractContextManager
     from typing import Self
 
     from dragon_rewards.cache import EmbeddingCache
@@ -176,7 +177,7 @@ class Media(ABC):
         if not isinstance(encoder, TextEncoder):
             raise EncoderError(f"encoder '{info.name}' has no text tower; name one that lists the modality text")
         if info.name not in self.known.prompts:
-            with torch.no_grad(), _explained(info.name, "the prompts", self.device):
+            with torch.no_grad(), _explained(info.name, "the prompts", self.device, mended=False):
                 embedded = encoder.encode_text(self.prompts)
             _check_output(embedded, (len(self), info.dim), info.name, "the prompts")
             self.known.prompts[info.name] = embedded.to(self.device)
@@ -340,18 +341,16 @@ class Encodable(Media):
         return frames
 
 
-@contextmanager
-def _explained(encoder: str, subject: str, device: torch.device) -> Iterator[None]:
-    """Say which encoder failed, on what and with what; memory that runs out is for the caller to mend."""
-    try:
-        yield
-    except DragonError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        mend = "" if device.type == "cpu" else FOREIGN.format(device=device)
-        raise EncoderError(f"encoder '{encoder}' failed on {subject}: {type(error).__name__}: {error}{mend}") from error
+def _explained(
+    encoder: str, subject: str, device: torch.device, *, mended: bool = True
+) -> AbstractContextManager[None]:
+    """Say which encoder failed, on what and with what, unless it ran out of memory and the caller mends that."""
+    mend = "" if device.type == "cpu" else FOREIGN.format(device=device)
+
+    def refusal(error: BaseException) -> EncoderError:
+        return EncoderError(f"encoder '{encoder}' failed on {subject}: {reason_of(error)}{mend}")
+
+    return guarded(refusal, is_out_of_memory if mended else None)
 
 
 def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
@@ -372,8 +371,6 @@ def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
 
 def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject: str) -> None:
     """Hold an encoder to its contract: a finite float32 tensor of the shape its descriptor promises."""
-    if not isinstance(output, Tensor) or output.dtype != torch.float32 or output.shape != shape:
-        got = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise EncoderError(f"encoder '{encoder}' returned {got} for {subject} instead of torch.float32 {shape}")
-    if not output.isfinite().all():
-        raise EncoderError(f"encoder '{encoder}' returned values that are not finite for {subject}")
+    fault = output_fault(output, shape, torch.float32, None, f" for {subject}")
+    if fault:
+        raise EncoderError(f"encoder '{encoder}' {fault}")

@@ -6,7 +6,6 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import partial
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pluggy import PluginManager
 
+from dragon_rewards.guard import aside, interruptions
 from dragon_rewards.names import check_name
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ def load_plugins(group: PluginGroup) -> Loaded:
 
     Plugins that print while they load write to stderr, so that stdout stays fit for a machine to read.
     """
-    loader = _Loader(group)
-    with redirect_stdout(sys.stderr):
+    with aside(), interruptions() as interrupted:
+        loader = _Loader(group, interrupted)
         for source in [*_builtin(group, group.builtins), *_installed(group), *_builtin(group, group.fallbacks)]:
             loader.add(source)
     return Loaded(loader.descriptors, loader.owners, tuple(loader.plugins), tuple(loader.failures))
@@ -216,6 +216,7 @@ class _Loader:
     """Takes plugins one by one; `add` never raises for what a plugin did."""
 
     group: PluginGroup
+    interrupted: Callable[[], bool]
     descriptors: dict[str, dict[str, Any]] = field(init=False)
     owners: dict[tuple[str, str], PluginRecord] = field(default_factory=dict)
     plugins: list[PluginRecord] = field(default_factory=list)
@@ -232,12 +233,12 @@ class _Loader:
         started = perf_counter()
         try:
             staged = self._staged(source)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001  a plugin may raise anything; panics of Rust are no Exception
             self._refuse(source.record, error)
         else:
             self._take(source.record, staged)
+        if self.interrupted():  # by the user, whatever the plugin made of it
+            raise KeyboardInterrupt
         LOAD_SECONDS[source.record] += perf_counter() - started
 
     def _staged(self, source: _Source) -> list[tuple[str, Descriptor]]:

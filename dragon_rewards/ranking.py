@@ -10,6 +10,7 @@ import torch
 from dragon_rewards.errors import TooFewClipsError
 from dragon_rewards.finding import find_audio
 from dragon_rewards.scoring import judged
+from dragon_rewards.usable import usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +33,8 @@ def rank_files(
     on_progress: Callable[[int, int], None],
     cache: EmbeddingCache | None,
     device: torch.device,
+    *,
+    skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
     """One row per audio file, the best first; equal files keep their order.
 
@@ -42,6 +45,7 @@ def rank_files(
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
         device: where clips are encoded and judged.
+        skip_bad: whether files that no reward can judge are named on stderr and left out.
 
     Returns:
         Rows with `path`, `rank` (from 1), `value`, `of` (`metric`: the value is the clip's own; `leave-one-out`: that
@@ -51,7 +55,7 @@ def rank_files(
         DragonError: as `score_files`; a reward of sets needs one clip more.
     """
     places = list(paths)
-    files = find_audio(places)
+    files = usable(find_audio(places)) if skip_bad else find_audio(places)
     check_credits(reward, len(files))
     values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}

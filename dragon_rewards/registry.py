@@ -11,6 +11,7 @@ from dragon_rewards import exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.exemplars import facets as exemplar_facets
 from dragon_rewards.exemplars.store import broken_sets
+from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_rewards.protocols import (
     AudioEncoder,
@@ -164,13 +165,17 @@ class Registry:
         return kept
 
     def _guarded(self, key: tuple[str, str], make: Callable[[], Any], done: str) -> Any:
-        try:
-            return make()
-        except Exception as error:
-            hook, name = key
-            what = hook.removeprefix("register_").removesuffix("s")
-            reason = f"{type(error).__name__}: {error}"
-            raise DragonError(f"{what} '{name}' of {self.owners[key]} could not be {done}: {reason}") from error
+        hook, name = key
+        what = hook.removeprefix("register_").removesuffix("s")
+
+        def refusal(error: BaseException) -> DragonError:
+            return DragonError(f"{what} '{name}' of {self.owners[key]} could not be {done}: {reason_of(error)}")
+
+        with guarded(refusal):
+            try:
+                return make()
+            except DragonError as error:  # of which part it is, its own may not say
+                raise refusal(error) from error
 
 
 def _encoder(info: EncoderInfo) -> Encoder:

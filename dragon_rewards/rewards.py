@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import product
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING
 from dragon_rewards import exemplars
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
 from dragon_rewards.exemplars import facets as exemplar_facets
+from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
     from torch import Tensor
@@ -96,7 +97,8 @@ class Reward:
         embeddings = self._embeddings(clips)
         reduction, reference = self._built(embeddings.device), self.reference(embeddings.device)
         with self._named():
-            return reduction(embeddings, reference)
+            values = reduction(embeddings, reference)
+        return self._checked(values, (len(clips),) if self.kind.per_clip else (), embeddings.device)
 
     def value(self, clips: Media) -> Tensor:
         """`metric` with the sign that makes higher better; raises as `metric` does."""
@@ -136,25 +138,29 @@ class Reward:
         prepare = getattr(reduction, "subsets", None)
         with self._named():
             metric = prepare(embeddings, reference) if prepare else _OneByOne(reduction, embeddings, reference)
-        return _SubsetValues(self, metric if self.direction.sign > 0 else negated(metric))
+        return _SubsetValues(self, metric if self.direction.sign > 0 else negated(metric), embeddings.device)
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self) -> AbstractContextManager[None]:
         """Say which reward failed, and whose code it is."""
+        return guarded(self._failed)
+
+    def _failed(self, error: BaseException) -> DragonError:
         from dragon_rewards.devices import is_out_of_memory
 
-        try:
-            yield
-        except DragonError:
-            raise
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            owner = self.registry.owners["register_reductions", self.reduction.name]
-            raise DragonError(
-                f"reward '{self.name}' failed in reduction '{self.reduction.name}' of {owner}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+        mend = "; judge fewer clips at once, or choose another --device" if is_out_of_memory(error) else ""
+        return DragonError(f"reward '{self.name}' failed in {self._code}: {reason_of(error)}{mend}")
+
+    @property
+    def _code(self) -> str:
+        owner = self.registry.owners["register_reductions", self.reduction.name]
+        return f"reduction '{self.reduction.name}' of {owner}"
+
+    def _checked(self, values: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """What the reduction returned, if it is as it promises: no NaN goes on from here."""
+        fault = output_fault(values, shape, None, device)
+        if fault:
+            raise DragonError(f"reward '{self.name}' cannot be used: {self._code} {fault}")
+        return values
 
     def _built(self, device: torch.device) -> Reduction:
         return self.registry.build_reduction(self.reduction.name, device)
@@ -193,11 +199,13 @@ class _SubsetValues:
 
     reward: Reward
     value: Callable[[Tensor], Tensor]
+    device: torch.device
 
     def __call__(self, rows: Tensor) -> Tensor:
         self.reward.check_count(rows.shape[-1])
         with self.reward._named():  # noqa: SLF001  the reward's own values
-            return self.value(rows)
+            values = self.value(rows)
+        return self.reward._checked(values, (len(rows),), self.device)  # noqa: SLF001
 
     @property
     def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from dragon_rewards.hearing import Files, Hearing, hear, hear_parts
 from dragon_rewards.metrics.ragged import in_order
 from dragon_rewards.prompts import prompts_of
 from dragon_rewards.text_limits import warn_of_cut_prompts
+from dragon_rewards.usable import usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +33,8 @@ def score_files(
     on_progress: Callable[[int, int], None],
     cache: EmbeddingCache | None,
     device: torch.device,
+    *,
+    skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
     """Raw metric of audio files, and of all audio in folders: one row per file, or one for the set.
 
@@ -41,6 +45,7 @@ def score_files(
         on_progress: is told how many further steps of how many are done; a file takes two.
         cache: where embeddings are kept for the next time.
         device: where clips are encoded and judged.
+        skip_bad: whether files that no reward can judge are named on stderr and left out.
 
     Returns:
         Rows with `path` (kinds that judge clips) or `clips` (their number, for kinds that judge sets), `reward`,
@@ -54,7 +59,7 @@ def score_files(
         DeviceError: a clip is too large for the memory of the device.
     """
     places = list(paths)
-    files = find_audio(places)
+    files = usable(find_audio(places)) if skip_bad else find_audio(places)
     reward.check_count(len(files))
     values = judged(reward, reward.metric, files, table, places, on_progress, cache, device)
     verdict = {"reward": reward.name, "better": str(reward.direction)}
@@ -85,7 +90,8 @@ def judged(
     hearing, files = Hearing([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
     if not reward.kind.per_clip or reward.reduction.minimum_clips > 1:
         return judge(hear(hearing, files))
-    rows, values = zip(*((rows, judge(clips)) for rows, clips in hear_parts(hearing, files)), strict=True)
+    parts = starmap(lambda rows, clips: (rows, judge(clips)), hear_parts(hearing, files))  # which holds no clips
+    rows, values = zip(*parts, strict=True)
     return in_order(values, rows)
 
 

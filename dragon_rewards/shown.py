@@ -21,11 +21,11 @@ def shown(text: str) -> str:
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     r"""JSON that every reader takes: what is no number is null, and what a terminal would obey is escaped.
 
     Example:
-        >>> print(as_json({"value": float("nan"), "path": "\udcff.wav"}))
+        >>> print(json_text({"value": float("nan"), "path": "\udcff.wav"}))
         {
           "value": null,
           "path": "\udcff.wav"

@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from dragon_rewards.errors import AudioError
 from dragon_rewards.finding import find_audio
 from dragon_rewards.prompts import prompts_of, said_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Container, Hashable, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -48,6 +49,19 @@ class Sides:
     def equal(self) -> int:
         """Clips of each where both must have as many: those of the smaller."""
         return min(len(self.a.files), len(self.b.files))
+
+    def without(self, files: Container[Path]) -> Sides:
+        """Both without these files, and where clips are paired without their partners.
+
+        Raises:
+            AudioError: a folder has no other.
+        """
+        kept = [[row for row, file in enumerate(side.files) if file not in files] for side in (self.a, self.b)]
+        if self.paired_by:
+            kept = [sorted(set(kept[0]) & set(kept[1]))] * 2
+        if not all(kept):
+            raise AudioError(f"no clips of '{self.a.folder}' or of '{self.b.folder}' are left; give others")
+        return replace(self, a=self.a.select(kept[0]), b=self.b.select(kept[1]))
 
     @property
     def pairing(self) -> str:

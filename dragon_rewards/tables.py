@@ -37,7 +37,7 @@ JUDGED = dict.fromkeys(COLUMNS, Column.TEXT) | dict.fromkeys(("seed", "value"), 
 PAIR = ["model", "reward", "prompt_id", "seed"]
 CONFOUNDERS = ["duration", "loudness", "silence"]
 CLIP = ["prompt_id", "seed"]
-MEASURED = {"run": Column.TEXT, "prompt_id": Column.TEXT} | dict.fromkeys(("seed", *CONFOUNDERS), Column.FIGURE)
+MEASURED = {"run": Column.TEXT, "prompt_id": Column.TEXT} | dict.fromkeys(("seed", *CONFOUNDERS), Column.NUMBER)
 BASELINE = "baseline"
 WHOLE_SET = "all"
 

@@ -164,7 +164,7 @@ def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
     """SHA-256 of all that a file says, but for the checksum itself."""
     metadata = _metadata(header, "the file", "")
     metadata.pop(CHECKSUM, None)
-    entries = {name: bytes(entry).decode() for name, entry in header.items() if name != METADATA}
+    entries = {name: bytes(entry).decode("latin-1") for name, entry in header.items() if name != METADATA}
     digest = sha256(json.dumps([metadata, entries], sort_keys=True).encode())
     digest.update(memoryview(content)[WORD + int.from_bytes(content[:WORD], "little") :])
     return digest.hexdigest()

@@ -69,7 +69,9 @@ class Learner:
         self.tuning.load(state.weights)
         self.optimiser.load_state_dict(state.optimiser)
         if self.average:
-            self.average.load_state_dict(state.average or {})
+            if state.average is None:
+                raise ValueError("it has no moving average")
+            self.average.load_state_dict(state.average)
             self.average.to(self.team.device)
         if state.scaler:
             self.team.accelerator.scaler.load_state_dict(state.scaler)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.errors import DragonError, UnknownNameError
+from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_train import hookspecs
 from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
 from dragon_train.pipelines.pretrained import load_pretrained, on_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dragon_rewards.plugins import PluginFailure, PluginRecord
 
 T = TypeVar("T")
+Part = TypeVar("Part", PipelineInfo, ObjectiveInfo)
 
 GROUP = PluginGroup(
     project=hookspecs.PROJECT,
@@ -40,6 +42,7 @@ class TrainRegistry:
     pipelines: Mapping[str, PipelineInfo]
     adapters: Mapping[str, AdapterInfo]
     objectives: Mapping[str, ObjectiveInfo]
+    owners: Mapping[tuple[str, str], PluginRecord]
     plugins: tuple[PluginRecord, ...]
     failures: tuple[PluginFailure, ...]
 
@@ -55,16 +58,30 @@ class TrainRegistry:
                 () if Path(name).is_dir() else (on_hub(name),),
             )
             return PipelineInfo(name, "loaded by diffusers", "see its own", load, weights)
-        return self._find("pipeline", name, self.pipelines)
+        return self._built(self._find("pipeline", name, self.pipelines), "pipeline")
 
     def objective(self, name: str) -> ObjectiveInfo:
         """Raises UnknownNameError."""
-        return self._find("objective", name, self.objectives)
+        return self._built(self._find("objective", name, self.objectives), "objective")
+
+    def _built(self, info: Part, what: str) -> Part:
+        """A part whose factory, if it fails, is named with its plugin."""
+        owner = self.owners[f"register_{what}s", info.name]
+
+        def refusal(error: BaseException) -> DragonError:
+            return DragonError(f"{what} '{info.name}' of {owner} could not be built: {reason_of(error)}")
+
+        return replace(info, factory=partial(_guarded, info.factory, refusal))
 
     def _find(self, what: str, name: str, known: Mapping[str, T]) -> T:
         if name not in known:
             raise UnknownNameError(what, name, known, map(str, self.failures))
         return known[name]
+
+
+def _guarded(factory: Callable[..., Any], refusal: Callable[[BaseException], DragonError], *given: Any) -> Any:
+    with guarded(refusal):
+        return factory(*given)
 
 
 @cache
@@ -75,6 +92,7 @@ def load_train_registry() -> TrainRegistry:
         pipelines=loaded.descriptors["register_pipelines"],
         adapters=loaded.descriptors["register_adapters"],
         objectives=loaded.descriptors["register_objectives"],
+        owners=loaded.owners,
         plugins=loaded.plugins,
         failures=loaded.failures,
     )

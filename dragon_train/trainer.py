@@ -11,6 +11,7 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.guard import reason_of
 from dragon_rewards.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
@@ -180,6 +181,9 @@ class Training:
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'
             ) from error
+        except SystemExit as error:  # of a pipeline or an objective: those of rewards are told by their own names
+            parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
+            raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
 
     def diversity(self, clips: Media) -> float:
         """Vendi score of the step's clips, in the space of the first encoder."""

@@ -196,7 +196,8 @@ def load_adapter(policy: Policy, folder: Path) -> None:
     try:
         lora = Lora(policy, LoraConfig(r=made.r, lora_alpha=made.lora_alpha, target_modules=made.target_modules))
     except ValueError as error:
-        raise ConfigError(f"{folder} was tuned on another pipeline ({error}); name that with --pipeline") from error
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline ({first})") from error
     check_layers(weights, lora)
     lora.load(weights)
 
@@ -216,7 +217,7 @@ def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> N
     if shapes[0] != shapes[1]:
         differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
         raise ConfigError(
-            f"the weights were tuned on another pipeline, such as {differing[0]}; name that with --pipeline"
+            f"these weights were tuned on another pipeline; name that with --pipeline (they differ in {differing[0]})"
         )
 
 

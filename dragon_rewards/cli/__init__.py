@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from dragon_rewards.cli.ending import (
 )
 from dragon_rewards.cli.tables import Json, Wide, print_rows
 from dragon_rewards.errors import DragonError
+from dragon_rewards.shown import shown
 
 __all__ = ["Json", "Wide", "app", "print_rows"]
 
@@ -38,10 +40,12 @@ class RefusingGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
+        if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8, and are shown as on stderr
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            refuse(str(refusal))
+            refuse(shown(str(refusal)))
             raise typer.Exit(REFUSED) from refusal
         except Terminated as signalled:
             raise typer.Exit(TERMINATED) from signalled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from math import log
 from typing import Annotated
@@ -13,6 +12,7 @@ from dragon_rewards.cache import FOLDER, EmbeddingCache, open_cache
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import encoders
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.shown import json_text
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 BROKEN = "(broken files)"
@@ -29,7 +29,7 @@ def show_info(*, as_json: Json = False, wide: Wide = False) -> None:
     entries, size = (sum(getattr(usage, column) for _, usage in used) for column in ("entries", "bytes"))
     if as_json:
         facts = {"folder": str(cache.folder), "entries": entries, "bytes": size, "limit": cache.limit}
-        print(json.dumps({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}, indent=2))
+        print(json_text({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}))
         return
     print(f"{cache.folder}: {entries} entries, {readable(size)} of {readable(cache.limit)}")
     rows = [{"encoder": name, "entries": usage.entries, "size": readable(usage.bytes)} for name, usage in used]

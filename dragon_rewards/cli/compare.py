@@ -12,7 +12,7 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Prompts, check_csv, write_csv
+from dragon_rewards.cli.files import Csv, Prompts, SkipBad, check_csv, write_csv
 from dragon_rewards.errors import DragonError
 from dragon_rewards.progress import progress
 from dragon_rewards.registry import load_registry
@@ -47,6 +47,7 @@ def compare(
     csv: Csv = None,
     device: Device = None,
     *,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
@@ -57,7 +58,10 @@ def compare(
     where = chosen_device(device)
     from dragon_rewards.comparison import compare as compare_sides
     from dragon_rewards.comparison import servable
+    from dragon_rewards.usable import unusable
 
+    if skip_bad:
+        sides = sides.without(unusable([*sides.a.files, *sides.b.files]))
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)

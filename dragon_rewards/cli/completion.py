@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from dragon_rewards.exemplars.store import describe_set, set_folders
+from dragon_rewards.exemplars.store import found_sets
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import valid_names
 from dragon_rewards.suites import builtin_suites
@@ -37,7 +37,7 @@ def exemplar_sets() -> list[str]:
 
 def own_sets() -> list[str]:
     """The exemplar sets of the user's own."""
-    return [describe_set(folder).name for folder in set_folders()]
+    return [info.name for info in found_sets()[0]]
 
 
 def suites() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.cache import readable
 from dragon_rewards.cli.plugins import SOURCES, all_failures
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ def doctor(*, as_json: Json = False, wide: Wide = False) -> None:
     }
     sections = {name: found.section(collect) for name, collect in collectors.items()}
     if as_json:
-        print(json.dumps(sections, indent=2))
+        print(json_text(sections))
         return
     for name, rows in sections.items():
         print(f"{name}\n")

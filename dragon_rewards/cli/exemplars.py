@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
@@ -42,6 +41,7 @@ from dragon_rewards.names import check_name
 from dragon_rewards.progress import progress
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text, shown
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
     print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
     for failure in broken:
-        print(failure, file=sys.stderr)
+        print(shown(str(failure)), file=sys.stderr)
 
 
 @verbs.command()
@@ -195,7 +195,7 @@ def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
     info = find_set(name) or load_registry().exemplar_set(name)
     facts = {**asdict(read_manifest(info.path)), "path": str(info.path), **_facts(info)}
     if as_json:
-        print(json.dumps({**facts, "items": [asdict(item) for item in items(info)]}, indent=2, ensure_ascii=False))
+        print(json_text({**facts, "items": [asdict(item) for item in items(info)]}))
     else:
         print_rows([{"fact": key, "value": value} for key, value in facts.items()], as_json=False, wide=wide)
 

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
 PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
 Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="List what cannot be used, and go on without; every file is read once before."),
+]
 Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
 
 
@@ -33,4 +37,10 @@ def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
         from dragon_rewards import formulas
 
         sys.stdout.flush()
-        formulas.write_csv(csv, pd.DataFrame(rows))
+        cells = [{key: _escaped(value) for key, value in row.items()} for row in rows]
+        formulas.write_csv(csv, pd.DataFrame(cells))
+
+
+def _escaped(value: Any) -> Any:
+    """A text as UTF-8 can hold it: bytes of file names that are none are escaped, as where they are printed."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from dragon_rewards.cli.files import PROMPTS, check_csv, write_csv
 from dragon_rewards.cli.http import address, bound, run
 from dragon_rewards.errors import DragonError
 from dragon_rewards.progress import progress
+from dragon_rewards.shown import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> 
 
 def _print(made: Report, *, as_json: bool, wide: bool) -> None:
     if as_json:
-        print(json.dumps(asdict(made), indent=2, ensure_ascii=False))
+        print(json_text(asdict(made)))
         return
     print(NOTES, file=sys.stderr)
     for rows in (made.overall, made.raters, made.prompts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -11,6 +10,7 @@ import typer
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
+from dragon_rewards.shown import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def show_plugins(
     if as_json:
         seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
         shown = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
-        print(json.dumps(shown, indent=2))
+        print(json_text(shown))
     else:
         rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
         print_rows(rows, as_json=False, wide=wide)
@@ -74,6 +74,6 @@ def _print_slow() -> None:
 
 def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
     for failure in failures:
-        print(f"FAILED {failure}")
+        print(shown(f"FAILED {failure}"))
         if traceback:
-            print(failure.traceback)
+            print(shown(failure.traceback))

@@ -10,7 +10,7 @@ from dragon_rewards.cache import open_cache
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
-from dragon_rewards.cli.files import Csv, Paths, Prompts, check_csv, write_csv
+from dragon_rewards.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, write_csv
 from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
 
@@ -24,6 +24,7 @@ def rank(
     csv: Csv = None,
     device: Device = None,
     *,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
@@ -35,6 +36,6 @@ def rank(
     from dragon_rewards.ranking import rank_files
 
     with progress("reading and encoding", "steps") as bar:
-        rows = rank_files(composed, paths, prompts, bar.advance, cache, where)[:top]
+        rows = rank_files(composed, paths, prompts, bar.advance, cache, where, skip_bad=skip_bad)[:top]
     print_rows(rows, as_json=as_json, wide=wide, main=("value", "path", "rank", "of", "better", "reward"))
     write_csv(csv, rows)

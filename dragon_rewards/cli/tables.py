@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from itertools import zip_longest
 from shutil import get_terminal_size
@@ -10,6 +9,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dragon_rewards.shown import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,13 +41,13 @@ def print_rows(rows: Sequence[Row], *, as_json: bool, wide: bool = False, main: 
         main: keys in the order of their worth, the most telling first; by default all, as they come.
     """
     if as_json:
-        print(json.dumps(list(rows), indent=2, ensure_ascii=False))
+        print(json_text(list(rows)))
     elif rows and wide:
         print(_drawn(rows, list(rows[0]), None))
     elif rows:
-        shown = _fitting(rows, [key for key in main or rows[0] if key in rows[0]], _room())
-        print(_drawn(rows, shown, _room()))
-        left = [_header(key) for key in rows[0] if key not in shown and any(row[key] is not None for row in rows)]
+        kept = _fitting(rows, [key for key in main or rows[0] if key in rows[0]], _room())
+        print(_drawn(rows, kept, _room()))
+        left = [_header(key) for key in rows[0] if key not in kept and any(row[key] is not None for row in rows)]
         if left:
             print(f"more with --wide: {', '.join(left)}", file=sys.stderr)
 
@@ -117,7 +118,7 @@ def _header(key: str) -> str:
 
 def _cell(key: str, value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return shown(", ".join(map(str, value)))
     if isinstance(value, float):
         return f"{value:{FIGURES.get(key, DIGITS)}}"  # for reading; --json and --csv keep every digit
-    return "" if value is None else str(value)
+    return "" if value is None else shown(str(value))

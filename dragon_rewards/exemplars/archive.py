@@ -168,7 +168,10 @@ def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -
     """Manifest and items, which fit each other, the statistics and the facets."""
     manifest = read_manifest(folder)
     examples = unpack_items(packed, f"{ITEMS} in '{path}'", "export the set again")
-    fault = set_fault(manifest, examples, folder, dims)
+    try:
+        fault = set_fault(manifest, examples, folder, dims)
+    except DragonError as error:  # names a copy, which is gone by then
+        fault = str(error).replace(f"{folder}/", "").partition("; ")[0]
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")
     return manifest, examples

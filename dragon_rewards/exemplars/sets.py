@@ -67,7 +67,11 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DragonError: it is missing, or not exactly the fields of a manifest.
     """
-    return read_json(folder / MANIFEST, Manifest, "it is no manifest of an exemplar set: restore it, or remove the set")
+    path = folder / MANIFEST
+    try:
+        return read_json(path, Manifest, "restore it, or remove the set")
+    except DragonError as error:
+        raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
 
 
 def load_exemplar_set(folder: Path) -> ExemplarSetInfo:

@@ -71,7 +71,10 @@ def read_votes(paths: Sequence[Path]) -> tuple[Plan, list[Vote]]:
     """
     databases = [path for path in paths if _is_database(path)]
     if len(databases) != 1:
-        raise DragonError(f"give the one SQLite file of the test, which knows its sides; got {len(databases)} of them")
+        given = ", ".join(f"'{path}'" for path in paths)
+        raise DragonError(
+            f"give the one SQLite file of the test, which knows its sides; there are {len(databases)} in {given}"
+        )
     file = VoteFile(databases[0])
     plan = file.plan()
     if plan is None:

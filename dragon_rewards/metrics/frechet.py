@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dragon_rewards.metrics.gaussian import Gaussian
 
 BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four to five of them live at once
+MANY = 2**22  # values of a set that takes 32 MiB in float64; of more, a block at a time is brought there
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
@@ -88,7 +89,7 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     lengths, dim = [len(clip) for clip in frames], reference.dim
     least = 0 if on_accelerator(frames[0]) else dim  # frames of a clip, so that a CPU's caches hold a batch of few
     batches = list(batches_of_equal_length(lengths, lambda length: max(length, least) * dim, BATCH_ELEMENTS))
-    return in_order([fads_of_stack(_stacked(frames, batch), reference) for batch in batches], batches)
+    return in_order([_fads([frames[index] for index in batch], reference) for batch in batches], batches)
 
 
 def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
@@ -113,6 +114,9 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
         >>> round(dataset_fad(clips, reference).item(), 6)
         2.0
     """
+    if _are_many(frames):
+        check_clips(frames, reference.dim, 1)
+        return _fad_of_many(frames, reference)
     pooled = pooled_clips(frames, reference.dim)
     check_total(len(pooled))
     return fads_of_stack(pooled.unsqueeze(0), reference)[0]
@@ -133,7 +137,33 @@ def fads_of_stack(frames: Tensor, reference: Gaussian) -> Tensor:
     return (shift + trace / degrees + reference_trace - 2 * cross / sqrt(degrees)).clamp(min=0)
 
 
-def _stacked(frames: Sequence[Tensor], batch: Sequence[int]) -> Tensor:
-    """The frames of clips of one length, (clips, n, d), in float64."""
-    joined = in_float64(torch.cat([frames[index] for index in batch]))
-    return joined.view(len(batch), -1, joined.shape[1])
+def _fads(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
+    """FAD of each of some clips of one length (n, d): (clips,)."""
+    if len(clips) == 1 and _are_many(clips):
+        return _fad_of_many(clips, reference)[None]
+    joined = in_float64(torch.cat(list(clips)))
+    return fads_of_stack(joined.view(len(clips), -1, joined.shape[1]), reference)
+
+
+def _are_many(clips: Sequence[Tensor]) -> bool:
+    """Whether they are better brought to float64 in blocks; with gradients, all of them are kept in any case."""
+    wanted = torch.is_grad_enabled() and any(clip.requires_grad for clip in clips)
+    return not wanted and sum(clip.numel() for clip in clips) > MANY
+
+
+def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
+    """FAD of all frames together, of which there are more than dimensions: a scalar.
+
+    Centred, they are X; the triangle R of X = Q R stands for them, as X^T X = R^T R and X W has the singular values of
+    R W. It is that of R of the blocks so far upon the next block (Demmel et al. 2012, arXiv 0808.2664).
+    """
+    blocks = [block for clip in clips for block in clip.split(max(1, MANY // (4 * reference.dim)))]
+    count = sum(map(len, blocks))
+    mean = torch.stack([in_float64(block).sum(0) for block in blocks]).sum(0) / count
+    triangle = mean.new_zeros(0, len(mean))
+    for block in blocks:
+        triangle = torch.linalg.qr(torch.cat([triangle, in_float64(block) - mean]), mode="r")[1]
+    trace, cross = trace_and_cross(triangle[None], reference.factor.to(mean.device))
+    fixed = reference.mean.detach().to(mean.device), reference.covariance.detach().trace().to(mean.device)
+    distance = (mean - fixed[0]).square().sum() + trace[0] / (count - 1) + fixed[1] - 2 * cross[0] / sqrt(count - 1)
+    return distance.clamp(min=0)

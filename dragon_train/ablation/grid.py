@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import check_name
 from dragon_train.ablation.studies import load_study
 from dragon_train.config import Names, TrainConfig, read_config
@@ -178,9 +178,10 @@ def load_grid(name_or_path: str) -> Grid:
         if name_or_path not in shipped:
             raise UnknownNameError("ablation", name_or_path, shipped)
         path = shipped[name_or_path]
+    values = read_config(path)
     try:
-        return parse(check_name(path.stem), read_config(path))
-    except ConfigError as error:
+        return parse(check_name(path.stem), values)
+    except DragonError as error:
         raise ConfigError(f"{path.name}: {error}") from None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.cli import app
 from dragon_rewards.cli.completion import bash_words
 from dragon_rewards.cli.ending import heed_sigterm
+from dragon_rewards.cli.output import results_alone
 from dragon_train.console import is_alone
 
 if TYPE_CHECKING:
@@ -47,6 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `dragon` with these arguments, by default those of the process."""
     if is_alone():  # of several processes that train together each waits for others, and would not hear
         heed_sigterm()
-    load_verbs()
-    with bash_words():
+    with results_alone(), bash_words():
+        load_verbs()
         app(arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_rewards.shown import json_text
 from dragon_train.cli.bench import (  # noqa: TC001  typer reads them
     Cpus,
     Engine,
@@ -58,7 +58,7 @@ def ablate(
         engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
         tables = run_ablate(name, out, pipeline, prompts, engine)
         if as_json:
-            print(json.dumps(tables, indent=2, ensure_ascii=False))
+            print(json_text(tables))
         for title, rows in tables.items() if not as_json else ():
             print(f"\n{title}\n")
             print_rows(rows, as_json=False, wide=wide)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from dragon_rewards.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.progress import progress
+from dragon_rewards.shown import json_text
 from dragon_train.cli.completion import cards
 from dragon_train.cli.options import ConfigFile, PromptFile, configured
 from dragon_train.cli.settings import with_settings
@@ -69,7 +69,7 @@ def estimate(
     with progress("estimating", "runs", 1):
         found = report(checked, prompts, known or None, device, measure=measure)
     if as_json:
-        print(json.dumps(found.to_json(), indent=2))
+        print(json_text(found.to_json()))
     else:
         show(found, wide=wide)
 

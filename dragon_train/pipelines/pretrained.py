@@ -131,7 +131,7 @@ def read_index(source: str) -> dict[str, Any]:
         DragonError: there is none, or it is not readable.
     """
     path = Path(source) / INDEX if Path(source).is_dir() else downloaded_index(source)
-    index = read_json(path, dict[str, Any], "give a folder that `save_pretrained` of diffusers wrote")
+    index = read_json(path, dict[str, Any], "save the pipeline again with `save_pretrained` of diffusers")
     if "_class_name" not in index:
         raise DragonError(
             f"{path}: names no '_class_name'; save the pipeline again with `save_pretrained` of diffusers"

@@ -27,7 +27,7 @@ REFUSED: dict[str, str] = {
     "train --reward nonsense": "'nonsense' is no reward",
     "train --reward vendi:clap --objective nope": "unknown objective 'nope'",
     "train --reward vendi:clap --pairing unpaired": "compares clips of the same prompt",
-    "train --reward vendi:clap --prompts nope.txt --out runs/x": "prompts cannot be read",
+    "train --reward vendi:clap --prompts nope.txt --out runs/x": "give a table or a list as TXT",
     "train --reward vendi:clap --pipeline nope": "unknown pipeline 'nope'",
     "train --reward vendi:clap --pipeline ace-step": "which are not on this machine",
     "train nope.toml": "nope.toml",

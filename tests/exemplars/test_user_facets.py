@@ -222,8 +222,8 @@ def test_foreign_facets_are_not_imported(tunes: Path, sets: Path, tmp_path: Path
 
     wrong = {
         "contradicts itself: clap.facets": forged("0" * 64, ("a jig",)),
-        "captions are lines of text": forged(description.items, ("\x1b[2J",)),
-        "holds no facets": b"\x80\x04.",
+        "has a caption that is no line of text": forged(description.items, ("\x1b[2J",)),
+        "clap.facets' is cut off": b"\x80\x04.",
     }
     for reason, content in wrong.items():
 

@@ -41,6 +41,19 @@ RAISING = "@hookimpl\ndef register_reductions(register):\n    raise OSError('no 
 FAILURES = {
     "import error": ("import no_such_module", Stage.IMPORT, "No module named 'no_such_module'"),
     "exit at import": ("raise SystemExit(0)", Stage.IMPORT, "SystemExit: 0"),
+    "interruption at import": ("raise KeyboardInterrupt", Stage.IMPORT, "KeyboardInterrupt"),
+    "end of iteration at import": ("next(iter([]))", Stage.IMPORT, "StopIteration"),
+    "no memory at import": ("raise MemoryError('no room')", Stage.IMPORT, "MemoryError: no room"),
+    "interrupting hook": (
+        f"@hookimpl\ndef register_encoders(register):\n    {STAGED}\n    raise KeyboardInterrupt",
+        Stage.REGISTRATION,
+        "KeyboardInterrupt",
+    ),
+    "exhausted hook": (
+        f"@hookimpl\ndef register_encoders(register):\n    {STAGED}\n    next(iter([]))",
+        Stage.REGISTRATION,
+        "StopIteration",
+    ),
     "raising hook": (
         f"@hookimpl\ndef register_encoders(register):\n    {STAGED}\n    raise OSError('no disk')",
         Stage.REGISTRATION,

@@ -24,8 +24,8 @@ from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.run import CHECKPOINT
+from dragon_train.run_folder import has_result
 from dragon_train.trainer import train
-from dragon_train.tuning import has_result
 
 CONFIG = TrainConfig("loudness:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 Judge = Callable[[Embeddings], Tensor]
@@ -83,7 +83,7 @@ def nan(clips: Embeddings) -> Tensor:
 
 @pytest.mark.parametrize(
     ("worse", "words"),
-    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["NaN"])],
+    [(raising, ["loudness:logmel", "dragon-rewards", "KeyError", "no such band"]), (nan, ["not finite"])],
 )
 def test_a_reward_that_fails_loses_its_step_only(tmp_path: Path, worse: Judge, words: list[str]) -> None:
     with pytest.raises(DragonError) as refusal:

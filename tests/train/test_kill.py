@@ -16,8 +16,8 @@ from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
 from dragon_train.run import CHECKPOINT
+from dragon_train.run_folder import has_result
 from dragon_train.trainer import train
-from dragon_train.tuning import has_result
 from train.results import result
 
 KILLS = 20

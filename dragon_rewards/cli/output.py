@@ -1,0 +1,46 @@
+"""A command's standard output is for its results: what libraries and plugins print, native code too, goes to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STDOUT, STDERR = 1, 2  # as native code knows them
+_kept: list[TextIO] = []  # the stream of results, and the one that Python began with, whose end would close STDOUT
+
+
+@contextmanager
+def results_alone() -> Iterator[None]:
+    """In the block, `print` writes results, and what writes to the number of stdout writes to stderr; afterwards all.
+
+    Threads that plugins leave, and what they do when the interpreter ends, come after the results, and go to stderr.
+    Where `sys.stdout` is no longer the process's own, whoever took it decides.
+    """
+    if sys.stdout is sys.__stdout__ and not _kept:
+        with suppress(OSError, ValueError, AttributeError):  # there is none
+            _separate()
+    if not _kept:
+        yield
+        return
+    sys.stdout = _kept[0]
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = sys.stderr
+
+
+def _separate() -> None:
+    first = sys.stdout
+    first.flush()
+    os.fstat(STDERR)
+    number = os.dup(first.fileno())
+    os.dup2(STDERR, STDOUT)
+    stream = os.fdopen(number, "w", encoding=first.encoding, errors=first.errors)  # as long as the process
+    _kept.extend((stream, first))
+    vars(sys)["__stdout__"] = stream  # of which the width of a terminal is asked
