@@ -11,7 +11,6 @@ could be encoded (NaN, lone surrogates), or refused by the encoder.
 from __future__ import annotations
 
 import asyncio
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hmac import compare_digest
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
     from dragon_rewards.registry import Registry
-
-
-SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -88,10 +84,7 @@ class Served:
         """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
         if not isinstance(self.encoder, TextEncoder):
             raise DragonError(f"encoder '{self.info.name}' embeds no text")
-        texts = unpack_texts(body)
-        if any(SURROGATE.search(text) for text in texts):
-            raise DragonError("a text holds a lone surrogate, which is no character")
-        return pack("embeddings", _without_gradients(self.encoder.encode_text, texts))
+        return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
 
     async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
         """What `work` makes of a body, in the encoder's thread."""
