@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dragon_train.lock import locked
 from pipelines.builders import build
 from typer.testing import CliRunner
 
 from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.cli import load_verbs
 from dragon_train.run_folder import CONFIG as CONFIG_FILE
