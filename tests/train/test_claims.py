@@ -42,7 +42,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_folder(tmp_path: Path) -> 
     assert not out.exists()
     other = replace(CONFIG, steps=1, sampling_batch=2)
     tiny_run(other, out)
-    assert stored_config(out)["sampling_batch"] == 2
+    assert stored_config(out).sampling_batch == 2
     assert (out / PROMPTS_FILE).is_file()
 
 
