@@ -96,6 +96,7 @@ class Hearing:
         """That of all rewards."""
         return cut_of(self.rewards[0])
 
+    @torch.no_grad()
     def encoded(self, files: Files, rows: Sequence[int], audio: Sequence[Tensor]) -> Encoded:
         """What the rewards judge of audio (samples,) of the files at `rows`."""
         names = [str(files.paths[row]) for row in rows]
@@ -112,7 +113,6 @@ def hear(hearing: Hearing, files: Files) -> Media:
     return _in_order(list(chain.from_iterable(rows)), parts)
 
 
-@torch.no_grad()
 def hear_parts(hearing: Hearing, files: Files) -> Iterator[tuple[list[int], Media]]:
     """Rows and embeddings of the files that are heard in one pass, and then of each long file by itself.
 
