@@ -31,12 +31,18 @@ WORD = 8  # bytes of a header's length
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Tensors, from any device, and metadata as the bytes of a safetensors file with a checksum."""
+    """Tensors, from any device, and metadata as the bytes of a safetensors file with a checksum.
+
+    The same ones are the same bytes: metadata are in order, and not in the library's, which is another every time.
+    """
     from safetensors.torch import save
 
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(kept, {**metadata, CHECKSUM: ""})
-    return save(kept, {**metadata, CHECKSUM: _digest(content, _header(content, "these tensors", "", LONGEST_HEADER))})
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    header = _header(content, "these tensors", "", LONGEST_HEADER)
+    sealed = {**metadata, CHECKSUM: _digest(content, header, metadata)}
+    start = msgspec.json.encode({METADATA: dict(sorted(sealed.items())), **header})
+    start += b" " * (-len(start) % WORD)  # tensors are aligned
+    return len(start).to_bytes(WORD, "little") + start + _body(content)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -130,7 +136,7 @@ def unpack_metadata(content: bytes, where: str, remedy: str, *, longest: int = L
     header = _header(content, where, remedy, longest)
     metadata = _metadata(header, where, remedy)
     recorded = metadata.pop(CHECKSUM, None)
-    if recorded is not None and recorded != _digest(content, header):
+    if recorded is not None and recorded != _digest(content, header, metadata):
         raise DragonError(f"{where} is damaged: its content is not what was written; {remedy}")
     return metadata
 
@@ -160,11 +166,14 @@ def _metadata(header: Mapping[str, msgspec.Raw], where: str, remedy: str) -> dic
     return decode_json(bytes(header.get(METADATA, b"{}")), dict[str, str], where, remedy)
 
 
-def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
+def _body(content: bytes) -> memoryview:
+    """What follows the header."""
+    return memoryview(content)[WORD + int.from_bytes(content[:WORD], "little") :]
+
+
+def _digest(content: bytes, header: Mapping[str, msgspec.Raw], metadata: Mapping[str, str]) -> str:
     """SHA-256 of all that a file says, but for the checksum itself."""
-    metadata = _metadata(header, "the file", "")
-    metadata.pop(CHECKSUM, None)
     entries = {name: bytes(entry).decode("latin-1") for name, entry in header.items() if name != METADATA}
-    digest = sha256(json.dumps([metadata, entries], sort_keys=True).encode())
-    digest.update(memoryview(content)[WORD + int.from_bytes(content[:WORD], "little") :])
+    digest = sha256(json.dumps([dict(metadata), entries], sort_keys=True).encode())
+    digest.update(_body(content))
     return digest.hexdigest()
