@@ -14,6 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
+from unicodedata import category
 from unittest.mock import patch
 
 import typer.main
@@ -144,8 +145,8 @@ def plain(said: str) -> str:
 
 
 def is_clean(text: str) -> bool:
-    """Whether a terminal shows it and obeys nothing in it."""
-    return all(character.isprintable() or character.isspace() for character in text)
+    """Whether a terminal obeys nothing in it."""
+    return all(category(character) != "Cc" or character.isspace() for character in text)
 
 
 def is_finite(out: str) -> bool:
