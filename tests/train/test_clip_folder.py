@@ -47,7 +47,7 @@ def make(out: Path, prompts: list[str], seed: int = 0, *, overwrite: bool = Fals
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def test_clips_beside_others_are_asked_for(tmp_path: Path, pipeline: Path) -> None:
