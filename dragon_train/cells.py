@@ -165,9 +165,7 @@ def read_scores(folder: Path, rewards: Collection[str] | None = None) -> pd.Data
     path = folder / SCORES
     if not path.exists():
         return pd.DataFrame(columns=tables.COLUMNS)
-    kept = read_parquet(
-        path, {**tables.JUDGED, ORIGIN: Column.ANYTHING}, "delete it, and the same command scores again"
-    )
+    kept = read_parquet(path, {**tables.JUDGED, ORIGIN: Column.ANYTHING}, "delete it, and the command scores again")
     frame = kept.loc[kept[ORIGIN] == kept["reward"].map(origins(kept)), tables.COLUMNS]
     return frame if rewards is None else frame[frame["reward"].isin(rewards)]
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.frame_files import Column, read_csv, read_parquet
 from dragon_rewards.names import RewardName
-from dragon_rewards.tables import BASELINE, JUDGED
-from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, read_record
+from dragon_rewards.tables import BASELINE, JUDGED, PAIR
+from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, check_results, read_record
 from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
 
     from dragon_train.config import TrainConfig
+    from dragon_train.run_folder import Provenance
 
 SCORES, WINS, CROSS = "scores.parquet", "win_rates.csv", "cross_effects.csv"
 CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
@@ -44,7 +44,7 @@ class TrainedRun:
     name: str
     folder: Path
     config: TrainConfig
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     metrics: pd.DataFrame
 
     @property
@@ -83,15 +83,10 @@ class Results:
     benchmark: BenchmarkTables | None
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def provenance(self) -> Provenance:
         """What the results were made with."""
-        found = self.benchmark.settings.provenance if self.benchmark else {}
+        found = self.benchmark.settings.provenance if self.benchmark else None
         return found or self.runs[0].provenance
-
-
-def holds_results(folder: Path) -> bool:
-    """Whether a folder is that of a run or a benchmark."""
-    return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
 
 
 def read_results(folder: Path) -> Results:
@@ -100,15 +95,12 @@ def read_results(folder: Path) -> Results:
     Raises:
         DragonError: it is no such folder, or what it holds is not finished or cannot be read.
     """
-    if (folder / SETTINGS).is_file():
-        tables = read_benchmark(folder)
-        names = tables.wins["run"]
-        return Results(folder, tuple(read_run(folder / RewardName.parse(name).slug, name) for name in names), tables)
-    if (folder / CONFIG).is_file():
+    check_results(folder)
+    if not (folder / SETTINGS).is_file():
         return Results(folder, (read_run(folder),), None)
-    raise ConfigError(
-        f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder that `dragon train` or `dragon bench` wrote"
-    )
+    tables = read_benchmark(folder)
+    names = tables.wins["run"]
+    return Results(folder, tuple(read_run(folder / RewardName.parse(name).slug, name) for name in names), tables)
 
 
 def read_run(folder: Path, name: str | None = None) -> TrainedRun:
@@ -136,6 +128,8 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         read_parquet(folder / SCORES, JUDGED, UNFINISHED),
         *(read_csv(path, RUN, UNFINISHED) if path.exists() else None for path in further),
     )
+    if tables.scores.duplicated(["run", *PAIR]).any() or tables.wins.duplicated("run").any():
+        raise DragonError(f"'{folder / SCORES}' or '{folder / WINS}' has a row twice; {UNFINISHED}")
     runs, served = set(tables.wins["run"]), set(tables.wins["served"])
     for file, found, wanted in (
         (CROSS, set(tables.cross.index), runs),
@@ -143,7 +137,8 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         (SCORES, set(tables.scores["reward"]), served),
     ):
         if not wanted <= found:
-            raise DragonError(f"'{folder / file}' lacks {', '.join(sorted(wanted - found))}; {UNFINISHED}")
+            lacking = ", ".join(sorted(wanted - found))
+            raise DragonError(f"'{folder / file}' lacks {lacking}, which '{folder / WINS}' names; {UNFINISHED}")
     return tables
 
 
