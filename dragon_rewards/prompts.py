@@ -41,8 +41,8 @@ class Said:
     faults: tuple[str, ...] = ()
 
     def of(self, file: Path) -> Entry | None:
-        """What is said of a file."""
-        return self.entries.get(located(file))
+        """What is said of a file, under the name that it is given by or, of a link, under that of the file itself."""
+        return self.entries.get(located(file)) or self.entries.get(file.resolve())
 
 
 def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> list[str]:

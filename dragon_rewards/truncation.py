@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CHUNK = re.compile(r"^\s*(?:data|SSND|BODY|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 WHOLE = re.compile(r"^\s*(?:riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN = 2**31 - 2**16  # bytes: what writes to a pipe declares as much as a field holds, for it cannot know
+PADDING = 16  # bytes: some writers count those that fill up a chunk
 PAGE = 2**17  # bytes in which the last page of an Ogg stream begins, twice the longest
 LAST = 4  # the flag of the last page
 HEADER = 2**12  # bytes in which the first frame of an MP3 stream has its Xing header
@@ -31,7 +32,7 @@ def shortfall(sound: SoundFile, file: BinaryIO) -> str | None:
     kind = WHOLE if sound.format in {"RF64", "W64"} else CHUNK
     found = kind.search(sound.extra_info)
     declared, there = map(int, found.groups()) if found else (0, 0)
-    return f"it declares {declared:,} bytes and has {there:,}" if there < declared < _unknown(sound) else None
+    return f"it declares {declared:,} bytes and has {there:,}" if there + PADDING < declared < _unknown(sound) else None
 
 
 def _unknown(sound: SoundFile) -> int:

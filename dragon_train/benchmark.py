@@ -103,24 +103,25 @@ def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callabl
     """
     benchmark.subject.compared_on(benchmark.preset.heldout_prompts)
     benchmark.subject.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
-    claim(benchmark)
+    record = checked_record(benchmark)
     runs = (BASELINE, *benchmark.tuned)
     todo = [run for run in runs if benchmark.scoring(run).missing(benchmark.folder(run))]
     todo.sort(key=lambda run: generations(benchmark.config(run)), reverse=True)  # the longest first: none runs on alone
     tuned = [benchmark.folder(run) for run in benchmark.tuned]
 
-    def on_tick() -> None:
+    def on_tick() -> None:  # the first comes when runs have begun, and a launcher has refused nothing
+        claim(benchmark, record)
         on_progress(sum(map(steps_done, tuned)))
 
     launcher.run([benchmark.task(run) for run in todo], on_tick)
     untested = [run for run in benchmark.of_sets if not (benchmark.folder(run) / TEST).exists()]
     launcher.run([benchmark.test(run) for run in untested], on_tick)
+    claim(benchmark, record)
     return pd.concat([read_scores(benchmark.folder(run)) for run in runs], ignore_index=True)
 
 
-def claim(benchmark: Benchmark) -> None:
-    """Write the settings, or refuse a folder whose results were made with others."""
-    path = benchmark.out / SETTINGS
+def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
+    """The settings; a folder whose results were made with others is refused."""
     wanted = BenchmarkRecord(
         preset=json.loads(json.dumps(asdict(benchmark.preset))),
         seed=benchmark.seed,
@@ -128,14 +129,19 @@ def claim(benchmark: Benchmark) -> None:
         pipeline=benchmark.subject.pipeline,
         prompts=benchmark.subject.digest,
     )
-    if not path.exists():
-        registry = load_train_registry()
-        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
-        record = structs.replace(wanted, provenance=made_with)
-        write_text(path, json.dumps(to_builtins(record), indent=2) + "\n")
-    found = read_record(benchmark.out)
+    found = read_record(benchmark.out) if (benchmark.out / SETTINGS).exists() else wanted
     for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
         if getattr(found, key) != getattr(wanted, key):
             raise ConfigError(
                 f"{benchmark.out} holds a benchmark with another {key}; choose another --out or delete it"
             )
+    return wanted
+
+
+def claim(benchmark: Benchmark, record: BenchmarkRecord) -> None:
+    """Write the settings, with what makes the results, unless they are there."""
+    if not (benchmark.out / SETTINGS).exists():
+        registry = load_train_registry()
+        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
+        settings = to_builtins(structs.replace(record, provenance=made_with))
+        write_text(benchmark.out / SETTINGS, json.dumps(settings, indent=2) + "\n")

@@ -10,7 +10,7 @@ from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.presets import Preset, preset_of
-from dragon_train.run_folder import Provenance  # noqa: TC001  likewise
+from dragon_train.run_folder import CONFIG, Provenance
 from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
@@ -43,6 +43,19 @@ class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
         """The preset; raises ConfigError where its fields have no such values."""
         values = dict(self.preset)
         return preset_of(str(values.pop("name", "")), values)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder is that of a run or a benchmark."""
+    return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
+
+
+def check_results(folder: Path) -> None:
+    """Raises ConfigError where a folder is of neither."""
+    if not holds_results(folder):
+        raise ConfigError(
+            f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder that `dragon train` or `dragon bench` wrote"
+        )
 
 
 def read_record(folder: Path) -> BenchmarkRecord:

@@ -37,7 +37,7 @@ class Checkpoint:
         best: the best weights yet, their win rate, and the comparisons since.
     """
 
-    rows: Annotated[list[dict[str, float]], Meta(min_length=1)]
+    rows: Annotated[list[dict[str, int | float]], Meta(min_length=1)]  # as they were, so that files of them are
     weights: Weights
     optimiser: dict[str, Any]
     scaler: dict[str, Any] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import scratch
 from dragon_rewards.formulas import write_csv
+from dragon_rewards.locks import locked
 from dragon_rewards.prompts import OWN
 from dragon_rewards.table_formats import read_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -49,7 +51,8 @@ class ClipFolder:
         Raises:
             ConfigError: names one of them.
         """
-        taken = {Path(row["path"]).stem: row["path"] for row in self.kept}
+        there = self.path.iterdir() if self.path.exists() else ()
+        taken = {file.stem: file.name for file in there if file.name not in self.replaced}
         for prompt, number in zip(prompts, numbers, strict=True):
             if name := taken.get(stem(number, prompt)):
                 raise ConfigError(f"'{self.path}' holds '{name}' already: give another --seed, or another --out")
@@ -113,6 +116,14 @@ def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
             "beside the new ones: move that away, or choose another --out"
         )
     return ClipFolder(path, replaced=names)
+
+
+@contextmanager
+def held_folder(path: Path, *, overwrite: bool, append: bool) -> Iterator[ClipFolder]:
+    """`clip_folder`, held against other processes; what it refuses it refuses before a lock is in the folder."""
+    clip_folder(path, overwrite=overwrite, append=append)
+    with locked(path):
+        yield clip_folder(path, overwrite=overwrite, append=append)
 
 
 def listed(path: Path) -> list[dict[str, str]]:

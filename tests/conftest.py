@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-pytest_plugins = ["devices.fixtures"]
+pytest_plugins = ["devices.fixtures", "faults.plugin"]
 
 # Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
 # it.

@@ -10,17 +10,16 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from threading import RLock
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import torch
-from msgspec import Meta, Struct
 
 from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError, EncoderError
 from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
-from dragon_rewards.remote.config import Facts, check_facts, read_token
+from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
 from dragon_rewards.shown import shown
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.remote.config import Remote
+    from dragon_rewards.remote.config import Facts, Remote
 
 T = TypeVar("T")
 
@@ -44,23 +43,18 @@ PIECE = 2**20  # bytes
 MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
 
 
-class Catalogue(Struct, frozen=True):
-    """What a server offers: the most bytes of a body, and its encoders."""
-
-    limit: Annotated[int, Meta(ge=1, le=2**40)]
-    encoders: tuple[Facts, ...]
-
-
 class Client:
     """A connection to a server, open from `connect` on until the client is no longer used.
 
     Attributes:
         limit: the most bytes of a body, as the server said when the connection was opened.
         encoders: what it offered then, by name.
+        token_limits: by name, the tokens of a text that those of them read that do not read all.
     """
 
     limit: int
     encoders: dict[str, Facts]
+    token_limits: dict[str, int]
 
     def __init__(
         self, url: str, token: str, subject: str, tries: Sequence[float] = TRIES, expected: Facts | None = None
@@ -141,6 +135,7 @@ class Client:
                 "install the same dragon-rewards there and here"
             ) from error
         self.limit, self.encoders = catalogue.limit, {facts.name: facts for facts in catalogue.encoders}
+        self.token_limits = catalogue.token_limits
 
     def _check_identity(self) -> None:
         if self._expected is None:
@@ -251,6 +246,24 @@ class RemoteTextEncoder(RemoteEncoder):
         return self._checked(unpack(reply, "embeddings", ("texts", "dim")), len(texts))
 
 
+class BoundedRemoteTextEncoder(RemoteTextEncoder):
+    """A remote encoder that reads only the beginning of a long text."""
+
+    def __init__(self, client: Client, facts: Facts, token_limit: int) -> None:
+        super().__init__(client, facts)
+        self.token_limit = token_limit
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has; raises as `encode_text`."""
+        counts: list[int] = []
+        for at in range(0, len(texts), TEXT_BATCH):
+            reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts[at : at + TEXT_BATCH]))
+            counts += decode_json(reply, list[int], f"the reply of encoder '{self._facts.name}'", "check the server")
+        if len(counts) != len(texts):
+            raise EncoderError(f"encoder '{self._facts.name}' counted {len(counts)} texts of {len(texts)}")
+        return counts
+
+
 def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> RemoteEncoder:
     """The encoder that `facts` describe, connected.
 
@@ -266,7 +279,10 @@ def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> Rem
     subject = f"encoder '{remote.prefix}{facts.name}' at {remote.url}"
     client = Client(remote.url, remote.token, subject, tries, expected=facts)
     client.connect()
-    return (RemoteTextEncoder if Modality.TEXT in facts.modalities else RemoteEncoder)(client, facts)
+    if Modality.TEXT not in facts.modalities:
+        return RemoteEncoder(client, facts)
+    limit = client.token_limits.get(facts.name)
+    return RemoteTextEncoder(client, facts) if limit is None else BoundedRemoteTextEncoder(client, facts, limit)
 
 
 def offered(url: str, token: str) -> dict[str, Facts]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError, DragonError
@@ -40,6 +40,20 @@ class Facts:
     identity: str
     package: str
     version: str
+
+
+class Catalogue(Struct, frozen=True):
+    """What a server offers.
+
+    Attributes:
+        limit: the most bytes of a body.
+        encoders: all of them.
+        token_limits: by name, the tokens of a text that those of them read that do not read all.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=2**40)]
+    encoders: tuple[Facts, ...]
+    token_limits: dict[str, Annotated[int, Meta(ge=1)]] = {}
 
 
 @dataclass(frozen=True)

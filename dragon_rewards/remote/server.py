@@ -1,8 +1,9 @@
 """Serves encoders over HTTP: who may ask, how much at once, and one encode at a time for each encoder.
 
-    GET  /encoders              {"limit": bytes, "encoders": [facts]}
+    GET  /encoders              {"limit": bytes, "encoders": [facts], "token_limits": {NAME: tokens}}
     POST /encode/audio/NAME     safetensors "audio" (clips, samples) -> safetensors "frames" (clips, frames, dim)
     POST /encode/text/NAME      JSON list of texts -> safetensors "embeddings" (texts, dim)
+    POST /count/text/NAME       JSON list of texts -> JSON list of how many tokens each has
 
 Statuses: 400 malformed body, 401 wrong token, 404 not served, 408 half-sent, 413 too large, 422 no audio or text that
 could be encoded (NaN, lone surrogates), or refused by the encoder.
@@ -11,7 +12,7 @@ could be encoded (NaN, lone surrogates), or refused by the encoder.
 from __future__ import annotations
 
 import asyncio
-import re
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hmac import compare_digest
@@ -22,7 +23,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.protocols import AudioEncoder, TextEncoder
+from dragon_rewards.protocols import AudioEncoder, BoundedTextEncoder, TextEncoder
 from dragon_rewards.remote.config import Facts
 from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
 from dragon_rewards.serving import bound
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
     from dragon_rewards.registry import Registry
-
-
-SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -88,10 +86,13 @@ class Served:
         """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
         if not isinstance(self.encoder, TextEncoder):
             raise DragonError(f"encoder '{self.info.name}' embeds no text")
-        texts = unpack_texts(body)
-        if any(SURROGATE.search(text) for text in texts):
-            raise DragonError("a text holds a lone surrogate, which is no character")
-        return pack("embeddings", _without_gradients(self.encoder.encode_text, texts))
+        return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
+
+    def count(self, body: bytes) -> bytes:
+        """A body of texts -> their numbers of tokens; raises WireError, and what the encoder raises."""
+        if not isinstance(self.encoder, BoundedTextEncoder):
+            raise DragonError(f"encoder '{self.info.name}' counts no tokens")
+        return json.dumps(list(self.encoder.count_tokens(unpack_texts(body)))).encode()
 
     async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
         """What `work` makes of a body, in the encoder's thread."""
@@ -130,8 +131,14 @@ class Service:
             raise HTTPException(401, "wrong or missing token", {"WWW-Authenticate": "Bearer"})
 
     async def catalogue(self) -> dict[str, Any]:
-        """The encoders that are served, and the limit of a body."""
-        return {"limit": self.limit, "encoders": [asdict(served.facts) for served in self.served.values()]}
+        """The encoders that are served, the limit of a body, and how much of a text those read that do not read all."""
+        encoders = {name: served.encoder for name, served in self.served.items()}
+        bounded = {name: each for name, each in encoders.items() if isinstance(each, BoundedTextEncoder)}
+        return {
+            "limit": self.limit,
+            "encoders": [asdict(served.facts) for served in self.served.values()],
+            "token_limits": {name: encoder.token_limit for name, encoder in bounded.items()},
+        }
 
     async def audio(self, name: str, request: Request) -> Response:
         """Encode audio."""
@@ -142,6 +149,11 @@ class Service:
         """Encode texts."""
         served = self._find(name)
         return await served.answer(served.text, await self._body(request))
+
+    async def count(self, name: str, request: Request) -> Response:
+        """Count the tokens of texts."""
+        served = self._find(name)
+        return await served.answer(served.count, await self._body(request))
 
     def _find(self, name: str) -> Served:
         if name not in self.served:
@@ -173,6 +185,7 @@ def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, 
     app.add_api_route("/encoders", service.catalogue)
     app.add_api_route("/encode/audio/{name}", service.audio, methods=["POST"])
     app.add_api_route("/encode/text/{name}", service.text, methods=["POST"])
+    app.add_api_route("/count/text/{name}", service.count, methods=["POST"])
     bound(app, limit, "; see --limit-mb")
     return app
 

@@ -10,7 +10,6 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.files import check_folder
-from dragon_rewards.locks import locked
 from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
 from dragon_rewards.shown import json_text
@@ -29,7 +28,7 @@ from dragon_train.cli.generating import (
     how_sampled,
 )
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
-from dragon_train.clip_folder import clip_folder
+from dragon_train.clip_folder import held_folder
 
 
 @app.command("best-of")
@@ -59,10 +58,9 @@ def best_of(
     check_folder(out, "--out")
     composed.require_weights()
     composed.check_count(len(texts))
-    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
-    with locked(out):
-        folder = clip_folder(out, overwrite=overwrite, append=append)
+    with held_folder(out, overwrite=overwrite, append=append) as folder:
         folder.check_free(texts, folder.numbers(len(texts)))
+        steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
         where = chosen_device(device)
         from dragon_train.best_of import best_of as choose
         from dragon_train.best_of import write_best

@@ -11,7 +11,6 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.listen import sources
 from dragon_rewards.files import check_folder
-from dragon_rewards.locks import locked
 from dragon_train.cli.generating import (
     Append,
     DiffusionSteps,
@@ -27,7 +26,7 @@ from dragon_train.cli.generating import (
     how_sampled,
 )
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
-from dragon_train.clip_folder import clip_folder
+from dragon_train.clip_folder import held_folder
 
 
 @app.command()
@@ -50,11 +49,10 @@ def sample(
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
     info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
-    steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
     check_folder(out, "--out")
-    with locked(out):
-        folder = clip_folder(out, overwrite=overwrite, append=append)
+    with held_folder(out, overwrite=overwrite, append=append) as folder:
         folder.check_free(texts, range(seed, seed + len(texts)))
+        steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
         where = chosen_device(device)
         from dragon_train.sampling import sample_to_folder  # imports torch: only now
 
@@ -64,7 +62,7 @@ def sample(
 
 def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
     """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
-    from dragon_train.page.source import holds_results
+    from dragon_train.benchmark_record import holds_results
 
     if not holds_results(path):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import DragonError
 from dragon_rewards.files import check_file, write_text
 from dragon_rewards.progress import progress
-from dragon_train.page.source import read_results
+from dragon_train.benchmark_record import check_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +27,15 @@ def write_page(
         DragonError: the folder holds no results, a library is not installed, or the pairs cannot be made; before any
             model is loaded.
     """
-    path, results = out or folder / PAGE, read_results(folder)
+    check_results(folder)
+    path = out or folder / PAGE
     check_file(path, "--out")
     check_libraries()
-    from dragon_rewards.devices import find_device
-    from dragon_train.page.plan import plan_pairs  # imports torch
+    from dragon_rewards.devices import find_device  # imports torch
+    from dragon_train.page.plan import plan_pairs
+    from dragon_train.page.source import read_results
 
+    results = read_results(folder)
     where = find_device(device)
     plans = plan_pairs(results, count, rewards, prompts, where)
     from dragon_train.page.build import build

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.frame_files import Column, read_csv, read_parquet
 from dragon_rewards.names import RewardName
 from dragon_rewards.tables import BASELINE, JUDGED, PAIR
-from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, read_record
+from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, check_results, read_record
 from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
@@ -89,26 +89,18 @@ class Results:
         return found or self.runs[0].provenance
 
 
-def holds_results(folder: Path) -> bool:
-    """Whether a folder is that of a run or a benchmark."""
-    return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
-
-
 def read_results(folder: Path) -> Results:
     """Read a folder.
 
     Raises:
         DragonError: it is no such folder, or what it holds is not finished or cannot be read.
     """
-    if (folder / SETTINGS).is_file():
-        tables = read_benchmark(folder)
-        names = tables.wins["run"]
-        return Results(folder, tuple(read_run(folder / RewardName.parse(name).slug, name) for name in names), tables)
-    if (folder / CONFIG).is_file():
+    check_results(folder)
+    if not (folder / SETTINGS).is_file():
         return Results(folder, (read_run(folder),), None)
-    raise ConfigError(
-        f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder that `dragon train` or `dragon bench` wrote"
-    )
+    tables = read_benchmark(folder)
+    names = tables.wins["run"]
+    return Results(folder, tuple(read_run(folder / RewardName.parse(name).slug, name) for name in names), tables)
 
 
 def read_run(folder: Path, name: str | None = None) -> TrainedRun:

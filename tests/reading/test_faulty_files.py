@@ -68,7 +68,7 @@ def test_a_flac_from_a_pipe_is_refused_with_the_remedy(tmp_path: Path) -> None:
     content[22:26] = bytes(4)
     (tmp_path / "x.flac").write_bytes(content)
     for read in (read_audio, seconds_of):
-        with pytest.raises(AudioError, match=r"x\.flac' does not say how long it is; write it again"):
+        with pytest.raises(AudioError, match=r"x\.flac' does not say how long it is; write it to a file again"):
             read(tmp_path / "x.flac")
 
 
@@ -127,18 +127,16 @@ def test_what_is_loud_or_quiet_but_may_be_meant_is_taken() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files that are bytes")
-def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path, dragon: Dragon) -> None:
     folder, second = tmp_path / "d", tmp_path / "e"
     path = write_tone(folder / "plain.wav", 1.0).rename(folder / os.fsdecode(b"caf\xe9.wav"))
     write_tone(second / "plain.wav", 1.0, seed=1)
     shown, table = r"caf\udce9.wav", tmp_path / "out.csv"
-    environment = {**os.environ, "DRAGON_EXEMPLARS": str(tmp_path / "sets"), "PYTHONUTF8": "1"}
 
     def run(*arguments: object) -> str:
-        command = [sys.executable, "-m", "dragon_train.cli", *map(os.fspath, arguments)]  # type: ignore[call-overload]
-        done = subprocess.run(command, check=False, capture_output=True, env=environment)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.decode("utf-8")  # strictly
+        result = dragon(*arguments)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout_bytes.decode("utf-8")  # strictly
 
     assert shown in run("score", REWARD, folder, "--csv", table)
     assert pd.read_csv(table)["path"].tolist() == [str(folder / shown)]
@@ -147,6 +145,17 @@ def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path) -> N
     run("compare", folder, second, "--rewards", REWARD)
     run("exemplars", "add", "m", path, "--encoder", "logmel")
     assert shown in run("exemplars", "show", "m", "--json")
+    path.write_text("no audio")
+    assert shown in dragon("score", REWARD, path).stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files that are bytes")
+def test_a_process_shows_such_names_too(tmp_path: Path) -> None:
+    path = write_tone(tmp_path / "plain.wav", 1.0).rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
+    command = [sys.executable, "-m", "dragon_train.cli", "score", REWARD, path]
+    done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, "PYTHONUTF8": "1"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert r"caf\udce9.wav" in done.stdout.decode("utf-8")
 
 
 def bad_files(folder: Path) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dragon_rewards.errors import AudioError, ConfigError, DragonError, EncoderError
-from dragon_rewards.protocols import TextEncoder
+from dragon_rewards.protocols import BoundedTextEncoder, TextEncoder
 from dragon_rewards.registry import load_registry
 from dragon_rewards.remote.client import TRIES, connect, offered
 from dragon_rewards.remote.config import load_remotes
@@ -67,6 +67,17 @@ def test_text_embeddings_of_more_than_a_request(server: Server, add: Callable[..
     assert isinstance(build("far-clap"), TextEncoder)
     assert not isinstance(build("far-chroma"), TextEncoder)
     torch.testing.assert_close(build("far-clap").encode_text(texts), build("clap").encode_text(texts))
+
+
+def test_what_a_remote_encoder_reads_of_a_text_is_known_here(server: Server, add: Callable[..., None]) -> None:
+    add(server)
+    texts = [f"{prompt} {index}" for index in range(100) for prompt in PROMPTS] + ["a slow air " * 20]
+    far, near = build("far-clap"), build("clap")
+    assert isinstance(far, BoundedTextEncoder)
+    assert far.token_limit == near.token_limit
+    assert far.count_tokens(texts) == near.count_tokens(texts)
+    with pytest.raises(EncoderError, match=r"status 422, encoder 'plain' counts no tokens"):
+        plain()._client.post("/count/text/plain", b'["a"]')
 
 
 def test_batches_are_split_where_a_request_would_be_too_large(server: Server, add: Callable[..., None]) -> None:

@@ -69,6 +69,12 @@ def test_tables_beside_the_files_count_for_those_below(name: str, songs: Path) -
     assert captions(songs) == {Path(song).name: f"song {song}" for song in NAMES}
 
 
+def test_a_link_has_the_prompt_of_its_file(songs: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.wav").symlink_to(songs / "a.wav")
+    (songs / "t.csv").write_text("path,prompt\na.wav,jig\n", encoding="utf-8")
+    assert prompts_of([tmp_path / "link.wav"], songs / "t.csv") == ["jig"]
+
+
 @pytest.mark.parametrize("ending", SIDECARS)
 def test_a_text_beside_a_track_is_its_caption(ending: str, songs: Path) -> None:
     for file in files(songs):

@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from dragon_train.lock import locked
 from pipelines.builders import build
 from typer.testing import CliRunner
 
 from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture
+from dragon_train.campaign import run_bench
 from dragon_train.cli import load_verbs
 from dragon_train.run_folder import CONFIG as CONFIG_FILE
 from dragon_train.run_folder import PROMPTS as PROMPTS_FILE
@@ -42,7 +43,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_folder(tmp_path: Path) -> 
     assert not out.exists()
     other = replace(CONFIG, steps=1, sampling_batch=2)
     tiny_run(other, out)
-    assert stored_config(out)["sampling_batch"] == 2
+    assert stored_config(out).sampling_batch == 2
     assert (out / PROMPTS_FILE).is_file()
 
 
@@ -58,6 +59,21 @@ def test_a_refused_command_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.
     assert refused.exit_code == 2
     assert "lora_targets = ['nope']" in refused.stderr
     assert list((tmp_path / "work").iterdir()) == []
+
+
+class Full:
+    """A launcher that has no place for a run."""
+
+    def run(self, tasks: Any, on_tick: Any) -> None:  # noqa: ARG002
+        raise DragonError(f"no machine has room for {len(tasks)} runs")
+
+
+def test_a_benchmark_that_no_machine_takes_leaves_no_folder(tmp_path: Path) -> None:
+    preset, out = tmp_path / "least.toml", tmp_path / "runs" / "bench"
+    preset.write_text("heldout_prompts = 4\ninference_steps = 2\nsubset_size = 2\nrounds = 2\n")
+    with pytest.raises(DragonError, match="no machine has room for 2 runs"):
+        run_bench("dragon20", str(preset), ["vendi:clap"], None, None, out, 0, Full)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_is_checked_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def make(out: Path, prompts: list[str], seed: int = 0, *, overwrite: bool = Fals
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def test_clips_beside_others_are_asked_for(tmp_path: Path, pipeline: Path) -> None:
@@ -82,6 +82,10 @@ def test_an_appended_clip_takes_no_others_place(tmp_path: Path) -> None:
     make(tmp_path / "o", PROMPTS)
     with pytest.raises(ConfigError, match=r"holds '0001-a-jig\.wav' already: give another --seed"):
         make(tmp_path / "o", ["a waltz", "a jig"], append=True)
+    (tmp_path / "o" / "0004-a-waltz.wav").touch()  # which the table does not list
+    with pytest.raises(ConfigError, match=r"holds '0004-a-waltz\.wav' already"):
+        make(tmp_path / "o", ["a waltz", "a jig"], seed=4, append=True)
+    (tmp_path / "o" / "0004-a-waltz.wav").unlink()
     make(tmp_path / "o", ["a waltz", "a jig"], seed=4, append=True)
     assert len(listed(tmp_path / "o")) == 4
     kept = clip_folder(tmp_path / "o", overwrite=False, append=True)
@@ -145,5 +149,5 @@ def test_a_run_is_heard_with_its_own_steps_and_guidance(tmp_path: Path, pipeline
         assert done.exit_code == 0, done.stderr
         made[name], said[name] = content(tmp_path / name), done.stderr
     assert made["own"] == made["given"] == made["former"] != made["other"]
-    assert said["own"] == f"{steps} diffusion steps, guidance {guidance:g}\n"
+    assert said["own"].splitlines()[0] == f"{steps} diffusion steps, guidance {guidance:g}"
     assert "--steps of this command is now --diffusion-steps" in said["former"]

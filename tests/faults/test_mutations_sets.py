@@ -1,0 +1,20 @@
+"""Bad files of exemplar sets, caches and listening tests: refused by name, or the right result; never a traceback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faults.kinds import SET_KINDS, Kind
+
+if TYPE_CHECKING:
+    from faults.trying import Try
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # of long files
+
+
+@pytest.mark.parametrize("kind", SET_KINDS, ids=lambda kind: kind.name)
+def test_a_bad_file_is_refused_or_does_not_matter(kind: Kind, attempt: Try) -> None:
+    attempt(kind)
