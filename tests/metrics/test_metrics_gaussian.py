@@ -172,6 +172,13 @@ def test_what_its_maker_kept_in_float32_has_room_for_that() -> None:
         Gaussian(fitted.mean, (1 + 1e-12) * rounded, 40)
 
 
+def test_little_that_is_left_of_much_is_known_to_be_rounding() -> None:
+    little, much = embeddings(0, 4, 8), 1e8 * embeddings(1, 40, 8)
+    whole = Gaussian.fit(torch.cat([little, much]))
+    assert whole.without(Gaussian.fit(little)).is_sound
+    assert not whole.without(Gaussian.fit(much)).is_sound
+
+
 def test_what_is_fitted_or_merged_is_not_decomposed_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: torch.Tensor) -> torch.Tensor:
         raise AssertionError("eigenvalues were asked for")
