@@ -69,9 +69,15 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
 
 
 def read_mono(path: Path) -> tuple[Tensor, int]:
-    """`to_mono` of what `read_audio` reads, (samples,), and its rate in Hz, with a copy less; raises the same."""
+    """What rewards judge of a file: `to_mono` of what `read_audio` reads, (samples,), and its rate in Hz.
+
+    Raises:
+        AudioError: as `read_audio`, or no reward can judge it (`check_peak`).
+    """
     audio, rate = _decoded(path)
-    return to_mono(audio), rate
+    mono = to_mono(audio)
+    check_peak(peak_of(mono), str(path))
+    return mono, rate
 
 
 def _decoded(path: Path) -> tuple[Tensor, int]:

@@ -186,5 +186,6 @@ def _told(part: Path, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(part):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # of a file that was to be moved
         raise

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.audio import LOUDEST, check_peak, peak_of, read_mono, read_windows, resample, seconds_of
+from dragon_rewards.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
 from dragon_rewards.batches import BATCH, first_batch
 from dragon_rewards.clips import Clips
 from dragon_rewards.devices import is_out_of_memory
@@ -144,9 +144,7 @@ def _short(hearing: Hearing, files: Files, order: Sequence[int], longest: float)
     """The embeddings of the files at `order`, the shortest first, but in the order of their rows."""
 
     def audio(row: int) -> Iterator[tuple[int, Tensor]]:
-        mono, rate = read_mono(files.paths[row])
-        check_peak(peak_of(mono), str(files.paths[row]))
-        yield row, resample(mono, rate, hearing.rate)
+        yield row, resample(*read_mono(files.paths[row]), hearing.rate)
 
     threads, parts, taken = reading_threads(), list[Media](), list[int]()
     look = max(threads, int(ROOM / max(1.0, longest * hearing.rate)))

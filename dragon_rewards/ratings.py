@@ -11,7 +11,7 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 
 from dragon_rewards.aesthetics import KernelHead, fit_head, pool
-from dragon_rewards.audio import read_audio, resample, to_mono
+from dragon_rewards.audio import read_mono, resample
 from dragon_rewards.clips import Clips
 from dragon_rewards.errors import ConfigError, TableError
 from dragon_rewards.registry import load_registry
@@ -56,10 +56,7 @@ def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
     """
     info = load_registry().encoder(encoder)
     rows = read_ratings(table)
-    audio = []
-    for path in rows["path"]:
-        clip, rate = read_audio(table.parent / path)
-        audio.append(resample(to_mono(clip), rate, info.sample_rate))
+    audio = [resample(*read_mono(table.parent / path), info.sample_rate) for path in rows["path"]]
     clips = Clips(audio, info.sample_rate, names=[str(path) for path in rows["path"]])
     pooled = pool(clips.embeddings(info, load_registry().build_encoder(encoder)).frames)
     return fit_split(pooled, rows, encoder, seed)

@@ -34,9 +34,18 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
     """Tensors, from any device, and metadata as the bytes of a safetensors file with a checksum."""
     from safetensors.torch import save
 
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(kept, {**metadata, CHECKSUM: ""})
-    return save(kept, {**metadata, CHECKSUM: _digest(content, _header(content, "these tensors", "", LONGEST_HEADER))})
+    plain = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    content = _with_metadata(plain, metadata)
+    return _with_metadata(plain, {**metadata, CHECKSUM: _digest(content, _header(content, "", "", LONGEST_HEADER))})
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """The same file with metadata, in an order that is always the same, which the library's is not."""
+    header = _header(content, "", "", LONGEST_HEADER)
+    entries = {name: json.loads(bytes(entry)) for name, entry in header.items()}
+    text = json.dumps({METADATA: dict(sorted(metadata.items())), **entries}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % WORD)
+    return b"".join([len(text).to_bytes(WORD, "little"), text, content[_data(content) :]])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -166,5 +175,10 @@ def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
     metadata.pop(CHECKSUM, None)
     entries = {name: bytes(entry).decode("latin-1") for name, entry in header.items() if name != METADATA}
     digest = sha256(json.dumps([metadata, entries], sort_keys=True).encode())
-    digest.update(memoryview(content)[WORD + int.from_bytes(content[:WORD], "little") :])
+    digest.update(memoryview(content)[_data(content) :])
     return digest.hexdigest()
+
+
+def _data(content: bytes) -> int:
+    """Where the bytes of the tensors begin."""
+    return WORD + int.from_bytes(content[:WORD], "little")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dragon_rewards.audio import check_peak, peak_of, read_mono, read_windows, seconds_of
+from dragon_rewards.audio import check_peak, read_mono, read_windows, seconds_of
 from dragon_rewards.errors import AudioError
 from dragon_rewards.hearing import Cut
 from dragon_rewards.reading import ahead, reading_threads
@@ -52,7 +52,6 @@ def _check(path: Path) -> None:
     """Read a file from end to end; raises AudioError as those who hear it do."""
     cut, name = Cut(), str(path)
     if seconds_of(path) <= cut.longest:
-        peak = peak_of(read_mono(path)[0])
+        read_mono(path)
     else:
-        peak = max(window.peak for window in read_windows(path, cut.window, name))
-    check_peak(peak, name)
+        check_peak(max(window.peak for window in read_windows(path, cut.window, name)), name)

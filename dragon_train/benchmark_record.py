@@ -10,7 +10,7 @@ from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.presets import Preset, preset_of
-from dragon_train.run_folder import CONFIG
+from dragon_train.run_folder import CONFIG, Provenance
 from dragon_train.subject import EMBEDDED
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
     rewards: tuple[str, ...]
     pipeline: str = EMBEDDED
     prompts: str = ""
-    provenance: dict[str, Any] = {}
+    provenance: Provenance = {}
 
     @property
     def thoroughness(self) -> Preset:

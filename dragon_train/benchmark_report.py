@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards import compose
+from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import carry_over, carry_over_summary, is_held_out
 from dragon_rewards.files import write_text
 from dragon_rewards.frame_files import read_parquet
@@ -64,7 +65,11 @@ def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) ->
         return None
     measured = pd.concat([read_parquet(file, MEASURED, "delete it and scores.parquet beside it") for file in files])
     rewards = [compose(name) for name in dict.fromkeys(benchmark.served.values())]
-    controlled = controlled_table(frame, measured, rewards).rename(columns={"reward": "served"})
+    try:
+        controlled = controlled_table(frame, measured, rewards).rename(columns={"reward": "served"})
+    except DragonError as error:
+        names = ", ".join(f"'{file}'" for file in files)
+        raise DragonError(f"{error}; one of {names} is not of the scores beside it: delete both") from error
     rates = wins[["run", "served", "win_rate"]].merge(controlled, how="left")
     return confounder_table(measured).merge(rates.drop(columns="served"), how="left")
 

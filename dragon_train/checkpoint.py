@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 from zipfile import ZipFile
 
@@ -37,7 +37,7 @@ class Checkpoint:
         best: the best weights yet, their win rate, and the comparisons since.
     """
 
-    rows: Annotated[list[dict[str, float]], Meta(min_length=1)]
+    rows: Annotated[list[dict[str, int | float]], Meta(min_length=1)]  # as they were, so that files of them are
     weights: Weights
     optimiser: dict[str, Any]
     scaler: dict[str, Any] | None
@@ -74,7 +74,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # of zipfile, pickle and torch, and Python's for types that they do not have
         raise DragonError(f"'{path}' is damaged, or not a checkpoint of this trainer ({error}); {AGAIN}") from error
-    return converted(state, Checkpoint, f"'{path}'", AGAIN)
+    checked = converted(state, Checkpoint, f"'{path}'", AGAIN)
+    return replace(checked, rows=state["rows"])  # as they were: of a step 1 there would be 1.0
 
 
 def check_whole(path: Path) -> None:

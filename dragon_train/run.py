@@ -17,6 +17,7 @@ from dragon_train.run_folder import CHECKPOINT, METRICS, check_result, has_resul
 from dragon_train.tuning import load_tuned
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -34,7 +35,7 @@ class Run:
 
     def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
         self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[Mapping[str, float]] = []
         if writes:
             claim.check(folder)
 
@@ -52,7 +53,7 @@ class Run:
         if not (self.folder / CHECKPOINT).exists():
             return None
         state = load_checkpoint(self.folder / CHECKPOINT)
-        self.rows = state.rows
+        self.rows = list(state.rows)
         self.show()  # a kill may have come between the checkpoint and this
         return state
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec import Struct, to_builtins
 
-from dragon_rewards.decoding import read_json
+from dragon_rewards.decoding import Count, read_json
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import write_text
 from dragon_train.config import train_config
@@ -24,11 +24,32 @@ ADAPTER, DENOISER = "adapter_model.safetensors", "denoiser"  # results; the form
 SUGGESTED = ("demonstration_steps", "guidance", "sampling_batch")  # settings for which 0 stands for the pipeline's own
 
 
+class Plugin(TypedDict):
+    """A plugin that was loaded."""
+
+    name: str
+    package: str
+    version: str
+
+
+class Provenance(TypedDict, total=False):
+    """What results were made with, of what `report.provenance` says that which is read."""
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    plugins: list[Plugin]
+    failed_plugins: list[str]
+    cpus: Count | None
+    threads: Count
+    device: str
+
+
 class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
     """What config.json holds: the settings of a run, and what it was made with."""
 
     config: dict[str, Any]
-    provenance: dict[str, Any] = {}
+    provenance: Provenance = {}
 
 
 class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +107,7 @@ class Claim:
             write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
 
 
-def stored_run(folder: Path) -> tuple[TrainConfig, Mapping[str, Any]]:
+def stored_run(folder: Path) -> tuple[TrainConfig, Provenance]:
     """The configuration of a run, and what it was made with.
 
     Raises:

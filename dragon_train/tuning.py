@@ -17,7 +17,7 @@ from safetensors.torch import save
 from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.files import making, write_bytes
-from dragon_rewards.tensor_files import read_tensors
+from dragon_rewards.tensor_files import read_tensors, write_tensors
 from dragon_train.run_folder import ADAPTER, DENOISER, check_result
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Lora:
             component = next(name for name, part in pipeline.components.items() if part is self.denoiser)
             layers: dict[str, Any] = {f"{component}_lora_layers": weights}
             pipeline.save_lora_weights(folder, save_function=store, **layers)
-        write_bytes(folder / ADAPTER, save({f"{PREFIX}{name}": value for name, value in weights.items()}))
+        write_tensors(folder / ADAPTER, {f"{PREFIX}{name}": value for name, value in weights.items()}, {})
 
 
 def store(weights: dict[str, Tensor], path: str) -> None:

@@ -142,7 +142,7 @@ def _examined(
         bad = listed(found.faults)
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
     if found.faults:
-        print(f"left out:\n{listed(found.faults)}", file=sys.stderr)
+        print(f"left out, {len(found.faults)} in all:\n{listed(found.faults)}", file=sys.stderr)
     return new, found
 
 

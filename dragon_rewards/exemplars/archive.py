@@ -166,12 +166,13 @@ def _check_form(archive: ZipFile) -> None:
 
 def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -> tuple[Manifest, tuple[Item, ...]]:
     """Manifest and items, which fit each other, the statistics and the facets."""
-    manifest = read_manifest(folder)
-    examples = unpack_items(packed, f"{ITEMS} in '{path}'", "export the set again")
     try:
+        manifest = read_manifest(folder)
+        examples = unpack_items(packed, f"{ITEMS} in it", "export the set again")
         fault = set_fault(manifest, examples, folder, dims)
-    except DragonError as error:  # names a copy, which is gone by then
-        fault = str(error).replace(f"{folder}/", "").partition("; ")[0]
+    except DragonError as error:
+        reason = str(error).replace(f"{folder}/", "").partition("; ")[0]  # without the remedy for a copy that is gone
+        raise DragonError(f"'{path}': {reason}; export the set again") from error
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")
     return manifest, examples

@@ -69,9 +69,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        return read_json(path, Manifest, "restore it, or remove the set")
+        manifest = read_json(path, Manifest, "restore it, or remove the set")
+        check_name(manifest.name)
     except DragonError as error:
         raise DragonError(f"{path} is no manifest of an exemplar set: {error}") from error
+    return manifest
 
 
 def load_exemplar_set(folder: Path) -> ExemplarSetInfo:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hmac import compare_digest
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo
     from dragon_rewards.registry import Registry
-
-
-SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _one_thread() -> ThreadPoolExecutor:
@@ -90,13 +86,13 @@ class Served:
         """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
         if not isinstance(self.encoder, TextEncoder):
             raise DragonError(f"encoder '{self.info.name}' embeds no text")
-        return pack("embeddings", _without_gradients(self.encoder.encode_text, _texts(body)))
+        return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
 
     def count(self, body: bytes) -> bytes:
         """A body of texts -> their numbers of tokens; raises WireError, and what the encoder raises."""
         if not isinstance(self.encoder, BoundedTextEncoder):
             raise DragonError(f"encoder '{self.info.name}' counts no tokens")
-        return json.dumps(list(self.encoder.count_tokens(_texts(body)))).encode()
+        return json.dumps(list(self.encoder.count_tokens(unpack_texts(body)))).encode()
 
     async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
         """What `work` makes of a body, in the encoder's thread."""
@@ -108,13 +104,6 @@ class Served:
         except (DragonError, RuntimeError) as error:
             raise HTTPException(422, str(error)) from error
         return Response(content, media_type="application/octet-stream")
-
-
-def _texts(body: bytes) -> list[str]:
-    texts = unpack_texts(body)
-    if any(SURROGATE.search(text) for text in texts):
-        raise DragonError("a text holds a lone surrogate, which is no character")
-    return texts
 
 
 def _without_gradients(encode: Callable[[Any], Tensor], batch: Any) -> Tensor:

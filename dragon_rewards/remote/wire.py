@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Texts = Annotated[list[str], Meta(min_length=1)]
 MOST_HEADER = 1024  # bytes; that of one tensor takes less than 100
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes one
 
 
 class WireError(DragonError):
@@ -58,8 +60,11 @@ def unpack_texts(body: bytes) -> list[str]:
 
     Raises:
         WireError: it is no JSON list of one or more texts.
+        DragonError: it would be one, but for a lone surrogate.
     """
     try:
         return decode_json(body, Texts, "the body", "send a JSON list of one or more texts")
     except DragonError as error:
+        if SURROGATE.search(body):  # of those that come in pairs the decoder makes characters
+            raise DragonError("a text holds a lone surrogate, which is no character") from error
         raise WireError(str(error)) from error

@@ -182,7 +182,7 @@ def load_grid(name_or_path: str) -> Grid:
     try:
         return parse(check_name(path.stem), values)
     except DragonError as error:
-        raise ConfigError(f"{path.name}: {error}") from None
+        raise ConfigError(f"'{path}': {error}") from None
 
 
 def parse(name: str, values: Mapping[str, Any]) -> Grid:

@@ -10,13 +10,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose
-from dragon_rewards.errors import ComposeError, ConfigError
+from dragon_rewards.errors import ComposeError, ConfigError, DragonError
 from dragon_rewards.names import RewardName
 from dragon_rewards.tables import BASELINE
 from dragon_train.ablation.frames import FRAMES, Outcome
 from dragon_train.ablation.grid import EVALUATION, REWARD_PARTS
 from dragon_train.cells import Evaluation, Scoring, generations, read_scores, run_model, steps_done
 from dragon_train.config import TrainConfig, train_config
+from dragon_train.fields import check_value
 from dragon_train.launchers import Task
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import load_preset
@@ -165,21 +166,32 @@ def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path
         DragonError: a setting that the trainer refuses, a reward of unknown parts, nothing that composes, or too few
             prompts.
     """
-    preset, cells, left_out = load_preset(grid.preset), list[Cell](), []
-    for name in grid.score:
-        compose(name)
-    for axes, settings in grid.points():
-        try:
-            cells.append(make_cell(grid, preset, axes, {"pipeline": pipeline or preset.pipeline, **settings}))
-        except Misfit as reason:
-            left_out.append((axes, str(reason)))
-    if not cells:
-        raise ConfigError(f"ablation '{grid.name}': no combination of its axes composes: {left_out[0][1]}")
+    try:
+        preset = load_preset(grid.preset)
+        cells, left_out = make_cells(grid, preset, pipeline or preset.pipeline)
+    except DragonError as error:
+        raise ConfigError(f"ablation '{grid.name}': {error}") from error
     heldout = max(cell.evaluation.heldout_prompts for cell in cells)
     subject = choose_subject(pipeline or preset.pipeline, prompts, heldout)
     subject.compared_on(heldout)
     subject.check(cell.config for cell in cells)
     return Plan(tuple(cells), tuple(left_out), root, subject)
+
+
+def make_cells(grid: Grid, preset: Preset, pipeline: str) -> tuple[list[Cell], list[tuple[Point, str]]]:
+    """The combinations that compose, and the others, with the reason; raises as `make_plan`."""
+    cells: list[Cell] = []
+    left_out: list[tuple[Point, str]] = []
+    for name in grid.score:
+        compose(name)
+    for axes, settings in grid.points():
+        try:
+            cells.append(make_cell(grid, preset, axes, {"pipeline": pipeline, **settings}))
+        except Misfit as reason:
+            left_out.append((axes, str(reason)))
+    if not cells:
+        raise ConfigError(f"no combination of its axes composes: {left_out[0][1]}")
+    return cells, left_out
 
 
 class Misfit(Exception):  # noqa: N818  not an error: the combination is left out, and listed
@@ -212,6 +224,8 @@ def reward_name(settings: Point) -> str:
         ConfigError: there is none, or both are given.
     """
     parts = {key: settings[key] for key in REWARD_PARTS if key in settings}
+    for key in ("reward", *REWARD_PARTS):
+        check_value(key, settings.get(key, ""), str)
     if ("reward" in settings) == bool(parts):
         raise ConfigError("name a reward, or its parts reduction, encoder and exemplar_set, in axes or settings")
     if not parts:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dragon_train.page.plan import Plan
     from dragon_train.page.source import BenchmarkTables, Results, TrainedRun
     from dragon_train.page.view import RunView
+    from dragon_train.run_folder import Provenance
 
 HELDOUT = (
     "Last comparison with the untuned model on prompts kept from training, with the same seeds; ties are half. The "
@@ -95,13 +96,14 @@ def silence(results: Results) -> str:
     return f"This folder holds no weights, so nothing can be played: {remedy(results)}."
 
 
-def versions(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+def versions(provenance: Provenance) -> Mapping[str, Any]:
     """Interpreter, platform, packages, processors."""
-    found = {key: provenance[key] for key in ("python", "platform", "device", "cpus", "threads") if key in provenance}
+    shown = ("python", "platform", "device", "cpus", "threads")
+    found = {key: value for key, value in provenance.items() if key in shown}
     return {**provenance.get("packages", {}), **found}
 
 
-def plugins(provenance: Mapping[str, Any]) -> Table:
+def plugins(provenance: Provenance) -> Table:
     """A row per plugin; those that failed say so."""
     loaded = [
         (Cell(plugin["name"]), Cell(plugin["package"]), Cell(plugin["version"]))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.frame_files import Column, read_csv, read_parquet
 from dragon_rewards.names import RewardName
-from dragon_rewards.tables import BASELINE, JUDGED
+from dragon_rewards.tables import BASELINE, JUDGED, PAIR
 from dragon_train.benchmark_record import SETTINGS, BenchmarkRecord, check_results, read_record
 from dragon_train.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
 
     from dragon_train.config import TrainConfig
+    from dragon_train.run_folder import Provenance
 
 SCORES, WINS, CROSS = "scores.parquet", "win_rates.csv", "cross_effects.csv"
 CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
@@ -44,7 +44,7 @@ class TrainedRun:
     name: str
     folder: Path
     config: TrainConfig
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     metrics: pd.DataFrame
 
     @property
@@ -83,9 +83,9 @@ class Results:
     benchmark: BenchmarkTables | None
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def provenance(self) -> Provenance:
         """What the results were made with."""
-        found = self.benchmark.settings.provenance if self.benchmark else {}
+        found = self.benchmark.settings.provenance if self.benchmark else None
         return found or self.runs[0].provenance
 
 
@@ -128,6 +128,8 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         read_parquet(folder / SCORES, JUDGED, UNFINISHED),
         *(read_csv(path, RUN, UNFINISHED) if path.exists() else None for path in further),
     )
+    if tables.scores.duplicated(["run", *PAIR]).any() or tables.wins.duplicated("run").any():
+        raise DragonError(f"'{folder / SCORES}' or '{folder / WINS}' has a row twice; {UNFINISHED}")
     runs, served = set(tables.wins["run"]), set(tables.wins["served"])
     for file, found, wanted in (
         (CROSS, set(tables.cross.index), runs),
@@ -135,7 +137,8 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
         (SCORES, set(tables.scores["reward"]), served),
     ):
         if not wanted <= found:
-            raise DragonError(f"'{folder / file}' lacks {', '.join(sorted(wanted - found))}; {UNFINISHED}")
+            lacking = ", ".join(sorted(wanted - found))
+            raise DragonError(f"'{folder / file}' lacks {lacking}, which '{folder / WINS}' names; {UNFINISHED}")
     return tables
 
 

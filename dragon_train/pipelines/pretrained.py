@@ -132,6 +132,9 @@ def read_index(source: str) -> dict[str, Any]:
     """
     path = Path(source) / INDEX if Path(source).is_dir() else downloaded_index(source)
     index = read_json(path, dict[str, Any], "save the pipeline again with `save_pretrained` of diffusers")
+    for name, entry in index.items():
+        if isinstance(entry, list) and not all(part is None or isinstance(part, str) for part in entry):
+            raise DragonError(f"{path}: '{name}' is {entry!r:.80}, not a library and a class; get it again")
     if "_class_name" not in index:
         raise DragonError(
             f"{path}: names no '_class_name'; save the pipeline again with `save_pretrained` of diffusers"

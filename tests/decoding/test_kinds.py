@@ -253,7 +253,7 @@ def test_a_kind_of_file_is_read_as_it_was_written(kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(change=CHANGES)
 def test_a_mutated_file_is_read_or_refused_by_name(kind: str, change: Change, tmp_path: Path) -> None:
     make, read = KINDS[kind]

@@ -127,7 +127,7 @@ DAMAGE: dict[str, tuple[Callable[[Members], object], str]] = {
     "hashes that are none": (lambda members: members.update({"hashes.json": b"[1]"}), "hashes.json in "),
 }
 FORGED: dict[str, tuple[Callable[[Members], object], str]] = {
-    "items that are none": (lambda members: members.update({"items.jsonl": b"[]\n"}), "line 1 of items.jsonl in "),
+    "items that are none": (lambda members: members.update({"items.jsonl": b"[]\n"}), "line 1 of items.jsonl in it"),
     "another set's items": (
         lambda members: members.update({"items.jsonl": members["items.jsonl"].split(b"\n")[0]}),
         "contradicts itself",
@@ -196,7 +196,7 @@ CONTRADICTIONS: dict[str, tuple[Changed, str]] = {
     "a count of other items": (respell("manifest.json", count=5), "counts 5 examples, and there are 4"),
     "a text without end": (respell("manifest.json", summary="x" * 70_000), "longer than 65536 characters"),
     "another modality": (respell("manifest.json", modality="text"), "example 1 is no text"),
-    "negative windows": (respell("items.jsonl", windows=-1), "line 1 of items.jsonl in "),
+    "negative windows": (respell("items.jsonl", windows=-1), "line 1 of items.jsonl in it"),
     "a length of two hours in one window": (respell("items.jsonl", seconds=7200.0), "example 1 is no audio"),
     "a length that is no number": (respell("items.jsonl", seconds=float("nan")), "wrong.zip'"),
     "a place on this machine": (respell("items.jsonl", path="/etc/passwd"), "example 1 is no audio"),

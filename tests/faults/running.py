@@ -53,7 +53,7 @@ def run(arguments: Sequence[object]) -> Ran:
             out.flush()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException as error:  # noqa: BLE001  whatever it is, it is a traceback of the command's
+    except Exception as error:  # noqa: BLE001  whatever it is, it is a traceback of the command's
         code, raised = 1, described(error)
     finally:
         sys.argv = before

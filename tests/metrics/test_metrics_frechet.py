@@ -274,3 +274,38 @@ def test_rows_that_are_no_subsets_are_refused(rows: Tensor, cause: str) -> None:
 def test_gaussians_of_two_spaces_have_no_distance() -> None:
     with pytest.raises(DragonError, match=r"has 2 dimensions.* has 3"):
         frechet_distance(Gaussian.fit(embeddings(0, 5, 2)), Gaussian.fit(embeddings(0, 5, 3)))
+
+
+@pytest.mark.parametrize("lowest", [1.0, 1e-9])  # spectra that are and that are not well-conditioned
+@pytest.mark.parametrize("dim", [3, 40])
+def test_many_frames_have_the_distance_that_they_have_at_once(
+    dim: int, lowest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread = torch.logspace(0, float(torch.tensor(lowest).log10()), dim).double()
+    clips = [clip.double() * spread for clip in songs(1, [300, 7, 411, 2], dim)]
+    before, reference = [clip.clone() for clip in clips], Gaussian.fit(embeddings(2, 200, dim).double() * spread)
+    expected = per_song_fad(clips, reference), dataset_fad(clips, reference)
+    monkeypatch.setattr("dragon_rewards.metrics.frechet.MANY", 4 * dim * 30)  # 30 frames a block
+    found = per_song_fad(clips, reference), dataset_fad(clips, reference)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    assert all(torch.equal(clip, old) for clip, old in zip(clips, before, strict=True))
+    own = Gaussian.fit(torch.cat(clips))
+    assert dataset_fad(clips, own) < 1e-9 * own.covariance.trace()
+
+
+@pytest.mark.parametrize(("at", "cause"), [(0, "clip 0 has NaN"), (1, "clip 1 has 0 frame")])
+def test_many_frames_are_checked_as_few_are(at: int, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips, reference = songs(1, [30, 40], 3), Gaussian.fit(embeddings(2, 20, 3))
+    clips = [torch.full_like(clips[0], torch.nan) if at == 0 else clips[0], clips[1][:0] if at == 1 else clips[1]]
+    monkeypatch.setattr("dragon_rewards.metrics.frechet.MANY", 12)
+    with pytest.raises(DragonError, match=cause):
+        dataset_fad(clips, reference)
+
+
+def test_gradients_of_many_frames_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips, reference = songs(1, [30, 40], 3), Gaussian.fit(embeddings(2, 20, 3))
+    monkeypatch.setattr("dragon_rewards.metrics.frechet.MANY", 12)
+    frames = [clip.clone().requires_grad_() for clip in clips]
+    dataset_fad(frames, reference).backward()
+    assert all(clip.grad is not None and clip.grad.abs().sum() > 0 for clip in frames)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dragon_rewards.errors import MissingColumnError, TableError
+from dragon_rewards.formulas import guarded
 from dragon_rewards.table_files import PATH, RATING, SEED, SUFFIXES, TEXT, read_table, read_texts
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ LINES = [text for text in TEXTS if "\n" not in text]
 
 def write_csv(path: Path, rows: Sequence[Sequence[str]], separator: str = ",") -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter=separator).writerows(rows)
+        csv.writer(file, delimiter=separator).writerows([guarded(cell) for cell in row] for row in rows)
 
 
 def pairs(texts: Sequence[str]) -> list[Pair]:

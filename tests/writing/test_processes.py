@@ -100,7 +100,7 @@ def test_sigterm_stops_a_run_which_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (code, out) == (128 + signal.SIGTERM, "")
     assert "Traceback" not in err
     assert [path.name for path in (tmp_path / "run").iterdir() if path.name.endswith(".part")] == []
-    kept = len(load_checkpoint(tmp_path / "run" / "checkpoint.pt")["rows"])
+    kept = len(load_checkpoint(tmp_path / "run" / "checkpoint.pt").rows)
     assert kept >= 2
     again = begun(*RUN, "--out", tmp_path / "run", cwd=tmp_path)
     wait_until(lambda: len(read(tmp_path / "run" / "metrics.csv").splitlines()) > kept + 1 or again.poll() is not None)
