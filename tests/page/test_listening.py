@@ -103,7 +103,7 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     adapter.write_bytes(content)
     with pytest.raises(DragonError, match="is damaged"):
         run_folders(run, 2, CPU)
-    save_file({name: value + 0.01 for name, value in load(content).items()}, adapter)
+    save_file({name: value + 0.01 for name, value in load(bytes(content)).items()}, adapter)
     run_folders(run, 2, CPU)
     assert made[3:] == [run, run]
 
