@@ -26,6 +26,7 @@ from dragon_rewards.exemplars.store import changing_sets, check_unchanged, clear
 from dragon_rewards.files import replacing
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
+from dragon_rewards.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,6 +142,7 @@ def _members(path: Path) -> dict[str, bytes]:
         LookupError,
         TypeError,
         ValueError,
+        DragonError,
     ) as error:
         raise DragonError(f"'{path}' is no file of `dragon exemplars export` ({error})") from error
     wrong = [name for name, content in members.items() if hashes.get(name) != sha256(content).hexdigest()]
@@ -155,7 +157,7 @@ def _check_form(archive: ZipFile) -> None:
     names = [entry.filename for entry in entries]
     rest = set(names) - {MANIFEST, ITEMS, HASHES}
     if len(rest) != len(names) - 3 or not all(name.endswith((STATISTICS, FACETS)) for name in rest):
-        raise ValueError(f"it holds {', '.join(names)[:200]}")
+        raise ValueError(f"it holds {shown(', '.join(names)[:200])}")
     for name in rest:
         check_name(name.removesuffix(STATISTICS).removesuffix(FACETS))
     if any(entry.compress_type != ZIP_STORED for entry in entries):

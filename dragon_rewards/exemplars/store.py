@@ -79,11 +79,11 @@ def describe_set(folder: Path) -> ExemplarSetInfo:
         DragonError: it is broken.
     """
     info = load_exemplar_set(folder)
-    check_name(info.name)
-    if not all(text.isprintable() for text in (info.licence, info.summary)):
+    if not all(text.isprintable() for text in (info.name, info.licence, info.summary)):
         raise DragonError(f"'{folder}' has control characters in its manifest; take them out of {MANIFEST}")
     if info.name != folder.name:
         raise DragonError(f"'{folder}' holds the exemplar set '{info.name}'; rename the folder to that")
+    check_name(info.name)
     items(info)
     return info
 

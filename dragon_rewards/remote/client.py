@@ -205,6 +205,7 @@ class RemoteEncoder:
     def __init__(self, client: Client, facts: Facts) -> None:
         self.identity = facts.identity
         self._client, self._facts = client, facts
+        self._place = f"the reply of encoder '{facts.name}'"
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Mono audio (clips, samples) -> frames (clips, frames, dim) on the device of the audio.
@@ -219,7 +220,7 @@ class RemoteEncoder:
 
     def _frames(self, audio: Tensor) -> Tensor:
         reply = self._client.post(f"/encode/audio/{self._facts.name}", pack("audio", audio))
-        return self._checked(unpack(reply, "frames", ("clips", "frames", "dim")), len(audio))
+        return self._checked(unpack(reply, "frames", ("clips", "frames", "dim"), self._place), len(audio))
 
     def _checked(self, output: Tensor, count: int) -> Tensor:
         if len(output) != count or output.shape[-1] != self._facts.dim:
@@ -243,7 +244,7 @@ class RemoteTextEncoder(RemoteEncoder):
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
         reply = self._client.post(f"/encode/text/{self._facts.name}", pack_texts(texts))
-        return self._checked(unpack(reply, "embeddings", ("texts", "dim")), len(texts))
+        return self._checked(unpack(reply, "embeddings", ("texts", "dim"), self._place), len(texts))
 
 
 class BoundedRemoteTextEncoder(RemoteTextEncoder):
@@ -258,7 +259,7 @@ class BoundedRemoteTextEncoder(RemoteTextEncoder):
         counts: list[int] = []
         for at in range(0, len(texts), TEXT_BATCH):
             reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts[at : at + TEXT_BATCH]))
-            counts += decode_json(reply, list[int], f"the reply of encoder '{self._facts.name}'", "check the server")
+            counts += decode_json(reply, list[int], self._place, "check the server")
         if len(counts) != len(texts):
             raise EncoderError(f"encoder '{self._facts.name}' counted {len(counts)} texts of {len(texts)}")
         return counts

@@ -33,20 +33,20 @@ def pack(name: str, tensor: Tensor) -> bytes:
     return save({name: tensor.detach().cpu().contiguous()})
 
 
-def unpack(body: bytes, name: str, axes: Sequence[str]) -> Tensor:
-    """The float32 tensor `name` of a body, with one dimension for each of `axes`.
+def unpack(body: bytes, name: str, axes: Sequence[str], where: str = "the body") -> Tensor:
+    """The float32 tensor `name` of a body, with one dimension for each of `axes`; `where` names it in refusals.
 
     Raises:
         WireError: the body is anything else.
     """
     try:  # a short header bounds the number of tensors and of dimensions before anything is parsed
-        tensors, _ = unpack_tensors(body, "the body", "send what `pack` makes", longest=MOST_HEADER, finite=False)
+        tensors, _ = unpack_tensors(body, where, "send what `pack` makes", longest=MOST_HEADER, finite=False)
     except DragonError as error:
         raise WireError(str(error)) from error
     tensor = tensors.get(name)
     if len(tensors) != 1 or tensor is None or tensor.dtype != torch.float32 or tensor.ndim != len(axes):
         got = ", ".join(f"'{key}' {value.dtype} {tuple(value.shape)}" for key, value in tensors.items()) or "nothing"
-        raise WireError(f"the body holds {got} instead of '{name}', torch.float32 ({', '.join(axes)})")
+        raise WireError(f"{where} holds {got} instead of '{name}', torch.float32 ({', '.join(axes)})")
     return tensor
 
 

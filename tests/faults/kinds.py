@@ -139,7 +139,7 @@ RUN_KINDS = [
 STUDY_KINDS = [
     Kind("preset", "studies", "preset.toml", material.BENCH, mutating.of_toml, 100, names=("bench",)),
     Kind("suite", "studies", "suite.toml", material.BENCH, mutating.of_toml, 100, names=("bench",)),
-    Kind("grid", "studies", "losses.toml", CELLS, mutating.of_toml, 160),
+    Kind("grid", "studies", "losses.toml", CELLS, mutating.of_toml, 160, names=("losses",)),
     Kind("benchmark", "studies", "bench/benchmark.json", REPORT_BENCH, mutating.of_json, 60),
     Kind(
         "settings of a benchmark",
@@ -222,6 +222,6 @@ REMOTE_KINDS = [
         ("score", "per-song-fad:far-logmel@airs", "music", "--json"),
         mutating.of_safetensors,
         120,
-        names=("far-logmel",),
+        names=("far-logmel", "encoder 'logmel'"),
     ),
 ]

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import time
+import warnings
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -84,7 +85,8 @@ def make_pipeline(folder: Path, nursery: Nursery) -> None:
     from pipelines.builders import build
 
     assert nursery.process.poll() is None
-    build("stable-audio").save_pretrained(folder / "tiny")
+    with warnings.catch_warnings(action="ignore"):  # of libraries
+        build("stable-audio").save_pretrained(folder / "tiny")
 
 
 def make_replies(folder: Path, nursery: Nursery) -> None:
