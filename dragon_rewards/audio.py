@@ -139,9 +139,8 @@ def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile
             _check_whole(sound, file, name)
             yield sound
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"'{name}' cannot be read as audio ({error.error_string.rstrip('.')}); {_remedy(name)}"
-        ) from error
+        reason = error.error_string.rstrip(".")
+        raise AudioError(f"'{name}' cannot be read as audio ({reason}); {_remedy(name)}") from error
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: RAW says nothing of what it holds
         raise AudioError(f"'{name}' cannot be read as audio ({error}); {_remedy(name)}") from error
 
