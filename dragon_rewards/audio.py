@@ -139,7 +139,8 @@ def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile
             _check_whole(sound, file, name)
             yield sound
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"'{name}' cannot be read as audio ({_reason(error)}); {_remedy(name)}") from error
+        reason = error.error_string.rstrip(".")
+        raise AudioError(f"'{name}' cannot be read as audio ({reason}); {_remedy(name)}") from error
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: RAW says nothing of what it holds
         raise AudioError(f"'{name}' cannot be read as audio ({error}); {_remedy(name)}") from error
 
@@ -149,10 +150,6 @@ def _handle(file: Path | BinaryIO) -> str | bytes | BinaryIO:
     if not isinstance(file, Path):
         return file
     return str(file) if os.name == "nt" else os.fsencode(file)
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).rstrip(".")
 
 
 def _remedy(name: str) -> str:
