@@ -189,8 +189,10 @@ def write_audio(path: Path, audio: Tensor, rate: int) -> None:
 
     The file appears whole or not at all.
     """
-    file = io.BytesIO()
-    soundfile.write(file, audio.detach().cpu().numpy().T, rate, format=path.suffix[1:].upper())
+    file, kind, samples = io.BytesIO(), path.suffix[1:].upper(), np.atleast_2d(audio.detach().cpu().numpy()).T
+    with soundfile.SoundFile(file, "w", rate, samples.shape[1], format=kind) as sound:
+        for start in range(0, len(samples), BLOCK):  # of OGG, libsndfile does not survive a minute in one call
+            sound.write(samples[start : start + BLOCK])
     write_bytes(path, file.getvalue())
 
 
