@@ -134,10 +134,15 @@ def indefinite(covariance: torch.Tensor) -> torch.Tensor:
     """With an eigenvalue of -2e-10 of the largest."""
     values, vectors = torch.linalg.eigh(covariance)
     values[0] = -2e-10 * values[-1]
-    return vectors * values @ vectors.mT
+    spoilt: torch.Tensor = vectors * values @ vectors.mT
+    return spoilt
 
 
-NO_COVARIANCES = {negative: "no negative eigenvalue", lopsided: "symmetric", indefinite: "no negative eigenvalue"}
+NO_COVARIANCES: dict[Callable[[torch.Tensor], torch.Tensor], str] = {
+    negative: "no negative eigenvalue",
+    lopsided: "symmetric",
+    indefinite: "no negative eigenvalue",
+}
 
 
 @pytest.mark.parametrize("spoilt", NO_COVARIANCES)
