@@ -139,7 +139,8 @@ def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile
             _check_whole(sound, file, name)
             yield sound
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"'{name}' cannot be read as audio ({_reason(error)}); {_remedy(name)}") from error
+        reason = error.error_string.rstrip(".")
+        raise AudioError(f"'{name}' cannot be read as audio ({reason}); {_remedy(name)}") from error
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: RAW says nothing of what it holds
         raise AudioError(f"'{name}' cannot be read as audio ({error}); {_remedy(name)}") from error
 
@@ -149,10 +150,6 @@ def _handle(file: Path | BinaryIO) -> str | bytes | BinaryIO:
     if not isinstance(file, Path):
         return file
     return str(file) if os.name == "nt" else os.fsencode(file)
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return str(error.error_string).rstrip(".")
 
 
 def _remedy(name: str) -> str:
@@ -192,8 +189,10 @@ def write_audio(path: Path, audio: Tensor, rate: int) -> None:
 
     The file appears whole or not at all.
     """
-    file = io.BytesIO()
-    soundfile.write(file, audio.detach().cpu().numpy().T, rate, format=path.suffix[1:].upper())
+    file, kind, samples = io.BytesIO(), path.suffix[1:].upper(), np.atleast_2d(audio.detach().cpu().numpy()).T
+    with soundfile.SoundFile(file, "w", rate, samples.shape[1], format=kind) as sound:
+        for start in range(0, len(samples), BLOCK):  # of OGG, libsndfile does not survive a minute in one call
+            sound.write(samples[start : start + BLOCK])
     write_bytes(path, file.getvalue())
 
 

@@ -67,7 +67,7 @@ def scratch(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    with _part(folder / "new", Path.mkdir) as (part, _):
+    with _part(folder / "new", Path.mkdir) as (part, _), _told(part, folder):
         yield part
 
 

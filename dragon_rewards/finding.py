@@ -112,6 +112,13 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
     return list(found.files.values())
 
 
+def check_there(paths: Iterable[Path]) -> None:
+    """Raises AudioError where a path does not exist."""
+    for path in paths:
+        if not path.exists():
+            raise AudioError(f"'{path}' does not exist; check the path")
+
+
 def no_audio(folder: Path, found: Found) -> AudioError:
     """The refusal of a folder in which nothing was found."""
     if found.left_out:
@@ -135,8 +142,7 @@ def visible_files(folder: Path) -> list[Path]:
     Raises:
         AudioError: it does not exist, or it or a folder below it cannot be read.
     """
-    if not folder.exists():
-        raise AudioError(f"'{folder}' does not exist; check the path")
+    check_there([folder])
     return sorted(_below(folder, {os.path.realpath(folder)}))
 
 

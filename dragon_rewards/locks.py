@@ -32,7 +32,7 @@ def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [each for each in (folder, *folder.parents) if not each.exists() and not wait]  # others may wait in them
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / name)
     try:

@@ -151,7 +151,8 @@ class Reduction(Protocol):
     The reference is a `metrics.Gaussian`, or `metrics.Facets` where the descriptor's `reference` says so; None without
     an exemplar set. A reduction annotates the one that it declares.
 
-    Kinds that judge clips return (clips,); distribution kinds return a scalar. A distribution reduction may also have
+    Kinds that judge clips return (clips,); distribution kinds return a scalar: finite, of floating point, and on the
+    device of the embeddings, or the reward is refused. A distribution reduction may also have
     `subsets(clips, reference) -> Callable[[Tensor], Tensor]`: the metric of many subsets of these clips at once, from
     index rows (subsets, size) to (subsets,). Selection and evaluation use it; without it the reduction is called once
     per subset.

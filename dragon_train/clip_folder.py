@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.files import scratch
+from dragon_rewards.finding import UNDECODED, suffixes, visible_files
 from dragon_rewards.formulas import write_csv
 from dragon_rewards.locks import locked
 from dragon_rewards.prompts import OWN
@@ -91,29 +92,31 @@ def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
         append: keep what is there.
 
     Raises:
-        ConfigError: something is there and neither is asked for, or both are; or there are files beside the clips that
-            are to be replaced, which would stay with the new ones.
+        ConfigError: clips are there and neither is asked for, or both are; or there is audio that its table does not
+            list, which would stay beside the new clips.
+        DragonError: the table cannot be read.
     """
     if overwrite and append:
         raise ConfigError("--overwrite replaces the clips that are there, and --append keeps them: give one of them")
     if path.exists() and not path.is_dir():
         raise ConfigError(f"'{path}' is a file; give --out the path of a folder")
-    there = sorted(file.name for file in path.iterdir() if not file.name.startswith(".")) if path.exists() else []
-    if not there:
+    if not path.exists():
         return ClipFolder(path)
     rows = tuple(listed(path))
+    names = tuple(row["path"] for row in rows)
+    strange = [name for name in audio_below(path) if name not in names]
     if append:
         return ClipFolder(path, kept=rows)
-    if not overwrite:
-        raise ConfigError(
-            f"'{path}' holds {some(there)}, and new clips beside others would be judged together with them: "
-            "--overwrite replaces its clips, --append adds to them, another --out leaves them alone"
-        )
-    names = tuple(row["path"] for row in rows)
-    if strange := [name for name in there if name not in {OWN, *names}]:
+    if overwrite and strange:
         raise ConfigError(
             f"'{path}' holds {some(strange)}, which its {OWN} does not list as clips and --overwrite would leave "
             "beside the new ones: move that away, or choose another --out"
+        )
+    there = [name for name in (*names, *strange, OWN) if (path / name).exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            f"'{path}' holds {some(there)}, and new clips beside others would be judged together with them: "
+            "--overwrite replaces its clips, --append adds to them, another --out leaves them alone"
         )
     return ClipFolder(path, replaced=names)
 
@@ -124,6 +127,12 @@ def held_folder(path: Path, *, overwrite: bool, append: bool) -> Iterator[ClipFo
     clip_folder(path, overwrite=overwrite, append=append)
     with locked(path):
         yield clip_folder(path, overwrite=overwrite, append=append)
+
+
+def audio_below(path: Path) -> list[str]:
+    """All audio that is found in a folder, whether it can be decoded here or not, by its path from there."""
+    found = [file for file in visible_files(path) if file.suffix.lower() in suffixes() | UNDECODED]
+    return [file.relative_to(path).as_posix() for file in found]
 
 
 def listed(path: Path) -> list[dict[str, str]]:

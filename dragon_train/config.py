@@ -24,6 +24,9 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]  # finite
 Names = tuple[str, ...]
+Pairing = Literal["paired", "unpaired"]
+Tuning = Literal["lora", "all"]
+Precision = Literal["no", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrainConfig:
         default_factory=dict, hash=False
     )
     pairing: Annotated[
-        Literal["paired", "unpaired"],
+        Pairing,
         Meta(description="paired: clips of the same prompt compete; unpaired: all clips of a step compete."),
     ] = "paired"
     steps: Annotated[
@@ -76,9 +79,9 @@ class TrainConfig:
         float,
         Meta(ge=0, le=1e9, description="Strength of the pull toward the reference, where the objective has one."),
     ] = 500.0
-    tuning: Annotated[
-        Literal["lora", "all"], Meta(description="lora: adapters learn; all: every weight of the denoiser does.")
-    ] = "lora"
+    tuning: Annotated[Tuning, Meta(description="lora: adapters learn; all: every weight of the denoiser does.")] = (
+        "lora"
+    )
     lora_rank: Annotated[int, Meta(ge=1, le=10**4, description="Rank of the adapters.")] = 8
     lora_targets: Annotated[
         Names, Meta(description="Names of the layers that get an adapter; by default the attention's projections.")
@@ -93,7 +96,7 @@ class TrainConfig:
         ),
     ] = 0.0
     precision: Annotated[
-        Literal["no", "bf16", "fp16"],
+        Precision,
         Meta(description="Of the frozen weights and of what autocast allows; no is float32."),
     ] = "no"
     gradient_checkpointing: Annotated[

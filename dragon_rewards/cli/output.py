@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ def results_alone() -> Iterator[None]:
     Threads that plugins leave, and what they do when the interpreter ends, come after the results, and go to stderr.
     Where `sys.stdout` is no longer the process's own, whoever took it decides.
     """
+    for name in ("stdout", "stderr"):  # one that was closed would lend its number to the next file that is opened
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  as long as the process
     if sys.stdout is sys.__stdout__ and not _kept:
         with suppress(OSError, ValueError, AttributeError):  # there is none
             _separate()

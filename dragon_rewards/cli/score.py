@@ -11,6 +11,7 @@ from dragon_rewards.cli import Json, Wide, app, print_rows
 from dragon_rewards.cli.completion import rewards
 from dragon_rewards.cli.device import Device, chosen_device
 from dragon_rewards.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, write_csv
+from dragon_rewards.finding import check_there
 from dragon_rewards.progress import progress
 from dragon_rewards.rewards import compose
 
@@ -32,6 +33,7 @@ def score(
     """Score files by a reward: its raw metric per file, or of the whole set."""
     composed, cache = compose(reward), open_cache()
     check_csv(csv)
+    check_there(paths)
     composed.require_weights()
     where = chosen_device(device)
     from dragon_rewards.scoring import score_files

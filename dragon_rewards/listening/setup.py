@@ -87,7 +87,8 @@ def check_test(db: Path, seed: int, repeats: int, identical: int, count: int) ->
         DragonError: the file cannot be used.
     """
     clip = Clip("", "", 1.0)
-    wanted, kept = Plan(seed, repeats, identical, (Pair(None, clip, clip),) * count), VoteFile(db).plan()
+    wanted = Plan(seed, repeats, identical, (Pair(None, clip, clip),) * count)
+    kept = VoteFile(db).plan() if db.exists() else None  # which makes none where there is none
     if kept:
         _check_settings(kept, wanted, db)
         if len(kept.pairs) != count:

@@ -142,3 +142,10 @@ def test_clips_that_cannot_be_judged_are_named(clip: torch.Tensor, reason: str) 
 
 def test_a_quiet_clip_is_taken() -> None:
     assert len(Clips([torch.tensor([0.0, 1.1e-5])], 8_000)) == 1
+
+
+def test_a_minute_of_ogg_is_written(tmp_path: Path) -> None:
+    """In one call libsndfile writes so much with a segmentation fault."""
+    noise = torch.rand(2, 65 * 44_100, generator=torch.Generator().manual_seed(0)) - 0.5
+    write_audio(tmp_path / "long.ogg", noise, 44_100)
+    assert read_audio(tmp_path / "long.ogg")[0].shape == noise.shape

@@ -38,6 +38,7 @@ REFUSED: dict[str, str] = {
     "best-of 2 jig --reward nope --out o": "'nope' is no reward",
     "best-of 2 jig --reward vendi:clap --out o": "at least 2 clips",
     "score nope clips": "'nope' is no reward",
+    "score vendi:clap nope.wav": "'nope.wav' does not exist",
     "rank clips --reward vendi:nope": "unknown encoder 'nope'",
     "compare a b --rewards nope": "'nope' is no reward",
     "compare a b": "'a' does not exist",

@@ -66,9 +66,9 @@ def test_text_is_wrapped_between_words_and_names_are_whole(capsys: pytest.Captur
 
 
 def test_beside_a_path_longer_than_a_page_all_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"path": "clips/" + "a" * 90 + ".wav", "value": 1.23456789, "reward": "vendi:clap"}
+    path = "clips/" + "a" * 90 + ".wav"
+    row = {"path": path, "value": 1.23456789, "reward": "vendi:clap"}
     print_rows([row], as_json=False, main=("value", "path", "reward"))
     shown = capsys.readouterr()
-    assert row["path"] in shown.out
-    assert shown.out.splitlines()[2].split() == ["1.23457", row["path"], "vendi:clap"]
+    assert shown.out.splitlines()[2].split() == ["1.23457", path, "vendi:clap"]
     assert shown.err == ""

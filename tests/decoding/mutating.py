@@ -44,9 +44,8 @@ def exchanged(place: float, value: bytes) -> Change:
     """Another value stands in the place of a text, a number or a list."""
 
     def change(content: bytes) -> bytes:
-        found = list(VALUE.finditer(content)) or [re.match(b"", content)]
-        at = found[int(place * len(found))]
-        assert at is not None
+        found = [*(VALUE.finditer(content)), *re.finditer(rb"\A", content)]
+        at = found[int(place * max(1, len(found) - 1))]
         return content[: at.start()] + value + content[at.end() :]
 
     return change

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
-from dragon_train.run import CONFIG
+from dragon_train.run_folder import CONFIG
 
 load_verbs()
 PROMPTS = ("a jig on fiddle", "a slow hymn played on organ")

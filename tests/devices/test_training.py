@@ -12,6 +12,7 @@ from pipelines.builders import BUILDERS
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_train.aside import Aside
+from dragon_train.config import Precision, Tuning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def test_a_run_has_the_figures_of_the_cpu(tmp_path: Path, second: torch.device, 
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_every_adapter_learns_there(
-    tmp_path: Path, second: torch.device, name: str, tuning: str, precision: str
+    tmp_path: Path, second: torch.device, name: str, tuning: Tuning, precision: Precision
 ) -> None:
     config = replace(CONFIG, tuning=tuning, precision=precision, steps=1, prompts_per_step=2)
     policy = tiny_policy(name)

@@ -65,7 +65,7 @@ def taken(folder: Path, nursery: Nursery, last: int = 0) -> tuple[int, tuple[str
     """Serve the test to one rater; the votes that were acknowledged, and the server's events."""
     with workshop.serving(folder, nursery, *SERVE, last=last) as url:
         acknowledged = rate(url) if url else 0
-    return acknowledged, tuple(Path(nursery.jobs[0]["trace"]).read_text(encoding="utf-8").splitlines())
+    return acknowledged, tuple(Path(str(nursery.jobs[0]["trace"])).read_text(encoding="utf-8").splitlines())
 
 
 def votes(folder: Path) -> list[tuple[Any, ...]]:

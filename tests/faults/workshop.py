@@ -112,7 +112,7 @@ def make_replies(folder: Path, nursery: Nursery) -> None:
 def serving(folder: Path, nursery: Nursery, *arguments: object, last: int = 0) -> Iterator[str]:
     """A command that serves on a free port; its URL, empty if it was killed before."""
     (child,) = nursery.begin(folder, [(*arguments, "--port", 0)], last=last)
-    said = Path(nursery.jobs[0]["err"])
+    said = Path(str(nursery.jobs[0]["err"]))
     while not (url := re.search(r"http://[\w.:]+", said.read_text(errors="replace") if said.exists() else "")):
         if nursery.has_ended():
             break

@@ -134,10 +134,15 @@ def indefinite(covariance: torch.Tensor) -> torch.Tensor:
     """With an eigenvalue of -2e-10 of the largest."""
     values, vectors = torch.linalg.eigh(covariance)
     values[0] = -2e-10 * values[-1]
-    return vectors * values @ vectors.mT
+    spoilt: torch.Tensor = vectors * values @ vectors.mT
+    return spoilt
 
 
-NO_COVARIANCES = {negative: "no negative eigenvalue", lopsided: "symmetric", indefinite: "no negative eigenvalue"}
+NO_COVARIANCES: dict[Callable[[torch.Tensor], torch.Tensor], str] = {
+    negative: "no negative eigenvalue",
+    lopsided: "symmetric",
+    indefinite: "no negative eigenvalue",
+}
 
 
 @pytest.mark.parametrize("spoilt", NO_COVARIANCES)
@@ -170,6 +175,13 @@ def test_what_its_maker_kept_in_float32_has_room_for_that() -> None:
     assert Gaussian(fitted.mean, rounded, 40).dim == 128
     with pytest.raises(DragonError, match="no negative eigenvalue"):
         Gaussian(fitted.mean, (1 + 1e-12) * rounded, 40)
+
+
+def test_little_that_is_left_of_much_is_known_to_be_rounding() -> None:
+    little, much = embeddings(0, 4, 8), 1e8 * embeddings(1, 40, 8)
+    whole = Gaussian.fit(torch.cat([little, much]))
+    assert whole.without(Gaussian.fit(little)).is_sound
+    assert not whole.without(Gaussian.fit(much)).is_sound
 
 
 def test_what_is_fitted_or_merged_is_not_decomposed_to_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load, save_file
 
 from dragon_rewards.audio import read_audio
 from dragon_rewards.devices import CPU
+from dragon_rewards.errors import DragonError
 from dragon_rewards.listening.votes import VoteFile
 from dragon_train.page import folders
 from dragon_train.page.folders import run_folders
@@ -99,8 +101,11 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     content = bytearray(adapter.read_bytes())
     content[-1] ^= 1
     adapter.write_bytes(content)
+    with pytest.raises(DragonError, match="is damaged"):
+        run_folders(run, 2, CPU)
+    save_file({name: value + 0.01 for name, value in load(bytes(content)).items()}, adapter)
     run_folders(run, 2, CPU)
-    assert made[3:] == [run]
+    assert made[3:] == [run, run]
 
 
 def test_a_run_is_heard_on_the_prompts_of_a_file(run: Path, tmp_path: Path) -> None:
@@ -134,7 +139,7 @@ def test_a_run_is_refused_before_a_model_is_loaded(run: Path, tmp_path: Path) ->
     (taken / "pairs" / "untuned" / "diary.txt").touch()
     for folder, options, said in (
         (unfinished, [], "finish the run with `dragon train --out"),
-        (taken, [], "holds something else than this command's clips; move it away"),
+        (taken, [], "the folder is none of this command's clips: move it away"),
         (run, ["--pairs", 999], "there are only"),
         (run, ["--pairs", 1, "--repeats", 2], "of 1 pairs 1 can be repeated, not 2"),
         (tmp_path / "gone", [], "is no folder of a `dragon train` run: give one, or two folders of clips"),

@@ -15,7 +15,7 @@ import soundfile
 import torch
 from PIL import Image
 
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import DragonError
 from dragon_train.page import pairs
 from dragon_train.page.media import page_clip
 from dragon_train.page.plan import plan_generation
@@ -74,7 +74,7 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "bench" / "benchmark.json").write_text("{")
     refused = dragon("report", tmp_path / "bench")
     assert refused.exit_code == 2
-    assert "benchmark.json cannot be read" in refused.output
+    assert "benchmark.json' cannot be read" in refused.output
 
 
 def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path
     settings["preset"] |= {"heldout_prompts": 16, "guidance": 3.0, "inference_steps": 0}
     (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(settings))
     results = read_results(tmp_path / "bench")
-    run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
-    with pytest.raises(ConfigError, match=r"prompts\.json cannot be read"):
+    run = replace(results.runs[0], config=replace(results.runs[0].config, pipeline="ace-step"))
+    with pytest.raises(DragonError, match=r"prompts\.json' cannot be read"):
         plan_generation(results, run, 4, None)
     kept = {"train": ["a song", "another"], "heldout": [f"song {index}" for index in range(16)]}
     (run.folder / PROMPTS).write_text(json.dumps(kept))
@@ -97,7 +97,7 @@ def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path
 def test_a_run_that_kept_no_prompts_from_training_is_heard_on_those_of_the_training(tmp_path: Path) -> None:
     shutil.copytree(QUICK, tmp_path / "bench")
     results = read_results(tmp_path / "bench")
-    run = replace(results.runs[0], config={**results.runs[0].config, "pipeline": "ace-step"})
+    run = replace(results.runs[0], config=replace(results.runs[0].config, pipeline="ace-step"))
     (run.folder / PROMPTS).write_text(json.dumps({"train": ["a song", "another"], "heldout": []}))
     assert plan_generation(results, run, 2, None).prompts == ("a song", "another")
 

@@ -15,7 +15,7 @@ from diffusers import ModelMixin
 from torch import nn
 
 from dragon_train.catalogue import IN_FULL, Loading
-from dragon_train.config import TrainConfig
+from dragon_train.config import Precision, TrainConfig
 from dragon_train.pipelines.loading import DECODERS, HOLLOW, cast, frozen_dtype, kept_in_float32
 from dragon_train.registry import load_train_registry
 from pipelines.builders import BUILDERS, folder_of
@@ -73,7 +73,8 @@ def test_on_meta_there_are_shapes_and_nothing_else(name: str, saved: Path) -> No
 
 
 def test_only_a_lora_run_is_loaded_in_half_precision() -> None:
-    for precision, dtype in {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}.items():
+    expected: dict[Precision, torch.dtype] = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    for precision, dtype in expected.items():
         assert frozen_dtype(TrainConfig("vendi:clap", precision=precision)) == dtype
         assert frozen_dtype(TrainConfig("vendi:clap", precision=precision, tuning="all")) == torch.float32
 

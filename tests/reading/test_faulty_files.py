@@ -152,7 +152,7 @@ def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path, drag
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files that are bytes")
 def test_a_process_shows_such_names_too(tmp_path: Path) -> None:
     path = write_tone(tmp_path / "plain.wav", 1.0).rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
-    command = [sys.executable, "-m", "dragon_train.cli", "score", REWARD, path]
+    command = [sys.executable, "-m", "dragon_train.cli", "score", REWARD, str(path)]
     done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, "PYTHONUTF8": "1"})
     assert (done.returncode, done.stderr) == (0, b"")
     assert r"caf\udce9.wav" in done.stdout.decode("utf-8")

@@ -156,6 +156,14 @@ def test_help_is_a_result() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_fault(closed: str) -> None:
+    shell = ["sh", "-c", f'"$@" {closed}', "sh", *DRAGON, "list", "encoders"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("clap" in done.stdout) == (closed == "2>&-")
+
+
 def test_threads_that_overlap_leave_stdout_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     before, barrier = sys.stdout, Barrier(2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
@@ -68,7 +68,7 @@ def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode())
 
 
-def found(path: Path) -> list[tuple[Any, Any]]:
+def found(path: Path) -> list[tuple[object, ...]]:
     """The cells as they were read, unparsed."""
     table = read_table(path)
     return [tuple(row.cells.values()) for row in table.rows]

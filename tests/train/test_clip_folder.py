@@ -124,6 +124,15 @@ def test_what_is_to_be_replaced_stays_until_all_is_made(tmp_path: Path, monkeypa
     assert content(tmp_path / "o") == before
 
 
+def test_what_is_no_clip_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "pipeline").mkdir()
+    assert not clip_folder(tmp_path, overwrite=False, append=False).kept
+    (tmp_path / "pipeline" / "a.m4a").touch()
+    with pytest.raises(ConfigError, match=r"holds 'pipeline/a\.m4a', and new clips"):
+        clip_folder(tmp_path, overwrite=False, append=False)
+
+
 def test_one_of_both_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give one of them"):
         clip_folder(tmp_path, overwrite=True, append=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ from dragon_train.fields import check_value, described, field_kinds
 from dragon_train.objectives.configured import make_objective
 from dragon_train.presets import builtin_presets, load_preset
 
-ANYTHING = st.sampled_from(
+ANYTHING: st.SearchStrategy[Any] = st.sampled_from(
     [
         None,
         True,

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from dragon_train.run import CHECKPOINT, METRICS
+from dragon_train.run_folder import CHECKPOINT, METRICS
 from train.results import result
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_train.config import TrainConfig
+    from dragon_train.config import TrainConfig, Tuning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 SONG, LATENTS = "per-song-fad:logmel@airs", "per-song-fad:vae@airs"
@@ -85,7 +85,7 @@ def test_the_result_is_that_of_the_best_comparison(tmp_path: Path, ema: float) -
 
 
 @pytest.mark.parametrize("tuning", ["lora", "all"])
-def test_everything_resumes_to_the_same_result(tmp_path: Path, tuning: str) -> None:
+def test_everything_resumes_to_the_same_result(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(WATCHED, tuning=tuning, steps=4, ema=0.5, at_least=(LATENTS,), patience=9, pool=1)
     tiny_run(config, tmp_path / "whole")
     assert [row["step"] for row in interrupted(config, tmp_path / "halved", 2)] == [3, 4]

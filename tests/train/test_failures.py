@@ -23,8 +23,7 @@ from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
-from dragon_train.run import CHECKPOINT
-from dragon_train.run_folder import has_result
+from dragon_train.run_folder import CHECKPOINT, has_result
 from dragon_train.trainer import train
 
 CONFIG = TrainConfig("loudness:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)

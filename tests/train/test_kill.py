@@ -15,8 +15,7 @@ from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run import CHECKPOINT
-from dragon_train.run_folder import has_result
+from dragon_train.run_folder import CHECKPOINT, has_result
 from dragon_train.trainer import train
 from train.results import result
 

@@ -21,7 +21,7 @@ from dragon_train.launchers import Resources, Task, make_launcher
 from dragon_train.launchers.local import LocalLauncher
 from dragon_train.launchers.ray import compare, installed
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run import METRICS
+from dragon_train.run_folder import METRICS
 from dragon_train.trainer import train
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_train.config import TrainConfig
+from dragon_train.config import TrainConfig, Tuning
 from dragon_train.demonstrations import Demonstrations
 from dragon_train.learner import Learner
 from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO
@@ -34,7 +34,7 @@ def learner_of(policy: StableAudioPolicy, config: TrainConfig) -> Learner:
 
 
 @pytest.mark.parametrize("kind", ["all", "lora"])
-def test_before_learning_policy_equals_reference(policy: StableAudioPolicy, kind: str) -> None:
+def test_before_learning_policy_equals_reference(policy: StableAudioPolicy, kind: Tuning) -> None:
     learner = learner_of(policy, replace(CONFIG, tuning=kind))
     demos = demonstrations(policy).draw(policy, torch.Generator().manual_seed(0))
     positive, negative = learner.implicit_rewards(demos)
@@ -47,7 +47,7 @@ def test_before_learning_policy_equals_reference(policy: StableAudioPolicy, kind
 @pytest.mark.parametrize("kind", ["all", "lora"])
 @pytest.mark.parametrize("objective", [DiffusionDPO(100.0), DiffusionKTO(100.0)])
 def test_learning_prefers_positive_and_leaves_the_reference(
-    policy: StableAudioPolicy, kind: str, objective: DiffusionDPO | DiffusionKTO
+    policy: StableAudioPolicy, kind: Tuning, objective: DiffusionDPO | DiffusionKTO
 ) -> None:
     rate = 1e-3 if kind == "lora" else 1e-4
     learner = learner_of(policy, replace(CONFIG, tuning=kind, learning_rate=rate, epochs=12))
@@ -69,7 +69,7 @@ def test_learning_prefers_positive_and_leaves_the_reference(
 
 
 @pytest.mark.parametrize("kind", ["all", "lora"])
-def test_weights_restore_the_policy(policy: StableAudioPolicy, kind: str) -> None:
+def test_weights_restore_the_policy(policy: StableAudioPolicy, kind: Tuning) -> None:
     tuning = learner_of(policy, replace(CONFIG, tuning=kind)).tuning
     with torch.no_grad():
         for parameter in tuning.parameters:

@@ -12,13 +12,13 @@ import torch
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_train.config import TrainConfig
+from dragon_train.config import Pairing, TrainConfig, Tuning
 from dragon_train.demonstrations import generate
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run import CHECKPOINT, METRICS, load_run
-from dragon_train.run_folder import has_result
+from dragon_train.run import load_run
+from dragon_train.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.trainer import resolved, train
 from train.results import result
 
@@ -38,7 +38,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("tuning", ["all", "lora"])
-def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, tuning: str) -> None:
+def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(TINY, tuning=tuning)
 
     def stop(row: dict[str, float]) -> None:
@@ -111,7 +111,7 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pairing", ["paired", "unpaired"])
-def test_kto_tunes_with_and_without_pairs(tmp_path: Path, pairing: str) -> None:
+def test_kto_tunes_with_and_without_pairs(tmp_path: Path, pairing: Pairing) -> None:
     config = replace(TINY, objective="kto", pairing=pairing, steps=1)
     run(config, tmp_path)
     tuned, untuned = result(tmp_path), load_policy().denoiser.state_dict()

@@ -8,7 +8,7 @@ import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,13 +77,14 @@ def test_a_full_disk_leaves_no_half_file_and_names_the_whole_one(tmp_path: Path)
     noise = torch.rand(20_000)
     frame = pd.DataFrame({"noise": noise.double().numpy()})
     (tmp_path / "old.wav").write_bytes(b"old")
+    writers: dict[str, Callable[[Path], None]] = {
+        "old.wav": lambda path: write_audio(path, noise, 16_000),
+        "new.flac": lambda path: write_audio(path, noise, 16_000),
+        "new.parquet": lambda path: write_parquet(path, frame),
+        "new.bin": lambda path: write_bytes(path, bytes(10_000)),
+    }
     with full_disk():
-        for name, write in (
-            ("old.wav", lambda path: write_audio(path, noise, 16_000)),
-            ("new.flac", lambda path: write_audio(path, noise, 16_000)),
-            ("new.parquet", lambda path: write_parquet(path, frame)),
-            ("new.bin", lambda path: write_bytes(path, bytes(10_000))),
-        ):
+        for name, write in writers.items():
             with pytest.raises(OSError, match="File too large") as caught:
                 write(tmp_path / name)
             assert (caught.value.filename, caught.value.errno) == (str(tmp_path / name), errno.EFBIG)

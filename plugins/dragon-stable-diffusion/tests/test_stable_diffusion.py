@@ -140,8 +140,9 @@ def test_the_run_reloads_into_a_fresh_pipeline(tuned: Tuned, saved: Path) -> Non
 def test_the_command_line_writes_png_files(tmp_path: Path) -> None:
     saved = save_stable_diffusion(tmp_path / "pipeline", "pndm", "epsilon")
     program = "import sys; from dragon_train.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "sample", *PROMPTS[:2], "--pipeline", str(saved), "--steps", "2"]
-    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program, "sample", *PROMPTS[:2], "--pipeline", str(saved)]
+    command += ["--diffusion-steps", "2", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("*.png"))) == 2
     assert (tmp_path / "prompts.csv").read_text(encoding="utf-8").count(".png") == 2
