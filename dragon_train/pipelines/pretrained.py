@@ -55,7 +55,7 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     check_components(source, index)
     check_packages(source, index)
     try:
-        pipeline = load_pipeline(source, index, loading)
+        return adapter.factory(load_pipeline(source, index, loading))
     except DragonError:
         raise
     except Exception as error:
@@ -67,7 +67,6 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
             f"pipeline '{source}' cannot be loaded: {error}; it must be complete, as `save_pretrained` writes it, and "
             "its weights safetensors"
         ) from error
-    return adapter.factory(pipeline)
 
 
 def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> Any:
