@@ -11,7 +11,9 @@ import torch
 
 from dragon_rewards.audio import write_audio
 from dragon_rewards.clips import Clips
+from dragon_rewards.devices import is_out_of_memory
 from dragon_rewards.errors import DragonError
+from dragon_rewards.guard import guarded, reason_of
 from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:
@@ -83,9 +85,17 @@ class RecordedPolicy:
         if gradient_steps:
             call = partial(unwrap(type(self.pipeline).__call__), self.pipeline)  # without its `no_grad`
             gradient = self._gradient_in_last(gradient_steps, self.calls_per_step(guidance))
-        with gradient:
+        with gradient, guarded(self._failed, is_out_of_memory):
             made = [self.latents(call, prompts[part], seeds[part], steps, guidance) for part in parts]
             return torch.cat(made).float()
+
+    def _failed(self, error: BaseException) -> DragonError:
+        """What a configuration of a part says may be wrong only where it is used."""
+        kind, place = type(self.pipeline).__name__, self.pipeline.config.get("_name_or_path") or "the pipeline's folder"
+        return DragonError(
+            f"pipeline {kind} failed while it sampled: {reason_of(error)}; check the configurations of its parts in "
+            f"{place}"
+        )
 
     def calls_per_step(self, guidance: float) -> int:  # noqa: ARG002  most pipelines stack what guidance compares
         """How often the pipeline calls its denoiser in one diffusion step."""
