@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,10 @@ pytest_plugins = ["devices.fixtures", "faults.plugin"]
 # it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# What starts tests in the background may have told them to ignore Ctrl-C, and commands that they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests neither read nor fill the user's cache of embeddings; those of the cache name a folder of their own.
 os.environ["DRAGON_CACHE"] = "off"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.cli import Json, Wide, app, print_rows
+from dragon_rewards.cli import Json, app, print_rows
 from dragon_rewards.cli.cache import readable
 from dragon_rewards.cli.plugins import SOURCES, all_failures
 from dragon_rewards.registry import load_registry
@@ -32,7 +32,7 @@ PARTS: list[Callable[[], Iterable[Part]]] = [encoders]  # the trainer's verbs ad
 
 
 @app.command()
-def doctor(*, as_json: Json = False, wide: Wide = False) -> None:
+def doctor(*, as_json: Json = False) -> None:
     """Show versions, devices, plugins, weights that are here or missing, and caches; what is broken is named."""
     from dragon_rewards import doctor as found
 
@@ -50,7 +50,7 @@ def doctor(*, as_json: Json = False, wide: Wide = False) -> None:
         return
     for name, rows in sections.items():
         print(f"{name}\n")
-        print_rows(list(map(_shown, rows)), as_json=False, wide=wide)
+        print_rows(list(map(_shown, rows)), as_json=False, wide=True)  # it is to be pasted whole
         print()
 
 

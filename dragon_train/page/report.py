@@ -35,8 +35,7 @@ def write_page(
     from dragon_train.page.plan import plan_pairs
     from dragon_train.page.source import read_results
 
-    results = read_results(folder)
-    where = find_device(device)
+    where, results = find_device(device), read_results(folder)
     plans = plan_pairs(results, count, rewards, prompts, where)
     from dragon_train.page.build import build
     from dragon_train.page.pairs import make_pairs

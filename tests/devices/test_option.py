@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer.main
 from typer.testing import CliRunner
 
+from dragon_rewards.audio import write_audio
 from dragon_rewards.cli import app
+from dragon_rewards.report import provenance
 from dragon_train.cli import load_verbs
+from dragon_train.config import TrainConfig
+from dragon_train.run_folder import Claim
 
 load_verbs()
 PLACED = (
@@ -21,15 +26,15 @@ PLACED = (
 REWARD, PROMPT = "vendi:logmel", "a jig"
 COMMANDS = [
     ("train", "--reward", REWARD, "--out", "made"),
-    ("bench", "--rewards", REWARD, "--out", "made"),
+    ("bench", "--rewards", "vendi:clap", "--out", "made"),
     ("ablate", "vendi", "--out", "made"),
     ("sample", PROMPT, "--out", "made"),
-    ("best-of", "2", PROMPT, "--reward", REWARD, "--out", "made"),
-    ("report", "run", "--out", "made/page.html"),
-    ("score", REWARD, "songs", "--csv", "made/scores.csv"),
-    ("rank", "songs", "--reward", REWARD, "--csv", "made/ranks.csv"),
-    ("compare", "songs", "songs", "--rewards", REWARD, "--csv", "made/compared.csv"),
-    ("exemplars", "add", "mine", "songs", "--encoder", "logmel"),
+    ("best-of", "2", PROMPT, PROMPT, "--reward", REWARD, "--out", "made"),
+    ("report", "../run", "--out", "made/page.html"),
+    ("score", REWARD, "../songs", "--csv", "made/scores.csv"),
+    ("rank", "../songs", "--reward", REWARD, "--csv", "made/ranks.csv"),
+    ("compare", "../songs", "../songs", "--rewards", REWARD, "--csv", "made/compared.csv"),
+    ("exemplars", "add", "mine", "../songs", "--encoder", "logmel"),
     ("exemplars", "facets", "mine", "--encoder", "logmel"),
     ("serve", "--encoders", "logmel"),
 ]
@@ -51,12 +56,15 @@ def test_every_verb_that_computes_takes_a_device(path: tuple[str, ...]) -> None:
 def test_a_device_that_is_not_here_is_refused_before_anything_is_made(
     command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
+    write_audio(tmp_path / "songs" / "a.wav", torch.rand(16_000), 16_000)
+    Claim(TrainConfig(REWARD), [PROMPT], []).write(tmp_path / "run", provenance())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("DRAGON_EXEMPLARS", "sets")
     result = CliRunner().invoke(app, [*command, "--device", "cuda:99"])
     assert result.exit_code == 2, result.output
     assert "device 'cuda:99' is not on this machine; choose one of cpu" in result.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_a_device_for_clips_that_are_there_is_refused(tmp_path: Path) -> None:

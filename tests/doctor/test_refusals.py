@@ -6,8 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from dragon_rewards.audio import write_audio
 from dragon_rewards.cli import app
 
 if TYPE_CHECKING:
@@ -34,9 +36,9 @@ COMMANDS = [
     ("sample", "a jig", "--pipeline", PIPELINE, "--out", "made"),
     ("best-of", "2", "a jig", "--pipeline", PIPELINE, "--reward", EMBEDDED, "--out", "made"),
     ("best-of", "2", "a jig", "--reward", REWARD, "--out", "made"),
-    ("score", REWARD, "songs", "--csv", "made/scores.csv"),
-    ("rank", "songs", "--reward", REWARD, "--csv", "made/ranks.csv"),
-    ("exemplars", "add", "mine", "songs", "--encoder", "ear"),
+    ("score", REWARD, "../songs", "--csv", "made/scores.csv"),
+    ("rank", "../songs", "--reward", REWARD, "--csv", "made/ranks.csv"),
+    ("exemplars", "add", "mine", "../songs", "--encoder", "ear"),
     ("serve", "--encoders", "ear"),
 ]
 
@@ -48,6 +50,7 @@ def test_missing_weights_are_refused_before_anything_is_made(
     site.install("dragon-reward-ear", EAR)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    write_audio(tmp_path / "songs" / "a.wav", torch.rand(16_000), 16_000)
     started = time.process_time()  # whatever else the machine does
     result = CliRunner().invoke(app, command)
     assert command[0] != "train" or time.process_time() - started < 2

@@ -195,7 +195,7 @@ def test_a_step_is_measured_beside_it(tmp_path: Path) -> None:
         (["--card", "h1000"], "unknown card 'h1000'; did you mean h100"),
         (["--card", "h100", "--device", "cpu"], "leave out --device and --measure"),
         (["--pipeline", "none/such"], "none/such"),
-        (["--precision", "fp8"], "precision = 'fp8': choose one of"),
+        (["--precision", "fp8"], "precision = 'fp8': must be bf16 or fp16 or no"),
         (["--device", "cuda:7"], "cuda:7"),
     ],
 )

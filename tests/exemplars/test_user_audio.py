@@ -90,7 +90,7 @@ def test_removing_takes_the_removed_out_by_what_the_cache_has(music: Path, rows:
     kept = len(open_cache().entries())  # type: ignore[union-attr]
     (removed,) = rows("exemplars", "remove", "mine", music / "b.flac")
     assert (removed["removed"], removed["examples"]) == (1, 3)
-    result = dragon("exemplars", "add", "mine", "--encoder", "chroma")
+    result = dragon("exemplars", "add", "mine", "--encoder", "chroma", "--json")
     assert result.stderr == "mine: encoding 1 files with 'chroma'\n"
     assert len(open_cache().entries()) == kept  # type: ignore[union-attr]
     left = [file for file in files_of(music) if file.name != "b.flac"]
@@ -109,7 +109,8 @@ def test_what_was_removed_and_deleted_is_made_good_from_the_rest(music: Path, ro
     rows("exemplars", "add", "mine", music, "--encoder", "chroma")
     rows("exemplars", "remove", "mine", music / "a.wav")
     (music / "a.wav").unlink()
-    assert dragon("exemplars", "add", "mine", "--encoder", "chroma").stderr == "mine: encoding 3 files with 'chroma'\n"
+    result = dragon("exemplars", "add", "mine", "--encoder", "chroma", "--json")
+    assert result.stderr == "mine: encoding 3 files with 'chroma'\n"
     assert_near(reference("mine", "chroma"), of_files("chroma", *files_of(music)[1:]))
 
 

@@ -68,7 +68,7 @@ def test_nothing_clips(files: tuple[Path, Path], tmp_path: Path) -> None:
 
 def test_clips_without_a_loudness_are_refused(files: tuple[Path, Path]) -> None:
     write_audio(files[0], tone(440, 0.5), 16_000)
-    soundfile.write(files[1], tone(440, 1e-4).numpy(), 16_000, subtype="FLOAT")
+    soundfile.write(files[1], tone(440, 2e-4).numpy(), 16_000, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"b\.wav' is too quiet"):
         measure(*files)
 

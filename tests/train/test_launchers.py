@@ -15,6 +15,7 @@ import pytest
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DeviceError, DragonError, UnknownNameError
+from dragon_rewards.locks import LOCK
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.launchers import Resources, Task, make_launcher
@@ -75,9 +76,9 @@ def node() -> str:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of some runs, but those that tell how long steps took."""
+    """Every file of some runs, but those that tell how long steps took, or who is at work."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if path.name != METRICS}
+    return {name: path.read_bytes() for name, path in found.items() if path.name not in {METRICS, LOCK}}
 
 
 def test_two_nodes_tune_what_local_processes_tune(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def die_once(folder: Path, seen: Path, _device: str | None) -> None:
         (folder / "end").write_text("resumed")
         (folder / "begun").unlink()
         return
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "begun").write_text("first try")
     wait_for(seen)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -136,7 +137,7 @@ def test_a_local_worker_that_was_killed_is_said_with_the_remedy(tmp_path: Path) 
 
 
 def say(folder: Path, text: str, _device: str | None) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "said").write_text(text)
 
 
@@ -196,7 +197,7 @@ def test_a_run_sees_the_gpu_that_it_was_given_and_no_other(tmp_path: Path) -> No
 
 def note(folder: Path, device: str | None) -> None:
     """Tell which device this run is to compute on."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "device").write_text(str(device))
 
 
