@@ -81,16 +81,21 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, rem
         if name not in frame.columns:
             found = ", ".join(map(str, frame.columns))
             raise DragonError(f"'{path}' has no column '{name}', only {found or 'none'}; {remedy}")
-        if not _holds(frame[name], column):
+        try:
+            fits = _holds(frame[name], column)
+        except UnicodeDecodeError as error:  # texts of parquet are decoded as they are taken
+            raise DragonError(f"'{path}': column '{name}' is not in UTF-8 ({error}); {remedy}") from error
+        if not fits:
             raise DragonError(f"'{path}': column '{name}' must hold {column.value}; {remedy}")
     return frame
 
 
 def _holds(cells: pd.Series, column: Column) -> bool:
+    values = list(cells)  # decodes texts
     if column is Column.ANYTHING:
         return True
     if column is Column.TEXT:
-        return all(isinstance(cell, str) for cell in cells)
+        return all(isinstance(value, str) for value in values)
     if not pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
         return column is Column.FIGURE and bool(cells.isna().all())
     return column is Column.FIGURE or bool(np.isfinite(cells.to_numpy(dtype=np.float64, na_value=np.nan)).all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -42,11 +42,12 @@ class Slot:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of rewards."""
+    """A named list of rewards; `source` is the user's file that it was read from, if one."""
 
     name: str
     summary: str
     slots: tuple[Slot, ...]
+    source: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,14 @@ def serve(suite: Suite, registry: Registry) -> list[Serving]:
     """Choose, slot by slot, the reward itself where it composes and its stand-in where it does not.
 
     Raises:
-        DragonError: neither composes.
+        DragonError: neither composes; names the suite's file.
     """
-    return [_serving(slot, registry) for slot in suite.slots]
+    try:
+        return [_serving(slot, registry) for slot in suite.slots]
+    except DragonError as refusal:
+        if suite.source is None:
+            raise
+        raise ConfigError(f"'{suite.source}': {refusal}") from refusal
 
 
 def _serving(slot: Slot, registry: Registry) -> Serving:
@@ -134,7 +140,7 @@ def _only(path: Path) -> Suite:
     suites = _read(path)
     if len(suites) != 1:
         raise ConfigError(f"{path} holds {len(suites)} suites ({', '.join(suites)}): give a file of exactly one")
-    return next(iter(suites.values()))
+    return replace(next(iter(suites.values())), source=path)
 
 
 def _read(path: Path) -> dict[str, Suite]:
