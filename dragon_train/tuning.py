@@ -198,8 +198,18 @@ def load_adapter(policy: Policy, folder: Path) -> None:
     except ValueError as error:
         first = str(error).partition("\n")[0]
         raise ConfigError(f"{folder} was tuned on another pipeline; name that with --pipeline ({first})") from error
-    check_layers(weights, lora)
+    with refused_as(folder / ADAPTER_CONFIG):
+        check_layers(weights, lora)
     lora.load(weights)
+
+
+@contextmanager
+def refused_as(place: Path) -> Iterator[None]:
+    """In the block, refusals name this place."""
+    try:
+        yield
+    except ConfigError as refusal:
+        raise ConfigError(f"'{place}': {refusal}") from refusal
 
 
 def check_layers(weights: Mapping[str, Tensor], tuning: Tuning) -> None:
@@ -232,7 +242,8 @@ def load_denoiser(policy: Policy, folder: Path) -> None:
         tuned, found = kind.from_pretrained(folder / DENOISER, use_safetensors=True, output_loading_info=True)
     except Exception as error:  # of diffusers, safetensors and torch, and Python's for types that they do not have
         raise ConfigError(f"'{folder / DENOISER}' cannot be loaded ({error}); {BROKEN}") from error
-    check_shapes(tuned.state_dict(), policy.denoiser.state_dict())
+    with refused_as(folder / DENOISER):
+        check_shapes(tuned.state_dict(), policy.denoiser.state_dict())
     lacking = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
     if lacking:
         raise ConfigError(f"'{folder / DENOISER}' is not of its configuration, such as {lacking[0]}; {BROKEN}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def tried_kinds(
     nursery: Nursery,
     tally: Callable[[str], Tally],
     monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
 ) -> Try:
     """Tries bad files of a kind, and fails with what escaped."""
     # What takes longer than reading, and has nothing to do with it: to count a run, to bundle the page's script.
@@ -60,7 +62,8 @@ def tried_kinds(
 
     def attempted(kind: Kind) -> None:
         counts = tally(f"file: {kind.name}")
-        attempt(kind, good(kind.maker), nursery, counts, monkeypatch)
+        more = replace(kind, tries=kind.tries * pytestconfig.getoption("--mutations"))
+        attempt(more, good(kind.maker), nursery, counts, monkeypatch)
         counts.check()
 
     return attempted

@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the options, which name what takes too long for every run."""
     group = parser.getgroup("faults")
     group.addoption("--all-kills", action="store_true", help="Kill at every event of a command, not at a sample.")
+    group.addoption("--mutations", type=int, default=1, metavar="N", help="Try N times as many bad files of each kind.")
     group.addoption(
         "--fault-report", type=Path, metavar="FOLDER", help="Write the table of faults there, as CSV and Markdown."
     )

@@ -42,6 +42,6 @@ class Tally:
 
     def check(self) -> None:
         """Fail with all that went wrong."""
-        assert not self.wrong, "\n\n".join(
-            f"{self.kind}: {what}\n    e.g. {example}" for what, example in self.wrong.items()
-        )
+        found = "\n\n".join(f"{self.kind}: {what}\n    e.g. {example}" for what, example in self.wrong.items())
+        # A lone surrogate would end the worker of pytest.
+        assert not self.wrong, found.encode(errors="backslashreplace").decode()
