@@ -83,6 +83,7 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
 
     folder = folder_of(source, loading)
     check_weights(folder)
+    check_configurations(folder)
     entries = {name: entry for name, entry in index.items() if isinstance(entry, list) and entry[0] is not None}
     kinds = {name: component_class(*entry) for name, entry in entries.items()}
     networks = {
@@ -91,6 +92,16 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
         if issubclass(kind, nn.Module)
     }
     return DiffusionPipeline.from_pretrained(folder, **networks)
+
+
+def check_configurations(folder: Path) -> None:
+    """Refuse a component whose configuration is no table: diffusers takes a text for a name, and seeks it on the hub.
+
+    Raises:
+        DragonError: names the file.
+    """
+    for path in sorted(folder.glob("*/*config.json")):
+        read_json(path, dict[str, Any], "save the pipeline again with `save_pretrained` of diffusers")
 
 
 def folder_of(source: str, loading: Loading) -> Path:
