@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
 from devices.operators import FORWARD, normal
 from dragon_rewards.devices import has_float64, statistics_device
@@ -125,7 +126,9 @@ def test_float64_is_there_where_none_asks(name: str, second: torch.device) -> No
 @pytest.mark.parametrize("name", FORWARD)
 def test_operators_on_float32_need_no_float64(name: str, no_float64: torch.device) -> None:
     function, inputs = FORWARD[name]
-    function(*(x.to(no_float64) for x in inputs))
+    made = [x for x in tree_leaves(function(*(x.to(no_float64) for x in inputs))) if isinstance(x, Tensor)]
+    assert made
+    assert not {tensor.dtype for tensor in made} & {torch.float64, torch.complex128}
 
 
 def test_a_module_in_float64_is_refused(no_float64: torch.device) -> None:

@@ -171,7 +171,12 @@ def test_weights_of_another_shape_are_refused(part: str, copy: Path) -> None:
 def test_what_is_counted_may_be_stored_or_not(copy: Path) -> None:
     positions = {"encoder.embeddings.position_ids": torch.arange(4)[None]}
     change_weights(copy / "text_encoder" / "model.safetensors", lambda weights: weights.update(positions))
-    load_train_registry().pipeline(str(copy)).factory()
+    policy: Any = load_train_registry().pipeline(str(copy)).factory()
+    loaded = policy.pipeline.text_encoder.state_dict()
+    stored = load_file(copy / "text_encoder" / "model.safetensors")
+    shared = loaded.keys() & stored.keys()
+    assert len(shared) > 1
+    assert all(torch.equal(loaded[name], stored[name]) for name in shared)
 
 
 def sharded(folder: Path, shard: str) -> None:
