@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browser import launched, watched
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,10 @@ os.environ["DRAGON_CACHE"] = "off"
 
 # Nor do they see the user's exemplar sets.
 os.environ["DRAGON_EXEMPLARS"] = "no such folder"
+
+# Hypothesis draws the constants of whatever modules a worker has loaded by then, even where it is derandomized, so that
+# what it tries would change with the order of tests. There is no setting for it.
+HypothesisProvider._maybe_draw_constant = lambda *_, **__: None  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="session", name="browser")

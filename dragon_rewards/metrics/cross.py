@@ -46,6 +46,19 @@ def trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     return trace, _by_frames(frames) if on_accelerator(frames) else nuclear_norm(frames)
 
 
+def trace_and_cross_of(squares: Tensor, factor: Tensor, otherwise: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Of scatters S (k, d, d): tr S and tr (W^T S W)^1/2, each (k,).
+
+    Args:
+        squares: the scatters.
+        factor: W, (d, d).
+        otherwise: finds the cross terms, by their indices, of scatters whose small roots were lost to rounding.
+    """
+    values = congruent_eigenvalues(squares, factor)
+    sure = roots_are_sure(values, squares, factor)
+    return squares.diagonal(dim1=1, dim2=2).sum(1), settled(traced_root(values, sure), sure, otherwise)
+
+
 def traced_root(values: Tensor, sure: Tensor | None = None) -> Tensor:
     """Trace of P^1/2 for positive semi-definite P of these eigenvalues (..., d); without the small ones if not sure."""
     return principal_roots(values, sure).sum(-1)
@@ -96,11 +109,11 @@ def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) 
 
 def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
     """By the Gram matrices (d, d), where frames outnumber dimensions."""
-    squares = scatter(centred)
-    values = congruent_eigenvalues(squares, factor)
-    sure = roots_are_sure(values, squares, factor)
-    cross = settled(traced_root(values, sure), sure, lambda which: nuclear_norm(times_lower(centred[which], factor)))
-    return squares.diagonal(dim1=1, dim2=2).sum(1), cross
+
+    def by_frames(which: Tensor) -> Tensor:
+        return nuclear_norm(times_lower(centred[which], factor))
+
+    return trace_and_cross_of(scatter(centred), factor, by_frames)
 
 
 def _by_frames(frames: Tensor) -> Tensor:

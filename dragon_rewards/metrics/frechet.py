@@ -14,9 +14,15 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.checks import check_clips, check_dim, in_float64, pooled_clips
-from dragon_rewards.metrics.cross import nuclear_norm, roots_are_sure, trace_and_cross, traced_root
+from dragon_rewards.metrics.cross import (
+    nuclear_norm,
+    roots_are_sure,
+    trace_and_cross,
+    trace_and_cross_of,
+    traced_root,
+)
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES
-from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator
+from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
 from dragon_rewards.metrics.ragged import batches_of_equal_length, in_order
 
 if TYPE_CHECKING:
@@ -154,16 +160,30 @@ def _are_many(clips: Sequence[Tensor]) -> bool:
 def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
     """FAD of all frames together, of which there are more than dimensions: a scalar.
 
-    Centred, they are X; the triangle R of X = Q R stands for them, as X^T X = R^T R and X W has the singular values of
-    R W. It is that of R of the blocks so far upon the next block (Demmel et al. 2012, arXiv 0808.2664).
+    Their scatter is the sum of those of the blocks, so that a block at a time is in float64.
     """
     blocks = [block for clip in clips for block in clip.split(max(1, MANY // (4 * reference.dim)))]
-    count = sum(map(len, blocks))
+    count, factor = sum(map(len, blocks)), reference.factor.to(blocks[0].device)
     mean = torch.stack([in_float64(block).sum(0) for block in blocks]).sum(0) / count
-    triangle = mean.new_zeros(0, len(mean))
+    squares = mean.new_zeros(1, len(mean), len(mean))
     for block in blocks:
-        triangle = torch.linalg.qr(torch.cat([triangle, in_float64(block) - mean]), mode="r")[1]
-    trace, cross = trace_and_cross(triangle[None], reference.factor.to(mean.device))
+        squares += scatter(in_float64(block) - mean)
+
+    def by_triangle(_: Tensor) -> Tensor:
+        return nuclear_norm(times_lower(_triangle(blocks, mean)[None], factor))
+
+    trace, cross = trace_and_cross_of(squares, factor, by_triangle)
     fixed = reference.mean.detach().to(mean.device), reference.covariance.detach().trace().to(mean.device)
     distance = (mean - fixed[0]).square().sum() + trace[0] / (count - 1) + fixed[1] - 2 * cross[0] / sqrt(count - 1)
     return distance.clamp(min=0)
+
+
+def _triangle(blocks: Sequence[Tensor], mean: Tensor) -> Tensor:
+    """R of the centred frames X = Q R, which stands for them: X W has the singular values of R W.
+
+    It is that of R of the blocks so far upon the next block (Demmel et al. 2012, arXiv 0808.2664).
+    """
+    triangle = mean.new_zeros(0, len(mean))
+    for block in blocks:
+        triangle = torch.linalg.qr(torch.cat([triangle, in_float64(block) - mean]), mode="r")[1]
+    return triangle

@@ -219,7 +219,7 @@ def test_the_default_is_what_can_judge_the_clips_and_each_is_encoded_once(
     assert [row["reward"] for row in json.loads(result.stdout)] == [VENDI, FAD, SET_FAD]
     assert f"{CLAP_SCORE} is left out: no prompt for" in result.stderr
     assert f"{VENDI} stands in for vendi:gone" in result.stderr
-    assert "vendi:lost is left out: unknown encoder 'lost'" in result.stderr
+    assert f"vendi:lost is left out: '{suite}': unknown encoder 'lost'" in result.stderr
     assert suite_encoder.passes == 2 * -(-CLIPS // CPU_BATCH)
     for side in (a, b):
         describe(side, [(file.name, f"jig {index}", 0) for index, file in enumerate(sorted(side.glob("*.wav")))])

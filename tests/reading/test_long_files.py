@@ -139,12 +139,12 @@ def test_what_is_measured_in_parts_is_near_to_what_is_measured_whole() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kilobytes of the largest resident set")
-def test_twenty_more_minutes_take_no_more_memory(tmp_path: Path) -> None:
+def test_an_hour_takes_no_more_memory_than_six_minutes(tmp_path: Path) -> None:
     def peak(seconds: int) -> int:
         path = write_long(tmp_path / f"{seconds}.wav", seconds, 16_000, 2)
         command = [sys.executable, "-c", PEAK, "score", f"{FAD}@airs", str(path)]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()[-1])
 
-    least, most = peak(320), peak(1_520)
-    assert most < least + 60  # MB: the samples take 150 MB more, mixed half of that, and the frames 10
+    least, most = peak(360), peak(3_600)
+    assert most < least + 120  # MB: the samples take 400 MB more, mixed 200, and the frames 30; the allocator is uneven
     assert most < 700
