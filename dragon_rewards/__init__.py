@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dragon_rewards.clips import Clips
-    from dragon_rewards.devices import statistics_device
+    from dragon_rewards.compute.devices import statistics_device
     from dragon_rewards.errors import (
         AudioError,
         ComposeError,
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     )
     from dragon_rewards.exemplars import load_exemplar_set
     from dragon_rewards.hookspecs import hookimpl
-    from dragon_rewards.images import Images
+    from dragon_rewards.media.clips import Clips
+    from dragon_rewards.media.images import Images
     from dragon_rewards.protocols import (
         AudioEncoder,
         BoundedTextEncoder,

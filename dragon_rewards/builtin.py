@@ -51,7 +51,7 @@ REDUCTIONS = (
         kind=RewardKind.INSTANCE_TO_DISTRIBUTION,
         direction=Direction.LOWER,
         summary="Fréchet audio distance of each clip's frames from the exemplars",
-        factory=Deferred("dragon_rewards.reductions:PerSongFad"),
+        factory=Deferred("dragon_rewards.reductions.standard:PerSongFad"),
         needs_reference=True,
     ),
     ReductionInfo(
@@ -59,7 +59,7 @@ REDUCTIONS = (
         kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
         direction=Direction.LOWER,
         summary="Fréchet audio distance of the whole set from the exemplars",
-        factory=Deferred("dragon_rewards.reductions:DatasetFad"),
+        factory=Deferred("dragon_rewards.reductions.standard:DatasetFad"),
         needs_reference=True,
         minimum_clips=2,
     ),
@@ -68,7 +68,7 @@ REDUCTIONS = (
         kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
         direction=Direction.HIGHER,
         summary="Vendi score: the effective number of distinct clips",
-        factory=Deferred("dragon_rewards.reductions:Vendi"),
+        factory=Deferred("dragon_rewards.reductions.standard:Vendi"),
         minimum_clips=2,
     ),
     ReductionInfo(
@@ -76,7 +76,7 @@ REDUCTIONS = (
         kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
         direction=Direction.HIGHER,
         summary="how much of the shares of the exemplars' facets the whole set covers",
-        factory=Deferred("dragon_rewards.reductions:FacetCoverage"),
+        factory=Deferred("dragon_rewards.reductions.standard:FacetCoverage"),
         needs_reference=True,
         minimum_clips=2,
         reference=ReferenceKind.FACETS,
@@ -86,7 +86,7 @@ REDUCTIONS = (
         kind=RewardKind.INSTANCE,
         direction=Direction.HIGHER,
         summary="cosine of a clip with its prompt",
-        factory=Deferred("dragon_rewards.reductions:ClapScore"),
+        factory=Deferred("dragon_rewards.reductions.standard:ClapScore"),
         needs_prompts=True,
     ),
     ReductionInfo(
@@ -94,7 +94,7 @@ REDUCTIONS = (
         kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
         direction=Direction.HIGHER,
         summary="cosine of the best of four clips of a prompt with it, expected, of a set with several clips a prompt",
-        factory=Deferred("dragon_rewards.reductions:best_of_4"),
+        factory=Deferred("dragon_rewards.reductions.standard:best_of_4"),
         needs_prompts=True,
     ),
     ReductionInfo(
@@ -102,7 +102,7 @@ REDUCTIONS = (
         kind=RewardKind.INSTANCE,
         direction=Direction.HIGHER,
         summary="predicted freedom from noise, detuning, clipping, dropouts and jitter (fitted on degradations)",
-        factory=Deferred("dragon_rewards.aesthetics:load_reduction"),
+        factory=Deferred("dragon_rewards.reductions.aesthetics:load_reduction"),
         encoders=frozenset({"clap"}),
     ),
 )

@@ -8,9 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.cache import open_cache
-from dragon_rewards.devices import host_memory
+from dragon_rewards.compute.devices import host_memory
 from dragon_rewards.exemplars.store import broken_sets, set_folders, sets_folder
+from dragon_rewards.media.cache import open_cache
 from dragon_rewards.weights import VARIABLE, download_command, lacking_files, weights_folder
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _version(package: str) -> str:
 
 def devices() -> Iterator[Row]:
     """Every device that torch has here: memory in bytes, and what it can compute in."""
-    from dragon_rewards.devices import available_devices, default_device
+    from dragon_rewards.compute.devices import available_devices, default_device
 
     chosen = default_device()
     for device in available_devices():
@@ -84,7 +84,7 @@ def devices() -> Iterator[Row]:
 
 
 def _device(device: torch.device) -> Row:
-    from dragon_rewards.devices import PRECISIONS, device_memory, device_name, has_float64, trains_in
+    from dragon_rewards.compute.devices import PRECISIONS, device_memory, device_name, has_float64, trains_in
 
     memory = device_memory(device)
     free, total = host_memory() if memory is None and device.type == "cpu" else _figures(memory)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.clips import Clips
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import AudioError, DragonError
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.names import RewardName
 from dragon_rewards.ranking import credits_of
 from dragon_rewards.rewards import compose

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.media import Media
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward
 
@@ -112,7 +112,7 @@ def standing(reward: Reward, clips: Media) -> tuple[float, float]:
     """The mean of a reward and its spread: over the clips, or for rewards of whole sets over random halves of them.
 
     >>> import torch
-    >>> from dragon_rewards.clips import Clips
+    >>> from dragon_rewards.media.clips import Clips
     >>> mean, spread = standing(compose("vendi:logmel"), Clips(torch.randn(6, 16_000), 16_000))
     >>> mean > 1, spread > 0
     (True, True)

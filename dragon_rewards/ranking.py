@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.finding import find_audio
+from dragon_rewards.media.finding import find_audio
+from dragon_rewards.media.usable import usable
 from dragon_rewards.scoring import judged
-from dragon_rewards.usable import usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.cache import EmbeddingCache
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import Reward
 
 ROWS = 64  # subsets valued at once: their index rows are as long as the set

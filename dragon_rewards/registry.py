@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from dragon_rewards.compute.placement import Placement
     from dragon_rewards.metrics import Facets, Gaussian
-    from dragon_rewards.placement import Placement
     from dragon_rewards.plugins import PluginFailure, PluginRecord
     from dragon_rewards.protocols import Reduction
 
@@ -159,7 +159,7 @@ class Registry:
             return self._built[placed]
 
     def _placement(self, device: torch.device) -> Placement:
-        from dragon_rewards.placement import Placement
+        from dragon_rewards.compute.placement import Placement
 
         kept: Placement = self._built.setdefault(("placement", str(device)), Placement(device))
         return kept

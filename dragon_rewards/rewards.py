@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.media import Media
     from dragon_rewards.metrics import Facets, Gaussian
     from dragon_rewards.metrics.expansion import Expansion
     from dragon_rewards.protocols import (
@@ -106,8 +106,8 @@ class Reward:
 
     def score(self, audio: Tensor | Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None = None) -> Tensor:
         """`value` of audio (clips, samples) at `sample_rate` Hz; raises as `metric` does."""
-        from dragon_rewards.clips import Clips
-        from dragon_rewards.text_limits import warn_of_cut_prompts
+        from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+        from dragon_rewards.media.clips import Clips
 
         clips = Clips(audio, sample_rate, prompts)
         warn_of_cut_prompts([self], clips.prompts or (), clips.device)
@@ -145,7 +145,7 @@ class Reward:
         return guarded(self._failed)
 
     def _failed(self, error: BaseException) -> DragonError:
-        from dragon_rewards.devices import is_out_of_memory
+        from dragon_rewards.compute.devices import is_out_of_memory
 
         mend = "; judge fewer clips at once, or choose another --device" if is_out_of_memory(error) else ""
         return DragonError(f"reward '{self.name}' failed in {self._code}: {reason_of(error)}{mend}")
@@ -166,7 +166,7 @@ class Reward:
         return self.registry.build_reduction(self.reduction.name, device)
 
     def _embeddings(self, clips: Media) -> Embeddings:
-        from dragon_rewards.devices import statistics_device
+        from dragon_rewards.compute.devices import statistics_device
 
         self.check_count(len(clips))
         if self.reduction.needs_prompts and clips.prompts is None:

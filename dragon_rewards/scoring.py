@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.devices import statistics_device
-from dragon_rewards.finding import find_audio
-from dragon_rewards.hearing import Files, Hearing, hear, hear_parts
+from dragon_rewards.compute.devices import statistics_device
+from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+from dragon_rewards.media.finding import find_audio
+from dragon_rewards.media.hearing import Files, Hearing, hear, hear_parts
+from dragon_rewards.media.prompts import prompts_of
+from dragon_rewards.media.usable import usable
 from dragon_rewards.metrics.ragged import in_order
-from dragon_rewards.prompts import prompts_of
-from dragon_rewards.text_limits import warn_of_cut_prompts
-from dragon_rewards.usable import usable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.cache import EmbeddingCache
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import Reward
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
-from dragon_rewards.decoding import converted, read_toml
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import RewardName
 from dragon_rewards.packages import to_install
 from dragon_rewards.rewards import compose
+from dragon_rewards.storage.decoding import converted, read_toml
 
 if TYPE_CHECKING:
     from dragon_rewards.registry import Registry

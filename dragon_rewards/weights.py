@@ -9,8 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import DragonError, WeightsError
+from dragon_rewards.storage.decoding import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dragon_train.catalogue import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
+from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
 from dragon_train.pipelines.pretrained import on_hub
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from dragon_rewards.decoding import read_toml
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.storage.decoding import read_toml
 from dragon_train.fields import check_fields, check_keys, with_tuples
 
 if TYPE_CHECKING:

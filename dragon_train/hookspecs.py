@@ -9,7 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
+    from dragon_train.descriptors import AdapterInfo, ObjectiveInfo, PipelineInfo
 
 PROJECT = "dragon_train"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -11,7 +11,7 @@ from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_train import hookspecs
-from dragon_train.catalogue import AdapterInfo, ObjectiveInfo, PipelineInfo
+from dragon_train.descriptors import AdapterInfo, ObjectiveInfo, PipelineInfo
 from dragon_train.pipelines.pretrained import load_pretrained, on_hub
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.files import check_folder
-from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.names import RewardName
-from dragon_rewards.progress import Progress, progress
+from dragon_rewards.storage.files import check_folder
+from dragon_rewards.storage.locks import locked
+from dragon_rewards.terminal.progress import Progress, progress
 from dragon_rewards.weights import require_weights
-from dragon_train.console import is_alone, leads
+from dragon_train.loop.ranks import is_alone, leads
+from dragon_train.loop.run_folder import Claim
 from dragon_train.objectives.configured import completed, make_objective
-from dragon_train.prompt_lists import split
+from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
-from dragon_train.run_folder import Claim
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +51,9 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     # All that could be refused without torch, which takes seconds to import, was refused by now.
     where, objective = placed(device, config.precision), make_objective(config)
     from dragon_train.estimate.fit import check_fits
+    from dragon_train.loop.loop import train
+    from dragon_train.loop.processes import check_trackers, process_device
     from dragon_train.pipelines.loading import loading_of
-    from dragon_train.team import check_trackers, process_device
-    from dragon_train.trainer import train
 
     check_trackers(config.trackers)
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
@@ -74,10 +74,12 @@ def placed(name: str | None, precision: str) -> torch.device | None:
     """
     if not is_alone() and name is not None:
         raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
-    from dragon_rewards.devices import check_precision, find_device
+    from dragon_rewards.compute.devices import check_precision, find_device
 
     named = find_device(name) if name else None
-    from dragon_train.team import process_device  # imports accelerate, which is more than to refuse a device takes
+    from dragon_train.loop.processes import (
+        process_device,  # imports accelerate, which is more than to refuse a device takes
+    )
 
     device = process_device(named)
     check_precision(precision, device)

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import typer.main
 
-from dragon_rewards.cli import app, listing
 from dragon_rewards.names import RewardName
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import load_suite
-from dragon_train.benchmark_report import summary
-from dragon_train.cli import catalogues, load_verbs
+from dragon_train.bench.report import summary
+from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
+from dragon_train.cli.verbs import catalogues, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer.main
 
-from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

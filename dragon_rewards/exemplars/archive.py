@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.facets import SUFFIX as FACETS
 from dragon_rewards.exemplars.facets import describe_facets, facets_of, stale
@@ -23,10 +22,11 @@ from dragon_rewards.exemplars.imported import STATISTICS, set_fault
 from dragon_rewards.exemplars.item import pack_items, unpack_items
 from dragon_rewards.exemplars.sets import MANIFEST, encoders_of, items, read_manifest
 from dragon_rewards.exemplars.store import changing_sets, check_unchanged, clear_leftovers, save_set, sets_folder
-from dragon_rewards.files import replacing
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
-from dragon_rewards.shown import shown
+from dragon_rewards.storage.decoding import decode_json
+from dragon_rewards.storage.files import replacing
+from dragon_rewards.terminal.escape import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

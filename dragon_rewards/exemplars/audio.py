@@ -5,10 +5,10 @@ from __future__ import annotations
 from hashlib import file_digest
 from typing import TYPE_CHECKING
 
-from dragon_rewards.audio import Window, check_peak, read_windows
 from dragon_rewards.errors import AudioError
 from dragon_rewards.exemplars.item import Item
 from dragon_rewards.exemplars.sources import Source
+from dragon_rewards.media.audio import Window, check_peak, read_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -58,7 +58,7 @@ def examine(found: Gathered, window: float, on_progress: Callable[[int, int], No
     if found.captions:
         return [text_item(caption) for caption in found.captions]
     from dragon_rewards.exemplars.audio import inspect
-    from dragon_rewards.reading import ahead, reading_threads
+    from dragon_rewards.media.prefetch import ahead, reading_threads
 
     def examined(source: Source) -> Iterator[Item | AudioError]:
         try:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from dragon_rewards.decoding import Count, Hash, decode_names, read_bytes
 from dragon_rewards.errors import DragonError
+from dragon_rewards.storage.decoding import Count, Hash, decode_names, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

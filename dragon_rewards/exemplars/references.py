@@ -17,7 +17,7 @@ from dragon_rewards.exemplars.sets import (
     space_of,
 )
 from dragon_rewards.protocols import Modality, TextEncoder
-from dragon_rewards.tensor_files import read_tensors
+from dragon_rewards.storage.tensors import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def reference(
             of a user's set is missing or has changed.
     """
     if info.modality is Modality.AUDIO and items(info):
-        from dragon_rewards.devices import CPU
+        from dragon_rewards.compute.devices import CPU
         from dragon_rewards.exemplars.statistics import up_to_date
 
         return up_to_date(info, encoder_info, encoder, owner, device or CPU)
@@ -85,8 +85,8 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
 
 
 def _encoded(texts: Sequence[str], name: str, encoder: TextEncoder) -> Gaussian:
+    from dragon_rewards.encoders.text_limits import warn_of_cut_texts
     from dragon_rewards.metrics import Gaussian
-    from dragon_rewards.text_limits import warn_of_cut_texts
 
     warn_of_cut_texts(name, encoder, texts)
     return Gaussian.fit(encode_texts(texts, encoder).cpu())

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from dragon_rewards.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
-from dragon_rewards.files import write_bytes, write_text
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
-from dragon_rewards.table_formats import lines_of
-from dragon_rewards.tensor_files import check_tensors
+from dragon_rewards.storage.decoding import Count, Hash, read_bytes, read_json
+from dragon_rewards.storage.files import write_bytes, write_text
+from dragon_rewards.storage.table_formats import lines_of
+from dragon_rewards.storage.tensors import check_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.audio import resample
-from dragon_rewards.cache import open_cache
-from dragon_rewards.devices import CPU, statistics_device
+from dragon_rewards.compute.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
 from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
 from dragon_rewards.exemplars.store import changing_sets, removed_items
-from dragon_rewards.hearing import clips_on
+from dragon_rewards.media.audio import resample
+from dragon_rewards.media.cache import open_cache
+from dragon_rewards.media.hearing import clips_on
+from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
-from dragon_rewards.progress import progress
-from dragon_rewards.reading import CHUNK, ahead, reading_threads
-from dragon_rewards.tensor_files import check_tensors, read_tensors, write_tensors
+from dragon_rewards.storage.tensors import check_tensors, read_tensors, write_tensors
+from dragon_rewards.terminal.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.cache import EmbeddingCache
     from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 

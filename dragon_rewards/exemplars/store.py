@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
 from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
-from dragon_rewards.files import check_folder, write_bytes, write_text
-from dragon_rewards.locks import PATIENCE, locked
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
+from dragon_rewards.storage.files import check_folder, write_bytes, write_text
+from dragon_rewards.storage.locks import PATIENCE, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

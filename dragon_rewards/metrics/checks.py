@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.devices import statistics_device
+from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import torch
 
-from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError, EncoderError
 from dragon_rewards.exemplars import TEXT_BATCH
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
-from dragon_rewards.shown import shown
+from dragon_rewards.storage.decoding import decode_json
+from dragon_rewards.terminal.escape import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
-from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_rewards.files import PRIVATE, write_bytes
-from dragon_rewards.locks import PATIENCE, locked
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality  # noqa: TC001  a field's type
+from dragon_rewards.storage.decoding import read_json
+from dragon_rewards.storage.files import PRIVATE, write_bytes
+from dragon_rewards.storage.locks import PATIENCE, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -25,8 +25,8 @@ from starlette.requests import ClientDisconnect
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import AudioEncoder, BoundedTextEncoder, TextEncoder
 from dragon_rewards.remote.config import Facts
+from dragon_rewards.remote.http import bound
 from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
-from dragon_rewards.serving import bound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from dragon_rewards.clips import Clips
-from dragon_rewards.devices import available_devices
+from dragon_rewards.compute.devices import available_devices
 from dragon_rewards.errors import AudioError, DragonError, EncoderError
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import BoundedTextEncoder, Modality, TextEncoder
 from dragon_rewards.testing.require import DEVICE_ROUNDING, require, require_equal, require_texts
 from dragon_rewards.testing.sounds import melody, sounds

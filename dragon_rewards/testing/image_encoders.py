@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import EncoderError, ImageError
-from dragon_rewards.images import Images
+from dragon_rewards.media.images import Images
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing.encoders import (
     TowerCase,

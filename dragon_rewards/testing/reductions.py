@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dragon_rewards.devices import available_devices, statistics_device
+from dragon_rewards.compute.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.testing.encoders import EncoderCase, TowerCase

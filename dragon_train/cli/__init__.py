@@ -5,36 +5,36 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from dragon_rewards.cli import app
-from dragon_rewards.cli.completion import bash_words
-from dragon_rewards.cli.ending import heed_sigterm
-from dragon_rewards.cli.output import results_alone
-from dragon_train.console import is_alone
+from dragon_train.cli.app import app
+from dragon_train.cli.exits import heed_sigterm
+from dragon_train.cli.names import bash_words
+from dragon_train.cli.output import results_alone
+from dragon_train.loop.ranks import is_alone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERBS = (
-    "dragon_rewards.cli.listing",
-    "dragon_rewards.cli.plugins",
-    "dragon_rewards.cli.doctor",
-    "dragon_rewards.cli.score",
-    "dragon_rewards.cli.rank",
-    "dragon_rewards.cli.compare",
-    "dragon_rewards.cli.export_reward",
-    "dragon_rewards.cli.serve",
-    "dragon_rewards.cli.listen",
-    "dragon_rewards.cli.remote",
-    "dragon_rewards.cli.cache",
-    "dragon_rewards.cli.exemplars",
-    "dragon_train.cli.catalogues",
-    "dragon_train.cli.sample",
-    "dragon_train.cli.best_of",
-    "dragon_train.cli.train",
-    "dragon_train.cli.estimate",
-    "dragon_train.cli.bench",
-    "dragon_train.cli.report",
-    "dragon_train.cli.ablate",
+    "dragon_train.cli.verbs.listing",
+    "dragon_train.cli.verbs.plugins",
+    "dragon_train.cli.verbs.doctor",
+    "dragon_train.cli.verbs.score",
+    "dragon_train.cli.verbs.rank",
+    "dragon_train.cli.verbs.compare",
+    "dragon_train.cli.verbs.export_reward",
+    "dragon_train.cli.verbs.serve",
+    "dragon_train.cli.verbs.listen",
+    "dragon_train.cli.verbs.remote",
+    "dragon_train.cli.verbs.cache",
+    "dragon_train.cli.verbs.exemplars",
+    "dragon_train.cli.verbs.catalogues",
+    "dragon_train.cli.verbs.sample",
+    "dragon_train.cli.verbs.best_of",
+    "dragon_train.cli.verbs.train",
+    "dragon_train.cli.verbs.estimate",
+    "dragon_train.cli.verbs.bench",
+    "dragon_train.cli.verbs.report",
+    "dragon_train.cli.verbs.ablate",
 )
 
 

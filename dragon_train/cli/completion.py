@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon_train.presets import builtin_presets
+from dragon_train.bench.presets import builtin_presets
 from dragon_train.registry import load_train_registry
 
 
@@ -23,7 +23,7 @@ def presets() -> list[str]:
 
 def ablations() -> list[str]:
     """The ablations that ship with the package."""
-    from dragon_train.ablation.grid import shipped_grids
+    from dragon_train.bench.ablation.grid import shipped_grids
 
     return list(shipped_grids())
 
@@ -37,6 +37,6 @@ def cards() -> list[str]:
 
 def launchers() -> list[str]:
     """What starts runs."""
-    from dragon_train.launchers import LAUNCHERS
+    from dragon_train.bench.launchers import LAUNCHERS
 
     return list(LAUNCHERS)

@@ -11,13 +11,13 @@ import typer
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import pipelines
+from dragon_train.loop.run_folder import check_result, stored_config
 from dragon_train.registry import load_train_registry
-from dragon_train.run_folder import check_result, stored_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.descriptors import PipelineInfo
 
 Texts = Annotated[list[str] | None, typer.Argument(help="One clip for each prompt.")]
 Out = Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")]
@@ -65,7 +65,7 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
     """
-    from dragon_rewards.table_files import read_texts
+    from dragon_rewards.storage.tables import read_texts
 
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a file of them, and not both")

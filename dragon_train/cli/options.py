@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.cli.files import PROMPTS
+from dragon_train.cli.files import PROMPTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,12 +13,12 @@ from transformers.utils import logging
 
 from dragon_rewards.embedded.autoencoder import WEIGHTS as AUTOENCODER
 from dragon_rewards.embedded.autoencoder import SpectralAutoencoder
-from dragon_train.catalogue import IN_FULL
+from dragon_train.descriptors import IN_FULL
 from dragon_train.pipelines.loading import load_network, of_component
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 if TYPE_CHECKING:
-    from dragon_train.catalogue import Loading
+    from dragon_train.descriptors import Loading
 
 WEIGHTS = Path(str(files("dragon_train.embedded"))) / "weights"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from dragon_rewards.decoding import read_toml
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.storage.decoding import read_toml
 
 
 @dataclass(frozen=True)

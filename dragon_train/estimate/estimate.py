@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.devices import device_memory, host_memory
+from dragon_rewards.compute.devices import device_memory, host_memory
 from dragon_rewards.errors import DragonError
 from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.phases import count_step
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.estimate.machine import Machine
     from dragon_train.estimate.phases import StepCount
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.estimate.estimate import Estimate
 
 SAMPLED = ("sampling", "decoding", "encoding")

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from dragon_train.catalogue import Loading
+from dragon_train.descriptors import Loading
 from dragon_train.pipelines.loading import HOLLOW, frozen_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.pipelines.base import Policy
 
 

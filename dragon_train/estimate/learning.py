@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media import Encoded, Known, Media
+from dragon_rewards.media.media import Encoded, Known, Media
 from dragon_rewards.protocols import RewardKind
-from dragon_train.aside import Aside
-from dragon_train.clock import Clock
-from dragon_train.demonstrations import Generations
 from dragon_train.estimate.counting import Count, Counting
-from dragon_train.learner import Learner, minibatches
+from dragon_train.loop.background import Aside
+from dragon_train.loop.generations import Generations
+from dragon_train.loop.learner import Learner, minibatches
+from dragon_train.loop.rollout import Studio
+from dragon_train.loop.timing import Clock
 from dragon_train.objectives.configured import make_objective
-from dragon_train.studio import Studio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
+    from dragon_train.loop.processes import Team
     from dragon_train.objectives import Experience
     from dragon_train.pipelines.base import Policy
-    from dragon_train.team import Team
 
 PROMPT = "a slow waltz for two guitars and a double bass"  # of the length of most
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
-from dragon_rewards.devices import wait_for
+from dragon_rewards.compute.devices import wait_for
 from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
 
 if TYPE_CHECKING:

@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from msgspec import Meta
 
-from dragon_rewards.decoding import decode_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.mixture import compose_mixture
-from dragon_train.clock import Clock
+from dragon_rewards.storage.decoding import decode_json
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
-from dragon_train.launchers.lifeline import end_with_parent
+from dragon_train.loop.lifeline import end_with_parent
+from dragon_train.loop.loop import Training, check_checkpointing, resolved
+from dragon_train.loop.processes import Team
+from dragon_train.loop.run import Run
+from dragon_train.loop.run_folder import Claim
+from dragon_train.loop.timing import Clock
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.pipelines.loading import HOLLOW, loading_of
 from dragon_train.registry import load_train_registry
-from dragon_train.run import Run
-from dragon_train.run_folder import Claim
-from dragon_train.team import Team
-from dragon_train.trainer import Training, check_checkpointing, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards import compose, load_registry
-from dragon_rewards.batches import CPU_BATCH
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.batches import CPU_BATCH
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.protocols import AudioEncoder, ImageEncoder
 from dragon_train.estimate.autocast import AsOnCuda
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
-from dragon_train.team import Team
-from dragon_train.trainer import check_checkpointing, resolved
+from dragon_train.loop.loop import check_checkpointing, resolved
+from dragon_train.loop.processes import Team
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.media import Media
     from dragon_rewards.protocols import Encoder, EncoderInfo
-    from dragon_train.catalogue import PipelineInfo
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.pipelines.base import Policy
 
 

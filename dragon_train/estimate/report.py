@@ -6,12 +6,12 @@ import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.devices import find_device
+from dragon_rewards.compute.devices import find_device
 from dragon_train.estimate.estimate import capacity, estimate
 from dragon_train.estimate.fit import size
 from dragon_train.estimate.machine import GIGA, Published, benchmark
 from dragon_train.estimate.measure import Measured, measured_apart, of_process
-from dragon_train.prompt_lists import split
+from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:

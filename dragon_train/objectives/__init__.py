@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from dragon_train.learner import Learner
+    from dragon_train.loop.learner import Learner
+    from dragon_train.loop.rollout import Studio
     from dragon_train.pipelines.base import Policy
-    from dragon_train.studio import Studio
 
 
 class Experience(Protocol):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.learner import Learner
+    from dragon_train.loop.learner import Learner
+    from dragon_train.loop.rollout import Studio
     from dragon_train.pipelines.base import Policy
-    from dragon_train.studio import Studio
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import logsigmoid
 
-from dragon_train.demonstrations import choose
+from dragon_train.loop.generations import choose
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
-    from dragon_train.demonstrations import Demonstrations
-    from dragon_train.learner import Learner
-    from dragon_train.studio import Studio
+    from dragon_train.loop.generations import Demonstrations
+    from dragon_train.loop.learner import Learner
+    from dragon_train.loop.rollout import Studio
 
 
 class _Preference:

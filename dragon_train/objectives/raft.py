@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from msgspec import Meta
 
-from dragon_rewards.media import Media
-from dragon_train.demonstrations import better
+from dragon_rewards.media.media import Media
 from dragon_train.fields import check_fields
+from dragon_train.loop.generations import better
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.learner import Learner
+    from dragon_train.loop.learner import Learner
+    from dragon_train.loop.rollout import Studio
     from dragon_train.pipelines.base import Draw, Policy
-    from dragon_train.studio import Studio
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from dragon_rewards.media import Media
+    from dragon_rewards.media.media import Media
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers import ModelMixin
 
-from dragon_rewards.devices import PRECISIONS
+from dragon_rewards.compute.devices import PRECISIONS
 from dragon_rewards.errors import DragonError
-from dragon_train.catalogue import Loading
-from dragon_train.team import process_device
+from dragon_train.descriptors import Loading
+from dragon_train.loop.processes import process_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,16 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.decoding import read_json
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import Weights
+from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.weights import INDEX, download_command, shards
-from dragon_train.catalogue import IN_FULL
+from dragon_train.descriptors import IN_FULL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dragon_train.catalogue import AdapterInfo, Loading
+    from dragon_train.descriptors import AdapterInfo, Loading
     from dragon_train.pipelines.base import Policy
 
 CONFIGURATION = ["*.json", "*.txt", "*.model"]  # all but weights: settings, vocabularies, sentencepiece
@@ -59,7 +59,7 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     except DragonError:
         raise
     except Exception as error:
-        from dragon_rewards.devices import is_out_of_memory
+        from dragon_rewards.compute.devices import is_out_of_memory
 
         if is_out_of_memory(error):
             raise

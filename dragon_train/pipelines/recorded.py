@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.clips import Clips
-from dragon_rewards.devices import is_out_of_memory
+from dragon_rewards.compute.devices import is_out_of_memory
 from dragon_rewards.errors import DragonError
 from dragon_rewards.guard import guarded, reason_of
+from dragon_rewards.media.audio import write_audio
+from dragon_rewards.media.clips import Clips
 from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:

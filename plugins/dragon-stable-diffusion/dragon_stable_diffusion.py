@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, Weights
 from dragon_rewards import hookimpl as rewards_hookimpl
-from dragon_train.catalogue import AdapterInfo
+from dragon_train.descriptors import AdapterInfo
 from dragon_train.hookspecs import hookimpl as train_hookimpl
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def clip() -> Encoder:
 
 def clip_score() -> Reduction:
     """Build the cosine of an image with its prompt."""
-    from dragon_rewards.reductions import ClapScore
+    from dragon_rewards.reductions.standard import ClapScore
 
     return ClapScore()
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dragon_rewards import Images
-from dragon_rewards.files import replacing
+from dragon_rewards.storage.files import replacing
 from dragon_train.pipelines.noise import VariancePreserving
 from dragon_train.pipelines.recorded import RecordedPolicy
 

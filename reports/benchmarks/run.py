@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from cases import CASES, kernel
 
-from dragon_rewards.devices import find_device
+from dragon_rewards.compute.devices import find_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,7 +2,7 @@
 
     python fit_aesthetics.py WORK_DIR OUT.safetensors
 
-Five kinds of damage (dragon_train/ablation/damage.py). Severity s is uniform in [0, 1]; the rating is
+Five kinds of damage (dragon_train/bench/ablation/damage.py). Severity s is uniform in [0, 1]; the rating is
 5 - 4 s. 85% of the clips fit the head, 15% measure it (as in DRAGON, arXiv 2504.15217).
 """
 
@@ -18,9 +18,9 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 from training import load_clips, to_float
 
-from dragon_rewards.aesthetics import fit_head, pool
 from dragon_rewards.embedded.clap import load_encoder
-from dragon_train.ablation.damage import DAMAGES
+from dragon_rewards.reductions.aesthetics import fit_head, pool
+from dragon_train.bench.ablation.damage import DAMAGES
 
 CLIPS, FIT_SHARE, SEED = 1600, 0.85, 14
 

@@ -18,13 +18,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 from dragon_train.config import TrainConfig
 from dragon_train.estimate.estimate import estimate
 from dragon_train.estimate.machine import benchmark
 from dragon_train.estimate.measure import measured_apart
 from dragon_train.objectives.configured import completed
-from dragon_train.prompt_lists import split
+from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
 
 HERE = Path(__file__).parent

@@ -35,9 +35,9 @@ import torch
 import transformers
 from diffusers.pipelines import ace_step, stable_audio, stable_audio_3
 
-from dragon_rewards.devices import default_device
+from dragon_rewards.compute.devices import default_device
 from dragon_rewards.errors import DragonError
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.estimate.estimate import estimate

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 from dragon_train.estimate.counting import Counting
 from dragon_train.estimate.hollow import empty, hollow_mode
 

@@ -22,9 +22,9 @@ import soundfile
 import torch
 
 from dragon_rewards import compose
-from dragon_rewards.devices import CPU
-from dragon_rewards.report import write_table
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.scoring import score_files
+from dragon_rewards.storage.results import write_table
 
 HERE = Path(__file__).parent
 RATE, SECONDS, FILES, DIFFERENT = 44_100, 180, 100, 5

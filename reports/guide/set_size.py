@@ -20,11 +20,11 @@ import torch
 from scipy.stats import spearmanr
 
 from dragon_rewards import Clips, compose
-from dragon_rewards.audio import read_audio, write_audio
 from dragon_rewards.exemplars import captions
+from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.metrics import Gaussian, frechet_distance, per_song_fad
 from dragon_rewards.registry import load_registry
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 from dragon_train.embedded.prompts import prompts
 from dragon_train.registry import load_train_registry
 

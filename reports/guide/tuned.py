@@ -14,13 +14,13 @@ import pandas as pd
 import torch
 from set_size import KNOWN, POLICY, POOL, STEPS, distance, frames, gaussian
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.files import write_text
+from dragon_rewards.media.audio import write_audio
 from dragon_rewards.metrics import vendi_score
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.files import write_text
+from dragon_rewards.storage.results import write_table
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.run import load_run
 from dragon_train.registry import load_train_registry
-from dragon_train.run import load_run
 
 HERE = Path(__file__).parent
 SIZES = (10, 300)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 
 HERE = Path(__file__).parent
 COLUMNS = ["before", "after", "win_rate"]

@@ -27,7 +27,7 @@ from dragon_rewards.evaluation import (
     prompts_for_width,
 )
 from dragon_rewards.metrics import Gaussian, dataset_fad_subsets
-from dragon_rewards.report import write_table
+from dragon_rewards.storage.results import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

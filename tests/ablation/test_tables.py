@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dragon_train.ablation.figures import write_figure
-from dragon_train.ablation.frames import Outcome, terciles
-from dragon_train.ablation.grid import Figure, Table
-from dragon_train.ablation.tables import laid_out, summary, tidy, write_tables
-from dragon_train.cells import Evaluation
+from dragon_train.bench.ablation.figures import write_figure
+from dragon_train.bench.ablation.frames import Outcome, terciles
+from dragon_train.bench.ablation.grid import Figure, Table
+from dragon_train.bench.ablation.tables import laid_out, summary, tidy, write_tables
+from dragon_train.bench.evaluate import Evaluation
 
 FRAME = pd.DataFrame(
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dragon_rewards.cache import EmbeddingCache
+from dragon_rewards.media.cache import EmbeddingCache
 
 
 @pytest.fixture

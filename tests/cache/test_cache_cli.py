@@ -13,12 +13,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.cache import EmbeddingCache, Maker
-from dragon_rewards.cli import app, listing, score
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.devices import CPU
+from dragon_rewards.media.audio import write_audio
+from dragon_rewards.media.cache import EmbeddingCache, Maker
 from dragon_rewards.rewards import compose
 from dragon_rewards.scoring import score_files
+from dragon_train.cli.app import app
+from dragon_train.cli.verbs import listing, score
 
 VERBS = (listing, score)  # their imports add them to the app, which takes no lone verb's name
 REWARDS = ("per-song-fad:clap@airs", "dataset-fad:logmel@airs", "vendi:chroma")

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dragon_rewards.cache import GIB, EmbeddingCache, Entry, Maker, Usage, open_cache
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.files import replacing
+from dragon_rewards.media.cache import GIB, EmbeddingCache, Entry, Maker, Usage, open_cache
+from dragon_rewards.storage.files import replacing
 
 MAKER = Maker("two", "two-1", 8000, 25, "dragon-tests", "1.0")
 KEYS = [f"{index:x}" * 64 for index in range(16)]
@@ -140,7 +140,7 @@ def test_usage_and_clearing_by_encoder(cache: EmbeddingCache) -> None:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> str:
-    (record,) = [record for record in caplog.records if record.name == "dragon_rewards.cache"]
+    (record,) = [record for record in caplog.records if record.name == "dragon_rewards.media.cache"]
     assert record.levelno == logging.WARNING
     return record.getMessage()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from dragon_rewards.cache import EmbeddingCache, Maker
+from dragon_rewards.media.cache import EmbeddingCache, Maker
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
@@ -27,7 +27,7 @@ SMALL, LARGE = 100, 40_000  # frames: 10 kB, and 4 MB, which take longer to writ
 def server_of_processes() -> ForkServerContext:
     """Starts processes that have imported torch already."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["dragon_rewards.cache", "safetensors.torch"])
+    context.set_forkserver_preload(["dragon_rewards.media.cache", "safetensors.torch"])
     return context
 
 

@@ -6,8 +6,8 @@ import pytest
 from cli_score.conftest import encoder
 from registry.parts import TwoTower
 
-import dragon_rewards.cli.compare
 import dragon_rewards.rewards
+import dragon_train.cli.verbs.compare
 
 __all__ = ["encoder", "suite_encoder"]
 
@@ -15,5 +15,5 @@ __all__ = ["encoder", "suite_encoder"]
 @pytest.fixture
 def suite_encoder(encoder: TwoTower, monkeypatch: pytest.MonkeyPatch) -> TwoTower:
     """The same registry where the verb looks for the rewards of a suite."""
-    monkeypatch.setattr(dragon_rewards.cli.compare, "load_registry", vars(dragon_rewards.rewards)["load_registry"])
+    monkeypatch.setattr(dragon_train.cli.verbs.compare, "load_registry", vars(dragon_rewards.rewards)["load_registry"])
     return encoder

@@ -12,11 +12,7 @@ from registry.parts import RATE, noise
 from scipy.stats import mannwhitneyu
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import read_audio, write_audio
-from dragon_rewards.batches import CPU_BATCH
-from dragon_rewards.cli import app, listing
-from dragon_rewards.cli import compare as verb
-from dragon_rewards.clips import Clips
+from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.evaluation import (
     cluster_interval,
     distribution_wins,
@@ -27,9 +23,14 @@ from dragon_rewards.evaluation import (
     permutation_test,
     rank_biserial,
 )
-from dragon_rewards.loudness import loudness
+from dragon_rewards.evaluation.sides import find_sides
+from dragon_rewards.media.audio import read_audio, write_audio
+from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.loudness import loudness
 from dragon_rewards.rewards import compose
-from dragon_rewards.sides import find_sides
+from dragon_train.cli.app import app
+from dragon_train.cli.verbs import compare as verb
+from dragon_train.cli.verbs import listing
 
 if TYPE_CHECKING:
     from pathlib import Path

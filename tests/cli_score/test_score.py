@@ -12,10 +12,11 @@ import torch
 from registry.parts import RATE, noise
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import read_audio, write_audio
-from dragon_rewards.batches import CPU_BATCH
-from dragon_rewards.cli import app, listing, score
+from dragon_rewards.compute.batches import CPU_BATCH
+from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.rewards import compose
+from dragon_train.cli.app import app
+from dragon_train.cli.verbs import listing, score
 
 if TYPE_CHECKING:
     from pathlib import Path

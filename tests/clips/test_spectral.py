@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dragon_rewards.clips import Clips
 from dragon_rewards.encoders.spectral import SAMPLE_RATE, Chroma, LogMel
 from dragon_rewards.errors import AudioError
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import Encoder, EncoderInfo, Modality
 
 ENCODERS: list[tuple[type[LogMel] | type[Chroma], int, int]] = [(LogMel, 64, 1024), (Chroma, 12, 4096)]

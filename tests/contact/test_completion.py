@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dragon_rewards.cli.completion import VARIABLE, bash_words, joined
-from dragon_train.ablation.grid import shipped_grids
+from dragon_train.bench.ablation.grid import shipped_grids
+from dragon_train.cli.names import VARIABLE, bash_words, joined
 
 if TYPE_CHECKING:
     from pathlib import Path

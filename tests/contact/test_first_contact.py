@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from dragon_rewards import packages
-from dragon_rewards.cli import app
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import EXAMPLE, load_suite, serve
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.config_text import as_toml
 
@@ -59,7 +59,7 @@ REFUSED: dict[str, str] = {
 TRY = """
 import json, sys
 from typer.testing import CliRunner
-from dragon_rewards.cli import app
+from dragon_train.cli.app import app
 from dragon_train.cli import load_verbs
 load_verbs()
 said = {}

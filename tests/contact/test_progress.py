@@ -12,11 +12,11 @@ import pytest
 from registry.parts import RATE, noise
 from typer.testing import CliRunner
 
-from dragon_rewards import progress as module
-from dragon_rewards.audio import write_audio
-from dragon_rewards.cli import app
-from dragon_rewards.progress import progress
+from dragon_rewards.media.audio import write_audio
+from dragon_rewards.terminal import progress as module
+from dragon_rewards.terminal.progress import progress
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable

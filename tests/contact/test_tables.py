@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app, print_rows
-from dragon_rewards.cli.tables import PAGE
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app, print_rows
+from dragon_train.cli.tables import PAGE
 
 load_verbs()
 LISTS = ("encoders", "exemplar-sets", "reductions", "rewards", "suites", "pipelines", "adapters", "objectives")

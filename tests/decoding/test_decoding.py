@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from dragon_rewards.decoding import converted, decode_json, decode_toml, read_json
 from dragon_rewards.errors import DragonError
+from dragon_rewards.storage.decoding import converted, decode_json, decode_toml, read_json
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch.utils.backend_registration import generate_methods_for_privateuse1_ba
 
 from devices import second_module
 from devices.build import library
-from dragon_rewards import devices as project
+from dragon_rewards.compute import devices as project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
-from dragon_train.run_folder import CONFIG
+from dragon_train.cli.app import app
+from dragon_train.loop.run_folder import CONFIG
 
 load_verbs()
 PROMPTS = ("a jig on fiddle", "a slow hymn played on organ")
@@ -37,7 +37,7 @@ def dragon(*arguments: object) -> Any:
 
 
 def sampled(folder: Path, *more: object) -> list[torch.Tensor]:
-    from dragon_rewards.audio import read_audio
+    from dragon_rewards.media.audio import read_audio
 
     made = dragon("sample", *PROMPTS, "--diffusion-steps", 2, "--guidance", 2, "--out", folder, "--json", *more)
     return [read_audio(Path(row["path"]))[0] for row in made]

@@ -14,7 +14,7 @@ import pytest
 from train.tiny import CONFIG, PROMPTS, tiny_run
 
 from devices.second_device import Counts, counted
-from dragon_train.trainer import Training
+from dragon_train.loop.loop import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def counts_of_second_step(reward: str, clips: int, out: Path, device: torch.devi
 
     config = replace(CONFIG, reward=reward, prompts_per_step=clips, sampling_batch=32, minibatch=32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dragon_train.trainer.Training", Counted)
+        patch.setattr("dragon_train.loop.loop.Training", Counted)
         patch.setattr("train.tiny.PROMPTS", PROMPTS * 8)
         tiny_run(config, out, device=device)
     return found[1]

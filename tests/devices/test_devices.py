@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from dragon_rewards.devices import available_devices, default_device, find_device, has_float64, statistics_device
+from dragon_rewards.compute.devices import (
+    available_devices,
+    default_device,
+    find_device,
+    has_float64,
+    statistics_device,
+)
 from dragon_rewards.errors import DeviceError
 
 

@@ -10,12 +10,12 @@ import torch
 import typer.main
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.cli import app
-from dragon_rewards.report import provenance
+from dragon_rewards.media.audio import write_audio
+from dragon_rewards.storage.results import provenance
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig
-from dragon_train.run_folder import Claim
+from dragon_train.loop.run_folder import Claim
 
 load_verbs()
 PLACED = (

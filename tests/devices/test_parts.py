@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dragon_rewards import Clips, DeviceError, EncoderError, EncoderInfo, Modality, compose, load_registry
-from dragon_rewards.placement import Placement
+from dragon_rewards.compute.placement import Placement
 from dragon_rewards.testing import checks
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from exemplars.sounds import write_tone
 from typer.testing import CliRunner
 
 from devices.second_device import counted, limited_memory
-from dragon_rewards import batches, load_registry
-from dragon_rewards.batches import BATCH
-from dragon_rewards.cli import app
-from dragon_rewards.devices import CPU
+from dragon_rewards import load_registry
+from dragon_rewards.compute import batches
+from dragon_rewards.compute.batches import BATCH
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.exemplars.statistics import read_kept
 from dragon_rewards.protocols import AudioEncoder
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

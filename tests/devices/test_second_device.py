@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from devices.operators import FORWARD, normal
 from devices.second_device import counted
-from dragon_rewards.devices import available_devices, default_device, find_device
+from dragon_rewards.compute.devices import available_devices, default_device, find_device
 
 
 def as_list(found: Any) -> list[Tensor]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from devices import build
 from devices.operators import normal
 from devices.second_device import limited_memory, show
-from dragon_rewards.devices import available_devices, device_memory, device_name, find_device
+from dragon_rewards.compute.devices import available_devices, device_memory, device_name, find_device
 from dragon_rewards.errors import DeviceError
 
 GIB = 2**30

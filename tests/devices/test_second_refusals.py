@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from devices.operators import FORWARD, normal
-from dragon_rewards.devices import has_float64, statistics_device
+from dragon_rewards.compute.devices import has_float64, statistics_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import pytest
 from registry.conftest import site
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from pathlib import Path

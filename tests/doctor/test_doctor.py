@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from doctor.conftest import cached
-from dragon_rewards.cli import app
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,7 +151,7 @@ def test_a_section_keeps_what_was_found_before_a_failure(doctor: Doctor, monkeyp
     def broken(_: object) -> str:
         raise RuntimeError("a driver\nthat is too old")
 
-    monkeypatch.setattr("dragon_rewards.devices.device_name", broken)
+    monkeypatch.setattr("dragon_rewards.compute.devices.device_name", broken)
     (row,) = [row for row in doctor()["devices"] if row["device"] == "cpu"]
     assert row["fault"] == "RuntimeError: a driver that is too old"
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.cli import app
+from dragon_rewards.media.audio import write_audio
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragon_rewards import compose
-from dragon_rewards.aesthetics import KernelHead, fit_head
 from dragon_rewards.errors import ComposeError, DragonError
+from dragon_rewards.reductions.aesthetics import KernelHead, fit_head
 from dragon_train.embedded.pipeline import load_policy
 
 

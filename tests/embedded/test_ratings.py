@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from dragon_rewards.errors import AudioError, ConfigError
-from dragon_rewards.ratings import fit_ratings
+from dragon_rewards.reductions.ratings import fit_ratings
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from dragon_rewards import load_registry
-from dragon_train.catalogue import Loading
 from dragon_train.config import TrainConfig
+from dragon_train.descriptors import Loading
 from dragon_train.embedded.prompts import prompts
 from dragon_train.estimate.estimate import capacity, estimate
 from dragon_train.estimate.measure import measure

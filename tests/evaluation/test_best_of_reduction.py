@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry.parts import RATE, noise
 
-from dragon_rewards.clips import Clips
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.metrics import clap_score
 from dragon_rewards.protocols import Embeddings
-from dragon_rewards.reductions import BestOfClapScore
+from dragon_rewards.reductions.standard import BestOfClapScore
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.testing import checks

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.loudness import gain_to, loudness, silence
+from dragon_rewards.media.loudness import gain_to, loudness, silence
 
 
 def sine(rate: int, seconds: float, level: float = 0.0) -> Tensor:

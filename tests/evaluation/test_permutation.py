@@ -10,8 +10,8 @@ from registry.parts import RATE, noise
 from scipy import stats
 from torch import Tensor
 
-from dragon_rewards.clips import Clips
 from dragon_rewards.evaluation import distribution_wins, instance_wins, matched_subsets, permutation_test
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 

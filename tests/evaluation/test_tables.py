@@ -11,11 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dragon_rewards.clips import Clips
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
-from dragon_rewards.protocols import Direction, RewardKind
-from dragon_rewards.tables import (
+from dragon_rewards.evaluation.tables import (
     BASELINE,
     COLUMNS,
     comparisons,
@@ -26,6 +24,8 @@ from dragon_rewards.tables import (
     scores_frame,
     win_table,
 )
+from dragon_rewards.media.clips import Clips
+from dragon_rewards.protocols import Direction, RewardKind
 
 if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from exemplars.sounds import write_tone
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import soundfile
 import torch
 
 from dragon_rewards import load_registry
-from dragon_rewards.audio import read_audio, resample, to_mono
-from dragon_rewards.cache import open_cache
 from dragon_rewards.exemplars.audio import windows
 from dragon_rewards.exemplars.sources import Source
+from dragon_rewards.media.audio import read_audio, resample, to_mono
+from dragon_rewards.media.cache import open_cache
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import AudioEncoder
 from exemplars.sounds import tone, write_tone

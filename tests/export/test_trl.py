@@ -9,7 +9,8 @@ import pytest
 from isolation.environments import Environment
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app, export_reward, listing
+from dragon_train.cli.app import app
+from dragon_train.cli.verbs import export_reward, listing
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("trl==1.16.0", "datasets==5.2.0", "dill", "multiprocess", "xxhash")  # 43 MB beside this environment's

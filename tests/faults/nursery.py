@@ -118,7 +118,7 @@ def prepare(job: dict[str, Any], pipe: tuple[int, int] | None) -> None:
         os.dup2(pipe[1], 2)
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", write_through=True)
-    local, fit = import_module("dragon_train.launchers.local"), import_module("dragon_train.estimate.fit")
+    local, fit = import_module("dragon_train.bench.launchers.local"), import_module("dragon_train.estimate.fit")
     vars(local)["get_context"] = lambda _: get_context("fork")
     vars(fit)["capacity"] = lambda _: None
     atexit.register(report_modules, os.open(job["modules"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))

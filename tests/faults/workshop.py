@@ -45,7 +45,7 @@ def make_sets(folder: Path, nursery: Nursery) -> None:
 
 def make_votes(folder: Path, nursery: Nursery) -> None:
     """A listening test of two folders, its file of votes, and the votes that a rater's page downloads."""
-    from dragon_rewards.listening.votes import Choice, Vote, VoteFile
+    from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 
     for name in ("a", "b"):
         material.write_sounds(folder / name)

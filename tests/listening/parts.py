@@ -18,9 +18,9 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import write_audio
-from dragon_rewards.cli import app
+from dragon_rewards.media.audio import write_audio
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from email.message import Message

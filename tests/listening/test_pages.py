@@ -10,8 +10,8 @@ import pytest
 from browser import watched
 from page.accessibility import nodes, unnamed
 
-from dragon_rewards.listening.plan import Kind, Side
-from dragon_rewards.listening.votes import VoteFile
+from dragon_rewards.evaluation.listening.plan import Kind, Side
+from dragon_rewards.evaluation.listening.votes import VoteFile
 from listening.parts import PROMPTS, SECONDS, listen, side_of
 
 if TYPE_CHECKING:

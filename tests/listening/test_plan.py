@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
+from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

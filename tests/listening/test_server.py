@@ -14,14 +14,14 @@ from urllib.error import HTTPError, URLError
 import pytest
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.listening.setup import open_test
-from dragon_rewards.listening.votes import VoteFile
+from dragon_rewards.evaluation.listening.setup import open_test
+from dragon_rewards.evaluation.listening.votes import VoteFile
 from listening.parts import folder, serve, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_rewards.listening.plan import Plan
+    from dragon_rewards.evaluation.listening.plan import Plan
     from listening.parts import Server
 
 TIE = {"choice": "tie", "seconds": 1.5}

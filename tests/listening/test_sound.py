@@ -10,9 +10,9 @@ import soundfile
 import torch
 from pyloudnorm import Meter
 
-from dragon_rewards.audio import write_audio
 from dragon_rewards.errors import AudioError
-from dragon_rewards.listening.sound import encode, level, measure, read_pair
+from dragon_rewards.evaluation.listening.sound import encode, level, measure, read_pair
+from dragon_rewards.media.audio import write_audio
 from listening.parts import tone
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 QUICK = Path(__file__).parents[2] / "reports" / "bench-quick"
 HOSTILE = [

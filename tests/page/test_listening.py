@@ -12,20 +12,20 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from dragon_rewards.audio import read_audio
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import DragonError
-from dragon_rewards.listening.votes import VoteFile
-from dragon_train.page import folders
-from dragon_train.page.folders import run_folders
-from dragon_train.page.pairs import sampled
-from dragon_train.page.plan import plan_generation
-from dragon_train.page.source import read_results
-from dragon_train.run import load_policy
+from dragon_rewards.evaluation.listening.votes import VoteFile
+from dragon_rewards.media.audio import read_audio
+from dragon_train.bench.page import folders
+from dragon_train.bench.page.folders import run_folders
+from dragon_train.bench.page.pairs import sampled
+from dragon_train.bench.page.plan import plan_generation
+from dragon_train.bench.page.source import read_results
+from dragon_train.loop.run import load_policy
 from page.conftest import dragon
 
 if TYPE_CHECKING:
-    from dragon_train.catalogue import PipelineInfo
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.pipelines.base import Policy
 
 CONTROLS = ["--repeats", 0, "--identical", 0]

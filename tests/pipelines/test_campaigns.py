@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from dragon_rewards.cli import app
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from pipelines.builders import folder_of
 
 PRESET = """

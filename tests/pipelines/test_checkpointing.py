@@ -12,8 +12,8 @@ from train.results import result
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
+from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
-from dragon_train.trainer import train
 from pipelines.builders import BUILDERS, load
 
 if TYPE_CHECKING:

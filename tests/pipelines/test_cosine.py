@@ -14,9 +14,9 @@ from train.results import result
 from dragon_rewards import compose
 from dragon_rewards.errors import DragonError
 from dragon_train.config import TrainConfig
+from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.trainer import train
 from pipelines.builders import build
 from pipelines.test_adapters import PROMPTS, assert_oracle_denoises
 

@@ -14,8 +14,8 @@ import transformers
 from diffusers import ModelMixin
 from torch import nn
 
-from dragon_train.catalogue import IN_FULL, Loading
 from dragon_train.config import Precision, TrainConfig
+from dragon_train.descriptors import IN_FULL, Loading
 from dragon_train.pipelines.loading import DECODERS, HOLLOW, cast, frozen_dtype, kept_in_float32
 from dragon_train.registry import load_train_registry
 from pipelines.builders import BUILDERS, folder_of
@@ -81,7 +81,7 @@ def test_only_a_lora_run_is_loaded_in_half_precision() -> None:
 
 MEASURE = """
 import json, sys, threading, torch
-from dragon_train.catalogue import Loading
+from dragon_train.descriptors import Loading
 from dragon_train.registry import load_train_registry
 
 def anonymous():

@@ -13,9 +13,9 @@ from train.results import result
 from dragon_rewards import compose
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
+from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.loading import DECODERS
-from dragon_train.trainer import train
 from pipelines.builders import load
 
 if TYPE_CHECKING:

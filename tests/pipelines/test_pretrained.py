@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
-from dragon_rewards.report import provenance
+from dragon_rewards.storage.results import provenance
 from dragon_rewards.weights import INDEX, require_weights
 from dragon_train.registry import load_train_registry
 from pipelines.builders import folder_of

@@ -12,10 +12,10 @@ from peft import PeftModel
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
+from dragon_train.loop.loop import train
+from dragon_train.loop.run_folder import ADAPTER
+from dragon_train.loop.tuning import PREFIX, load_tuned
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run_folder import ADAPTER
-from dragon_train.trainer import train
-from dragon_train.tuning import PREFIX, load_tuned
 from pipelines.builders import BUILDERS, load
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from exemplars.sounds import tone, write_tone
 
-from dragon_rewards.audio import read_audio
 from dragon_rewards.errors import AudioError
-from dragon_rewards.finding import FORMATS, SHOWN, UNDECODED, find_audio, suffixes
+from dragon_rewards.media.audio import read_audio
+from dragon_rewards.media.finding import FORMATS, SHOWN, UNDECODED, find_audio, suffixes
 
 if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows

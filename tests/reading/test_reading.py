@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dragon_rewards.audio import read_audio, read_mono, seconds_of, to_mono, write_audio
 from dragon_rewards.errors import AudioError
-from dragon_rewards.reading import CHUNK, ahead, reading_threads
+from dragon_rewards.media.audio import read_audio, read_mono, seconds_of, to_mono, write_audio
+from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dragon_rewards.builtin import ENCODERS, REDUCTIONS
-from dragon_rewards.clips import Clips
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import EncoderInfo, Modality, ReductionInfo
 from dragon_rewards.registry import load_registry
 from registry.parts import noise

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dragon_rewards import metrics
-from dragon_rewards.clips import Clips
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError, UnknownNameError
+from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import Direction, Embeddings, ReductionInfo, RewardKind
 from dragon_rewards.rewards import compose, valid_names
 from registry.parts import CAPTIONS, RATE, Projection, noise

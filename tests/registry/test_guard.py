@@ -118,7 +118,7 @@ def test_a_reduction_is_held_to_shape_type_device_and_finite_values(site: Site, 
 
 @pytest.mark.parametrize("code", ["return torch.tensor(torch.nan)", "return torch.zeros(2)", "return 0.5"])
 def test_values_of_subsets_are_held_to_them_too(site: Site, code: str) -> None:
-    from dragon_rewards.clips import Clips
+    from dragon_rewards.media.clips import Clips
 
     plugin(site, whole=code)
     values = compose("whole:ear").subsets(Clips(noise(4), RATE))

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 import dragon_rewards
-import dragon_rewards.cli.listing
-import dragon_rewards.cli.plugins
-from dragon_rewards.cli import app
+import dragon_train.cli.verbs.listing
+import dragon_train.cli.verbs.plugins
 from dragon_rewards.errors import UnknownNameError
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
+from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from registry.parts import Site
@@ -113,7 +113,7 @@ def test_a_refusal_is_a_message_on_stderr_and_exit_code_2(monkeypatch: pytest.Mo
     def refuse() -> None:
         raise UnknownNameError("suite", "x", ["y"])
 
-    monkeypatch.setattr(dragon_rewards.cli.listing, "load_registry", refuse)
+    monkeypatch.setattr(dragon_train.cli.verbs.listing, "load_registry", refuse)
     result = CliRunner().invoke(app, ["list", "encoders"])
     assert result.exit_code == 2
     assert result.stderr == "dragon: unknown suite 'x'; did you mean y?\n"

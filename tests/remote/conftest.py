@@ -9,9 +9,9 @@ import pytest
 from registry.parts import Site
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from remote.serving import PLUGIN, Server, serve
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from safetensors.torch import save
 
-from dragon_rewards import serving
 from dragon_rewards.errors import EncoderError
+from dragon_rewards.remote import http as serving
 from dragon_rewards.remote.client import offered
 from remote.test_server import GOOD, ask
 

@@ -15,11 +15,11 @@ import pytest
 from exemplars.sounds import write_tone
 from typer.testing import CliRunner, Result
 
-from dragon_rewards.cli import app
 from dragon_rewards.exemplars import captions
 from dragon_rewards.exemplars.store import find_set
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 CLAP_SCORE, FAD = "clap-score:clap", "per-song-fad:logmel@airs"
 QUICK = ("--diffusion-steps", "2", "--guidance", "1")
@@ -184,12 +184,12 @@ def test_every_command_tells_of_texts_that_are_cut(
     table = tmp_path / "table.csv"
     table.write_text(f"path,text\nclips/a.wav,{'a slow hymn ' * 20}\nclips/b.wav,a jig\n", encoding="utf-8")
     places = {"CLIPS": str(clips), "TABLE": str(table), "OUT": str(tmp_path / "out")}
-    with caplog.at_level(logging.WARNING, "dragon_rewards.text_limits"):
+    with caplog.at_level(logging.WARNING, "dragon_rewards.encoders.text_limits"):
         done = run(*(places.get(word, word) for word in verb))
         assert done.exit_code == 0, done.output
         if verb[0] == "exemplars":
             load_registry.cache_clear()
             assert run("score", "per-song-fad:clap@words", clips).exit_code == 0
-    told = [record.getMessage() for record in caplog.records if record.name == "dragon_rewards.text_limits"]
+    told = [record.getMessage() for record in caplog.records if record.name == "dragon_rewards.encoders.text_limits"]
     assert len(told) == 1
     assert told[0].startswith("1 of 2 different texts are longer than the 32 tokens that encoder 'clap' reads")

@@ -11,8 +11,8 @@ from pyarrow import parquet
 
 from dragon_rewards.errors import MissingColumnError, MissingPromptsError, TableError
 from dragon_rewards.exemplars.sources import gather
-from dragon_rewards.prompts import SIDECARS, prompts_of, said_of
-from dragon_rewards.ratings import read_ratings
+from dragon_rewards.media.prompts import SIDECARS, prompts_of, said_of
+from dragon_rewards.reductions.ratings import read_ratings
 
 NAMES = ["a.wav", "b.flac", "deep/c.ogg"]
 

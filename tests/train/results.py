@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dragon_train.run_folder import ADAPTER, DENOISER
+from dragon_train.loop.run_folder import ADAPTER, DENOISER
 
 
 def result(folder: Path) -> dict[str, Tensor]:

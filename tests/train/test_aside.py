@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from dragon_train.aside import Aside
+from dragon_train.loop.background import Aside
 from train.results import result
 from train.tiny import CONFIG, tiny_run
 
@@ -55,7 +55,7 @@ def test_a_run_that_judges_aside_gives_what_one_gives_that_does_not(
 ) -> None:
     config = replace(CONFIG, sampling_batch=3)
     at_once = tiny_run(config, tmp_path / "at once")
-    monkeypatch.setattr("dragon_train.trainer.Aside", partial(Aside, threaded=True))
+    monkeypatch.setattr("dragon_train.loop.loop.Aside", partial(Aside, threaded=True))
     aside = tiny_run(config, tmp_path / "aside")
     assert [row["reward"] for row in aside] == [row["reward"] for row in at_once]
     assert all(row["decoding_s"] == 0 for row in aside)  # only what was waited for is counted

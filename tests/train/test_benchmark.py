@@ -12,16 +12,16 @@ import torch
 from typer.testing import CliRunner
 
 from dragon_rewards import compose
-from dragon_rewards.cli import app
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.evaluation import permutation_test
-from dragon_rewards.media import Media
+from dragon_rewards.media.media import Media
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
-from dragon_train.cells import SCORES
+from dragon_train.bench.evaluate import SCORES
+from dragon_train.bench.permutation import read_embeddings
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.exchanges import read_embeddings
 
 MINIATURE = """
 heldout_prompts = 10

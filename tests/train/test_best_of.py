@@ -12,14 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 from dragon_rewards import compose
-from dragon_rewards.audio import read_audio
-from dragon_rewards.cli import app
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.media import Media
-from dragon_train.best_of import Best, best_of
+from dragon_rewards.media.audio import read_audio
+from dragon_rewards.media.media import Media
 from dragon_train.cli import load_verbs
-from dragon_train.demonstrations import generate
-from dragon_train.seeds import Stream, seeds
+from dragon_train.cli.app import app
+from dragon_train.loop.generations import generate
+from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.sampling.best_of import Best, best_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from dragon_rewards import Reward, compose
-from dragon_rewards.tables import COLUMNS
-from dragon_train.cells import Evaluation, Scoring, read_scores, write_scores
+from dragon_rewards.evaluation.tables import COLUMNS
+from dragon_train.bench.evaluate import Evaluation, Scoring, read_scores, write_scores
 
 REWARDS = ("vendi:clap", "vendi:vae")
 

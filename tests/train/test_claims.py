@@ -9,16 +9,16 @@ import pytest
 from pipelines.builders import build
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_rewards.locks import locked
 from dragon_rewards.mixture import compose_mixture
-from dragon_train.campaign import run_bench
+from dragon_rewards.storage.locks import locked
+from dragon_train.bench.campaign import run_bench
 from dragon_train.cli import load_verbs
-from dragon_train.run_folder import CONFIG as CONFIG_FILE
-from dragon_train.run_folder import PROMPTS as PROMPTS_FILE
-from dragon_train.run_folder import Claim, stored_config
-from dragon_train.trainer import train
+from dragon_train.cli.app import app
+from dragon_train.loop.loop import train
+from dragon_train.loop.run_folder import CONFIG as CONFIG_FILE
+from dragon_train.loop.run_folder import PROMPTS as PROMPTS_FILE
+from dragon_train.loop.run_folder import Claim, stored_config
 from train.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 from pipelines.builders import build
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError
 from dragon_train.cli import load_verbs
-from dragon_train.clip_folder import clip_folder, listed
-from dragon_train.sampling import sampled
+from dragon_train.cli.app import app
+from dragon_train.sampling.clip_folder import clip_folder, listed
+from dragon_train.sampling.sampling import sampled
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:

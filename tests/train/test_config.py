@@ -14,11 +14,11 @@ from msgspec import inspect
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
-from dragon_train.cli.train import train
+from dragon_train.bench.presets import builtin_presets, load_preset
+from dragon_train.cli.verbs.train import train
 from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.fields import check_value, described, field_kinds
 from dragon_train.objectives.configured import make_objective
-from dragon_train.presets import builtin_presets, load_preset
 
 ANYTHING: st.SearchStrategy[Any] = st.sampled_from(
     [

@@ -11,8 +11,8 @@ import torch
 
 from dragon_rewards import Clips, compose
 from dragon_train.config import TrainConfig
-from dragon_train.demonstrations import Generations, choose, generate
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.generations import Generations, choose, generate
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 COUNT = 24

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dragon_train.run_folder import CHECKPOINT, METRICS
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS
 from train.results import result
 from train.tiny import CONFIG, tiny_policy, tiny_run
 

@@ -17,14 +17,14 @@ from torch import Tensor
 from dragon_rewards import Direction, Embeddings, ReductionInfo, Reward, RewardKind, compose
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
-from dragon_train.checkpoint import load_checkpoint
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.checkpoint import load_checkpoint
+from dragon_train.loop.loop import train
+from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
-from dragon_train.run_folder import CHECKPOINT, has_result
-from dragon_train.trainer import train
 
 CONFIG = TrainConfig("loudness:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 Judge = Callable[[Embeddings], Tensor]

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 
 from dragon_rewards import compose
-from dragon_train.checkpoint import load_checkpoint
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.checkpoint import load_checkpoint
+from dragon_train.loop.loop import train
+from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run_folder import CHECKPOINT, has_result
-from dragon_train.trainer import train
 from train.results import result
 
 KILLS = 20

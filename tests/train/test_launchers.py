@@ -15,15 +15,15 @@ import pytest
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DeviceError, DragonError, UnknownNameError
-from dragon_rewards.locks import LOCK
+from dragon_rewards.storage.locks import LOCK
+from dragon_train.bench.launchers import Resources, Task, make_launcher
+from dragon_train.bench.launchers.local import LocalLauncher
+from dragon_train.bench.launchers.ray import compare, installed
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
-from dragon_train.launchers import Resources, Task, make_launcher
-from dragon_train.launchers.local import LocalLauncher
-from dragon_train.launchers.ray import compare, installed
+from dragon_train.loop.loop import train
+from dragon_train.loop.run_folder import METRICS
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run_folder import METRICS
-from dragon_train.trainer import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

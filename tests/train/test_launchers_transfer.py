@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dragon_train.launchers import Task
-from dragon_train.launchers.transfer import LARGE, Outbox, files, packing, unpack, write
+from dragon_train.bench.launchers import Task
+from dragon_train.bench.launchers.transfer import LARGE, Outbox, files, packing, unpack, write
 
 
 def put(path: Path, content: bytes, second: int) -> None:

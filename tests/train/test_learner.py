@@ -12,12 +12,12 @@ import torch
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig, Tuning
-from dragon_train.demonstrations import Demonstrations
-from dragon_train.learner import Learner
+from dragon_train.loop.generations import Demonstrations
+from dragon_train.loop.learner import Learner
+from dragon_train.loop.processes import Team
 from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO
 from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
-from dragon_train.team import Team
 
 PROMPTS = ["a slow hymn on the organ", "a lively jig on fiddle"]
 CONFIG = TrainConfig("vendi:clap", tuning="all", learning_rate=1e-4, lora_rank=4, epochs=1)
@@ -104,7 +104,7 @@ def test_policy_and_reference_get_the_same_draw_for_both_clips_of_a_pair(policy:
 def test_what_saves_memory_changes_no_gradient(sparing: dict[str, Any]) -> None:
     """Tolerance 1e-5 of the largest gradient: sums in another order."""
     from dragon_train.embedded.pipeline import load_policy
-    from dragon_train.trainer import prepared
+    from dragon_train.loop.loop import prepared
 
     gradients = []
     for config in (CONFIG, replace(CONFIG, **sparing)):

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.locks import locked
+from dragon_rewards.storage.locks import locked
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 
 HOLD = """
 import sys
 from pathlib import Path
-from dragon_rewards.locks import locked
+from dragon_rewards.storage.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -14,13 +14,13 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.metrics import vendi_score
 from dragon_train.config import TrainConfig
-from dragon_train.demonstrations import Generations, better, generate
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.generations import Generations, better, generate
+from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.objectives.raft import set_values
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
-from dragon_train.trainer import train
 
 TEXTS = prompts("heldout")[:12]
 

@@ -11,15 +11,15 @@ import torch
 from pipelines.builders import build
 from typer.testing import CliRunner
 
-from dragon_rewards.audio import read_audio
-from dragon_rewards.cli import app
-from dragon_rewards.devices import CPU
+from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError
-from dragon_train.catalogue import IN_FULL, Loading, PipelineInfo
+from dragon_rewards.media.audio import read_audio
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from dragon_train.cli.generating import given_prompts
-from dragon_train.clip_folder import ClipFolder
-from dragon_train.sampling import sample_to_folder
+from dragon_train.descriptors import IN_FULL, Loading, PipelineInfo
+from dragon_train.sampling.clip_folder import ClipFolder
+from dragon_train.sampling.sampling import sample_to_folder
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:

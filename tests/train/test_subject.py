@@ -8,9 +8,9 @@ import pytest
 from pipelines.builders import folder_of
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_train.bench.workload import choose_subject
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.subject import choose_subject
 
 
 @pytest.fixture

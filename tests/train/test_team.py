@@ -29,7 +29,7 @@ heldout = ["clap-score:clap"]
 LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 COUNT = """
 import sys
-from dragon_train.team import Team
+from dragon_train.loop.processes import Team
 team = Team("no")
 sys.stdout.write(f"{team.size} {team.gather(team.share('abc'))} {team.device} {team.leads}\\n")
 """

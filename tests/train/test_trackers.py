@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
-from dragon_train.run_folder import METRICS
+from dragon_train.loop.run_folder import METRICS
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:

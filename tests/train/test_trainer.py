@@ -13,13 +13,13 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import Pairing, TrainConfig, Tuning
-from dragon_train.demonstrations import generate
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.generations import generate
+from dragon_train.loop.loop import resolved, train
+from dragon_train.loop.run import load_run
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.objectives.configured import make_objective
-from dragon_train.run import load_run
-from dragon_train.run_folder import CHECKPOINT, METRICS, has_result
-from dragon_train.trainer import resolved, train
 from train.results import result
 
 if TYPE_CHECKING:

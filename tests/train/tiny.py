@@ -9,9 +9,9 @@ from pipelines.builders import build
 
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.config import TrainConfig
+from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.trainer import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from dragon_rewards.cli import app
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
+from dragon_train.cli.app import app
 from writing.commands import begun, ended
 from writing.test_files import full_disk
 
@@ -71,7 +71,7 @@ def test_a_destination_that_cannot_be_written_is_refused_first(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    for place in ("dragon_rewards.registry.Registry.build_encoder", "dragon_train.run.load_policy"):
+    for place in ("dragon_rewards.registry.Registry.build_encoder", "dragon_train.loop.run.load_policy"):
         monkeypatch.setattr(place, fail)
     code, out, err = dragon(*arguments)
     assert (code, out) == (2, ""), err
@@ -125,7 +125,7 @@ def test_any_error_of_the_system_is_a_refusal_with_the_file(dragon: Dragon, monk
     def read_only(*_: object) -> None:
         raise OSError(30, "Read-only file system", "here")
 
-    monkeypatch.setattr("dragon_rewards.cli.listing.builtin_suites", read_only)
+    monkeypatch.setattr("dragon_train.cli.verbs.listing.builtin_suites", read_only)
     code, out, err = dragon("list", "suites")
     assert (code, out) == (2, "")
     assert err == "dragon: 'here': Read-only file system; choose a place that can be written\n"
@@ -151,7 +151,7 @@ def test_a_reader_that_has_gone_is_no_matter_for_words(verb: str, tmp_path: Path
 
 
 def test_leftovers_are_swept_by_the_next_command(dragon: Dragon, clip: Path) -> None:
-    script = "import os, sys, signal\nfrom pathlib import Path\nfrom dragon_rewards.files import replacing\n"
+    script = "import os, sys, signal\nfrom pathlib import Path\nfrom dragon_rewards.storage.files import replacing\n"
     script += "with replacing(Path('x.csv')) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     subprocess.run([sys.executable, "-c", script], check=False)
     assert len(list(clip.parent.glob(".x.csv.*.part"))) == 1

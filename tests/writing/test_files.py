@@ -17,15 +17,15 @@ import pytest
 import soundfile
 import torch
 
-from dragon_rewards.audio import write_audio
 from dragon_rewards.errors import DragonError
-from dragon_rewards.files import check_file, check_folder, making, replacing, sweep, write_bytes
-from dragon_rewards.report import write_parquet
+from dragon_rewards.media.audio import write_audio
+from dragon_rewards.storage.files import check_file, check_folder, making, replacing, sweep, write_bytes
+from dragon_rewards.storage.results import write_parquet
 
 HALF = """
 import sys
 from pathlib import Path
-from dragon_rewards.files import replacing, making
+from dragon_rewards.storage.files import replacing, making
 opened = {"replacing": replacing, "making": making}[sys.argv[2]]
 with opened(Path(sys.argv[1])) as part:
     (part / "a.txt" if part.is_dir() else part).write_text("half")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dragon_rewards.formulas import guarded, unguarded, write_csv
-from dragon_rewards.prompts import prompts_of
+from dragon_rewards.media.prompts import prompts_of
+from dragon_rewards.storage.spreadsheets import guarded, unguarded, write_csv
 
 LIVE = ("=", "+", "-", "@", "\t", "\r")
 

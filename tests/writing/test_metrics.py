@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from train.tiny import CONFIG, tiny_run
 
-from dragon_train.checkpoint import load_checkpoint
-from dragon_train.run_folder import CHECKPOINT, METRICS
+from dragon_train.loop.checkpoint import load_checkpoint
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.locks import locked
-from dragon_train.checkpoint import load_checkpoint
+from dragon_rewards.storage.locks import locked
+from dragon_train.loop.checkpoint import load_checkpoint
 from writing.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 TESTS = Path(__file__).parents[1]
@@ -21,9 +21,9 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 BENCH = """
 import sys
 from pathlib import Path
-from dragon_rewards.cli.ending import heed_sigterm
-from dragon_rewards.locks import locked
-from dragon_train.launchers import Task, make_launcher
+from dragon_train.cli.exits import heed_sigterm
+from dragon_rewards.storage.locks import locked
+from dragon_train.bench.launchers import Task, make_launcher
 from writing.test_processes import work
 if __name__ == "__main__":
     heed_sigterm()

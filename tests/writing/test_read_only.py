@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from dragon_rewards.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
-from dragon_rewards.listening.votes import Choice, Vote, VoteFile
+from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
+from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from writing.commands import DRAGON, dragon
 
 MOUNTS = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec "

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan
+from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.exemplars import captions
 from dragon_rewards.exemplars.item import text_item
 from dragon_rewards.exemplars.sets import Manifest, items, read_manifest
 from dragon_rewards.exemplars.store import changing_sets, find_set, save_set
-from dragon_rewards.listening.plan import Clip, Pair, Plan
-from dragon_rewards.listening.votes import VoteFile
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Remote, changing_remotes, load_remotes, save_remotes
 from writing.commands import begun, ended

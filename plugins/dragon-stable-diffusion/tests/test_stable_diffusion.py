@@ -18,10 +18,10 @@ from torch import Tensor
 
 from dragon_rewards import Images, compose
 from dragon_train.config import TrainConfig
+from dragon_train.loop.loop import train
+from dragon_train.loop.tuning import load_tuned
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from dragon_train.trainer import train
-from dragon_train.tuning import load_tuned
 
 PROMPTS = ["a red house", "a boat", "two dogs", "a tree"]
 SEEDS = [1, 2, 3, 4]

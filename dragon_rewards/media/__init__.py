@@ -1,0 +1,1 @@
+"""Clips of audio and images: found, read, resampled, measured, encoded and cached."""

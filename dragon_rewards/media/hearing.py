@@ -1,0 +1,234 @@
+"""Audio files as encoders hear them: read ahead in threads, moved to a device, and encoded there, the shortest first.
+
+A file of up to five minutes is heard in one pass. A longer one, and any that is judged against audio of the user's, is
+cut into windows just as exemplar sets are (`read_windows`; each is decoded, mixed and resampled by itself), and its
+frames are those of all windows, one after another: so an hour takes no more memory than a window, and a track has the
+very frames that the statistics of its own set are made of. A file that is no longer than a window is one, so that both
+ways are the same.
+
+Memory holds the files or windows that are read ahead and a batch; of the others, embeddings alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain, groupby, islice
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.compute.batches import BATCH, first_batch
+from dragon_rewards.compute.devices import is_out_of_memory
+from dragon_rewards.errors import DeviceError
+from dragon_rewards.exemplars import items
+from dragon_rewards.exemplars.item import WINDOW
+from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
+from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.prefetch import ahead, reading_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.rewards import Reward
+
+ROOM = 2**26  # samples that are read ahead, 256 MB, if so many are not a file for each thread
+LONGEST = 300.0  # seconds in one pass: in stereo at 48 kHz 115 MB, and half of that when it is mixed
+WINDOWS = 2  # of a long file that a CPU encodes at once: eight take 90 MB more, and as long
+
+
+@dataclass(frozen=True)
+class Files:
+    """Audio files, with a prompt for each if they have some."""
+
+    paths: Sequence[Path]
+    prompts: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Files of up to `longest` seconds are heard in one pass, longer ones in windows of `window` seconds."""
+
+    longest: float = LONGEST
+    window: float = WINDOW
+
+
+def cut_of(reward: Reward) -> Cut:
+    """How a reward hears files: as the examples of its set were cut, most of them, if they are audio of the user's."""
+    examples = items(reward.exemplar_set) if reward.exemplar_set else ()
+    windows = Counter(item.window for item in examples if item.window)
+    if not windows:
+        return Cut()
+    ((window, _),) = windows.most_common(1)
+    return Cut(window, window)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Rewards of one sample rate and one cut, and where they hear.
+
+    Attributes:
+        rewards: one or more.
+        device: where the clips are encoded.
+        cache: where embeddings are kept for the next time.
+        on_progress: is told of each further step; a file takes one, and one for each reward.
+        on_audio: is shown rows and mono audio, some at a time, on the CPU: of every file, or of each of its windows.
+    """
+
+    rewards: Sequence[Reward]
+    device: torch.device
+    cache: EmbeddingCache | None
+    on_progress: Callable[[int], None]
+    on_audio: Callable[[Sequence[int], Sequence[Tensor]], None] = lambda _rows, _audio: None
+
+    @property
+    def rate(self) -> int:
+        """In Hz, of all encoders."""
+        return self.rewards[0].encoder.sample_rate
+
+    @property
+    def cut(self) -> Cut:
+        """That of all rewards."""
+        return cut_of(self.rewards[0])
+
+    @torch.no_grad()
+    def encoded(self, files: Files, rows: Sequence[int], audio: Sequence[Tensor]) -> Encoded:
+        """What the rewards judge of audio (samples,) of the files at `rows`."""
+        names = [str(files.paths[row]) for row in rows]
+        prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
+        clips = clips_on(self.device, audio, self.rate, names, prompts, self.cache)
+        for reward in self.rewards:
+            reward.embeddings(clips)
+        return clips.without_media()
+
+
+def hear(hearing: Hearing, files: Files) -> Media:
+    """The embeddings that the rewards judge, in the order of the files; raises as `hear_parts`."""
+    rows, parts = zip(*hear_parts(hearing, files), strict=True)
+    return _in_order(list(chain.from_iterable(rows)), parts)
+
+
+def hear_parts(hearing: Hearing, files: Files) -> Iterator[tuple[list[int], Media]]:
+    """Rows and embeddings of the files that are heard in one pass, and then of each long file by itself.
+
+    Raises:
+        AudioError: a file is missing or not audio, which is told before anything is encoded; or no reward can judge it.
+        DeviceError: a clip is too large for the memory of the device.
+        DragonError: an encoder failed. What was encoded by then is in the cache.
+    """
+    seconds = _lengths(files.paths)
+    order = sorted(range(len(seconds)), key=seconds.__getitem__)
+    short = [row for row in order if seconds[row] <= hearing.cut.longest]
+    if short:
+        yield sorted(short), _short(hearing, files, short, seconds[short[-1]])
+    yield from _long(hearing, files, order[len(short) :])
+
+
+def _lengths(paths: Sequence[Path]) -> list[float]:
+    """Seconds of each file, by its header."""
+
+    def length(path: Path) -> Iterator[float]:
+        yield seconds_of(path)
+
+    threads = reading_threads()
+    with ahead(length, paths, threads, threads) as lengths:
+        return list(lengths)
+
+
+def _short(hearing: Hearing, files: Files, order: Sequence[int], longest: float) -> Media:
+    """The embeddings of the files at `order`, the shortest first, but in the order of their rows."""
+
+    def audio(row: int) -> Iterator[tuple[int, Tensor]]:
+        yield row, resample(*read_mono(files.paths[row]), hearing.rate)
+
+    threads, parts, taken = reading_threads(), list[Media](), list[int]()
+    look = max(threads, int(ROOM / max(1.0, longest * hearing.rate)))
+    with ahead(audio, order, threads, look) as heard:
+        for rows, clips in _alike(heard, hearing.device):
+            hearing.on_progress(len(rows))
+            hearing.on_audio(rows, clips)
+            parts.append(hearing.encoded(files, rows, clips))
+            hearing.on_progress(len(rows) * len(hearing.rewards))
+            taken += rows
+    return _in_order(taken, parts)
+
+
+def _in_order(rows: Sequence[int], parts: Sequence[Media]) -> Media:
+    """All parts as one, in the order of the rows that they have one after another."""
+    return Media.concatenate(parts).select(sorted(range(len(rows)), key=rows.__getitem__))
+
+
+def _long(hearing: Hearing, files: Files, order: Sequence[int]) -> Iterator[tuple[list[int], Media]]:
+    """Each file of `order`, cut into windows."""
+
+    def windows(row: int) -> Iterator[tuple[int, Tensor, bool]]:
+        peak, name = 0.0, str(files.paths[row])
+        for window in read_windows(files.paths[row], hearing.cut.window, name):
+            peak = max(peak, window.peak)
+            if not peak <= LOUDEST:
+                break
+            yield row, resample(window.audio, window.rate, hearing.rate), window.silent
+        check_peak(peak, name)
+
+    at_once = WINDOWS if hearing.device.type == "cpu" else BATCH
+    with ahead(windows, order, threads=1, look=0) as heard:
+        for row, own in groupby(heard, key=lambda window: window[0]):
+            batches = _alike(_sounding(own, hearing), hearing.device, at_once)
+            yield [row], _joined([hearing.encoded(files, rows, clips) for rows, clips in batches])
+            hearing.on_progress(1 + len(hearing.rewards))
+
+
+def _sounding(windows: Iterable[tuple[int, Tensor, bool]], hearing: Hearing) -> Iterator[tuple[int, Tensor]]:
+    """Row and audio of the windows in which something is heard."""
+    for row, audio, silent in windows:
+        hearing.on_audio([row], [audio])
+        if not silent:
+            yield row, audio
+
+
+def _joined(windows: Sequence[Encoded]) -> Encoded:
+    """The windows of a file as one clip: their frames one after another."""
+    known, first = Known.join([part.known for part in windows]), windows[0].select([0])
+    joined = Known({encoder: (torch.cat(each),) for encoder, each in known.frames.items()}, first.known.prompts)
+    return Encoded(joined, first.names, first.prompts)
+
+
+def _alike(
+    heard: Iterable[tuple[int, Tensor]], device: torch.device, most: int = BATCH
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Rows and audio of neighbours of one length, as many as are encoded at once, and no more than `most`."""
+    for _, equal in groupby(heard, key=lambda clip: clip[1].shape):
+        clips = iter(equal)
+        for first in clips:
+            batch = [first, *islice(clips, min(most, first_batch(first[1], device)) - 1)]
+            yield [row for row, _ in batch], [audio for _, audio in batch]
+
+
+def clips_on(
+    device: torch.device,
+    audio: Sequence[Tensor],
+    rate: int,
+    names: Sequence[str],
+    prompts: Sequence[str] | None,
+    cache: EmbeddingCache | None,
+) -> Clips:
+    """Clips of mono audio on a device: all that comes from files moves to it here.
+
+    Raises:
+        AudioError: no reward can judge one.
+        DeviceError: the memory of the device is too small.
+    """
+    try:
+        return Clips([clip.to(device) for clip in audio], rate, prompts, names, cache)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "
+            "what else uses the device, or choose another, as --device cpu does"
+        ) from error

@@ -1,0 +1,57 @@
+"""Leave out files that no reward can judge, where that is asked for: every file is read once before the long work."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import AudioError
+from dragon_rewards.media.audio import check_peak, read_mono, read_windows, seconds_of
+from dragon_rewards.media.hearing import Cut
+from dragon_rewards.media.prefetch import ahead, reading_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+def usable(files: Sequence[Path]) -> list[Path]:
+    """Those of the files that can be judged; the others are named on stderr, with what is wrong and their number.
+
+    Raises:
+        AudioError: none can.
+    """
+    bad = unusable(files)
+    left = [file for file in files if file not in bad]
+    if not left:
+        raise AudioError(f"none of {len(files)} file(s) can be used, see above; give others")
+    return left
+
+
+def unusable(files: Sequence[Path]) -> set[Path]:
+    """Those of the files that no reward can judge, which are named on stderr, with what is wrong and their number."""
+
+    def faults(path: Path) -> Iterator[str | None]:
+        try:
+            _check(path)
+        except AudioError as error:
+            yield str(error)
+        else:
+            yield None
+
+    threads = reading_threads()
+    with ahead(faults, files, threads, threads) as found:
+        bad = {path: fault for path, fault in zip(files, found, strict=True) if fault}
+    if bad:
+        lines = "".join(f"  {fault}\n" for fault in bad.values())
+        sys.stderr.write(f"left out {len(bad)} of {len(files)} file(s):\n{lines}")
+    return set(bad)
+
+
+def _check(path: Path) -> None:
+    """Read a file from end to end; raises AudioError as those who hear it do."""
+    cut, name = Cut(), str(path)
+    if seconds_of(path) <= cut.longest:
+        read_mono(path)
+    else:
+        check_peak(max(window.peak for window in read_windows(path, cut.window, name)), name)

@@ -1,0 +1,1 @@
+"""The built-in reductions, which turn embeddings into numbers."""

@@ -1,0 +1,130 @@
+"""What every server here refuses, whoever asks: bodies that are too large, requests that never end, what is no JSON.
+
+An application is bounded by `bound`, and is served with the protocol `Impatient`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import h11
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dragon_rewards.terminal.escape import shown
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle, Transport
+
+    from fastapi import FastAPI, Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PATIENCE = 20.0  # seconds for a request without a body to come
+SLOWEST = 2**14  # bytes a second that a body comes at, or else it counts as half-sent: 256 MB take up to 4.6 hours
+LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+UNPROCESSABLE, TOO_LARGE = 422, 413
+
+
+def bound(app: FastAPI, limit: int, remedy: str) -> None:
+    """Let requests of an application have bodies of at most `limit` bytes, and say of wrong ones what is wrong.
+
+    Args:
+        app: the application; called when all its routes are there.
+        limit: bytes, counted as they come: what a client declares is not relied on.
+        remedy: what a client may do about a larger one.
+    """
+    app.add_middleware(_Bounded, limit=limit, remedy=remedy)
+    app.add_exception_handler(RequestValidationError, _refuse)
+
+
+async def _refuse(_: Request, error: Exception) -> JSONResponse:
+    """What is wrong, without the value: NaN and lone surrogates are no JSON that could be answered."""
+    found: list[Any] = list(error.errors()) if isinstance(error, RequestValidationError) else []
+    faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found]
+    detail = shown("; ".join(faults)).encode("ascii", "backslashreplace").decode()
+    return JSONResponse({"detail": detail}, UNPROCESSABLE)
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """Counts the bytes of bodies."""
+
+    app: ASGIApp
+    limit: int
+    remedy: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken = 0
+
+        async def counted() -> Message:
+            """What comes; when that is too much, as if the client had hung up."""
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return message if taken <= self.limit else {"type": "http.disconnect"}
+
+        async def answered(message: Message) -> None:
+            if taken <= self.limit:
+                await send(message)
+
+        with suppress(ClientDisconnect):
+            await self.app(scope, counted, answered)
+        if taken > self.limit:
+            detail = f"the body is larger than {self.limit} bytes{self.remedy}"
+            await JSONResponse({"detail": detail}, TOO_LARGE)(scope, receive, send)
+
+
+class Impatient(H11Protocol):
+    """HTTP of uvicorn, which itself would wait for the rest of a request as long as its connection stands."""
+
+    _timer: TimerHandle | None = None
+    _began = 0.0
+    _taken = 0
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Wait no longer when a request is there, and longer for one of which more has come."""
+        self._taken += len(data)
+        if self._timer is None:  # the next request on a connection that was kept
+            self._wait()
+        super().data_received(data)
+        if self._is_whole:
+            self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop()
+        super().connection_lost(exc)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.conn.their_state not in {h11.IDLE, h11.SEND_BODY}
+
+    def _wait(self) -> None:
+        self._began, self._taken = self.loop.time(), 0
+        self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _look(self) -> None:
+        """End what is late, or look again when what has come will have run out."""
+        due = self._began + PATIENCE + self._taken / SLOWEST
+        if self.loop.time() < due:
+            self._timer = self.loop.call_at(due, self._look)
+            return
+        self._timer = None
+        if not self.transport.is_closing():
+            if self.conn.their_state is h11.IDLE or not self.cycle.response_started:
+                self.transport.write(LATE)
+            self.transport.close()

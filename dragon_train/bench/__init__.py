@@ -1,0 +1,1 @@
+"""What compares models: the benchmark, ablations, permutation tests, launchers and the report page."""

@@ -1,0 +1,127 @@
+"""Figures of an ablation as SVG: the same frame gives the same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.storage.files import replacing
+from dragon_train.bench.ablation.tables import shown_rows, summary
+
+try:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+except ModuleNotFoundError as error:
+    raise DragonError(f'dragon ablate needs {error.name}: pip install "dragon-rewards[reports]"') from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_train.bench.ablation.grid import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito
+MARKERS = "osD^vPX*"  # colours are not the only difference
+PANEL, ACROSS, LEGEND = (4.2, 2.8), 2, 0.5  # inches; panels in a row; inches
+CHANCE = 0.5  # a win rate that shows nothing
+BINS = 24
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "dragon",
+    "svg.fonttype": "none",
+}
+
+
+def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
+    """Draw a figure of the grid."""
+    with mpl.rc_context(STYLE):
+        panels = list(panels_of(shown_rows(frame, figure), figure))
+        across = min(len(panels), ACROSS)
+        down = -(-len(panels) // across)
+        canvas = Canvas((PANEL[0] * across, PANEL[1] * down + LEGEND), layout="constrained")
+        places = [canvas.add_subplot(down, across, number + 1) for number in range(len(panels))]
+        for (title, rows), axes in zip(panels, places, strict=True):
+            DRAW[figure.kind](axes, rows, figure)
+            axes.set_title(title, fontsize=9)
+        legend(canvas, places[0], figure)
+        with replacing(path) as temporary:
+            canvas.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def legend(canvas: Canvas, axes: Any, figure: Figure) -> None:
+    """One for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels):
+        title = figure.series.replace("_", " ") or None
+        canvas.legend(handles, labels, title=title, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+
+
+def panels_of(rows: pd.DataFrame, figure: Figure) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and rows of each."""
+    if not figure.panels:
+        yield "", rows
+        return
+    for value, group in rows.groupby(figure.panels, sort=False, observed=True):
+        yield str(value), group
+
+
+def series_of(rows: pd.DataFrame, figure: Figure) -> list[tuple[str, pd.DataFrame]]:
+    """Label and summary of each."""
+    keys = [figure.series, figure.x[0]] if figure.series else [figure.x[0]]
+    stats = summary(rows, keys, figure.y)
+    if not figure.series:
+        return [("", stats)]
+    return [(f"{value}", group) for value, group in stats.groupby(figure.series, sort=False, observed=True)]
+
+
+def line(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
+    """Means over a number, with the spread over seeds."""
+    for index, (name, stats) in enumerate(series_of(rows, figure)):
+        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "capsize": 3}
+        axes.errorbar(stats[figure.x[0]], stats["mean"], stats["sd"].fillna(0), label=name, **style)
+    xs = np.unique(rows[figure.x[0]])
+    if xs.min() > 0 and xs.max() / xs.min() > 4:  # noqa: PLR2004  three doublings are even steps on a logarithmic axis
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(xs, [f"{x:g}" for x in xs])
+    axes.minorticks_off()
+    finish(axes, figure)
+
+
+def bar(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
+    """Means of named things, with the spread over seeds."""
+    series, names = series_of(rows, figure), list(dict.fromkeys(map(str, rows[figure.x[0]])))
+    width = 0.8 / len(series)
+    for index, (name, stats) in enumerate(series):
+        places = [names.index(str(x)) + (index - (len(series) - 1) / 2) * width for x in stats[figure.x[0]]]
+        colour = COLOURS[index % len(COLOURS)]
+        axes.bar(places, stats["mean"], width * 0.9, yerr=stats["sd"].fillna(0), label=name, color=colour, capsize=3)
+    turned = {"rotation": 30, "ha": "right"} if max(map(len, names)) * len(names) > 40 else {}  # noqa: PLR2004  letters in a panel
+    axes.set_xticks(range(len(names)), names, **turned)
+    finish(axes, figure)
+
+
+def finish(axes: Any, figure: Figure) -> None:
+    """Labels, and the line of no effect."""
+    if figure.y == "win_rate":
+        axes.axhline(CHANCE, color="0.5", linewidth=1, linestyle=":")
+        axes.set_ylim(0, 1)
+    axes.set_xlabel(figure.x[0].replace("_", " "))
+    axes.set_ylabel(figure.y.replace("_", " "))
+
+
+def histogram(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
+    """Outlines of several columns' distributions, on the same bins."""
+    edges = np.histogram_bin_edges(rows[list(figure.x)].to_numpy().ravel(), BINS)
+    for index, column in enumerate(figure.x):
+        style = {"color": COLOURS[index], "linestyle": ("-", "--", ":")[index % 3], "linewidth": 1.5}
+        axes.hist(rows[column], edges, histtype="step", label=column, **style)
+    axes.set_ylabel("clips")
+
+
+DRAW = {"line": line, "bar": bar, "histogram": histogram}

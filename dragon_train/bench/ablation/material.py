@@ -1,0 +1,43 @@
+"""What studies measure: clips of the untuned model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from dragon_rewards.compute.devices import CPU
+from dragon_rewards.errors import ConfigError
+from dragon_train.bench.workload import EMBEDDED
+from dragon_train.embedded.prompts import prompts
+from dragon_train.loop.generations import generate
+from dragon_train.loop.run import load_policy
+from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dragon_rewards.media.media import Media
+    from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.rewards import Reward
+
+
+@torch.no_grad()
+def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.device) -> list[Media]:
+    """Several sets of one clip for each of the first training prompts, without guidance, on a device.
+
+    Raises:
+        ConfigError: there are fewer prompts than clips.
+    """
+    texts = prompts("train")[:clips]
+    if len(texts) < clips:
+        raise ConfigError(f"clips = {clips}: there are {len(texts)} prompts")
+    policy = load_policy(load_train_registry().pipeline(EMBEDDED), None, device)
+    numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
+    return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]
+
+
+def measured(reward: Reward, clips: Media) -> tuple[list[Tensor], Gaussian]:
+    """The frames of each clip, and the Gaussian that a FAD compares them with, on the CPU, where studies count."""
+    return list(reward.embeddings(clips).to(CPU).frames), cast("Gaussian", reward.reference(CPU))

@@ -1,0 +1,92 @@
+"""The page of an ablation: question, answer, tables, figures, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.storage.files import write_text
+from dragon_rewards.storage.results import provenance
+from dragon_train.bench.ablation.grid import shipped_grids
+from dragon_train.bench.ablation.tables import SEED, markdown
+from dragon_train.bench.presets import load_preset
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_train.bench.ablation.grid import Figure, Grid, Point, Table
+    from dragon_train.bench.ablation.plans import AnyPlan
+
+FINDINGS = "findings.md"  # written by a person
+
+
+def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write README.md and ablation.json."""
+    settings = settings_of(grid, plan)
+    parts = [
+        f"# {grid.question}",
+        findings(folder),
+        f"Source of the question: {grid.source}." if grid.source else "",
+        method(grid, plan),
+        *(f"## {heading(table)}\n\n{markdown(tables[table.name])}" for table in grid.tables),
+        *(f"## {heading(figure)}\n\n![{heading(figure)}]({figure.name}.svg)" for figure in grid.figures),
+        left_out(plan),
+        f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n",
+    ]
+    write_text(folder / "README.md", "\n\n".join(filter(None, parts)))
+    cells = [{key: value for key, value in cell.items() if key != "cached"} for cell in plan.listing()]
+    made = {**settings, "cells": cells, "provenance": provenance(load_train_registry().plugins)}
+    write_text(folder / "ablation.json", json.dumps(made, indent=2) + "\n")
+
+
+def heading(shown: Table | Figure) -> str:
+    """Of a table or a figure."""
+    return shown.caption or shown.name.replace("_", " ").replace("-", " ").capitalize()
+
+
+def findings(folder: Path) -> str:
+    """What a person wrote of the results."""
+    path = folder / FINDINGS
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def method(grid: Grid, plan: AnyPlan) -> str:
+    """How the numbers came about."""
+    name = grid.name if grid.name in shipped_grids() else f"{grid.name}.toml"
+    command = f"```sh\ndragon ablate {name}{plan.options}\n```"
+    cells = f"{len(plan.listing())} cells. Means are over all axes that a table or figure does not name; ± is the "
+    spread = "standard deviation of one seed."
+    if grid.study:
+        return f"{cells}{spread}\n\n{command}"
+    preset = load_preset(grid.preset)
+    return (
+        f"{cells}{spread} Each cell is a tuning run, compared with the untuned model by clips of the same held-out "
+        f"prompts and seeds ({preset.heldout_prompts} prompts, {preset.inference_steps} diffusion steps, unless an "
+        f"axis says otherwise); rewards of sets judge matched subsets of {preset.subset_size}. `before` and `after` "
+        f"are raw metrics, a win rate of 0.5 shows nothing.\n\n{command}"
+    )
+
+
+def left_out(plan: AnyPlan) -> str:
+    """The combinations that do not compose."""
+    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(plan.left_out)]
+    return "## Left out\n\n" + "\n".join(lines) if lines else ""
+
+
+def unique(left_out: Sequence[tuple[Point, str]]) -> list[tuple[Point, str]]:
+    """Combinations that do not compose, one for all seeds."""
+    without = [({key: value for key, value in axes.items() if key != SEED}, reason) for axes, reason in left_out]
+    return [pair for place, pair in enumerate(without) if pair not in without[:place]]
+
+
+def settings_of(grid: Grid, plan: AnyPlan) -> dict[str, Any]:
+    """What a rerun needs."""
+    shown = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
+    if grid.study:
+        return {"study": grid.study, **shown}
+    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown, **plan.settings}

@@ -1,0 +1,36 @@
+"""Run an ablation: finish its cells, then write frames, tables, figures and a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon_rewards.storage.results import write_parquet
+from dragon_train.bench.ablation.figures import write_figure
+from dragon_train.bench.ablation.page import write_page
+from dragon_train.bench.ablation.tables import write_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_train.bench.ablation.grid import Grid
+    from dragon_train.bench.ablation.plans import AnyPlan
+    from dragon_train.bench.launchers import Launcher
+
+
+def run_ablation(
+    grid: Grid, plan: AnyPlan, launcher: Launcher, root: Path, on_progress: Callable[[int], None]
+) -> dict[str, pd.DataFrame]:
+    """Compute the cells that are not there, and write `root/<name>/`; returns the tables by name, as they are read."""
+    launcher.run(plan.tasks(), lambda: on_progress(plan.done()))
+    folder = root / grid.name
+    frames = {name: plan.frame(name) for name in sorted(grid.frames)}
+    for name, frame in frames.items():
+        write_parquet(folder / f"{name}.parquet", frame)
+    texts = {table.name: write_tables(folder, frames[table.frame], table) for table in grid.tables}
+    for figure in grid.figures:
+        write_figure(folder / f"{figure.name}.svg", frames[figure.frame], figure)
+    write_page(folder, grid, plan, texts)
+    return texts

@@ -1,0 +1,101 @@
+"""Ablations without training: the cells of a study, each kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dragon_rewards.compute.devices import find_device
+from dragon_rewards.storage.dataframes import Column, read_parquet
+from dragon_rewards.storage.results import write_parquet
+from dragon_train.bench.ablation.plan import fingerprint
+from dragon_train.bench.ablation.studies import load_study
+from dragon_train.bench.launchers import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dragon_train.bench.ablation.grid import Grid, Point
+
+ROWS = "rows.parquet"
+STUDIES = "studies"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study takes.
+
+    Attributes:
+        study: its name.
+        cells: axes and all settings of each.
+        root: folder of the results, which all grids share.
+        left_out: none; nothing fails to compose.
+        options: of the command line, none: the embedded pipeline is measured.
+        settings: likewise.
+        judges: no reward that is known before the study runs.
+        unit: of the work.
+    """
+
+    study: str
+    cells: tuple[tuple[Point, Point], ...]
+    root: Path
+    left_out: tuple[tuple[Point, str], ...] = ()
+    options: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    judges: tuple[str, ...] = ()
+    unit: str = "cells"
+
+    def folder(self, settings: Mapping[str, Any]) -> Path:
+        """Where a cell's rows are kept."""
+        bound = signature(load_study(self.study).run).bind_partial(**settings)
+        bound.apply_defaults()
+        return self.root / STUDIES / f"{self.study}-{fingerprint(self.study, bound.arguments)}"
+
+    def tasks(self) -> list[Task]:
+        """One for each cell that has no rows yet."""
+        todo = [settings for _, settings in self.cells if not (self.folder(settings) / ROWS).exists()]
+        return [Task(run_study, self.folder(settings), (self.study, settings)) for settings in todo]
+
+    @property
+    def total(self) -> int:
+        """Cells."""
+        return len(self.cells)
+
+    def done(self) -> int:
+        """Those with rows."""
+        return sum(row["cached"] for row in self.listing())
+
+    def listing(self) -> list[dict[str, Any]]:
+        """The axes of every cell, its folder, and whether its rows are there."""
+        folders = [self.folder(settings) for _, settings in self.cells]
+        return [
+            {**axes, "folder": str(folder.relative_to(self.root)), "cached": (folder / ROWS).exists()}
+            for (axes, _), folder in zip(self.cells, folders, strict=True)
+        ]
+
+    def frame(self, name: str) -> pd.DataFrame:  # noqa: ARG002  a study has one
+        """All rows, with the axes before them."""
+        columns = dict.fromkeys(load_study(self.study).columns, Column.ANYTHING)
+        frames = [
+            read_parquet(
+                self.folder(settings) / ROWS, columns, "delete it, and the same command measures again"
+            ).assign(**axes)
+            for axes, settings in self.cells
+        ]
+        rows = pd.concat(frames, ignore_index=True)
+        axes = list(self.cells[0][0])
+        return rows[[*axes, *(name for name in rows.columns if name not in axes)]]
+
+
+def make_study_plan(grid: Grid, root: Path) -> StudyPlan:
+    """The cells of a grid whose study is named."""
+    return StudyPlan(grid.study, tuple(grid.points()), root)
+
+
+def run_study(folder: Path, study: str, settings: Mapping[str, Any], device: str | None) -> None:
+    """Measure one cell, on the device of this name."""
+    write_parquet(folder / ROWS, load_study(study).run(find_device(device), **settings))

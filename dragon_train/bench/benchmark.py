@@ -1,0 +1,147 @@
+"""The benchmark: tune once per reward of a suite, compare each tuned model with the untuned one on held-out prompts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from msgspec import structs, to_builtins
+
+from dragon_rewards import compose
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.evaluation.tables import BASELINE
+from dragon_rewards.names import RewardName
+from dragon_rewards.storage.files import write_text
+from dragon_rewards.storage.results import provenance
+from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model, steps_done
+from dragon_train.bench.launchers import Task
+from dragon_train.bench.permutation import EMBEDDINGS, TEST, run_test
+from dragon_train.bench.record import SETTINGS, BenchmarkRecord, read_record
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dragon_rewards.suites import Serving
+    from dragon_train.bench.launchers import Launcher
+    from dragon_train.bench.presets import Preset
+    from dragon_train.bench.workload import Subject
+    from dragon_train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes:
+        servings: the slots of the suite and the reward that serves each: what models are scored by.
+        tuned: names of the slots that get a tuning run.
+        preset: how thorough it is.
+        seed: of training and of the held-out generations.
+        out: the folder of the results.
+        subject: the pipeline that is tuned, and its prompts.
+    """
+
+    servings: tuple[Serving, ...]
+    tuned: tuple[str, ...]
+    preset: Preset
+    seed: int
+    out: Path
+    subject: Subject
+
+    @property
+    def served(self) -> dict[str, str]:
+        """Slot -> name of the reward that serves it, of the slots that get a run."""
+        return {s.slot.reward: s.served for s in self.servings if s.slot.reward in self.tuned}
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How models are compared."""
+        return Evaluation.of(self.preset, self.seed)
+
+    @property
+    def of_sets(self) -> tuple[str, ...]:
+        """The runs that are tuned toward a reward of whole sets."""
+        return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
+
+    def scoring(self, run: str) -> Scoring:
+        """How a model is judged: by all rewards; permutation tests take its own, and of the untuned model every one."""
+        served = tuple(serving.served for serving in self.servings)
+        own = served if run == BASELINE else (self.served[run],)
+        return Scoring(
+            self.evaluation, served, exchanged=tuple(name for name in own if not compose(name).kind.per_clip)
+        )
+
+    def folder(self, run: str) -> Path:
+        """Where one run is kept."""
+        return self.out / (BASELINE if run == BASELINE else RewardName.parse(run).slug)
+
+    def config(self, run: str) -> TrainConfig | None:
+        """How a run is tuned; the untuned model is not."""
+        if run == BASELINE:
+            return None
+        return replace(self.preset.config(compose(self.served[run]), self.seed), pipeline=self.subject.pipeline)
+
+    def task(self, run: str) -> Task:
+        """What makes one run's scores."""
+        return Task(run_model, self.folder(run), (run, self.subject, self.config(run), (self.scoring(run),)))
+
+    def test(self, run: str) -> Task:
+        """What tests one run of a reward of sets."""
+        folder, prompts = self.folder(run), self.subject.compared_on(self.preset.heldout_prompts)
+        inputs = (self.folder(BASELINE) / EMBEDDINGS, folder / EMBEDDINGS)
+        return Task(run_test, folder, (BASELINE, self.served[run], prompts), inputs)
+
+
+def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callable[[int], None]) -> pd.DataFrame:
+    """Finish every run, and test those of sets; returns the long frame of all scores.
+
+    `on_progress` is told, about once a second, the number of training steps done over all runs.
+    """
+    benchmark.subject.compared_on(benchmark.preset.heldout_prompts)
+    benchmark.subject.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
+    record = checked_record(benchmark)
+    runs = (BASELINE, *benchmark.tuned)
+    todo = [run for run in runs if benchmark.scoring(run).missing(benchmark.folder(run))]
+    todo.sort(key=lambda run: generations(benchmark.config(run)), reverse=True)  # the longest first: none runs on alone
+    tuned = [benchmark.folder(run) for run in benchmark.tuned]
+
+    def on_tick() -> None:  # the first comes when runs have begun, and a launcher has refused nothing
+        claim(benchmark, record)
+        on_progress(sum(map(steps_done, tuned)))
+
+    launcher.run([benchmark.task(run) for run in todo], on_tick)
+    untested = [run for run in benchmark.of_sets if not (benchmark.folder(run) / TEST).exists()]
+    launcher.run([benchmark.test(run) for run in untested], on_tick)
+    claim(benchmark, record)
+    return pd.concat([read_scores(benchmark.folder(run)) for run in runs], ignore_index=True)
+
+
+def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
+    """The settings; a folder whose results were made with others is refused."""
+    wanted = BenchmarkRecord(
+        preset=json.loads(json.dumps(asdict(benchmark.preset))),
+        seed=benchmark.seed,
+        rewards=tuple(serving.served for serving in benchmark.servings),
+        pipeline=benchmark.subject.pipeline,
+        prompts=benchmark.subject.digest,
+    )
+    found = read_record(benchmark.out) if (benchmark.out / SETTINGS).exists() else wanted
+    for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
+        if getattr(found, key) != getattr(wanted, key):
+            raise ConfigError(
+                f"{benchmark.out} holds a benchmark with another {key}; choose another --out or delete it"
+            )
+    return wanted
+
+
+def claim(benchmark: Benchmark, record: BenchmarkRecord) -> None:
+    """Write the settings, with what makes the results, unless they are there."""
+    if not (benchmark.out / SETTINGS).exists():
+        registry = load_train_registry()
+        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
+        settings = to_builtins(structs.replace(record, provenance=made_with))
+        write_text(benchmark.out / SETTINGS, json.dumps(settings, indent=2) + "\n")

@@ -1,0 +1,106 @@
+"""Put the parts of a benchmark or an ablation together and run it, with a progress bar; checked before runs start."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards import compose, load_registry, load_suite
+from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.storage.files import check_folder
+from dragon_rewards.storage.locks import locked
+from dragon_rewards.suites import serve
+from dragon_rewards.terminal.progress import progress
+from dragon_train.bench.presets import load_preset
+from dragon_train.bench.workload import choose_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dragon_train.bench.launchers import Launcher
+
+
+def run_bench(
+    suite: str,
+    preset: str,
+    rewards: Sequence[str],
+    pipeline: str | None,
+    prompts: Path | None,
+    out: Path | None,
+    seed: int,
+    engine: Callable[[], Launcher],
+) -> list[dict[str, Any]]:
+    """Run a benchmark by what `engine` makes, and write its report; returns the rows of the win table."""
+    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
+    check_folder(folder, "--out")
+    servings = serve(load_suite(suite), load_registry())
+    slots = [serving.slot.reward for serving in servings]
+    for name in rewards:
+        if name not in slots:
+            raise UnknownNameError(f"reward of suite {suite}", name, slots)
+    chosen = load_preset(preset)
+    subject = choose_subject(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
+    for serving in servings:
+        compose(serving.served).require_weights()
+    launcher = engine()
+    from dragon_train.bench.benchmark import (  # imports torch: what needs it not is refused by now
+        Benchmark,
+        run_benchmark,
+    )
+    from dragon_train.bench.report import write_report
+
+    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
+    configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
+    steps = sum(config.steps for config in configs)
+    with locked(folder), progress(f"{len(configs)} rewards", "training steps", steps) as bar:
+        frame = run_benchmark(benchmark, launcher, bar.update)
+        rows = write_report(benchmark, frame)
+    print(f"report: {folder / 'README.md'}", file=sys.stderr)
+    return rows
+
+
+def list_ablations() -> list[dict[str, Any]]:
+    """The shipped ablations."""
+    from dragon_train.bench.ablation.grid import load_grid, shipped_grids
+
+    grids = [load_grid(name) for name in shipped_grids()]
+    return [{"name": grid.name, "combinations": len(list(grid.points())), "question": grid.question} for grid in grids]
+
+
+def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None) -> list[dict[str, Any]]:
+    """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
+    from dragon_train.bench.ablation.grid import load_grid
+
+    grid = load_grid(name)
+    from dragon_train.bench.ablation.page import unique
+    from dragon_train.bench.ablation.plans import plan_of
+
+    plan = plan_of(grid, out, pipeline, prompts)
+    for axes, reason in unique(plan.left_out):
+        print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
+    return plan.listing()
+
+
+def run_ablate(
+    name: str, out: Path, pipeline: str | None, prompts: Path | None, engine: Callable[[], Launcher]
+) -> dict[str, list[dict[Any, Any]]]:
+    """Run an ablation by what `engine` makes, and write its results; returns the rows of its tables."""
+    from dragon_train.bench.ablation.grid import load_grid
+
+    check_folder(out, "--out")
+    grid, launcher = load_grid(name), engine()
+    from dragon_train.bench.ablation.plans import plan_of
+
+    plan = plan_of(grid, out, pipeline, prompts)
+    for reward in plan.judges:
+        compose(reward).require_weights()
+    from dragon_train.bench.ablation.run import (
+        run_ablation,  # the name is checked before the figures' library is asked for
+    )
+
+    with locked(out), progress(grid.name, plan.unit, plan.total) as bar:
+        bar.update(plan.done())
+        tables = run_ablation(grid, plan, launcher, out, bar.update)
+    print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)
+    return {title: table.to_dict("records") for title, table in tables.items()}

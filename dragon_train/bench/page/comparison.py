@@ -1,0 +1,136 @@
+"""What the tables of a benchmark say: win rates, cross-effects, distributions, diversity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.evaluation.tables import BASELINE, WHOLE_SET
+from dragon_train.bench.page import charts
+from dragon_train.bench.page.cost import total_seconds
+from dragon_train.bench.page.view import (
+    NAMES,
+    RATES,
+    Cell,
+    Chart,
+    Fact,
+    Table,
+    duration,
+    figure,
+    frame_table,
+    heat,
+    share,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from dragon_train.bench.page.source import BenchmarkTables, TrainedRun
+    from dragon_train.bench.presets import Preset
+
+EVEN = 0.5  # a win rate that shows nothing
+LEVEL = 0.05  # of corrected p values
+WIN_COLUMNS = (
+    "run",
+    "served",
+    "direction",
+    "before",
+    "after",
+    "win_rate",
+    "lower",
+    "p_value",
+    "permutation_p",
+    "holm",
+    "effect",
+    "trials",
+)
+QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
+
+
+def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fact, ...]:
+    """What a reader looks for first."""
+    above, shown = int((wins["lower"] > EVEN).sum()), int((wins["holm"] <= LEVEL).sum())
+    return (
+        Fact("mean win rate", share(wins["win_rate"].mean())),
+        Fact("lowest win rate", share(wins["win_rate"].min())),
+        Fact("bound above 50%", Cell(f"{above} of {len(wins)}", above)),
+        Fact("pass Holm's correction", Cell(f"{shown} of {len(wins)}", shown)),
+        Fact("time of training", duration(total_seconds(runs))),
+    )
+
+
+def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
+    """How the figures came about."""
+    method = (
+        "A dot is the share of held-out prompts, one clip each from the same seeds, on which the tuned model is "
+        "better; ties are half. Rewards that judge whole sets compare matched subsets of "
+        f"{preset.subset_size} clips instead. The line reaches down to the one-sided 95% Clopper-Pearson bound."
+    )
+    stand_in = "Where a run is judged by a reward of another name, that one stands in: its encoder was not installed."
+    return [method, stand_in] if (wins["run"] != wins["served"]).any() else [method]
+
+
+def wins_table(wins: pd.DataFrame) -> Table:
+    """The columns of win_rates.csv that are read."""
+    shown = wins[[column for column in WIN_COLUMNS if column in wins]]
+    return frame_table("Win rates against the untuned model", shown, RATES, NAMES)
+
+
+def further_table(caption: str, table: pd.DataFrame | None) -> Table | None:
+    """A table that a benchmark may have."""
+    return None if table is None else frame_table(caption, table, RATES, NAMES)
+
+
+def cross_map(tables: BenchmarkTables) -> Table:
+    """Runs x rewards, in the order of the win table; each run's own reward is marked."""
+    served = tables.wins.set_index("run")["served"]
+    columns = [str(reward) for reward in tables.cross.columns]
+    rows = (
+        (Cell(str(run)), *(heat(float(tables.cross.loc[run, reward]), own=reward == served[run]) for reward in columns))
+        for run in served.index
+    )
+    return Table("Win rate of each run (rows) under every reward (columns)", ("run", *columns), tuple(rows))
+
+
+def distribution(scores: pd.DataFrame, row: Mapping[Any, Any]) -> Chart:
+    """The values of a run's reward before and after."""
+    judged = scores[(scores["reward"] == row["served"]) & (scores["prompt_id"] != WHOLE_SET)]
+    sides = {
+        "untuned": judged.loc[judged["run"] == BASELINE, "value"],
+        "tuned": judged.loc[judged["run"] == row["run"], "value"],
+    }
+    title = f"{row['served']} ({row['direction']} is better)"
+    before, after = (side.tolist() for side in sides.values())
+    spec = charts.histogram(before, after, f"Distribution of {title} before and after")
+    return Chart(title, spec, quantiles(title, sides))
+
+
+def quantiles(title: str, sides: Mapping[str, pd.Series[float]]) -> Table:
+    """What a histogram shows, in figures."""
+    rows = [
+        (
+            Cell(name),
+            figure(float(side.mean())),
+            *(figure(float(side.quantile(at))) for at in QUANTILES.values()),
+            figure(len(side)),
+        )
+        for name, side in sides.items()
+    ]
+    return Table(title, ("model", "mean", *QUANTILES, "values"), tuple(rows))
+
+
+def diversity(tables: BenchmarkTables) -> Chart | None:
+    """The Vendi score of all held-out clips of each run, if the suite has one."""
+    scores = tables.scores
+    whole = scores[scores["reward"].str.startswith("vendi:") & (scores["prompt_id"] == WHOLE_SET)]
+    if whole.empty:
+        return None
+    reward = whole["reward"].iloc[0]
+    values = whole[whole["reward"] == reward].set_index("run")["value"]
+    runs = values[tables.wins["run"]]
+    spec = charts.before_after(
+        list(runs.index), [values[BASELINE]] * len(runs), runs.tolist(), f"{reward} of all held-out clips of each run"
+    )
+    rows = tuple((Cell(str(run)), figure(values[BASELINE]), figure(value)) for run, value in runs.items())
+    return Chart(f"{reward} of all held-out clips", spec, Table(reward, ("run", "untuned", "tuned"), rows))

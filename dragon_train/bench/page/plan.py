@@ -1,0 +1,163 @@
+"""What the pairs of a run are made from, planned and checked before any model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
+from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.scoring import build_parts
+from dragon_rewards.storage.tables import read_texts
+from dragon_rewards.weights import require_weights
+from dragon_train.bench.workload import EMBEDDED
+from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.loop.run_folder import kept_prompts
+from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.bench.page.source import Results, TrainedRun
+    from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
+    from dragon_train.pipelines.base import Policy
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the untuned and the tuned model are both given.
+
+    Attributes:
+        info: the pipeline.
+        prompts: one for each pair.
+        origin: of the prompts, in words.
+        seeds: one for each pair.
+        steps: diffusion steps; 0 is what the pipeline suggests.
+        guidance: likewise.
+    """
+
+    info: PipelineInfo
+    prompts: tuple[str, ...]
+    origin: str
+    seeds: tuple[int, ...]
+    steps: int
+    guidance: float
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the untuned model's clips depend on: runs that share it share the clips."""
+        return self.info.name, self.prompts, self.seeds, self.steps, self.guidance
+
+    def settings(self, policy: Policy) -> tuple[int, float]:
+        """Diffusion steps and guidance."""
+        return self.steps or policy.steps, self.guidance or policy.guidance
+
+    def require_weights(self) -> None:
+        """Raises WeightsError where the pipeline's weights are not on this machine."""
+        require_weights(f"pipeline '{self.info.name}'", self.info.weights)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The pairs of one run, before they are made.
+
+    Attributes:
+        run: whose weights are heard.
+        rewards: what judges the pairs.
+        generation: what they are made from.
+    """
+
+    run: TrainedRun
+    rewards: tuple[Reward, ...]
+    generation: Generation
+
+
+def plan_pairs(
+    results: Results, count: int, rewards: Sequence[str], file: Path | None, device: torch.device
+) -> list[Plan]:
+    """Pairs of the runs that are named, or of all whose weights are there; none if there are none.
+
+    Raises:
+        UnknownNameError: no run has that name.
+        ConfigError: a run that is named has no weights, or there are fewer prompts than pairs.
+        TooFewClipsError: too few pairs for a reward of sets.
+        DragonError: a reward or a pipeline is not installed.
+    """
+    by_name = {run.name: run for run in results.runs}
+    for name in rewards:
+        if name not in by_name:
+            raise UnknownNameError(f"run of {results.folder}", name, by_name)
+        if not by_name[name].finished:
+            raise ConfigError(f"{by_name[name].folder} holds no finished weights to hear; {remedy(results)}")
+    wanted = [by_name[name] for name in rewards] or [run for run in results.runs if run.finished]
+    return [plan(results, run, count, file, device) for run in wanted] if count else []
+
+
+def remedy(results: Results) -> str:
+    """How to get weights."""
+    if results.benchmark:
+        return "run `dragon bench` with the same preset and seed into a folder of yours, and report that"
+    return f"finish the run with `dragon train --out {results.folder}`"
+
+
+def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
+    """The pairs of one run."""
+    generation = plan_generation(results, run, count, file)
+    generation.require_weights()
+    judging = parts_of(compose_mixture(run.config.reward))
+    for reward in judging:
+        reward.require_weights()
+        check_pairs(reward, count)
+        build_parts(reward, device)
+    return Plan(run, tuple(judging), generation)
+
+
+def check_pairs(reward: Reward, count: int) -> None:
+    """Refuse fewer pairs than it takes to tell what each is worth under a reward of sets.
+
+    Raises:
+        TooFewClipsError: says how many it takes.
+    """
+    least = 1 if reward.kind.per_clip else reward.reduction.minimum_clips + 1
+    if count < least:
+        raise TooFewClipsError(
+            f"--pairs {count}: '{reward.name}' judges sets of {least - 1} clips and more, and a pair by what its set "
+            f"loses without it: give --pairs {least} or more, or --pairs 0 for a page without players"
+        )
+
+
+def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
+    """What the pairs of one run are made from; the runs of a benchmark are heard as it compared them.
+
+    Raises:
+        ConfigError: there are fewer prompts than pairs.
+        UnknownNameError: the pipeline is not installed.
+    """
+    config = run.config
+    info = load_train_registry().pipeline(config.pipeline)
+    texts, origin = heldout_prompts(run.folder, config, file)
+    if len(texts) < count:
+        raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
+    preset = results.benchmark.settings.thoroughness if results.benchmark else None
+    numbers = seeds(Stream.HELDOUT, config.seed, count=count)
+    steps = preset.inference_steps if preset else config.demonstration_steps
+    guidance = preset.guidance if preset else config.guidance  # 1 in benchmarks from before they kept it
+    return Generation(info, tuple(texts[:count]), origin, tuple(numbers), steps, guidance)
+
+
+def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
+    """Prompts that training did not see where there are such, and their origin in words."""
+    if file:
+        return read_texts(file), f"those of {file.name}"
+    kept = kept_prompts(folder)
+    if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
+        return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
+    if kept.heldout:
+        return kept.heldout, "prompts that the run kept from training"
+    return kept.train, "prompts of the training"

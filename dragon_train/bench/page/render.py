@@ -1,0 +1,56 @@
+"""The page as HTML: one file that reaches for nothing outside itself."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from vl_convert import javascript_bundle
+
+if TYPE_CHECKING:
+    from dragon_train.bench.page.view import PageView
+
+
+def render(view: PageView) -> str:
+    """The page.
+
+    Names and prompts are text: the template escapes them. The policy that the page states lets the browser run this
+    script alone, apply this style alone, and load nothing but the page's own data.
+    """
+    script, style = javascript_bundle(asset("page.js")), asset("page.css")
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {fingerprint(script)}",
+            f"style-src {fingerprint(style)}",
+            "img-src data:",
+            "media-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    environment = Environment(
+        loader=PackageLoader("dragon_train.bench.page", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(page=view, script=script, style=style, policy=policy)
+
+
+def asset(name: str) -> str:
+    """A file beside this one."""
+    return files("dragon_train.bench.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def fingerprint(text: str) -> str:
+    """How a content security policy names a script or a style within a page.
+
+    >>> fingerprint("")
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+    """
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,54 @@
+"""`dragon report`: from a folder of results to its page."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.storage.files import check_file, write_text
+from dragon_rewards.terminal.progress import progress
+from dragon_train.bench.record import check_results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+PAGE = "report.html"
+NEEDED = ("altair", "vl_convert", "jinja2", "PIL")  # of the extra `reports`
+
+
+def write_page(
+    folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None, device: str | None
+) -> Path:
+    """Write the page of a folder of `dragon train` or `dragon bench`; returns its path.
+
+    Raises:
+        DragonError: the folder holds no results, a library is not installed, or the pairs cannot be made; before any
+            model is loaded.
+    """
+    check_results(folder)
+    path = out or folder / PAGE
+    check_file(path, "--out")
+    check_libraries()
+    from dragon_rewards.compute.devices import find_device  # imports torch
+    from dragon_train.bench.page.plan import plan_pairs
+    from dragon_train.bench.page.source import read_results
+
+    where, results = find_device(device), read_results(folder)
+    plans = plan_pairs(results, count, rewards, prompts, where)
+    from dragon_train.bench.page.build import build
+    from dragon_train.bench.page.pairs import make_pairs
+    from dragon_train.bench.page.render import render
+
+    with progress("pairs", "sets of clips", len(plans) + len({plan.generation.key for plan in plans})) as bar:
+        pairs = make_pairs(plans, where, bar.advance)
+    write_text(path, render(build(results, plans, pairs)))
+    return path
+
+
+def check_libraries() -> None:
+    """Raises DragonError where the extra is not installed."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise DragonError(f'dragon report needs {", ".join(missing)}: pip install "dragon-rewards[reports]"')

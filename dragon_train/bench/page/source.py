@@ -1,0 +1,154 @@
+"""What a folder of `dragon train` or `dragon bench` holds, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.evaluation.tables import BASELINE, JUDGED, PAIR
+from dragon_rewards.names import RewardName
+from dragon_rewards.storage.dataframes import Column, read_csv, read_parquet
+from dragon_train.bench.record import SETTINGS, BenchmarkRecord, check_results, read_record
+from dragon_train.loop.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dragon_train.config import TrainConfig
+    from dragon_train.loop.run_folder import Provenance
+
+SCORES, WINS, CROSS = "scores.parquet", "win_rates.csv", "cross_effects.csv"
+CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
+UNFINISHED = "the benchmark is not finished; the same `dragon bench` command resumes it"
+STEPS = dict.fromkeys(("step", "reward"), Column.NUMBER)
+RUN = {"run": Column.TEXT}
+WON = RUN | dict.fromkeys(("served", "direction"), Column.TEXT)
+WON |= dict.fromkeys(("before", "after", "win_rate", "lower", "holm"), Column.NUMBER)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """One tuning run.
+
+    Attributes:
+        name: the reward, or in a benchmark the slot of the suite.
+        folder: where it is.
+        config: as config.json has it.
+        provenance: likewise.
+        metrics: metrics.csv, a row per step.
+    """
+
+    name: str
+    folder: Path
+    config: TrainConfig
+    provenance: Provenance
+    metrics: pd.DataFrame
+
+    @property
+    def finished(self) -> bool:
+        """Whether its weights are there to be heard."""
+        return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
+
+
+@dataclass(frozen=True)
+class BenchmarkTables:
+    """What a benchmark adds to its runs.
+
+    Attributes:
+        settings: as benchmark.json has them.
+        wins: win_rates.csv, a row per run.
+        cross: cross_effects.csv, runs x rewards.
+        scores: the long frame of all scores.
+        carried: held_out.csv, a row per run; None in folders from before there was one.
+        confounders: confounders.csv, a row per run and the untuned model; None if nothing was measured.
+    """
+
+    settings: BenchmarkRecord
+    wins: pd.DataFrame
+    cross: pd.DataFrame
+    scores: pd.DataFrame
+    carried: pd.DataFrame | None
+    confounders: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder of results: a benchmark with its runs, or one run alone."""
+
+    folder: Path
+    runs: tuple[TrainedRun, ...]
+    benchmark: BenchmarkTables | None
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the results were made with."""
+        found = self.benchmark.settings.provenance if self.benchmark else None
+        return found or self.runs[0].provenance
+
+
+def read_results(folder: Path) -> Results:
+    """Read a folder.
+
+    Raises:
+        DragonError: it is no such folder, or what it holds is not finished or cannot be read.
+    """
+    check_results(folder)
+    if not (folder / SETTINGS).is_file():
+        return Results(folder, (read_run(folder),), None)
+    tables = read_benchmark(folder)
+    names = tables.wins["run"]
+    return Results(folder, tuple(read_run(folder / RewardName.parse(name).slug, name) for name in names), tables)
+
+
+def read_run(folder: Path, name: str | None = None) -> TrainedRun:
+    """One run, under the name of its reward if no other is given."""
+    config, provenance = stored_run(folder)
+    metrics = filled(
+        read_csv(folder / METRICS, STEPS, "run `dragon train` first", rest=Column.FIGURE), folder / METRICS
+    )
+    won = [column for column in columns_of(metrics) if column.startswith("win rate ")]
+    lacking = [of for column in won if (of := column.replace("win rate", "heldout", 1)) not in metrics.columns]
+    if lacking or (won and not config.heldout_prompts):
+        raise DragonError(
+            f"'{folder / METRICS}' is not of the run in {CONFIG}: {', '.join(lacking or won)}; restore it"
+        )
+    return TrainedRun(name or config.reward, folder, config, provenance, metrics)
+
+
+def read_benchmark(folder: Path) -> BenchmarkTables:
+    """The tables of a finished benchmark."""
+    further = [folder / name for name in (CARRIED, CONFOUNDERS)]
+    tables = BenchmarkTables(
+        read_record(folder),
+        filled(read_csv(folder / WINS, WON, UNFINISHED), folder / WINS),
+        read_csv(folder / CROSS, RUN, UNFINISHED, rest=Column.FIGURE).set_index("run"),
+        read_parquet(folder / SCORES, JUDGED, UNFINISHED),
+        *(read_csv(path, RUN, UNFINISHED) if path.exists() else None for path in further),
+    )
+    if tables.scores.duplicated(["run", *PAIR]).any() or tables.wins.duplicated("run").any():
+        raise DragonError(f"'{folder / SCORES}' or '{folder / WINS}' has a row twice; {UNFINISHED}")
+    runs, served = set(tables.wins["run"]), set(tables.wins["served"])
+    for file, found, wanted in (
+        (CROSS, set(tables.cross.index), runs),
+        (SCORES, set(tables.scores["run"]), {BASELINE, *runs}),
+        (SCORES, set(tables.scores["reward"]), served),
+    ):
+        if not wanted <= found:
+            lacking = ", ".join(sorted(wanted - found))
+            raise DragonError(f"'{folder / file}' lacks {lacking}, which '{folder / WINS}' names; {UNFINISHED}")
+    return tables
+
+
+def filled(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table with a row or more."""
+    if table.empty:
+        raise DragonError(f"'{path}' holds no row; the command that wrote it resumes")
+    return table
+
+
+def columns_of(frame: pd.DataFrame) -> list[str]:
+    """The names of a table's columns, which in a file are text."""
+    return [str(column) for column in frame.columns]

@@ -1,0 +1,101 @@
+"""Permutation tests of tuned models under rewards of whole sets: exchange their clips with the untuned model's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from msgspec import Meta, Struct
+
+from dragon_rewards import compose
+from dragon_rewards.compute.devices import find_device
+from dragon_rewards.errors import DragonError
+from dragon_rewards.evaluation import permutation_test
+from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.storage.decoding import read_json
+from dragon_rewards.storage.files import write_text
+from dragon_rewards.storage.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from dragon_rewards.rewards import Reward
+
+EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"
+FRAMES, LENGTHS, PROMPTS = "frames", "lengths", "prompts"
+AXES = ("frames", "dim")
+AGAIN = "delete it and scores.parquet beside it, and the same command makes them again"
+
+
+class Tested(Struct, frozen=True):
+    """What is read of a test's record."""
+
+    p_value: Annotated[float, Meta(gt=0, le=1)]
+
+
+def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> None:
+    """Write what these rewards see of a model's clips; a test of earlier clips is void."""
+    for reward in rewards:
+        reward.embeddings(clips)
+    tensors = {}
+    for encoder in {reward.encoder.name for reward in rewards}:
+        frames = clips.known.frames[encoder]
+        tensors[f"{FRAMES} {encoder}"] = torch.cat(frames).cpu()
+        tensors[f"{LENGTHS} {encoder}"] = torch.tensor([len(clip) for clip in frames])
+        if encoder in clips.known.prompts:
+            tensors[f"{PROMPTS} {encoder}"] = clips.known.prompts[encoder].cpu()
+    (folder / TEST).unlink(missing_ok=True)
+    if tensors:
+        write_tensors(folder / EMBEDDINGS, tensors, {})
+
+
+def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) -> Encoded:
+    """What `keep_embeddings` wrote, as clips without their audio, on a device.
+
+    Raises:
+        DragonError: it is missing, broken, or of another number of clips.
+    """
+    tensors, _ = read_tensors(folder / EMBEDDINGS, AGAIN)
+    held = {name: tensor.to(device) for name, tensor in tensors.items()}
+    by_kind = {kind: _of_kind(held, kind) for kind in (FRAMES, LENGTHS, PROMPTS)}
+    for name, rows in by_kind[FRAMES].items():
+        if not _fits(rows, by_kind[LENGTHS].get(name), by_kind[PROMPTS].get(name), len(prompts)):
+            raise DragonError(f"'{folder / EMBEDDINGS}': '{name}' is not of {len(prompts)} clips; {AGAIN}")
+    frames = {name: rows.split(by_kind[LENGTHS][name].tolist()) for name, rows in by_kind[FRAMES].items()}
+    return Encoded(Known(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts)
+
+
+def _fits(rows: Tensor, lengths: Tensor | None, prompts: Tensor | None, clips: int) -> bool:
+    """Whether these are frames (frames, dim) of so many clips, and one embedded prompt (dim) for each, if any."""
+    if lengths is None or lengths.dtype != torch.int64 or lengths.shape != (clips,) or rows.ndim != len(AXES):
+        return False
+    if prompts is not None and prompts.shape != (clips, rows.shape[1]):
+        return False
+    return bool((lengths >= 1).all()) and int(lengths.sum()) == len(rows)
+
+
+def _of_kind(held: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{kind} "): rows for name, rows in held.items() if name.startswith(f"{kind} ")}
+
+
+def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], device: str | None) -> None:
+    """Test a run against the untuned model, whose folder `baseline` is beside the run's, on the device of this name."""
+    where, folders = find_device(device), (folder.parent / baseline, folder)
+    clips = Media.concatenate([read_embeddings(each, prompts, where) for each in folders])
+    found = permutation_test(compose(reward).subsets(clips), len(prompts))
+    write_text(folder / TEST, json.dumps(asdict(found), indent=2) + "\n")
+
+
+def read_p_value(folder: Path) -> float | None:
+    """That of a run that was tested.
+
+    Raises:
+        DragonError: the record of the test is broken.
+    """
+    path = folder / TEST
+    return read_json(path, Tested, AGAIN).p_value if path.exists() else None

@@ -1,0 +1,189 @@
+"""Tables of a finished benchmark, all derived from its long frames: win rates, cross-effects, what was held out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dragon_rewards import compose
+from dragon_rewards.errors import DragonError
+from dragon_rewards.evaluation import carry_over, carry_over_summary, is_held_out
+from dragon_rewards.evaluation.tables import (
+    BASELINE,
+    MEASURED,
+    comparisons,
+    confounder_table,
+    controlled_table,
+    cross_table,
+    win_table,
+)
+from dragon_rewards.storage.dataframes import read_parquet
+from dragon_rewards.storage.files import write_text
+from dragon_rewards.storage.results import write_parquet, write_table
+from dragon_train.bench.permutation import read_p_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dragon_train.bench.benchmark import Benchmark
+
+EVEN = 0.5  # a win rate that shows nothing
+LEVEL = 0.05
+COLUMNS = [
+    "run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "permutation_p", "holm", "effect",
+    "trials",
+]  # fmt: skip
+CONFOUNDERS = "confounders.parquet"  # beside a run's scores: rows of `tables.confounders_frame`
+
+
+def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Write the tables (CSV, Markdown), scores.parquet and README.md; returns the win table's rows.
+
+    Tables: win_rates, cross_effects, held_out, and confounders, if every run has them beside its scores.
+    """
+    rewards = [compose(serving.served) for serving in benchmark.servings]
+    compared = comparisons(frame, rewards, benchmark.evaluation.trials)
+    tests = {run: p for run in benchmark.served if (p := read_p_value(benchmark.folder(run))) is not None}
+    wins, cross = win_table(compared, benchmark.served, tests), cross_table(compared)
+    carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
+    write_parquet(benchmark.out / "scores.parquet", frame)
+    write_table(benchmark.out / "win_rates", wins)
+    write_table(benchmark.out / "cross_effects", cross)
+    write_table(benchmark.out / "held_out", carried)
+    if controlled is not None:
+        write_table(benchmark.out / "confounders", controlled)
+    write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled))
+    return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
+
+
+def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
+    """The baseline's and every run's mean confounders, and the controlled win rate of those that judge clips."""
+    files = [benchmark.folder(run) / CONFOUNDERS for run in (BASELINE, *benchmark.served)]
+    if not all(file.exists() for file in files):
+        return None
+    measured = pd.concat([read_parquet(file, MEASURED, "delete it and scores.parquet beside it") for file in files])
+    rewards = [compose(name) for name in dict.fromkeys(benchmark.served.values())]
+    try:
+        controlled = controlled_table(frame, measured, rewards).rename(columns={"reward": "served"})
+    except DragonError as error:
+        names = ", ".join(f"'{file}'" for file in files)
+        raise DragonError(f"{error}; one of {names} is not of the scores beside it: delete both") from error
+    rates = wins[["run", "served", "win_rate"]].merge(controlled, how="left")
+    return confounder_table(measured).merge(rates.drop(columns="served"), how="left")
+
+
+def page(
+    benchmark: Benchmark,
+    wins: pd.DataFrame,
+    cross: pd.DataFrame,
+    carried: pd.DataFrame,
+    controlled: pd.DataFrame | None,
+) -> str:
+    """The summary in Markdown."""
+    table = markdown(wins[COLUMNS], ".4g")
+    return "\n\n".join(
+        [
+            f"# Benchmark of {benchmark.subject.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            summary(wins),
+            corrected(wins),
+            method(benchmark),
+            stand_ins(benchmark),
+            f"## Win rates against the untuned model\n\n{table}",
+            held_out(carried),
+            *([] if controlled is None else [confounders(controlled)]),
+            cross_effects(benchmark, cross),
+            f"## Settings\n\n```json\n{json.dumps(settings(benchmark), indent=2)}\n```\n",
+        ]
+    )
+
+
+def summary(wins: pd.DataFrame) -> str:
+    """The three figures a reader looks for."""
+    above = int((wins["lower"] > EVEN).sum())
+    return (
+        f"Mean win rate over {len(wins)} target rewards: **{wins['win_rate'].mean():.2%}** "
+        f"(lowest {wins['win_rate'].min():.2%}); 95% lower bound above 50% for {above} of {len(wins)}."
+    )
+
+
+def corrected(wins: pd.DataFrame) -> str:
+    """How many wins stand among so many looks."""
+    shown = int((wins["holm"] <= LEVEL).sum())
+    return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
+
+
+def held_out(carried: pd.DataFrame) -> str:
+    """Whose gain is there for rewards that its training never saw."""
+    text = (
+        "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
+        "music (captions of a set count as the set). `heldout` is the mean win rate under all of these, "
+        "`same_question` under those of the run's own reduction; a gain carries over where the latter is above 50%."
+    )
+    return f"## Held out\n\n{carry_over_summary(carried)}\n\n{text}\n\n{markdown(carried)}"
+
+
+def confounders(controlled: pd.DataFrame) -> str:
+    """What else changed."""
+    text = (
+        "Means over the held-out clips: duration in seconds, integrated loudness in LUFS, share of silence. "
+        "`controlled` is the win rate, with its 95% interval, once the part of the gain is removed that goes with them."
+    )
+    return f"## Length, loudness, silence\n\n{text}\n\n{markdown(controlled)}"
+
+
+def markdown(table: pd.DataFrame, floatfmt: str = ".3g") -> str:
+    """A table whose missing figures stay empty."""
+    return known(table).to_markdown(index=False, floatfmt=floatfmt, missingval="")
+
+
+def known(table: pd.DataFrame) -> pd.DataFrame:
+    """With None for figures that are missing, which neither JSON nor people read as NaN."""
+    return table.astype(object).where(table.notna(), None)
+
+
+def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
+    """Every run under every reward."""
+    text = "Win rate of each run (rows) under every reward (columns). A star: the reward is held out from that run."
+    return f"## Cross-effects\n\n{text}\n\n{marked(cross, benchmark.served).to_markdown()}"
+
+
+def marked(cross: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
+    """Win rates as text, those of rewards that were held out from a run with a star."""
+    text = cross.map("{:.2f}".format)
+    stars = [["*" * is_held_out(served[run], judge) for judge in cross.columns] for run in cross.index]
+    return text + pd.DataFrame(stars, cross.index, cross.columns)
+
+
+def method(benchmark: Benchmark) -> str:
+    """How the numbers came about."""
+    preset, trials = benchmark.preset, benchmark.evaluation.trials
+    return (
+        f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. Rewards "
+        "that judge clips win prompt by prompt (ties half). Rewards that judge whole sets win subset by subset: "
+        f"{preset.rounds} random partitions into {trials} matched subsets of {preset.subset_size}; their interval "
+        f"counts the {trials} disjoint subsets of one partition as trials. `lower` is the one-sided 95% "
+        "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is that of the "
+        "whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it sees "
+        "what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all "
+        "target rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
+    )
+
+
+def stand_ins(benchmark: Benchmark) -> str:
+    """Which rewards were served by another one, and why."""
+    notes = [f"- {serving.note}" for serving in benchmark.servings if serving.note]
+    return "## Stand-ins\n\n" + ("\n".join(notes) or "None: every reward served itself.")
+
+
+def settings(benchmark: Benchmark) -> dict[str, Any]:
+    """What a rerun needs."""
+    preset = benchmark.preset
+    return {
+        "heldout_prompts": preset.heldout_prompts,
+        "inference_steps": preset.inference_steps,
+        "guidance": preset.guidance,
+        "train": dict(preset.train),
+        "rewards": {pattern: dict(own) for pattern, own in preset.rewards.items()},
+    }

@@ -1,0 +1,46 @@
+"""What the verbs that score files share: their options, the progress bar, and the rows as CSV."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
+PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="List what cannot be used, and go on without; every file is read once before."),
+]
+Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
+
+
+def check_csv(csv: Path | None) -> None:
+    """Refuse a file that cannot be written, before the long work."""
+    if csv:
+        from dragon_rewards.storage.files import check_file
+
+        check_file(csv, "--csv")
+
+
+def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys, every digit of them, when they have been printed: whatever happens, they are seen."""
+    if csv:
+        import pandas as pd
+
+        from dragon_rewards.storage import spreadsheets as formulas
+
+        sys.stdout.flush()
+        cells = [{key: _escaped(value) for key, value in row.items()} for row in rows]
+        formulas.write_csv(csv, pd.DataFrame(cells))
+
+
+def _escaped(value: Any) -> Any:
+    """A text as UTF-8 can hold it: bytes of file names that are none are escaped, as where they are printed."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

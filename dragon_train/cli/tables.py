@@ -1,0 +1,124 @@
+"""Rows as a table for eyes, that fits a page of 80 columns, or as JSON for machines."""
+
+from __future__ import annotations
+
+import sys
+from itertools import zip_longest
+from shutil import get_terminal_size
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dragon_rewards.terminal.escape import json_text, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Row = Mapping[str, Any]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Show every column, as wide as it takes.")]
+
+PAGE = 80  # columns, where stdout is no terminal
+GAP = 2  # columns between those of a table
+NARROWEST = 20  # columns below which no text is wrapped
+DIGITS = ".4g"
+# Digits of what is known better or worse than others: of a share of 192 prompts the third already is noise, a p value
+# counts by its size, and a metric has the six of float32.
+FIGURES = dict.fromkeys(("win_rate", "lower", "effect", "controlled"), ".3g")
+FIGURES |= dict.fromkeys(("p_value", "holm", "permutation_p"), ".2g")
+FIGURES |= {"value": ".6g"}
+
+
+def print_rows(rows: Sequence[Row], *, as_json: bool, wide: bool = False, main: Sequence[str] = ()) -> None:
+    """Print rows of equal keys as a table, or as a JSON list of objects.
+
+    Args:
+        rows: the first key of a row names it.
+        as_json: every key and digit.
+        wide: every column. Otherwise those that fit, and which others there are.
+        main: keys in the order of their worth, the most telling first; by default all, as they come.
+    """
+    if as_json:
+        print(json_text(list(rows)))
+    elif rows and wide:
+        print(_drawn(rows, list(rows[0]), None))
+    elif rows:
+        kept = _fitting(rows, [key for key in main or rows[0] if key in rows[0]], _room())
+        print(_drawn(rows, kept, _room()))
+        left = [_header(key) for key in rows[0] if key not in kept and any(row[key] is not None for row in rows)]
+        if left:
+            print(f"more with --wide: {', '.join(left)}", file=sys.stderr)
+
+
+def _room() -> int:
+    return get_terminal_size().columns if sys.stdout.isatty() else PAGE
+
+
+def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
+    """The keys that fit beside each other: the last ones give way, but never what names the row; all, if none fits."""
+    name, shown = next(iter(rows[0])), list(keys)
+    while sum(_least(rows, key) for key in shown) + GAP * (len(shown) - 1) > room:
+        others = [key for key in shown if key != name]
+        if len(others) <= 1:
+            return list(keys)
+        shown.remove(others[-1])
+    return shown
+
+
+def _cells(rows: Sequence[Row], key: str) -> list[str]:
+    """A column, its header first."""
+    return [_header(key), *(_cell(key, row[key]) for row in rows)]
+
+
+def _least(rows: Sequence[Row], key: str) -> int:
+    """The fewest columns that a key takes: names and figures are whole, and text is wrapped between words."""
+    header, *cells = _cells(rows, key)
+    whole = max(len(header), *map(len, cells))
+    if key == next(iter(rows[0])) or not any(" " in cell for cell in cells):
+        return whole
+    return min(whole, max(NARROWEST, len(header), *(len(word) for cell in cells for word in cell.split())))
+
+
+def _drawn(rows: Sequence[Row], keys: Sequence[str], room: int | None) -> str:
+    widths = [sys.maxsize] * len(keys) if room is None else _widths(rows, keys, room)
+    columns = [[_lines(cell, width) for cell in _cells(rows, key)] for key, width in zip(keys, widths, strict=True)]
+    taken = [max(len(line) for cell in column for line in cell) for column in columns]
+    header, *drawn = [_beside(row, taken) for row in zip(*columns, strict=True)]
+    return "\n".join([header, _beside([["-" * width] for width in taken], taken), *drawn])
+
+
+def _lines(text: str, width: int) -> list[str]:
+    return [text] if len(text) <= width else wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def _beside(row: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
+    """The cells of a row, each of one line or several."""
+    lines = zip_longest(*row, fillvalue="")
+    return "\n".join(
+        (" " * GAP).join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _widths(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[int]:
+    """The width to which each column is wrapped: the widest text first, to what the others leave."""
+    least, whole = [_least(rows, key) for key in keys], [max(map(len, _cells(rows, key))) for key in keys]
+
+    def bounded(most: int) -> list[int]:
+        return [max(small, min(full, most)) for small, full in zip(least, whole, strict=True)]
+
+    room -= GAP * (len(keys) - 1)
+    return bounded(next((most for most in range(max(whole), 0, -1) if sum(bounded(most)) <= room), 0))
+
+
+def _header(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _cell(key: str, value: object) -> str:
+    if isinstance(value, list):
+        return shown(", ".join(map(str, value)))
+    if isinstance(value, float):
+        return f"{value:{FIGURES.get(key, DIGITS)}}"  # for reading; --json and --csv keep every digit
+    return "" if value is None else shown(str(value))

@@ -1,0 +1,1 @@
+"""The verbs of the `dragon` command, a file each."""

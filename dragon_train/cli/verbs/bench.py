@@ -1,0 +1,71 @@
+"""`dragon bench`: tune once per reward of a suite and report win rates."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.completion import launchers, pipelines, presets
+from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.files import PROMPTS
+from dragon_train.cli.names import rewards as all_rewards
+from dragon_train.cli.names import suites
+
+Engine = Annotated[
+    str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).", autocompletion=launchers)
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
+]
+
+Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run: launcher ray places by it.")]
+Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, likewise; 0.5 puts two on one.")]
+Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, likewise.")]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(
+        help="What is tuned: as for `dragon train`; default what the preset says, or embedded.",
+        autocompletion=pipelines,
+    ),
+]
+Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the preset says are held out.")]
+MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
+
+
+@app.command()
+def bench(
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="Name of a suite, or a TOML file, which `dragon list suites` explains.", autocompletion=suites
+        ),
+    ] = "dragon20",
+    preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.", autocompletion=presets)] = "quick",
+    rewards: Annotated[
+        list[str] | None, typer.Option(help="Tune only these of the suite's rewards.", autocompletion=all_rewards)
+    ] = None,
+    pipeline: Pipeline = None,
+    prompts: Prompts = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    launcher: Engine = "local",
+    workers: Workers = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    memory: Memory = None,
+    device: Device = None,
+    *,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """Run the benchmark; the same command again resumes where it stopped."""
+    from dragon_train.bench.campaign import run_bench
+    from dragon_train.bench.launchers import Resources, make_launcher
+
+    engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, engine)
+    print_rows(rows, as_json=as_json, wide=wide, main=MAIN)

@@ -1,0 +1,71 @@
+"""`dragon doctor`: what this machine has and lacks, on one page, to read and to paste into a report of a fault."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.registry import load_registry
+from dragon_rewards.terminal.escape import json_text
+from dragon_train.cli.app import Json, app, print_rows
+from dragon_train.cli.verbs.cache import readable
+from dragon_train.cli.verbs.plugins import SOURCES, all_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dragon_rewards.doctor import Row
+    from dragon_rewards.protocols import Weights
+
+Part = tuple[str, str, "tuple[Weights, ...]"]  # what it is, its name, the weights that it needs
+
+SIZES = ("free", "total", "bytes", "size")
+LICENCE = {None: "unknown", True: "accept it first: https://huggingface.co/{}", False: "nothing to accept"}
+
+
+def encoders() -> Iterable[Part]:
+    """Every encoder with what it loads."""
+    return [("encoder", info.name, info.weights) for info in load_registry().encoders.values()]
+
+
+PARTS: list[Callable[[], Iterable[Part]]] = [encoders]  # the trainer's verbs add pipelines
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
+    """Show versions, devices, plugins, weights that are here or missing, and caches; what is broken is named."""
+    from dragon_rewards import doctor as found
+
+    loaded = [plugin for source in SOURCES for plugin in source().plugins]
+    collectors: dict[str, Callable[[], Iterable[Row]]] = {
+        "versions": found.versions,
+        "devices": found.devices,
+        "plugins": partial(found.plugins, loaded, all_failures()),
+        "weights": lambda: found.weights(part for source in PARTS for part in source()),
+        "caches": found.caches,
+    }
+    sections = {name: found.section(collect) for name, collect in collectors.items()}
+    if as_json:
+        print(json_text(sections))
+        return
+    for name, rows in sections.items():
+        print(f"{name}\n")
+        print_rows(list(map(_shown, rows)), as_json=False, wide=True)  # it is to be pasted whole
+        print()
+
+
+def _shown(row: Row) -> Row:
+    """A row for people: sizes in four digits, answers in words, and of weights only what is to be done."""
+    shown: dict[str, Any] = {key: _answer(key, value) for key, value in row.items() if key not in {"lacking", "folder"}}
+    if "download" in row:
+        shown["download"] = row["download"] or row["folder"]
+        shown["gated"] = LICENCE[row["gated"]].format(row["weights"]) if row["weights"] else None
+        shown["size"] = (shown["size"] or "unknown") if row["weights"] else None
+        return {{"download": "where, or how to get it", "gated": "licence"}.get(key, key): shown[key] for key in shown}
+    return shown | {key: row[key] for key in ("folder",) if key in row}
+
+
+def _answer(key: str, value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return readable(value) if key in SIZES and value is not None else value

@@ -1,0 +1,123 @@
+"""`dragon list`: what is installed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dragon_rewards.registry import load_registry
+from dragon_rewards.rewards import compose, valid_names
+from dragon_rewards.suites import EXAMPLE, builtin_suites
+from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.verbs.plugins import all_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dragon_rewards.suites import Suite
+
+Row = dict[str, Any]
+
+listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
+app.add_typer(listing, name="list")
+
+
+def catalogue(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
+    """Add `dragon list NAME`; the first line of the docstring of `rows` is its help, `main` as of `print_rows`."""
+
+    def command(*, as_json: Json = False, wide: Wide = False) -> None:
+        print_rows(rows(), as_json=as_json, wide=wide, main=main)
+        warn_of_failures()
+
+    listing.command(name, help=rows.__doc__)(command)
+
+
+def warn_of_failures() -> None:
+    """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
+    failures = all_failures()
+    if failures:
+        names = ", ".join(failure.plugin for failure in failures)
+        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`; left out: {names}", file=sys.stderr)
+
+
+def encoders() -> list[Row]:
+    """What turns audio (or text) into embeddings."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "modalities": sorted(info.modalities),
+            "dim": info.dim,
+            "sample_rate": info.sample_rate,
+            "licence": info.licence,
+            "package": registry.owners["register_encoders", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.encoders.values()
+    ]
+
+
+def exemplar_sets() -> list[Row]:
+    """Named sets of reference examples."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "modality": info.modality,
+            "count": info.count,
+            "licence": info.licence,
+            "package": registry.owners["register_exemplar_sets", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.exemplar_sets.values()
+    ]
+
+
+def reductions() -> list[Row]:
+    """What turns embeddings into numbers."""
+    registry = load_registry()
+    return [
+        {
+            "name": info.name,
+            "kind": info.kind,
+            "direction": info.direction,
+            "needs": ["exemplar set"] * info.needs_reference + ["prompts"] * info.needs_prompts,
+            "minimum_clips": info.minimum_clips,
+            "encoders": sorted(info.encoders),
+            "package": registry.owners["register_reductions", info.name].package,
+            "summary": info.summary,
+        }
+        for info in registry.reductions.values()
+    ]
+
+
+def rewards() -> list[Row]:
+    """Every reward that composes from what is installed."""
+    registry = load_registry()
+    composed = [compose(str(name), registry) for name in valid_names(registry)]
+    return [{"name": reward.name, "kind": reward.kind, "metric": reward.direction} for reward in composed]
+
+
+@listing.command()
+def suites(*, as_json: Json = False, wide: Wide = False) -> None:
+    """Named lists of rewards to benchmark, and how to write one."""
+    if as_json:
+        print_rows(list(map(_suite, builtin_suites().values())), as_json=True)
+        return
+    for suite in builtin_suites().values():
+        print(f"{suite.name}: {suite.summary}\n")
+        slots = [{"reward": slot.reward, "stands_in_if_not_installed": slot.stand_in} for slot in suite.slots]
+        print_rows(slots, as_json=False, wide=wide)
+    print(f"\nOne of your own is a file, here mine.toml, for `dragon bench --suite mine.toml`:\n\n{EXAMPLE}", end="")
+
+
+def _suite(suite: Suite) -> Row:
+    return {"name": suite.name, "rewards": [slot.reward for slot in suite.slots], "summary": suite.summary}
+
+
+catalogue("encoders", encoders, "name", "modalities", "dim", "summary")
+catalogue("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
+catalogue("reductions", reductions, "name", "direction", "summary", "needs")
+catalogue("rewards", rewards)

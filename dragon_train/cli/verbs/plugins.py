@@ -1,0 +1,79 @@
+"""`dragon plugins`: what loaded, what failed and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from dragon_rewards.plugins import LOAD_SECONDS
+from dragon_rewards.registry import load_registry
+from dragon_rewards.terminal.escape import json_text, shown
+from dragon_train.cli.app import Json, Wide, app, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.plugins import PluginFailure, PluginRecord
+
+
+SLOW = 0.5  # seconds: more than all built-in parts take, even on a busy machine
+
+
+class Source(Protocol):
+    """Anything that loaded plugins, such as a registry."""
+
+    @property
+    def plugins(self) -> tuple[PluginRecord, ...]:
+        """Those that loaded."""
+        ...
+
+    @property
+    def failures(self) -> tuple[PluginFailure, ...]:
+        """Those that did not."""
+        ...
+
+
+SOURCES: list[Callable[[], Source]] = [load_registry]
+
+
+def all_failures() -> list[PluginFailure]:
+    """Every failure of every source once."""
+    return list(dict.fromkeys(failure for source in SOURCES for failure in source().failures))
+
+
+@app.command("plugins")
+def show_plugins(
+    *,
+    as_json: Json = False,
+    wide: Wide = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
+) -> None:
+    """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
+    plugins = [plugin for source in SOURCES for plugin in source().plugins]
+    failures = all_failures()
+    if as_json:
+        seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
+        shown = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
+        print(json_text(shown))
+    else:
+        rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
+        print_rows(rows, as_json=False, wide=wide)
+        _print_slow()
+        _print_failures(failures, traceback=traceback)
+    raise typer.Exit(1 if failures else 0)
+
+
+def _print_slow() -> None:
+    """Name those, loaded or failed, for which every command that needs plugins waits."""
+    for plugin, seconds in LOAD_SECONDS.items():
+        if seconds >= SLOW:
+            print(f"SLOW {plugin}: {seconds:.1f} s to load; import heavy libraries in its factories instead")
+
+
+def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
+    for failure in failures:
+        print(shown(f"FAILED {failure}"))
+        if traceback:
+            print(shown(failure.traceback))

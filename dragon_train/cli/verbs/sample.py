@@ -1,0 +1,74 @@
+"""`dragon sample`: hear a pipeline; and what `dragon listen` plays of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  typer reads it
+from typing import Annotated
+
+import typer
+
+from dragon_rewards.storage.files import check_folder
+from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.device import Device, chosen_device
+from dragon_train.cli.generating import (
+    Append,
+    DiffusionSteps,
+    FormerSteps,
+    Guided,
+    Out,
+    Overwrite,
+    Source,
+    Texts,
+    TunedBy,
+    chosen_pipeline,
+    given_prompts,
+    how_sampled,
+)
+from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.cli.verbs.listen import sources
+from dragon_train.sampling.clip_folder import held_folder
+
+
+@app.command()
+def sample(
+    prompts: Texts = None,
+    *,
+    out: Out,
+    overwrite: Overwrite = False,
+    append: Append = False,
+    file: PromptFile = None,
+    pipeline: Source = None,
+    run: TunedBy = None,
+    diffusion_steps: DiffusionSteps = None,
+    former_steps: FormerSteps = None,
+    guidance: Guided = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the others follow.")] = 0,
+    device: Device = None,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """Generate a clip for each prompt and write it to a file."""
+    info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
+    check_folder(out, "--out")
+    with held_folder(out, overwrite=overwrite, append=append) as folder:
+        folder.check_free(texts, range(seed, seed + len(texts)))
+        steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
+        where = chosen_device(device)
+        from dragon_train.sampling.sampling import sample_to_folder  # imports torch: only now
+
+        rows = sample_to_folder(info, run, texts, folder, where, steps=steps, guidance=guided, seed=seed)
+    print_rows(rows, as_json=as_json, wide=wide)
+
+
+def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
+    """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
+    from dragon_train.bench.record import holds_results
+
+    if not holds_results(path):
+        return None
+    from dragon_train.bench.page.folders import run_folders  # imports torch
+
+    return run_folders(path, count, chosen_device(device), prompts)
+
+
+sources.append(run_clips)

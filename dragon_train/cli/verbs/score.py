@@ -1,0 +1,44 @@
+"""`dragon score`: judge files, or a set of them, by any reward."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dragon_rewards.media.cache import open_cache
+from dragon_rewards.media.finding import check_there
+from dragon_rewards.rewards import compose
+from dragon_rewards.terminal.progress import progress
+from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.device import Device, chosen_device
+from dragon_train.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, write_csv
+from dragon_train.cli.names import rewards
+
+
+@app.command()
+def score(
+    reward: Annotated[
+        str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)
+    ],
+    paths: Paths,
+    prompts: Prompts = None,
+    csv: Csv = None,
+    device: Device = None,
+    *,
+    skip_bad: SkipBad = False,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """Score files by a reward: its raw metric per file, or of the whole set."""
+    composed, cache = compose(reward), open_cache()
+    check_csv(csv)
+    check_there(paths)
+    composed.require_weights()
+    where = chosen_device(device)
+    from dragon_rewards.scoring import score_files
+
+    with progress("reading and encoding", "steps") as bar:
+        rows = score_files(composed, paths, prompts, bar.advance, cache, where, skip_bad=skip_bad)
+    print_rows(rows, as_json=as_json, wide=wide, main=("value", "path", "clips", "better", "reward"))
+    write_csv(csv, rows)

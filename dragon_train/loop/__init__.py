@@ -1,0 +1,1 @@
+"""The training loop: rollouts, selection, learning, comparison on held-out prompts, checkpoints."""

@@ -1,0 +1,196 @@
+"""On-policy generations, and D+ and D- chosen from them (DRAGON, arXiv 2504.15217, algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.loop.processes import Team
+    from dragon_train.pipelines.base import Draw, Policy
+
+
+PASSES = 4  # of single exchanges after the leap: selection ends when none helps, and most end before
+
+
+@dataclass(frozen=True)
+class Generations:
+    """Clips of one set: latents for learning, media or their embeddings for the reward, the seeds they came from."""
+
+    latents: Tensor
+    clips: Media
+    seeds: Sequence[int]
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """One for each clip."""
+        return self.clips.prompts or ()
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """D+ and D- of one step.
+
+    Attributes:
+        positive: latents of D+, (n, ...); `negative` those of D-.
+        positive_prompts: the prompt of each; in paired selection those of D- are the same.
+        negative_prompts: likewise of D-.
+        reward: mean reward of the two sets as sampled.
+        positive_reward: reward of D+.
+        noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    positive_prompts: Sequence[str]
+    negative_prompts: Sequence[str]
+    reward: float
+    positive_reward: float
+    noise: Draw | None = None
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What is recorded of the step."""
+        return {"reward": self.reward, "positive_reward": self.positive_reward}
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def select(self, rows: Tensor) -> Demonstrations:
+        """These pairs alone."""
+        chosen, rows = rows.tolist(), rows.to(self.positive.device)
+        return replace(
+            self,
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            positive_prompts=[self.positive_prompts[i] for i in chosen],
+            negative_prompts=[self.negative_prompts[i] for i in chosen],
+            noise=None if self.noise is None else self.noise.select(rows),
+        )
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Demonstrations:
+        """The same pairs with fresh noise and levels."""
+        return replace(self, noise=policy.draw(self.positive, generator))
+
+
+def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
+    """One clip per prompt."""
+    latents = policy.sample(prompts, seeds, steps, guidance)
+    return Generations(latents, policy.clips(latents, prompts), seeds)
+
+
+def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: Sequence[Reward]) -> Media:
+    """Clips as rewards see them, decoded and encoded a batch at a time: no more media than those are held at once."""
+    parts: list[Media] = []
+    for start in range(0, len(prompts), policy.batch):
+        batch = slice(start, start + policy.batch)
+        clips = policy.clips(latents[batch], prompts[batch])
+        for reward in rewards:
+            reward.embeddings(clips)
+        parts.append(clips.without_media())
+    return Media.concatenate(parts)
+
+
+def gathered(own: Generations, team: Team) -> Generations:
+    """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
+    if team.size == 1:
+        return replace(own, clips=own.clips.without_media())
+    known = own.clips.without_media().known
+    frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
+    prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
+    shares = team.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
+    return Generations(
+        torch.cat([share[0] for share in shares]).to(own.latents),
+        Media.concatenate([rebuilt(*share[1:4], own.latents.device) for share in shares]),
+        [seed for share in shares for seed in share[4]],
+    )
+
+
+def rebuilt(
+    frames: Mapping[str, Sequence[Tensor]], embedded: Mapping[str, Tensor], prompts: Sequence[str], device: torch.device
+) -> Encoded:
+    """Clips from their embeddings by encoder name, and their prompts."""
+    known = Known(
+        {encoder: tuple(clip.to(device) for clip in clips) for encoder, clips in frames.items()},
+        {encoder: rows.to(device) for encoder, rows in embedded.items()},
+    )
+    return Encoded(known, [f"clip {index}" for index in range(len(prompts))], prompts)
+
+
+def choose(
+    reward: Reward | Mixture,
+    a: Generations,
+    b: Generations,
+    pool: Sequence[Media],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Demonstrations:
+    """Split two sets of the same prompts into D+ and D-."""
+    if reward.kind.per_clip:
+        chosen = choose_clips(reward, a.clips, b.clips, config)
+    else:
+        chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
+    latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
+    chosen = replace(chosen, positive=chosen.positive.cpu(), negative=chosen.negative.cpu())
+    return Demonstrations(
+        latents[chosen.positive.to(latents.device)],
+        latents[chosen.negative.to(latents.device)],
+        [prompts[i] for i in chosen.positive.tolist()],
+        [prompts[i] for i in chosen.negative.tolist()],
+        chosen.mean,
+        chosen.value,
+    )
+
+
+def choose_clips(reward: Reward | Mixture, a: Media, b: Media, config: TrainConfig) -> Selection:
+    """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
+    values = reward.value(Media.concatenate([a, b]))
+    if config.pairing == "unpaired":
+        return select_unpaired(values)
+    chosen = select_pairs(values[: len(a)], values[len(a) :])
+    return decisive(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
+
+
+def choose_set(
+    reward: Reward | Mixture, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
+) -> Selection:
+    """The better set, improved by the exchanges that raise r(D+).
+
+    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is
+    worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
+    learn (subset-replace, arXiv 2607.02291).
+    """
+    clips = Media.concatenate([a, b, *pool])
+    value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
+    chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
+    return decisive(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
+
+
+def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
+    """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
+    kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
+    return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
+
+
+def better(reward: Reward | Mixture, held: Generations, other: Generations) -> Generations:
+    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
+    clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
+    if reward.kind.per_clip:
+        rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()
+    else:
+        rows = select_positive(pairs, reward.subsets(clips), max_passes=PASSES).positive
+    numbers = [*held.seeds, *other.seeds]
+    latents = torch.cat([held.latents, other.latents])[rows.to(held.latents.device)]
+    return Generations(latents, clips.select(rows), [numbers[row] for row in rows.tolist()])

@@ -1,0 +1,82 @@
+"""The policy against the untuned model on prompts kept from training, by rewards it is not tuned toward too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.evaluation import matched_subsets, paired_wins
+from dragon_train.loop.generations import Generations, embedded, gathered
+from dragon_train.loop.seeds import Stream, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_rewards.media.media import Media
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.loop.learner import Learner
+
+PARTS, ROUNDS = 4, 25  # rewards of sets are compared on random quarters of the prompts
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """A comparison that is made every few steps.
+
+    Attributes:
+        watched: the rewards that are not maximised.
+        maximised: those that are.
+        prompts: which training never sees.
+        reference: the untuned model's clips for them.
+        config: the run's configuration.
+    """
+
+    watched: Sequence[Reward]
+    maximised: Sequence[Reward]
+    prompts: Sequence[str]
+    reference: Media
+    config: TrainConfig
+
+    def compare(self, learner: Learner) -> dict[str, float]:
+        """The raw metric and the win rate of every reward, and `heldout_win_rate`, the mean of the watched ones."""
+        with learner.averaged():
+            clips = made(learner, self.prompts, self.config, (*self.watched, *self.maximised))
+        wins = {reward.name: self.win_rate(reward, clips) for reward in (*self.watched, *self.maximised)}
+        figures = {f"heldout {name}": float(value) for name, (value, _) in wins.items()}
+        figures |= {f"win rate {name}": rate for name, (_, rate) in wins.items()}
+        if self.watched:
+            figures["heldout_win_rate"] = sum(wins[reward.name][1] for reward in self.watched) / len(self.watched)
+        return figures
+
+    def win_rate(self, reward: Reward, clips: Media) -> tuple[float, float]:
+        """The metric of the policy's clips, and the share of clips, or of subsets, that it wins; ties are half."""
+        if reward.kind.per_clip:
+            before, after = reward.value(self.reference), reward.value(clips)
+        else:
+            size = max(len(clips) // PARTS, reward.reduction.minimum_clips)
+            rows = torch.from_numpy(matched_subsets(len(clips), size, ROUNDS, self.config.seed))
+            before, after = reward.subsets(self.reference)(rows), reward.subsets(clips)(rows)
+        wins = paired_wins(before.double().cpu().numpy(), after.double().cpu().numpy())
+        return float(reward.metric(clips).double().mean()), float(wins.mean())
+
+
+def made(learner: Learner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:
+    """Clips for the held-out prompts, always from the same seeds, with the embeddings that the rewards ask for."""
+    policy, team = learner.policy, learner.team
+    numbers = seeds(Stream.HELDOUT, config.seed, count=len(prompts))
+    shares = team.share(prompts), team.share(numbers)
+    with team.autocast():
+        latents = policy.sample(*shares, config.demonstration_steps, config.guidance)
+    clips = embedded(policy, latents, shares[0], rewards)
+    return gathered(Generations(latents, clips, shares[1]), team).clips
+
+
+def start(learner: Learner, prompts: Sequence[str], watched: Sequence[Reward], maximised: Sequence[Reward]) -> Heldout:
+    """Let the untuned model generate."""
+    config = learner.config
+    with torch.no_grad(), learner.tuning.reference():
+        reference = made(learner, prompts, config, (*watched, *maximised))
+    return Heldout(watched, maximised, prompts, reference, config)

@@ -1,0 +1,283 @@
+"""The training loop of DRAGON (arXiv 2504.15217, algorithm 1), on any pipeline with any reward."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dragon_rewards import compose
+from dragon_rewards.compute.devices import is_out_of_memory
+from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.guard import reason_of
+from dragon_rewards.media.media import Media
+from dragon_rewards.metrics import vendi_score
+from dragon_rewards.metrics.ragged import clip_means
+from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_train.loop import heldout
+from dragon_train.loop.background import Aside
+from dragon_train.loop.constraints import Constraints
+from dragon_train.loop.learner import Learner
+from dragon_train.loop.processes import Team
+from dragon_train.loop.rollout import Studio
+from dragon_train.loop.run import Run, load_pool, pool_state
+from dragon_train.loop.run_folder import CHECKPOINT, Claim
+from dragon_train.loop.timing import Clock
+from dragon_train.loop.tuning import check_layers, load_tuned
+from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
+
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.loop.checkpoint import Checkpoint
+    from dragon_train.objectives import Objective
+    from dragon_train.pipelines.base import Policy
+
+    Row = dict[str, float]
+
+
+def train(
+    config: TrainConfig,
+    policy: Policy,
+    reward: Reward | Mixture,
+    objective: Objective[Any],
+    prompts: Sequence[str],
+    out: Path,
+    on_step: Callable[[Row], None],
+    heldout_prompts: Sequence[str] = (),
+    device: torch.device | None = None,
+    *,
+    unseen: Sequence[str] = (),
+) -> None:
+    """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
+
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
+    `device`, by default the accelerator that torch has; a run may be resumed on another one. Beside the prompts and the
+    held-out ones, on which it is compared while it runs, the folder records others that it never sees.
+
+    Raises:
+        ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
+            that cannot do it, or another run is in the folder.
+        DragonError: a reward failed, the loss is not finite, memory or disk ran out; the last step's checkpoint stays.
+    """
+    if len(prompts) < config.prompts_per_step:
+        raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+    config = resolved(config, policy)
+    check_checkpointing(policy, config)
+    team = Team(config.precision, config.trackers, out, device)
+    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, team.device, writes=team.leads)
+    if run.finished:
+        load_tuned(policy, out)
+        return
+    if team.leads:
+        judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
+        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], team.device)
+    training = Training(config, policy, reward, objective, prompts, run, team)
+    training.compare_on(heldout_prompts)
+    for step in range(training.finished_steps, config.steps):
+        if training.stale():
+            break
+        on_step(training.step(step))
+    training.finish()
+
+
+class Training:
+    """What one run holds between its steps."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        policy: Policy,
+        reward: Reward | Mixture,
+        objective: Objective[Any],
+        prompts: Sequence[str],
+        run: Run,
+        team: Team,
+    ) -> None:
+        self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
+        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock(team.device)
+        self.aside = Aside(team.device)
+        torch.manual_seed(config.seed)  # initial values of LoRA adapters
+        self.learner = Learner(prepared(policy, config, team), config, team)
+        self.pool: deque[Media] = load_pool([], 2 * config.pool, team.device)
+        self.constraints = Constraints([compose(name) for name in config.at_least])
+        self.best: dict[str, Any] = {}
+        state = run.resume()
+        if state is not None:
+            self.restore(state)
+        self.heldout: heldout.Heldout | None = None
+        team.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
+
+    def restore(self, state: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            DragonError: it is of another pipeline or another trainer.
+        """
+        try:
+            self.learner.load(state)
+            self.pool = load_pool(state.pool, 2 * self.config.pool, self.team.device)
+            self.constraints.load(state.constraints)
+            if state.best:
+                check_layers(state.best["weights"], self.learner.tuning)
+                self.best = {**state.best, "rate": float(state.best["rate"]), "waited": int(state.best["waited"])}
+        except (DragonError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
+            raise DragonError(
+                f"'{self.run.folder / CHECKPOINT}' does not fit this run ({error}); delete it to start again"
+            ) from error
+
+    @property
+    def finished_steps(self) -> int:
+        """How many steps are done."""
+        return len(self.run.rows)
+
+    def compare_on(self, prompts: Sequence[str]) -> None:
+        """Compare with the untuned model on these prompts from now on."""
+        if prompts:
+            watched = [compose(name) for name in self.config.heldout]
+            self.heldout = heldout.start(self.learner, prompts, watched, parts_of(self.reward))
+
+    def step(self, step: int) -> Row:
+        """Generate, judge, learn; returns the step's figures, which are on disk by then."""
+        target = self.constraints.around(self.reward)
+        studio = Studio(
+            self.policy, target, self.config, self.prompts, step, self.pool, self.team, self.clock, self.aside
+        )
+        with self.explained(step):
+            experience = self.objective.collect(studio)
+            with self.clock.phase("learning"):
+                learnt = self.learner.learn(self.objective, experience, studio.generator)
+            clips = Media.concatenate([made.clips for made in studio.made])
+            row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
+            row |= parts(target, clips) | self.constraints.update(clips)
+            row |= self.comparison(step)
+        self.pool.extend(made.clips for made in studio.made)
+        row |= self.clock.row()
+        self.run.record(row, self.state())
+        self.team.log(row)
+        return row
+
+    @contextmanager
+    def explained(self, step: int) -> Iterator[None]:
+        """Say of a failure what it was, what is kept, and what to do."""
+        kept = f"steps 1 to {step} are kept in {self.run.folder}" if step else "no step was finished"
+        try:
+            yield
+        except DragonError as error:
+            raise DragonError(f"step {step + 1}: {error} ({kept})") from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DragonError(
+                f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
+                f'gradient_checkpointing = true or precision = "bf16" ({kept})'
+            ) from error
+        except SystemExit as error:  # of a pipeline or an objective: those of rewards are told by their own names
+            parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
+            raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
+
+    def diversity(self, clips: Media) -> float:
+        """Vendi score of the step's clips, in the space of the first encoder."""
+        frames = parts_of(self.reward)[0].embeddings(clips).frames
+        return float(vendi_score(clip_means(frames, frames[0].shape[1])))
+
+    def comparison(self, step: int) -> Row:
+        """The held-out comparison, where this step makes one; a new best keeps its weights."""
+        last = step + 1 == self.config.steps
+        if self.heldout is None or not (last or (step + 1) % self.config.heldout_every == 0):
+            return {}
+        with self.clock.phase("comparing"):
+            figures = self.heldout.compare(self.learner)
+        rate = figures.get("heldout_win_rate")
+        if self.config.patience and rate is not None:
+            waited = self.best.get("waited", 0) + 1
+            better = rate > self.best.get("rate", -1.0)
+            with self.learner.averaged():
+                fresh = {"rate": rate, "waited": 0, "weights": copied(self.learner.tuning.weights())}
+            self.best = fresh if better else {**self.best, "waited": waited}
+        return figures
+
+    def stale(self) -> bool:
+        """Whether the held-out rewards have not improved for as long as the configuration bears."""
+        waited: int = self.best.get("waited", 0)
+        return 0 < self.config.patience <= waited
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            **self.learner.state(),
+            "pool": pool_state(self.pool),
+            "constraints": self.constraints.state(),
+            "best": self.best,
+        }
+
+    def finish(self) -> None:
+        """Give the policy its result and store it: the best weights if the run keeps them, or the average."""
+        if self.best:
+            self.learner.tuning.load(self.best["weights"])
+        elif self.learner.average:
+            self.learner.average.copy_to(self.learner.tuning.parameters)
+        if self.team.leads:
+            self.learner.tuning.save(self.run.folder)
+            self.run.finish()
+        self.team.close()
+
+
+def parts(reward: Reward | Mixture, clips: Media) -> Row:
+    """The rewards that a mixture adds up, each in its own unit."""
+    if not isinstance(reward, Mixture):
+        return {}
+    return {f"reward {part.name}": standing(part, clips)[0] for part in reward.parts}
+
+
+def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
+    """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
+    policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
+    for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
+        if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
+            cast(part, dtype)
+    policy.pipeline.to(team.device)
+    denoiser: Any = policy.denoiser
+    if config.gradient_checkpointing:
+        denoiser.enable_gradient_checkpointing()
+    if config.compile:
+        denoiser.compile()
+    return policy
+
+
+def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
+    """The configuration with what the pipeline suggests where it says nothing."""
+    return replace(
+        config,
+        demonstration_steps=config.demonstration_steps or policy.steps,
+        guidance=config.guidance or policy.guidance,
+        sampling_batch=config.sampling_batch or policy.batch,
+    )
+
+
+def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
+    """Whether the denoiser can compute activations twice, where the configuration wants that.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    able = getattr(policy.denoiser, "_supports_gradient_checkpointing", False)
+    if config.gradient_checkpointing and not (able and getattr(policy, "checkpointing", True)):
+        raise ConfigError(
+            f"gradient_checkpointing = true: diffusers cannot do it for {type(policy.denoiser).__name__}, the denoiser "
+            "of this pipeline; leave it out, and lower microbatch to save memory"
+        )
+
+
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As they are now, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}

@@ -1,0 +1,153 @@
+"""The processes that train together, through accelerate: each does its share, and all know everything that counts."""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import gather_object, parse_flag_from_env
+
+from dragon_rewards.compute.devices import ACCELERATORS, CPU, PRECISIONS, default_device
+from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_train.loop.ranks import is_alone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class Team:
+    """One process of a run or all of many: `accelerate launch` says which; without it there is one.
+
+    Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as
+    reference, with adapters on and off.
+
+    Attributes:
+        device: where this process computes.
+    """
+
+    def __init__(
+        self,
+        precision: str,
+        trackers: Sequence[str] = (),
+        folder: Path | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        """Take part in a run on `device`; of several processes each has the one that `accelerate launch` gives it."""
+        check_trackers(trackers)
+        self.device = process_device(device)
+        # An earlier run of this process may have had another precision, and another device.
+        AcceleratorState._reset_state(reset_partial_state=is_alone())  # noqa: SLF001
+        self.accelerator = Accelerator(
+            cpu=self.device.type not in ACCELERATORS,
+            device_placement=False,
+            mixed_precision=precision,
+            log_with=list(trackers) or None,
+            project_dir=folder if trackers else None,
+        )
+
+    @property
+    def size(self) -> int:
+        """How many processes."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inside, the denoiser computes in the precision of the run.
+
+        Without a cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
+        """
+        dtype = PRECISIONS.get(self.accelerator.mixed_precision)
+        if dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype, cache_enabled=False)
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's part of `items`: consecutive, and equal but for one."""
+        bounds = [len(items) * rank // self.size for rank in range(self.size + 1)]
+        rank = self.accelerator.process_index
+        return items[bounds[rank] : bounds[rank + 1]]
+
+    def gather(self, share: T) -> list[T]:
+        """What every process has, in order, in each of them."""
+        if self.size == 1:
+            return [share]
+        gathered: list[T] = gather_object([share])
+        return gathered
+
+    def same(self, value: T) -> T:
+        """The first process's value, lest rounding make processes choose differently."""
+        return self.gather(value)[0]
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over all processes, without gradient."""
+        summed: Tensor = self.accelerator.reduce(value.detach(), "sum")
+        return summed
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add the gradients of all processes, in one message."""
+        if self.size == 1:
+            return
+        learnt = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learnt]
+        flat = self.total(torch.cat([gradient.flatten() for gradient in gradients]))
+        for parameter, part in zip(learnt, flat.split([p.numel() for p in learnt]), strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def start_trackers(self, settings: dict[str, Any]) -> None:
+        """Tell the trackers what runs."""
+        flat = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in settings.items()}
+        self.accelerator.init_trackers("dragon", config=flat)
+
+    def log(self, row: dict[str, float]) -> None:
+        """Give a step's figures to the trackers."""
+        self.accelerator.log(row, step=int(row["step"]))
+
+    def close(self) -> None:
+        """Let the trackers write what they hold."""
+        self.accelerator.end_training()
+
+
+def process_device(device: torch.device | None) -> torch.device:
+    """Where this process computes: on `device`, by default an accelerator; of several, each where accelerate says."""
+    wanted_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")  # as `accelerate launch --cpu` sets it
+    if is_alone():
+        return device or (CPU if wanted_cpu else default_device())
+    given: torch.device = PartialState(cpu=wanted_cpu or default_device() == CPU).device
+    return CPU if given.type == "cpu" else given
+
+
+@atexit.register
+def leave_group() -> None:
+    """Part from the other processes: threads of the group that outlive the interpreter would end it with an abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Whether accelerate can tell these trackers anything; it would skip one whose package is missing.
+
+    Raises:
+        UnknownNameError: accelerate knows no such tracker.
+        ConfigError: its package is not installed.
+    """
+    installed = [str(tracker) for tracker in get_available_trackers()]
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise UnknownNameError("tracker", name, LOGGER_TYPE_TO_CLASS)
+        if name not in installed:
+            raise ConfigError(f"trackers: '{name}' is not installed; pip install {name}, or leave it out")

@@ -1,0 +1,96 @@
+"""What an objective works with in one step: it asks for generations, and they come judged by nobody yet."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.media.media import Media
+from dragon_rewards.mixture import parts_of
+from dragon_train.loop.generations import Generations, gathered
+from dragon_train.loop.seeds import Stream, seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.mixture import Mixture
+    from dragon_rewards.rewards import Reward
+    from dragon_train.config import TrainConfig
+    from dragon_train.loop.background import Aside
+    from dragon_train.loop.processes import Team
+    from dragon_train.loop.timing import Clock
+    from dragon_train.pipelines.base import Policy
+
+
+class Studio:
+    """One step: its prompts, its random numbers, and the policy's generations for it.
+
+    Attributes:
+        reward: what is maximised.
+        config: the run's configuration.
+        prompts: those of the step.
+        pool: clips of earlier steps, with the embeddings that the reward asks for.
+        generator: for random choices; the same in every process.
+        clock: counts the time of the phases.
+        aside: where clips are decoded and encoded.
+        made: the generations of the step so far.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        reward: Reward | Mixture,
+        config: TrainConfig,
+        prompts: Sequence[str],
+        step: int,
+        pool: Sequence[Media],
+        team: Team,
+        clock: Clock,
+        aside: Aside,
+    ) -> None:
+        self.policy, self.reward, self.config, self.step, self.team = policy, reward, config, step, team
+        self.prompts, self.pool, self.clock, self.aside = prompts_of(prompts, config, step), pool, clock, aside
+        self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
+        self.made: list[Generations] = []
+
+    def generate(self) -> Generations:
+        """One more clip for each prompt of the step, with new seeds; each process makes its share, all get all."""
+        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
+        texts, own = self.team.share(self.prompts), self.team.share(numbers)
+        latents, waiting = [], []
+        for start in range(0, len(texts), self.policy.batch):
+            batch = slice(start, start + self.policy.batch)
+            latents.append(self.sampled(texts[batch], own[batch]))
+            waiting.append(self.aside.start(partial(self.embedded, latents[-1], texts[batch])))
+        with self.clock.phase("encoding"):
+            clips = [embedded() for embedded in waiting]
+        self.made.append(gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), self.team))
+        return self.made[-1]
+
+    def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        """Latents of a batch."""
+        with self.clock.phase("sampling"), self.team.autocast():
+            return self.policy.sample(prompts, seeds, self.config.demonstration_steps, self.config.guidance)
+
+    def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
+        """A batch as the reward sees it; its media, which nothing asks for any more, are let go."""
+        with self.clock.phase("decoding"):
+            clips = self.policy.clips(latents, prompts)
+        with self.clock.phase("encoding"):
+            for part in parts_of(self.reward):
+                part.embeddings(clips)
+        return clips.without_media()
+
+
+def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[str]:
+    """The next prompts of the list, round and round from a place that the seed chooses.
+
+    In their order: a list that is balanced in every stretch gives balanced steps.
+    """
+    start = random.Random(config.seed).randrange(len(prompts)) + step * config.prompts_per_step
+    return [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_step)]

@@ -1,0 +1,56 @@
+"""Where the time of a step goes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.compute.devices import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparing")
+
+
+class Clock:
+    """Adds up seconds by phase; an accelerator is waited for, so that a phase pays for its own work.
+
+    Only the thread that made the clock counts: work beside it costs what it is waited for.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.thread = get_ident()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside."""
+        if get_ident() != self.thread:
+            yield
+            return
+        started = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += self.now() - started
+
+    def now(self) -> float:
+        """Seconds, after all work that this thread gave to the device."""
+        if self.device.type == "cuda":  # other threads' streams go on
+            torch.cuda.current_stream(self.device).synchronize()
+        else:
+            wait_for(self.device)
+        return monotonic()
+
+    def row(self) -> dict[str, float]:
+        """Seconds of every phase since the last row."""
+        row = {f"{phase}_s": self.seconds[phase] for phase in PHASES}
+        self.seconds.clear()
+        return row

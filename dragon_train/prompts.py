@@ -1,0 +1,71 @@
+"""Which prompts a run trains on, and which it keeps for comparison."""
+
+from __future__ import annotations
+
+import random
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dragon_rewards.errors import ConfigError
+from dragon_rewards.exemplars import captions
+from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.storage.tables import read_texts
+from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.loop.ranks import leads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dragon_train.config import TrainConfig
+
+MUSIC = "music_prompts.txt"
+
+
+def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequence[str]]:
+    """The prompts to train on, and those kept from training: the last of a list in random order.
+
+    Without a list, the embedded model has prompts of its own, and other pipelines take the captions of the exemplar
+    sets that the reward names, if they are enough, or else a list of music of all kinds.
+
+    Raises:
+        ConfigError: the file at `path` cannot be read, or holds too few prompts.
+    """
+    wanted = config.prompts_per_step + config.heldout_prompts
+    if path is None and config.pipeline == "embedded":
+        return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
+    texts = default_prompts(config, wanted) if path is None else read_texts(path)
+    if len(texts) < wanted:
+        raise ConfigError(
+            f"{path or MUSIC}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
+            f"heldout_prompts = {config.heldout_prompts}"
+        )
+    texts = shuffled(texts, config.seed)
+    return texts[: len(texts) - config.heldout_prompts], texts[len(texts) - config.heldout_prompts :]
+
+
+def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
+    """The captions of the exemplar sets if they are enough, or music of all kinds; says which."""
+    texts, source = described(config), "the captions of the exemplar sets"
+    if len(texts) < wanted:
+        texts, source = read_texts(shipped_prompts()), f"{MUSIC}, which ships with dragon_train"
+    if leads():
+        print(f"prompts: {source}; --prompts FILE names others", file=sys.stderr)
+    return texts
+
+
+def shipped_prompts() -> Path:
+    """The list of music of all kinds."""
+    return Path(str(files("dragon_train"))) / MUSIC
+
+
+def described(config: TrainConfig) -> Sequence[str]:
+    """The captions of the reward's exemplar sets: what they hold is what is wanted."""
+    sets = [part.exemplar_set for part in parts_of(compose_mixture(config.reward))]
+    return list(dict.fromkeys(caption for chosen in sets if chosen for caption in captions(chosen)))
+
+
+def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:
+    """A user's list may be sorted, and steps take consecutive prompts."""
+    return random.Random(seed).sample(prompts, len(prompts))

@@ -1,0 +1,58 @@
+"""Generate clips into a folder that `dragon score` reads: media files and their prompts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.terminal.progress import progress
+from dragon_train.loop.run import load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor
+
+    from dragon_train.descriptors import PipelineInfo
+    from dragon_train.pipelines.base import Policy
+    from dragon_train.sampling.clip_folder import ClipFolder
+
+
+def sample_to_folder(
+    info: PipelineInfo,
+    run: Path | None,
+    prompts: Sequence[str],
+    out: ClipFolder,
+    device: torch.device,
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Write one file per prompt and `prompts.csv`; returns a row per clip.
+
+    Raises:
+        DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
+    """
+    seeds = range(seed, seed + len(prompts))
+    rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]
+    with progress("sampling", "clips", len(prompts)) as bar:
+        policy = load_policy(info, run, device)
+        return out.write(policy, sampled(policy, prompts, seeds, steps, guidance, bar.advance), rows, seeds)
+
+
+def sampled(
+    policy: Policy,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    guidance: float,
+    on_clip: Callable[[], object],
+) -> Iterator[Tensor]:
+    """The latents of one clip after the other, sampled in batches."""
+    for start in range(0, len(prompts), policy.batch):
+        part = slice(start, start + policy.batch)
+        for own in policy.sample(prompts[part], seeds[part], steps, guidance):
+            yield own
+            on_clip()
