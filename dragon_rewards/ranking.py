@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.media.finding import find_audio
+from dragon_rewards.media.discovery import find_audio
 from dragon_rewards.media.usable import usable
 from dragon_rewards.scoring import judged
 

@@ -9,8 +9,8 @@ import torch
 
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
-from dragon_rewards.media.finding import find_audio
-from dragon_rewards.media.hearing import Files, Hearing, hear, hear_parts
+from dragon_rewards.media.discovery import find_audio
+from dragon_rewards.media.encoding import Files, Hearing, hear, hear_parts
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import usable
 from dragon_rewards.metrics.ragged import in_order

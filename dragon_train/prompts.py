@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.exemplars import captions
 from dragon_rewards.mixture import compose_mixture, parts_of
-from dragon_rewards.storage.tables import read_texts
+from dragon_rewards.storage.table_files import read_texts
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.loop.ranks import leads
 

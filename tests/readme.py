@@ -22,7 +22,7 @@ import typer.main
 from dragon_rewards.names import RewardName
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import load_suite
-from dragon_train.bench.report import summary
+from dragon_train.bench.tables import summary
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.cli.verbs import catalogues, listing

@@ -13,7 +13,7 @@ from scipy.stats import mannwhitneyu
 from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import holm, matched_subsets, permutation_test, win_rate
-from dragon_rewards.evaluation.tables import (
+from dragon_rewards.evaluation.score_tables import (
     BASELINE,
     CONFOUNDERS,
     comparisons,
@@ -22,7 +22,7 @@ from dragon_rewards.evaluation.tables import (
     measured_frame,
     scores_frame,
 )
-from dragon_rewards.media.hearing import Files, Hearing, cut_of, hear
+from dragon_rewards.media.encoding import Files, Hearing, cut_of, hear
 from dragon_rewards.media.loudness import Measured, confounders, measured
 from dragon_rewards.media.media import Media
 from dragon_rewards.media.prompts import prompts_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from dragon_rewards.evaluation.sides import Side, Sides
+    from dragon_rewards.evaluation.folder_pairs import Side, Sides
     from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward

@@ -26,7 +26,7 @@ from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import decode_json
 from dragon_rewards.storage.files import replacing
-from dragon_rewards.terminal.escape import shown
+from dragon_rewards.terminal.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

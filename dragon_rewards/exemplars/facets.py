@@ -18,7 +18,7 @@ from dragon_rewards.exemplars.item import is_line
 from dragon_rewards.exemplars.sets import CAPTIONS, items, read_manifest, space_of
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import Hash, converted, decode_json
-from dragon_rewards.storage.tensors import check_tensors, read_metadata, read_tensors, write_tensors
+from dragon_rewards.storage.tensor_files import check_tensors, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from dragon_rewards.exemplars.sets import (
     space_of,
 )
 from dragon_rewards.protocols import Modality, TextEncoder
-from dragon_rewards.storage.tensors import read_tensors
+from dragon_rewards.storage.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 from dragon_rewards.storage.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.storage.files import write_bytes, write_text
 from dragon_rewards.storage.table_formats import lines_of
-from dragon_rewards.storage.tensors import check_tensors
+from dragon_rewards.storage.tensor_files import check_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

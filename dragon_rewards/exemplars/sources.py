@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
-from dragon_rewards.media.finding import Found, no_audio, visible_files
+from dragon_rewards.media.discovery import Found, no_audio, visible_files
 from dragon_rewards.media.prompts import TABLES, said_of
+from dragon_rewards.storage.table_files import SUFFIXES, TEXT, read_table
 from dragon_rewards.storage.table_formats import parquet_columns
-from dragon_rewards.storage.tables import SUFFIXES, TEXT, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dragon_rewards.exemplars.item import Item
-    from dragon_rewards.storage.tables import Table
+    from dragon_rewards.storage.table_files import Table
 
 PARQUET = ".parquet"
 AUDIO = "audio"  # the column of a parquet file that holds audio, as structs of bytes and path

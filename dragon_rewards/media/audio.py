@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dragon_rewards.compute.devices import has_float64
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.finding import UNDECODED, USUAL
+from dragon_rewards.media.discovery import UNDECODED, USUAL
 from dragon_rewards.media.truncation import shortfall
 from dragon_rewards.storage.files import write_bytes
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.storage.files import sweep, write_bytes
-from dragon_rewards.storage.tensors import check_tensors, pack_tensors, peek_metadata, unpack_tensors
+from dragon_rewards.storage.tensor_files import check_tensors, pack_tensors, peek_metadata, unpack_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

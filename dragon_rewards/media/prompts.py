@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import MissingColumnError, MissingPromptsError, TableError
+from dragon_rewards.storage.table_files import PATH, SEED, TEXT, located, read_table
 from dragon_rewards.storage.table_formats import read_text
-from dragon_rewards.storage.tables import PATH, SEED, TEXT, located, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

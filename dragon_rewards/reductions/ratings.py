@@ -15,7 +15,7 @@ from dragon_rewards.media.audio import read_mono, resample
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.reductions.aesthetics import KernelHead, fit_head, pool
 from dragon_rewards.registry import load_registry
-from dragon_rewards.storage.tables import PATH, RATING, TEXT, Row, Table, read_table
+from dragon_rewards.storage.table_files import PATH, RATING, TEXT, Row, Table, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

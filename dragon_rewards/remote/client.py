@@ -21,7 +21,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
 from dragon_rewards.storage.decoding import decode_json
-from dragon_rewards.terminal.escape import shown
+from dragon_rewards.terminal.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

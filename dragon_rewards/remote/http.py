@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dragon_rewards.terminal.escape import shown
+from dragon_rewards.terminal.printable import shown
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.decoding import decode_json
-from dragon_rewards.storage.tensors import unpack_tensors
+from dragon_rewards.storage.tensor_files import unpack_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

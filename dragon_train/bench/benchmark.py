@@ -11,7 +11,7 @@ from msgspec import structs, to_builtins
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.evaluation.tables import BASELINE
+from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import provenance

@@ -48,7 +48,7 @@ def run_bench(
         Benchmark,
         run_benchmark,
     )
-    from dragon_train.bench.report import write_report
+    from dragon_train.bench.tables import write_report
 
     benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
@@ -73,8 +73,8 @@ def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None)
     from dragon_train.bench.ablation.grid import load_grid
 
     grid = load_grid(name)
-    from dragon_train.bench.ablation.page import unique
-    from dragon_train.bench.ablation.plans import plan_of
+    from dragon_train.bench.ablation.planned import plan_of
+    from dragon_train.bench.ablation.readme import unique
 
     plan = plan_of(grid, out, pipeline, prompts)
     for axes, reason in unique(plan.left_out):
@@ -90,7 +90,7 @@ def run_ablate(
 
     check_folder(out, "--out")
     grid, launcher = load_grid(name), engine()
-    from dragon_train.bench.ablation.plans import plan_of
+    from dragon_train.bench.ablation.planned import plan_of
 
     plan = plan_of(grid, out, pipeline, prompts)
     for reward in plan.judges:

@@ -11,7 +11,8 @@ import pandas as pd
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import check_precision, find_device
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation import matched_subsets, tables
+from dragon_rewards.evaluation import matched_subsets
+from dragon_rewards.evaluation import score_tables as tables
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.dataframes import Column, read_parquet

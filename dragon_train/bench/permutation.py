@@ -16,7 +16,7 @@ from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.media.media import Encoded, Known, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.tensors import read_tensors, write_tensors
+from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

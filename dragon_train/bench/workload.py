@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.storage.tables import read_texts
+from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.prompts import shipped_prompts, shuffled

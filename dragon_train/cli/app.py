@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.terminal.escape import shown
+from dragon_rewards.terminal.printable import shown
 from dragon_train.cli.exits import (
     REFUSED,
     TERMINATED,
@@ -19,7 +19,7 @@ from dragon_train.cli.exits import (
     explained,
     refuse,
 )
-from dragon_train.cli.tables import Json, Wide, print_rows
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 __all__ = ["Json", "Wide", "app", "print_rows"]
 

@@ -65,7 +65,7 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
     """
-    from dragon_rewards.storage.tables import read_texts
+    from dragon_rewards.storage.table_files import read_texts
 
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a file of them, and not both")

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import making, write_bytes
-from dragon_rewards.storage.tensors import read_tensors, write_tensors
+from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_train.loop.run_folder import ADAPTER, DENOISER, check_result
 
 if TYPE_CHECKING:

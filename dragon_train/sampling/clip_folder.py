@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.media.finding import UNDECODED, suffixes, visible_files
+from dragon_rewards.media.discovery import UNDECODED, suffixes, visible_files
 from dragon_rewards.media.prompts import OWN
 from dragon_rewards.storage.files import scratch
 from dragon_rewards.storage.locks import locked

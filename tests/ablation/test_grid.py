@@ -8,8 +8,8 @@ import pytest
 
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_train.bench.ablation.grid import load_grid, parse, shipped_grids
-from dragon_train.bench.ablation.plan import make_plan
-from dragon_train.bench.ablation.plans import plan_of
+from dragon_train.bench.ablation.planned import plan_of
+from dragon_train.bench.ablation.tuning_grid import make_plan
 
 LEAST = {"question": "Which?", "axes": {"reward": ["vendi:clap", "per-song-fad:clap@airs"], "seed": [0, 1]}}
 NEEDS_SETS = {"exemplars"}  # reports/ablations/make_exemplar_sets.py makes them

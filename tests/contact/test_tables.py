@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app, print_rows
-from dragon_train.cli.tables import PAGE
+from dragon_train.cli.printing import PAGE
 
 load_verbs()
 LISTS = ("encoders", "exemplar-sets", "reductions", "rewards", "suites", "pipelines", "adapters", "objectives")

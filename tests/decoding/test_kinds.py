@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from decoding.mutating import CHANGES, Change, flipped
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan
-from dragon_rewards.evaluation.listening.report import read_votes
+from dragon_rewards.evaluation.listening.results import read_votes
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
-from dragon_rewards.evaluation.tables import COLUMNS
+from dragon_rewards.evaluation.score_tables import COLUMNS
 from dragon_rewards.exemplars.facets import Description, Facet, describe_facets, load_facets, write_facets
 from dragon_rewards.exemplars.item import pack_items, read_items, text_item
 from dragon_rewards.exemplars.sets import read_manifest
@@ -28,15 +28,15 @@ from dragon_rewards.exemplars.statistics import Kept, read_kept, write_kept
 from dragon_rewards.media.cache import EmbeddingCache, Maker
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.remote.config import load_remotes
-from dragon_rewards.storage.tensors import read_tensors, write_tensors
+from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_rewards.suites import load_suite
 from dragon_rewards.weights import INDEX
 from dragon_train.bench.ablation.grid import load_grid
 from dragon_train.bench.evaluate import ORIGIN, read_scores
-from dragon_train.bench.page.source import CROSS, SCORES, WINS, read_benchmark, read_run
 from dragon_train.bench.permutation import EMBEDDINGS, TEST, read_embeddings, read_p_value
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.record import read_record
+from dragon_train.bench.report.source import CROSS, SCORES, WINS, read_benchmark, read_run
 from dragon_train.config import TrainConfig
 from dragon_train.loop.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.loop.run_folder import CONFIG, METRICS, PROMPTS, Claim, kept_prompts, stored_config

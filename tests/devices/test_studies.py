@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from dragon_train.bench.ablation.study_plan import ROWS, run_study
+from dragon_train.bench.ablation.study_grid import ROWS, run_study
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from dragon_rewards.evaluation import holm
-from dragon_rewards.evaluation.tables import BASELINE
+from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import Slot, Suite, serve
 from dragon_train.bench.benchmark import Benchmark
 from dragon_train.bench.permutation import TEST
 from dragon_train.bench.presets import load_preset
-from dragon_train.bench.report import CONFOUNDERS, write_report
+from dragon_train.bench.tables import CONFOUNDERS, write_report
 from dragon_train.bench.workload import Subject
 
 TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"

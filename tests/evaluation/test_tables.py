@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
-from dragon_rewards.evaluation.tables import (
+from dragon_rewards.evaluation.score_tables import (
     BASELINE,
     COLUMNS,
     comparisons,

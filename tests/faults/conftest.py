@@ -58,7 +58,7 @@ def tried_kinds(
     """Tries bad files of a kind, and fails with what escaped."""
     # What takes longer than reading, and has nothing to do with it: to count a run, to bundle the page's script.
     monkeypatch.setattr("dragon_train.estimate.fit.capacity", lambda _: None)
-    monkeypatch.setattr("dragon_train.bench.page.render.javascript_bundle", BUNDLE)
+    monkeypatch.setattr("dragon_train.bench.report.render.javascript_bundle", BUNDLE)
 
     def attempted(kind: Kind) -> None:
         counts = tally(f"file: {kind.name}")

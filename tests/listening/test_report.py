@@ -14,7 +14,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import cluster_interval, win_rate
 from dragon_rewards.evaluation.listening.agreement import krippendorff_alpha
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side
-from dragon_rewards.evaluation.listening.report import Report, read_votes, report
+from dragon_rewards.evaluation.listening.results import Report, read_votes, report
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from listening.parts import listen
 

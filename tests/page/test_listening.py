@@ -16,11 +16,11 @@ from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.media.audio import read_audio
-from dragon_train.bench.page import folders
-from dragon_train.bench.page.folders import run_folders
-from dragon_train.bench.page.pairs import sampled
-from dragon_train.bench.page.plan import plan_generation
-from dragon_train.bench.page.source import read_results
+from dragon_train.bench.report import folders
+from dragon_train.bench.report.contents import plan_generation
+from dragon_train.bench.report.folders import run_folders
+from dragon_train.bench.report.pairs import sampled
+from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run import load_policy
 from page.conftest import dragon
 

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from dragon_rewards.errors import DragonError
-from dragon_train.bench.page import pairs
-from dragon_train.bench.page.media import page_clip
-from dragon_train.bench.page.plan import plan_generation
-from dragon_train.bench.page.source import read_results
+from dragon_train.bench.report import pairs
+from dragon_train.bench.report.contents import plan_generation
+from dragon_train.bench.report.media import page_clip
+from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import PROMPTS
 from page.conftest import QUICK, dragon
 
@@ -108,7 +108,7 @@ def test_a_folder_is_no_page(tmp_path: Path) -> None:
 
 def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "dragon_train.bench.page.report.find_spec", lambda name: None if name == "altair" else util.find_spec(name)
+        "dragon_train.bench.report.write.find_spec", lambda name: None if name == "altair" else util.find_spec(name)
     )
     assert "neither config.json nor" in dragon("report", "reports").output  # the folder comes first
     refused = dragon("report", QUICK)

@@ -19,7 +19,7 @@ from exemplars.sounds import tone, write_tone
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import check_peak, read_audio, read_windows, seconds_of
-from dragon_rewards.media.finding import find_audio
+from dragon_rewards.media.discovery import find_audio
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from exemplars.sounds import tone, write_tone
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import read_audio
-from dragon_rewards.media.finding import FORMATS, SHOWN, UNDECODED, find_audio, suffixes
+from dragon_rewards.media.discovery import FORMATS, SHOWN, UNDECODED, find_audio, suffixes
 
 if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows

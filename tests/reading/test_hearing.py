@@ -13,10 +13,10 @@ from exemplars.sounds import write_tone
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import hearing
+from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.hearing import Files, Hearing, hear
+from dragon_rewards.media.encoding import Files, Hearing, hear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,10 +17,10 @@ from exemplars.sounds import tone, write_tone
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import hearing
+from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono, read_windows, resample
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.hearing import LONGEST, Cut, Files, Hearing, cut_of, hear
+from dragon_rewards.media.encoding import LONGEST, Cut, Files, Hearing, cut_of, hear
 from dragon_rewards.media.loudness import confounders, loudness, measured
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from dragon_rewards.errors import MissingColumnError, TableError
 from dragon_rewards.storage.spreadsheets import guarded
-from dragon_rewards.storage.tables import PATH, RATING, SEED, SUFFIXES, TEXT, read_table, read_texts
+from dragon_rewards.storage.table_files import PATH, RATING, SEED, SUFFIXES, TEXT, read_table, read_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dragon_rewards import Reward, compose
-from dragon_rewards.evaluation.tables import COLUMNS
+from dragon_rewards.evaluation.score_tables import COLUMNS
 from dragon_train.bench.evaluate import Evaluation, Scoring, read_scores, write_scores
 
 REWARDS = ("vendi:clap", "vendi:vae")

@@ -25,7 +25,7 @@ from dragon_rewards.evaluation.listening.plan import Trial  # noqa: TC001  FastA
 from dragon_rewards.evaluation.listening.sound import MEDIA_TYPE
 from dragon_rewards.evaluation.listening.votes import Choice, OutOfTurnError, Rater, Vote
 from dragon_rewards.remote.http import bound
-from dragon_rewards.terminal.escape import shown
+from dragon_rewards.terminal.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

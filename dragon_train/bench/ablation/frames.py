@@ -9,7 +9,7 @@ import pandas as pd
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.evaluation import tables
+from dragon_rewards.evaluation import score_tables as tables
 from dragon_train.bench.ablation.grid import COLUMNS, MAIN
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.storage.results import write_parquet
 from dragon_train.bench.ablation.figures import write_figure
-from dragon_train.bench.ablation.page import write_page
+from dragon_train.bench.ablation.readme import write_page
 from dragon_train.bench.ablation.tables import write_tables
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_train.bench.ablation.grid import Grid
-    from dragon_train.bench.ablation.plans import AnyPlan
+    from dragon_train.bench.ablation.planned import AnyPlan
     from dragon_train.bench.launchers import Launcher
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.completion import ablations
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it

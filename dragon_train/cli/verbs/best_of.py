@@ -8,7 +8,7 @@ import typer
 
 from dragon_rewards.rewards import compose
 from dragon_rewards.storage.files import check_folder
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.device import Device, chosen_device

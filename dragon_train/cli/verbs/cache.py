@@ -10,7 +10,7 @@ import typer
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media.cache import FOLDER, EmbeddingCache, open_cache
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.names import encoders
 

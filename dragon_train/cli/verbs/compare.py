@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation.sides import find_sides
+from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
@@ -23,7 +23,7 @@ from dragon_train.cli.names import rewards
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dragon_rewards.evaluation.sides import Sides
+    from dragon_rewards.evaluation.folder_pairs import Sides
 
 SUITE = "dragon20"
 MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.registry import load_registry
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_train.cli.app import Json, app, print_rows
 from dragon_train.cli.verbs.cache import readable
 from dragon_train.cli.verbs.plugins import SOURCES, all_failures

@@ -8,7 +8,7 @@ import typer
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.completion import cards
@@ -20,7 +20,7 @@ from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from dragon_train.estimate.report import Report
+    from dragon_train.estimate.summary import Report
 
 Card = Annotated[
     str | None,
@@ -64,7 +64,7 @@ def estimate(
         raise ConfigError("--card names a card that need not be here; leave out --device and --measure")
     load_train_registry().pipeline(checked.pipeline)
     compose_mixture(checked.reward)
-    from dragon_train.estimate.report import report  # imports torch: wrong names are refused by now
+    from dragon_train.estimate.summary import report  # imports torch: wrong names are refused by now
 
     with progress("estimating", "runs", 1):
         found = report(checked, prompts, known or None, device, measure=measure)

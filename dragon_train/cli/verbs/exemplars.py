@@ -37,7 +37,7 @@ from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.storage.files import check_file
-from dragon_rewards.terminal.escape import json_text, shown
+from dragon_rewards.terminal.printable import json_text, shown
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.app import Json, Wide, app, print_rows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.terminal.escape import json_text
+from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
@@ -20,7 +20,7 @@ from dragon_train.cli.http import address, bound, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_rewards.evaluation.listening.report import Report
+    from dragon_rewards.evaluation.listening.results import Report
     from dragon_rewards.evaluation.listening.setup import ListeningTest
 
 listen = typer.Typer(
@@ -122,8 +122,8 @@ def report(
 ) -> None:
     """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
     check_csv(csv)
-    from dragon_rewards.evaluation.listening.report import read_votes, vote_rows
-    from dragon_rewards.evaluation.listening.report import report as report_votes
+    from dragon_rewards.evaluation.listening.results import read_votes, vote_rows
+    from dragon_rewards.evaluation.listening.results import report as report_votes
 
     plan, cast = read_votes(votes)
     made = report_votes(plan, cast)

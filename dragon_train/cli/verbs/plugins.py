@@ -9,7 +9,7 @@ import typer
 
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
-from dragon_rewards.terminal.escape import json_text, shown
+from dragon_rewards.terminal.printable import json_text, shown
 from dragon_train.cli.app import Json, Wide, app, print_rows
 
 if TYPE_CHECKING:

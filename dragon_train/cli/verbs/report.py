@@ -22,6 +22,6 @@ def report(
     device: Device = None,
 ) -> None:
     """Write one self-contained HTML page of a run or a benchmark: figures, charts, and pairs to play or look at."""
-    from dragon_train.bench.page.report import write_page
+    from dragon_train.bench.report.write import write_page
 
     print(write_page(run, out, pairs, reward or [], prompts, device))

@@ -66,7 +66,7 @@ def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) 
 
     if not holds_results(path):
         return None
-    from dragon_train.bench.page.folders import run_folders  # imports torch
+    from dragon_train.bench.report.folders import run_folders  # imports torch
 
     return run_folders(path, count, chosen_device(device), prompts)
 

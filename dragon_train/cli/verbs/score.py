@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.media.cache import open_cache
-from dragon_rewards.media.finding import check_there
+from dragon_rewards.media.discovery import check_there
 from dragon_rewards.rewards import compose
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.app import Json, Wide, app, print_rows

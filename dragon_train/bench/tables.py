@@ -10,7 +10,7 @@ import pandas as pd
 from dragon_rewards import compose
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import carry_over, carry_over_summary, is_held_out
-from dragon_rewards.evaluation.tables import (
+from dragon_rewards.evaluation.score_tables import (
     BASELINE,
     MEASURED,
     comparisons,

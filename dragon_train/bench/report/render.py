@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vl_convert import javascript_bundle
 
 if TYPE_CHECKING:
-    from dragon_train.bench.page.view import PageView
+    from dragon_train.bench.report.view import PageView
 
 
 def render(view: PageView) -> str:
@@ -33,7 +33,7 @@ def render(view: PageView) -> str:
         ]
     )
     environment = Environment(
-        loader=PackageLoader("dragon_train.bench.page", "."),
+        loader=PackageLoader("dragon_train.bench.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -44,7 +44,7 @@ def render(view: PageView) -> str:
 
 def asset(name: str) -> str:
     """A file beside this one."""
-    return files("dragon_train.bench.page").joinpath(name).read_text(encoding="utf-8")
+    return files("dragon_train.bench.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def fingerprint(text: str) -> str:

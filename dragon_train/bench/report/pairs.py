@@ -9,7 +9,7 @@ from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.media.images import Images
 from dragon_rewards.ranking import LEFT_OUT, VALUE, credits_of
-from dragon_train.bench.page.media import PageClip, PageImage, page_media
+from dragon_train.bench.report.media import PageClip, PageImage, page_media
 from dragon_train.loop.generations import generate
 from dragon_train.loop.run import load_policy
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.bench.page.plan import Generation, Plan
+    from dragon_train.bench.report.contents import Generation, Plan
 
 
 @dataclass(frozen=True)

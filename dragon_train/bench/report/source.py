@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation.tables import BASELINE, JUDGED, PAIR
+from dragon_rewards.evaluation.score_tables import BASELINE, JUDGED, PAIR
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.dataframes import Column, read_csv, read_parquet
 from dragon_train.bench.record import SETTINGS, BenchmarkRecord, check_results, read_record

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.finding import find_audio
+from dragon_rewards.media.discovery import find_audio
 from dragon_rewards.media.prompts import prompts_of, said_of
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.bench.ablation.plan import make_plan
-from dragon_train.bench.ablation.study_plan import make_study_plan
+from dragon_train.bench.ablation.study_grid import make_study_plan
+from dragon_train.bench.ablation.tuning_grid import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

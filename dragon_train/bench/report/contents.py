@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture, parts_of
 from dragon_rewards.scoring import build_parts
-from dragon_rewards.storage.tables import read_texts
+from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.bench.workload import EMBEDDED
 from dragon_train.embedded.prompts import prompts as embedded_prompts
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.bench.page.source import Results, TrainedRun
+    from dragon_train.bench.report.source import Results, TrainedRun
     from dragon_train.config import TrainConfig
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.pipelines.base import Policy

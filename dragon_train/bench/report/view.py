@@ -10,7 +10,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from dragon_train.bench.page.pairs import Pair
+    from dragon_train.bench.report.pairs import Pair
 
 LEVELS = 10  # shades on either side of an even win rate
 

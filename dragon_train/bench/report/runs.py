@@ -11,10 +11,10 @@ from dragon_rewards import compose
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import win_rate
 from dragon_rewards.ranking import LEFT_OUT
-from dragon_train.bench.page import charts
-from dragon_train.bench.page.cost import SECONDS, total_seconds
-from dragon_train.bench.page.source import columns_of
-from dragon_train.bench.page.view import (
+from dragon_train.bench.report import charts
+from dragon_train.bench.report.cost import SECONDS, total_seconds
+from dragon_train.bench.report.source import columns_of
+from dragon_train.bench.report.view import (
     NAMES,
     RATES,
     Chart,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.bench.page.pairs import Pair
-    from dragon_train.bench.page.plan import Plan
-    from dragon_train.bench.page.source import TrainedRun
+    from dragon_train.bench.report.contents import Plan
+    from dragon_train.bench.report.pairs import Pair
+    from dragon_train.bench.report.source import TrainedRun
 
 WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of held-out win rates begin, and that of their mean
 CURVES = {

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dragon_train.bench.page import charts
-from dragon_train.bench.page.source import columns_of
-from dragon_train.bench.page.view import Cell, Chart, Table, duration
+from dragon_train.bench.report import charts
+from dragon_train.bench.report.source import columns_of
+from dragon_train.bench.report.view import Cell, Chart, Table, duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dragon_train.bench.page.source import Results, TrainedRun
+    from dragon_train.bench.report.source import Results, TrainedRun
 
 SECONDS = "_s"  # how columns of metrics.csv that hold seconds end
 

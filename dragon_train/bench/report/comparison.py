@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dragon_rewards.evaluation.tables import BASELINE, WHOLE_SET
-from dragon_train.bench.page import charts
-from dragon_train.bench.page.cost import total_seconds
-from dragon_train.bench.page.view import (
+from dragon_rewards.evaluation.score_tables import BASELINE, WHOLE_SET
+from dragon_train.bench.report import charts
+from dragon_train.bench.report.cost import total_seconds
+from dragon_train.bench.report.view import (
     NAMES,
     RATES,
     Cell,
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dragon_train.bench.page.source import BenchmarkTables, TrainedRun
     from dragon_train.bench.presets import Preset
+    from dragon_train.bench.report.source import BenchmarkTables, TrainedRun
 
 EVEN = 0.5  # a win rate that shows nothing
 LEVEL = 0.05  # of corrected p values

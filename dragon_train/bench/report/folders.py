@@ -16,8 +16,8 @@ from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import check_folder, making, write_text
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import fingerprint_files
-from dragon_train.bench.page.plan import plan_generation, remedy
-from dragon_train.bench.page.source import read_results
+from dragon_train.bench.report.contents import plan_generation, remedy
+from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run import load_policy
 from dragon_train.loop.run_folder import ADAPTER, DENOISER
 from dragon_train.sampling.clip_folder import ClipFolder
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_train.bench.page.plan import Generation
-    from dragon_train.bench.page.source import Results, TrainedRun
+    from dragon_train.bench.report.contents import Generation
+    from dragon_train.bench.report.source import Results, TrainedRun
 
 PAIRS, UNTUNED, TUNED = "pairs", "untuned", "tuned"
 MADE = "made.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.terminal.escape import json_text, shown
+from dragon_rewards.terminal.printable import json_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_train.bench.page import charts
-from dragon_train.bench.page.comparison import (
+from dragon_train.bench.report import charts
+from dragon_train.bench.report.comparison import (
     benchmark_facts,
     cross_map,
     distribution,
@@ -15,18 +15,18 @@ from dragon_train.bench.page.comparison import (
     win_notes,
     wins_table,
 )
-from dragon_train.bench.page.cost import time_chart, time_notes
-from dragon_train.bench.page.plan import remedy
-from dragon_train.bench.page.runs import heldout_table, run_view
-from dragon_train.bench.page.view import Cell, Chart, PageView, Table, key_values
+from dragon_train.bench.report.contents import remedy
+from dragon_train.bench.report.cost import time_chart, time_notes
+from dragon_train.bench.report.runs import heldout_table, run_view
+from dragon_train.bench.report.view import Cell, Chart, PageView, Table, key_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dragon_train.bench.page.pairs import Pair
-    from dragon_train.bench.page.plan import Plan
-    from dragon_train.bench.page.source import BenchmarkTables, Results, TrainedRun
-    from dragon_train.bench.page.view import RunView
+    from dragon_train.bench.report.contents import Plan
+    from dragon_train.bench.report.pairs import Pair
+    from dragon_train.bench.report.source import BenchmarkTables, Results, TrainedRun
+    from dragon_train.bench.report.view import RunView
     from dragon_train.loop.run_folder import Provenance
 
 HELDOUT = (

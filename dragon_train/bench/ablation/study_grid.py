@@ -11,8 +11,8 @@ import pandas as pd
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
-from dragon_train.bench.ablation.plan import fingerprint
 from dragon_train.bench.ablation.studies import load_study
+from dragon_train.bench.ablation.tuning_grid import fingerprint
 from dragon_train.bench.launchers import Task
 
 if TYPE_CHECKING:

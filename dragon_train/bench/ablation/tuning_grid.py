@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ComposeError, ConfigError, DragonError
-from dragon_rewards.evaluation.tables import BASELINE
+from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
 from dragon_train.bench.ablation.frames import FRAMES, Outcome
 from dragon_train.bench.ablation.grid import EVALUATION, REWARD_PARTS

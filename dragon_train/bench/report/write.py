@@ -32,14 +32,14 @@ def write_page(
     check_file(path, "--out")
     check_libraries()
     from dragon_rewards.compute.devices import find_device  # imports torch
-    from dragon_train.bench.page.plan import plan_pairs
-    from dragon_train.bench.page.source import read_results
+    from dragon_train.bench.report.contents import plan_pairs
+    from dragon_train.bench.report.source import read_results
 
     where, results = find_device(device), read_results(folder)
     plans = plan_pairs(results, count, rewards, prompts, where)
-    from dragon_train.bench.page.build import build
-    from dragon_train.bench.page.pairs import make_pairs
-    from dragon_train.bench.page.render import render
+    from dragon_train.bench.report.build import build
+    from dragon_train.bench.report.pairs import make_pairs
+    from dragon_train.bench.report.render import render
 
     with progress("pairs", "sets of clips", len(plans) + len({plan.generation.key for plan in plans})) as bar:
         pairs = make_pairs(plans, where, bar.advance)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_train.bench.ablation.grid import Figure, Grid, Point, Table
-    from dragon_train.bench.ablation.plans import AnyPlan
+    from dragon_train.bench.ablation.planned import AnyPlan
 
 FINDINGS = "findings.md"  # written by a person
 
