@@ -108,7 +108,7 @@ def _halves(clips: int, least: int) -> Tensor:
     return order[:, : max(clips // 2, least)]
 
 
-def standing(reward: Reward, clips: Media) -> tuple[float, float]:
+def mean_and_spread(reward: Reward, clips: Media) -> tuple[float, float]:
     """The mean of a reward and its spread: over the clips, or for rewards of whole sets over random halves of them.
 
     >>> import torch

@@ -10,7 +10,7 @@ import torch
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
 from dragon_rewards.media.discovery import find_audio
-from dragon_rewards.media.encoding import Files, Hearing, hear, hear_parts
+from dragon_rewards.media.encoding import EncodingJob, Files, encode_files, encode_in_parts
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import usable
 from dragon_rewards.metrics.ragged import in_order
@@ -87,10 +87,10 @@ def judged(
     build_parts(reward, device)
     warn_of_cut_prompts([reward], prompts or (), device)
     steps = 2 * len(paths)
-    hearing, files = Hearing([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
+    job, files = EncodingJob([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
     if not reward.kind.per_clip or reward.reduction.minimum_clips > 1:
-        return judge(hear(hearing, files))
-    parts = starmap(lambda rows, clips: (rows, judge(clips)), hear_parts(hearing, files))  # which holds no clips
+        return judge(encode_files(job, files))
+    parts = starmap(lambda rows, clips: (rows, judge(clips)), encode_in_parts(job, files))  # which holds no clips
     rows, values = zip(*parts, strict=True)
     return in_order(values, rows)
 

@@ -51,7 +51,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ResolvedSlot:
     """The name of the reward that serves a slot, and a note where it is a stand-in."""
 
     slot: Slot
@@ -81,7 +81,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     return suites[str(name_or_path)]
 
 
-def serve(suite: Suite, registry: Registry) -> list[Serving]:
+def serve(suite: Suite, registry: Registry) -> list[ResolvedSlot]:
     """Choose, slot by slot, the reward itself where it composes and its stand-in where it does not.
 
     Raises:
@@ -95,14 +95,14 @@ def serve(suite: Suite, registry: Registry) -> list[Serving]:
         raise ConfigError(f"'{suite.source}': {refusal}") from refusal
 
 
-def _serving(slot: Slot, registry: Registry) -> Serving:
+def _serving(slot: Slot, registry: Registry) -> ResolvedSlot:
     try:
-        return Serving(slot, compose(slot.reward, registry).name)
+        return ResolvedSlot(slot, compose(slot.reward, registry).name)
     except DragonError as refusal:
         if slot.stand_in is None:
             raise
         served = compose(slot.stand_in, registry).name
-        return Serving(
+        return ResolvedSlot(
             slot, served, f"{served} stands in for {slot.reward}: {_lacking(slot, registry) or _first(refusal)}"
         )
 

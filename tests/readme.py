@@ -103,8 +103,8 @@ def _usages(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _usage(argument: Any) -> str:
-    shown = argument.name.upper() + ("..." if argument.nargs == -1 else "")
-    return shown if argument.required else f"[{shown}]"
+    printable = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return printable if argument.required else f"[{printable}]"
 
 
 def encoders() -> str:
@@ -164,8 +164,8 @@ def _figures(report: dict[str, Any]) -> str:
 
 
 def _figure(key: str, value: object) -> str:
-    shown = f"({', '.join(_figure(*item) for item in value.items())})" if isinstance(value, dict) else f"{value}"
-    return f"{key.replace('_', ' ')} {shown}"
+    printable = f"({', '.join(_figure(*item) for item in value.items())})" if isinstance(value, dict) else f"{value}"
+    return f"{key.replace('_', ' ')} {printable}"
 
 
 def cost() -> str:

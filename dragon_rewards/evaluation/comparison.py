@@ -22,7 +22,7 @@ from dragon_rewards.evaluation.score_tables import (
     measured_frame,
     scores_frame,
 )
-from dragon_rewards.media.encoding import Files, Hearing, cut_of, hear
+from dragon_rewards.media.encoding import EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.media.loudness import Measured, confounders, measured
 from dragon_rewards.media.media import Media
 from dragon_rewards.media.prompts import prompts_of
@@ -127,8 +127,8 @@ def compare(
         own = [reward for reward in rewards if (reward.encoder.sample_rate, cut_of(reward)) == (rate, cut)]
         read = any(reward.reduction.needs_prompts for reward in own)  # else the clips of one folder may have none
         a, b = (
-            hear(
-                Hearing(own, device, cache, lambda done: on_progress(done, steps), measured.of(side, rate)),
+            encode_files(
+                EncodingJob(own, device, cache, lambda done: on_progress(done, steps), measured.of(side, rate)),
                 Files(side.files, side.prompts if read else None),
             )
             for side in (sides.a, sides.b)

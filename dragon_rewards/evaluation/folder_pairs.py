@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.discovery import find_audio
-from dragon_rewards.media.prompts import prompts_of, said_of
+from dragon_rewards.media.prompts import prompt_sources, prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Sequence
@@ -92,7 +92,7 @@ def _side(folder: Path, table: Path | None) -> Side:
     files = tuple(find_audio([folder]))
     if table is not None:
         prompts_of(files, table)  # which it is to have, as somebody named it
-    said = said_of(files, table, [folder])
+    said = prompt_sources(files, table, [folder])
     found = [entry for file in files if (entry := said.of(file))]
     prompts = tuple(entry.text for entry in found if entry.text)
     seeds = tuple(entry.seed for entry in found if entry.seed is not None)

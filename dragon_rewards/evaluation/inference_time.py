@@ -28,11 +28,11 @@ def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     array([[0.375, 1.   ]])
     """
     own, others = _tables(values, reference)
-    standing: NDArray[np.float64] = (np.sign(own[:, :, None] - others[:, None]).mean(2) + 1) / 2
-    return standing
+    mean_and_spread: NDArray[np.float64] = (np.sign(own[:, :, None] - others[:, None]).mean(2) + 1) / 2
+    return mean_and_spread
 
 
-def best_of_n_transform(standing: ArrayLike, n: int) -> NDArray[np.float64]:
+def best_of_n_transform(mean_and_spread: ArrayLike, n: int) -> NDArray[np.float64]:
     """The reward C^(2n - 1) of calibrated rewards C, any shape, whose gain is a first gain in best-of-n win rate.
 
     With U the share of the reference model's clips below a clip and F that of a model's, the model's best of n beats
@@ -48,7 +48,7 @@ def best_of_n_transform(standing: ArrayLike, n: int) -> NDArray[np.float64]:
     >>> best_of_n_transform([0.5, 0.9], n=2).round(3)
     array([0.125, 0.729])
     """
-    shares = np.asarray(standing, float)
+    shares = np.asarray(mean_and_spread, float)
     if n < 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"calibrated rewards lie between 0 and 1, and n is 1 or more; got n = {n} and {shares}")
     transformed: NDArray[np.float64] = shares ** (2 * n - 1)

@@ -26,7 +26,7 @@ from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import decode_json
 from dragon_rewards.storage.files import replacing
-from dragon_rewards.terminal.printable import shown
+from dragon_rewards.terminal.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,7 +157,7 @@ def _check_form(archive: ZipFile) -> None:
     names = [entry.filename for entry in entries]
     rest = set(names) - {MANIFEST, ITEMS, HASHES}
     if len(rest) != len(names) - 3 or not all(name.endswith((STATISTICS, FACETS)) for name in rest):
-        raise ValueError(f"it holds {shown(', '.join(names)[:200])}")
+        raise ValueError(f"it holds {printable(', '.join(names)[:200])}")
     for name in rest:
         check_name(name.removesuffix(STATISTICS).removesuffix(FACETS))
     if any(entry.compress_type != ZIP_STORED for entry in entries):

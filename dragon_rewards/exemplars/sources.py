@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
 from dragon_rewards.media.discovery import Found, no_audio, visible_files
-from dragon_rewards.media.prompts import TABLES, said_of
+from dragon_rewards.media.prompts import TABLES, prompt_sources
 from dragon_rewards.storage.table_files import SUFFIXES, TEXT, read_table
 from dragon_rewards.storage.table_formats import parquet_columns
 
@@ -139,7 +139,7 @@ def _gather_folder(folder: Path, found: Gathered) -> None:
 
 def _gather_audio(files: Sequence[Path], places: Sequence[Path], found: Gathered) -> None:
     """Audio files with the captions that lie beside them."""
-    said = said_of(files, None, places)
+    said = prompt_sources(files, None, places)
     found.faults += said.faults
     for file in files:
         entry = said.of(file)

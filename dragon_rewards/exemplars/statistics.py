@@ -89,7 +89,7 @@ def up_to_date(
     path = info.path / f"{space_of(encoder_info)}.safetensors"
     wanted = {item.key: item for item in items(info)}
     kept = read_kept(path) if path.is_file() else None
-    ear = _Ear(info, encoder_info, encoder, owner, open_cache(), device)
+    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
     if kept and kept.identity != encoder.identity:
         moments = _anew(ear, wanted, f"statistics made with identity '{kept.identity}', not '{encoder.identity}'")
     elif kept and kept.keys == wanted.keys():
@@ -125,7 +125,7 @@ def pooled_windows(
     Raises:
         DragonError: audio is missing or has changed; the encoder failed.
     """
-    ear = _Ear(info, encoder_info, encoder, owner, open_cache(), device)
+    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
     _check_audio(ear, items(info), "no embeddings")
     sources: list[Item] = []
     means: list[Tensor] = []
@@ -135,14 +135,14 @@ def pooled_windows(
     return sources, torch.cat(means)
 
 
-def _anew(ear: _Ear, wanted: Mapping[bytes, Item], why: str) -> Moments:
+def _anew(ear: _WindowEncoder, wanted: Mapping[bytes, Item], why: str) -> Moments:
     """The moments of all items; `why` says what they are made for."""
     examples = list(wanted.values())
     _check_audio(ear, examples, why)
     return ear.moments(examples)
 
 
-def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
+def _mended(ear: _WindowEncoder, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
     """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
 
     It is where audio of removed items is gone, or where most of the items are, or most of the spread: float64 cancels
@@ -164,7 +164,7 @@ def _mended(ear: _Ear, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | No
     return left if left.count < MINIMUM_FRAMES or Gaussian.of_moments(left).is_sound else None
 
 
-def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:
+def _check_audio(ear: _WindowEncoder, needed: Iterable[Item], why: str) -> None:
     faults = [(item, wrong) for item in needed if (wrong := fault(item))]
     if faults:
         lines = [f"  {item.path or item.sha256}: {wrong}" for item, wrong in faults[:SHOWN]]
@@ -177,7 +177,7 @@ def _check_audio(ear: _Ear, needed: Iterable[Item], why: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Ear:
+class _WindowEncoder:
     """An encoder that listens to examples of a set, and what it has heard before."""
 
     info: ExemplarSetInfo

@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Maker:
+class CacheKey:
     """What makes embeddings of audio: an encoder, and the package and version it came in.
 
     Attributes:
@@ -126,7 +126,7 @@ class EmbeddingCache:
                 os.utime(path)
         return frames
 
-    def store(self, frames: Mapping[str, Tensor], maker: Maker) -> None:
+    def store(self, frames: Mapping[str, Tensor], maker: CacheKey) -> None:
         """Keep frames (frames, dim) by key; where that fails, say so once and keep no more."""
         if not self._takes_entries:
             return
@@ -193,11 +193,11 @@ class EmbeddingCache:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CacheView:
     """The place of each clip of a set in a cache, for one encoder; clips go by their row."""
 
     cache: EmbeddingCache
-    maker: Maker
+    maker: CacheKey
     keys: Sequence[str]
 
     def load(self) -> dict[int, Tensor]:
@@ -268,7 +268,7 @@ def _read(path: Path) -> Tensor | None:
     return tensors["frames"] if facts.get("sha256") == _checksum(tensors["frames"]) else None
 
 
-def _write(path: Path, frames: Tensor, maker: Maker) -> int:
+def _write(path: Path, frames: Tensor, maker: CacheKey) -> int:
     """Write frames to a file that replaces `path` when it is whole and on the disk; its size in bytes."""
     frames = frames.detach().cpu().contiguous()
     facts = {"encoder": maker.encoder, "identity": maker.identity, "package": maker.package, "version": maker.version}

@@ -25,7 +25,7 @@ from dragon_rewards.exemplars import items
 from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def cut_of(reward: Reward) -> Cut:
 
 
 @dataclass(frozen=True)
-class Hearing:
+class EncodingJob:
     """Rewards of one sample rate and one cut, and where they hear.
 
     Attributes:
@@ -107,13 +107,13 @@ class Hearing:
         return clips.without_media()
 
 
-def hear(hearing: Hearing, files: Files) -> Media:
-    """The embeddings that the rewards judge, in the order of the files; raises as `hear_parts`."""
-    rows, parts = zip(*hear_parts(hearing, files), strict=True)
+def encode_files(job: EncodingJob, files: Files) -> Media:
+    """The embeddings that the rewards judge, in the order of the files; raises as `encode_in_parts`."""
+    rows, parts = zip(*encode_in_parts(job, files), strict=True)
     return _in_order(list(chain.from_iterable(rows)), parts)
 
 
-def hear_parts(hearing: Hearing, files: Files) -> Iterator[tuple[list[int], Media]]:
+def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int], Media]]:
     """Rows and embeddings of the files that are heard in one pass, and then of each long file by itself.
 
     Raises:
@@ -123,10 +123,10 @@ def hear_parts(hearing: Hearing, files: Files) -> Iterator[tuple[list[int], Medi
     """
     seconds = _lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
-    short = [row for row in order if seconds[row] <= hearing.cut.longest]
+    short = [row for row in order if seconds[row] <= job.cut.longest]
     if short:
-        yield sorted(short), _short(hearing, files, short, seconds[short[-1]])
-    yield from _long(hearing, files, order[len(short) :])
+        yield sorted(short), _short(job, files, short, seconds[short[-1]])
+    yield from _long(job, files, order[len(short) :])
 
 
 def _lengths(paths: Sequence[Path]) -> list[float]:
@@ -140,20 +140,20 @@ def _lengths(paths: Sequence[Path]) -> list[float]:
         return list(lengths)
 
 
-def _short(hearing: Hearing, files: Files, order: Sequence[int], longest: float) -> Media:
+def _short(job: EncodingJob, files: Files, order: Sequence[int], longest: float) -> Media:
     """The embeddings of the files at `order`, the shortest first, but in the order of their rows."""
 
     def audio(row: int) -> Iterator[tuple[int, Tensor]]:
-        yield row, resample(*read_mono(files.paths[row]), hearing.rate)
+        yield row, resample(*read_mono(files.paths[row]), job.rate)
 
     threads, parts, taken = reading_threads(), list[Media](), list[int]()
-    look = max(threads, int(ROOM / max(1.0, longest * hearing.rate)))
+    look = max(threads, int(ROOM / max(1.0, longest * job.rate)))
     with ahead(audio, order, threads, look) as heard:
-        for rows, clips in _alike(heard, hearing.device):
-            hearing.on_progress(len(rows))
-            hearing.on_audio(rows, clips)
-            parts.append(hearing.encoded(files, rows, clips))
-            hearing.on_progress(len(rows) * len(hearing.rewards))
+        for rows, clips in _alike(heard, job.device):
+            job.on_progress(len(rows))
+            job.on_audio(rows, clips)
+            parts.append(job.encoded(files, rows, clips))
+            job.on_progress(len(rows) * len(job.rewards))
             taken += rows
     return _in_order(taken, parts)
 
@@ -163,38 +163,40 @@ def _in_order(rows: Sequence[int], parts: Sequence[Media]) -> Media:
     return Media.concatenate(parts).select(sorted(range(len(rows)), key=rows.__getitem__))
 
 
-def _long(hearing: Hearing, files: Files, order: Sequence[int]) -> Iterator[tuple[list[int], Media]]:
+def _long(job: EncodingJob, files: Files, order: Sequence[int]) -> Iterator[tuple[list[int], Media]]:
     """Each file of `order`, cut into windows."""
 
     def windows(row: int) -> Iterator[tuple[int, Tensor, bool]]:
         peak, name = 0.0, str(files.paths[row])
-        for window in read_windows(files.paths[row], hearing.cut.window, name):
+        for window in read_windows(files.paths[row], job.cut.window, name):
             peak = max(peak, window.peak)
             if not peak <= LOUDEST:
                 break
-            yield row, resample(window.audio, window.rate, hearing.rate), window.silent
+            yield row, resample(window.audio, window.rate, job.rate), window.silent
         check_peak(peak, name)
 
-    at_once = WINDOWS if hearing.device.type == "cpu" else BATCH
+    at_once = WINDOWS if job.device.type == "cpu" else BATCH
     with ahead(windows, order, threads=1, look=0) as heard:
         for row, own in groupby(heard, key=lambda window: window[0]):
-            batches = _alike(_sounding(own, hearing), hearing.device, at_once)
-            yield [row], _joined([hearing.encoded(files, rows, clips) for rows, clips in batches])
-            hearing.on_progress(1 + len(hearing.rewards))
+            batches = _alike(_sounding(own, job), job.device, at_once)
+            yield [row], _joined([job.encoded(files, rows, clips) for rows, clips in batches])
+            job.on_progress(1 + len(job.rewards))
 
 
-def _sounding(windows: Iterable[tuple[int, Tensor, bool]], hearing: Hearing) -> Iterator[tuple[int, Tensor]]:
+def _sounding(windows: Iterable[tuple[int, Tensor, bool]], job: EncodingJob) -> Iterator[tuple[int, Tensor]]:
     """Row and audio of the windows in which something is heard."""
     for row, audio, silent in windows:
-        hearing.on_audio([row], [audio])
+        job.on_audio([row], [audio])
         if not silent:
             yield row, audio
 
 
 def _joined(windows: Sequence[Encoded]) -> Encoded:
     """The windows of a file as one clip: their frames one after another."""
-    known, first = Known.join([part.known for part in windows]), windows[0].select([0])
-    joined = Known({encoder: (torch.cat(each),) for encoder, each in known.frames.items()}, first.known.prompts)
+    known, first = EmbeddingStore.join([part.known for part in windows]), windows[0].select([0])
+    joined = EmbeddingStore(
+        {encoder: (torch.cat(each),) for encoder, each in known.frames.items()}, first.known.prompts
+    )
     return Encoded(joined, first.names, first.prompts)
 
 

@@ -16,7 +16,7 @@ from dragon_rewards.compute.batches import in_batches
 from dragon_rewards.compute.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.guard import guarded, output_fault, reason_of
-from dragon_rewards.media.cache import Maker, Shelf
+from dragon_rewards.media.cache import CacheKey, CacheView
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
@@ -38,25 +38,25 @@ FOREIGN = (
 
 
 @dataclass(frozen=True)
-class Known:
+class EmbeddingStore:
     """Embeddings computed so far, by encoder name: frames per example, and prompts (examples, dim)."""
 
     frames: dict[str, tuple[Tensor, ...]]
     prompts: dict[str, Tensor]
 
-    def select(self, rows: Sequence[int]) -> Known:
+    def select(self, rows: Sequence[int]) -> EmbeddingStore:
         """What is known of some examples."""
-        return Known(
+        return EmbeddingStore(
             {encoder: tuple(frames[row] for row in rows) for encoder, frames in self.frames.items()},
             {encoder: prompts[list(rows)] for encoder, prompts in self.prompts.items()},
         )
 
     @staticmethod
-    def join(parts: Sequence[Known]) -> Known:
+    def join(parts: Sequence[EmbeddingStore]) -> EmbeddingStore:
         """What is known of all parts together: the encoders that every part has."""
         frames = set.intersection(*(set(part.frames) for part in parts))
         prompts = set.intersection(*(set(part.prompts) for part in parts))
-        return Known(
+        return EmbeddingStore(
             {encoder: tuple(chain.from_iterable(part.frames[encoder] for part in parts)) for encoder in frames},
             {encoder: torch.cat([part.prompts[encoder] for part in parts]) for encoder in prompts},
         )
@@ -83,7 +83,7 @@ class Media(ABC):
         sample_rate: int,
         prompts: Sequence[str] | None,
         names: Sequence[str],
-        known: Known,
+        known: EmbeddingStore,
         cache: EmbeddingCache | None = None,
     ) -> None:
         self.media, self.sample_rate = tuple(media), sample_rate
@@ -146,7 +146,7 @@ class Media(ABC):
 
     def without_media(self) -> Encoded:
         """Their embeddings, prompts and names alone, which take little memory and are easily sent."""
-        return Encoded(Known(dict(self.known.frames), dict(self.known.prompts)), self.names, self.prompts)
+        return Encoded(EmbeddingStore(dict(self.known.frames), dict(self.known.prompts)), self.names, self.prompts)
 
     @staticmethod
     def concatenate(sets: Sequence[AnyMedia]) -> AnyMedia:
@@ -165,7 +165,7 @@ class Media(ABC):
         joined.media = tuple(chain.from_iterable(part.media for part in sets)) if joined.media else ()
         joined.prompts = tuple(chain.from_iterable(prompts)) if prompts else None
         joined.names = tuple(chain.from_iterable(part.names for part in sets))
-        joined.known = Known.join([part.known for part in sets])
+        joined.known = EmbeddingStore.join([part.known for part in sets])
         joined.cache = joined.cache if all(part.cache is joined.cache for part in sets) else None
         return joined
 
@@ -200,7 +200,7 @@ class Media(ABC):
 class Encoded(Media):
     """Examples whose media are gone: prompts, names, and embeddings by the encoders that were asked before."""
 
-    def __init__(self, known: Known, names: Sequence[str], prompts: Sequence[str] | None = None) -> None:
+    def __init__(self, known: EmbeddingStore, names: Sequence[str], prompts: Sequence[str] | None = None) -> None:
         """Take `known`, `names` and `prompts` of another set, perhaps of another process.
 
         Raises:
@@ -238,7 +238,7 @@ class Encodable(Media):
         cache: EmbeddingCache | None,
     ) -> None:
         names = [f"{self.noun} {index}" for index in range(len(media))] if names is None else names
-        super().__init__((), sample_rate, prompts, names, Known({}, {}), cache)
+        super().__init__((), sample_rate, prompts, names, EmbeddingStore({}, {}), cache)
         self._check_counts(len(media), self.prompts, self.names)
         self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
         self._check_device()
@@ -302,12 +302,12 @@ class Encodable(Media):
                     shelf.store(fresh)
         return tuple(frames[row] for row in range(len(self)))
 
-    def _shelf(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> Shelf | None:
+    def _shelf(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> CacheView | None:
         """Where the embeddings are kept; None if they are not."""
         if self.cache is None or owner is None or any(example.requires_grad for example in self.media):
             return None
-        maker = Maker(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
-        return Shelf(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
+        maker = CacheKey(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
+        return CacheView(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
 
     def _encode_rows(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], rows: Sequence[int]) -> Tensor:
         """Frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""

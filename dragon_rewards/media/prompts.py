@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Said:
+class PromptSource:
     """What is said of files, by their `located` paths, and what is wrong with tables beside them that are no help."""
 
     entries: Mapping[Path, Entry]
@@ -55,9 +55,9 @@ def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterabl
 
     Raises:
         MissingPromptsError: a file has no prompt.
-        TableError: as `said_of`.
+        TableError: as `prompt_sources`.
     """
-    said = said_of(files, table, places)
+    said = prompt_sources(files, table, places)
     texts = [entry.text if (entry := said.of(file)) else None for file in files]
     missing = [str(file) for file, text in zip(files, texts, strict=True) if not text]
     if missing:
@@ -68,14 +68,14 @@ def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterabl
     return [text for text in texts if text]
 
 
-def said_of(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> Said:
+def prompt_sources(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> PromptSource:
     """What `table`, or else what lies beside the files, says of them; arguments as of `prompts_of`.
 
     Raises:
         TableError: a table or a text cannot be read, `table` lacks a column, or two differ on a file.
     """
     if table is not None:
-        return Said(table_entries(table))
+        return PromptSource(table_entries(table))
     parts, faults = [], []
     for path in tables_of(files, places):
         try:
@@ -86,7 +86,7 @@ def said_of(files: Sequence[Path], table: Path | None = None, places: Iterable[P
         if path.name in METADATA:  # clips that the project made may well be gone from its own table's folder
             gone = [(file, entry) for file, entry in parts[-1].items() if not _is_file(file)]
             faults += [f"{entry.where}: no file '{file}'" for file, entry in gone]
-    return Said(united([*parts, sidecars(files)]), tuple(faults))
+    return PromptSource(united([*parts, sidecars(files)]), tuple(faults))
 
 
 def table_entries(path: Path) -> dict[Path, Entry]:

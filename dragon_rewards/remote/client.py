@@ -21,7 +21,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
 from dragon_rewards.storage.decoding import decode_json
-from dragon_rewards.terminal.printable import shown
+from dragon_rewards.terminal.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -195,8 +195,8 @@ class Client:
 def _detail(content: bytes) -> str:
     """What a server says of a refusal, in characters that no terminal obeys."""
     with suppress(DragonError, KeyError):
-        return shown(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
-    return shown(content[:MOST_DETAIL].decode(errors="replace"))
+        return printable(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
+    return printable(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dragon_rewards.terminal.printable import shown
+from dragon_rewards.terminal.printable import printable
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
@@ -45,7 +45,7 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
     """What is wrong, without the value: NaN and lone surrogates are no JSON that could be answered."""
     found: list[Any] = list(error.errors()) if isinstance(error, RequestValidationError) else []
     faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found]
-    detail = shown("; ".join(faults)).encode("ascii", "backslashreplace").decode()
+    detail = printable("; ".join(faults)).encode("ascii", "backslashreplace").decode()
     return JSONResponse({"detail": detail}, UNPROCESSABLE)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     r"""A text with what a terminal would obey, or could not write, as escapes.
 
     Example:

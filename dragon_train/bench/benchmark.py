@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dragon_rewards.suites import Serving
+    from dragon_rewards.suites import ResolvedSlot
     from dragon_train.bench.launchers import Launcher
     from dragon_train.bench.presets import Preset
-    from dragon_train.bench.workload import Subject
+    from dragon_train.bench.workload import Workload
     from dragon_train.config import TrainConfig
 
 
@@ -45,12 +45,12 @@ class Benchmark:
         subject: the pipeline that is tuned, and its prompts.
     """
 
-    servings: tuple[Serving, ...]
+    servings: tuple[ResolvedSlot, ...]
     tuned: tuple[str, ...]
     preset: Preset
     seed: int
     out: Path
-    subject: Subject
+    workload: Workload
 
     @property
     def served(self) -> dict[str, str]:
@@ -83,15 +83,15 @@ class Benchmark:
         """How a run is tuned; the untuned model is not."""
         if run == BASELINE:
             return None
-        return replace(self.preset.config(compose(self.served[run]), self.seed), pipeline=self.subject.pipeline)
+        return replace(self.preset.config(compose(self.served[run]), self.seed), pipeline=self.workload.pipeline)
 
     def task(self, run: str) -> Task:
         """What makes one run's scores."""
-        return Task(run_model, self.folder(run), (run, self.subject, self.config(run), (self.scoring(run),)))
+        return Task(run_model, self.folder(run), (run, self.workload, self.config(run), (self.scoring(run),)))
 
     def test(self, run: str) -> Task:
         """What tests one run of a reward of sets."""
-        folder, prompts = self.folder(run), self.subject.compared_on(self.preset.heldout_prompts)
+        folder, prompts = self.folder(run), self.workload.compared_on(self.preset.heldout_prompts)
         inputs = (self.folder(BASELINE) / EMBEDDINGS, folder / EMBEDDINGS)
         return Task(run_test, folder, (BASELINE, self.served[run], prompts), inputs)
 
@@ -101,8 +101,8 @@ def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callabl
 
     `on_progress` is told, about once a second, the number of training steps done over all runs.
     """
-    benchmark.subject.compared_on(benchmark.preset.heldout_prompts)
-    benchmark.subject.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
+    benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
+    benchmark.workload.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
     record = checked_record(benchmark)
     runs = (BASELINE, *benchmark.tuned)
     todo = [run for run in runs if benchmark.scoring(run).missing(benchmark.folder(run))]
@@ -126,8 +126,8 @@ def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
         preset=json.loads(json.dumps(asdict(benchmark.preset))),
         seed=benchmark.seed,
         rewards=tuple(serving.served for serving in benchmark.servings),
-        pipeline=benchmark.subject.pipeline,
-        prompts=benchmark.subject.digest,
+        pipeline=benchmark.workload.pipeline,
+        prompts=benchmark.workload.digest,
     )
     found = read_record(benchmark.out) if (benchmark.out / SETTINGS).exists() else wanted
     for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
@@ -142,6 +142,6 @@ def claim(benchmark: Benchmark, record: BenchmarkRecord) -> None:
     """Write the settings, with what makes the results, unless they are there."""
     if not (benchmark.out / SETTINGS).exists():
         registry = load_train_registry()
-        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.subject.pipeline).weights)
+        made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.workload.pipeline).weights)
         settings = to_builtins(structs.replace(record, provenance=made_with))
         write_text(benchmark.out / SETTINGS, json.dumps(settings, indent=2) + "\n")

@@ -13,7 +13,7 @@ from dragon_rewards.storage.locks import locked
 from dragon_rewards.suites import serve
 from dragon_rewards.terminal.progress import progress
 from dragon_train.bench.presets import load_preset
-from dragon_train.bench.workload import choose_subject
+from dragon_train.bench.workload import choose_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ def run_bench(
         if name not in slots:
             raise UnknownNameError(f"reward of suite {suite}", name, slots)
     chosen = load_preset(preset)
-    subject = choose_subject(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
+    workload = choose_workload(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
     for serving in servings:
         compose(serving.served).require_weights()
     launcher = engine()
@@ -50,7 +50,7 @@ def run_bench(
     )
     from dragon_train.bench.tables import write_report
 
-    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, subject)
+    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, workload)
     configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
     steps = sum(config.steps for config in configs)
     with locked(folder), progress(f"{len(configs)} rewards", "training steps", steps) as bar:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.media.media import Media
     from dragon_train.bench.presets import Preset
-    from dragon_train.bench.workload import Subject
+    from dragon_train.bench.workload import Workload
     from dragon_train.config import TrainConfig
     from dragon_train.pipelines.base import Policy
 
@@ -77,9 +77,9 @@ class Evaluation:
         """Of the clip of each prompt."""
         return seeds(Stream.HELDOUT, self.seed, count=self.heldout_prompts)
 
-    def clips(self, policy: Policy, subject: Subject) -> Media:
+    def clips(self, policy: Policy, workload: Workload) -> Media:
         """What a model makes of the held-out prompts."""
-        texts, steps = subject.compared_on(self.heldout_prompts), self.inference_steps or policy.steps
+        texts, steps = workload.compared_on(self.heldout_prompts), self.inference_steps or policy.steps
         return generate(policy, texts, self.seeds, steps, self.guidance or policy.guidance).clips
 
 
@@ -108,7 +108,7 @@ class Scoring:
 def run_model(
     folder: Path,
     run: str,
-    subject: Subject,
+    workload: Workload,
     config: TrainConfig | None,
     scorings: Sequence[Scoring],
     device: str | None,
@@ -121,7 +121,7 @@ def run_model(
     Raises:
         DeviceError: there is no such device, or it cannot compute in the precision of the run.
     """
-    info, where = load_train_registry().pipeline(subject.pipeline), find_device(device)
+    info, where = load_train_registry().pipeline(workload.pipeline), find_device(device)
     if config is None:
         policy = load_policy(info, None, where)
     else:
@@ -131,21 +131,21 @@ def run_model(
             compose_mixture(config.reward),
             make_objective(config),
         )
-        on_step, unseen = (lambda _: None), subject.heldout
-        train(config, policy, reward, objective, subject.train, folder, on_step, device=where, unseen=unseen)
+        on_step, unseen = (lambda _: None), workload.heldout
+        train(config, policy, reward, objective, workload.train, folder, on_step, device=where, unseen=unseen)
     for scoring in scorings:
-        score(policy, run, subject, scoring, folder)
+        score(policy, run, workload, scoring, folder)
 
 
-def score(policy: Policy, run: str, subject: Subject, scoring: Scoring, model: Path) -> None:
+def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model: Path) -> None:
     """Add the scores of the rewards that have not judged yet; the confounders of clips of audio stand beside them."""
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
         return
-    clips, own = evaluation.clips(policy, subject), evaluation.seeds
+    clips, own = evaluation.clips(policy, workload), evaluation.seeds
     subsets = matched_subsets(len(clips), evaluation.subset_size, evaluation.rounds, evaluation.seed)
     rewards = [compose(name) for name in names]
-    fresh = tables.scores_frame(run, subject.pipeline, clips, rewards, subsets=subsets, seeds=own)
+    fresh = tables.scores_frame(run, workload.pipeline, clips, rewards, subsets=subsets, seeds=own)
     known = read_scores(folder)
     if isinstance(clips, Clips):
         write_parquet(folder / CONFOUNDERS, tables.confounders_frame(run, clips, own))

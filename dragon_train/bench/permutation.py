@@ -13,7 +13,7 @@ from dragon_rewards import compose
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import permutation_test
-from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
@@ -67,7 +67,9 @@ def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) 
         if not _fits(rows, by_kind[LENGTHS].get(name), by_kind[PROMPTS].get(name), len(prompts)):
             raise DragonError(f"'{folder / EMBEDDINGS}': '{name}' is not of {len(prompts)} clips; {AGAIN}")
     frames = {name: rows.split(by_kind[LENGTHS][name].tolist()) for name, rows in by_kind[FRAMES].items()}
-    return Encoded(Known(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts)
+    return Encoded(
+        EmbeddingStore(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts
+    )
 
 
 def _fits(rows: Tensor, lengths: Tensor | None, prompts: Tensor | None, clips: int) -> bool:

@@ -85,7 +85,7 @@ def page(
     table = markdown(wins[COLUMNS], ".4g")
     return "\n\n".join(
         [
-            f"# Benchmark of {benchmark.subject.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            f"# Benchmark of {benchmark.workload.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
             summary(wins),
             corrected(wins),
             method(benchmark),
@@ -110,8 +110,8 @@ def summary(wins: pd.DataFrame) -> str:
 
 def corrected(wins: pd.DataFrame) -> str:
     """How many wins stand among so many looks."""
-    shown = int((wins["holm"] <= LEVEL).sum())
-    return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
+    printable = int((wins["holm"] <= LEVEL).sum())
+    return f"Corrected for {len(wins)} rewards (Holm), {printable} win at the 5% level."
 
 
 def held_out(carried: pd.DataFrame) -> str:

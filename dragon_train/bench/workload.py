@@ -26,7 +26,7 @@ SEED = 0  # of the order of a list: all seeds of a study are compared on the sam
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """A pipeline and its prompts.
 
     Attributes:
@@ -72,7 +72,7 @@ class Subject:
                 )
 
 
-def choose_subject(pipeline: str, path: Path | None, heldout: int) -> Subject:
+def choose_workload(pipeline: str, path: Path | None, heldout: int) -> Workload:
     """A pipeline with the prompts of a file, of which the last `heldout` in random order are kept for comparison.
 
     Without a file, the embedded pipeline has prompts of its own, and others take music of all kinds.
@@ -85,10 +85,10 @@ def choose_subject(pipeline: str, path: Path | None, heldout: int) -> Subject:
     info = load_train_registry().pipeline(pipeline)
     require_weights(f"pipeline '{pipeline}'", info.weights)
     if path is None and pipeline == EMBEDDED:
-        return Subject(pipeline, tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
+        return Workload(pipeline, tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
     source = path or shipped_prompts()
     texts = tuple(shuffled(read_texts(source), SEED))
     if len(texts) <= heldout:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
     kept = len(texts) - heldout
-    return Subject(pipeline, texts[:kept], texts[kept:], str(path or ""))
+    return Workload(pipeline, texts[:kept], texts[kept:], str(path or ""))

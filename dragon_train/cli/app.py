@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.terminal.printable import shown
+from dragon_rewards.terminal.printable import printable
 from dragon_train.cli.exits import (
     REFUSED,
     TERMINATED,
@@ -45,7 +45,7 @@ class RefusingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except DragonError as refusal:
-            refuse(shown(str(refusal)))
+            refuse(printable(str(refusal)))
             raise typer.Exit(REFUSED) from refusal
         except Terminated as signalled:
             raise typer.Exit(TERMINATED) from signalled

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dragon_rewards.terminal.printable import json_text, shown
+from dragon_rewards.terminal.printable import json_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,13 +58,13 @@ def _room() -> int:
 
 def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
     """The keys that fit beside each other: the last ones give way, but never what names the row; all, if none fits."""
-    name, shown = next(iter(rows[0])), list(keys)
-    while sum(_least(rows, key) for key in shown) + GAP * (len(shown) - 1) > room:
-        others = [key for key in shown if key != name]
+    name, printable = next(iter(rows[0])), list(keys)
+    while sum(_least(rows, key) for key in printable) + GAP * (len(printable) - 1) > room:
+        others = [key for key in printable if key != name]
         if len(others) <= 1:
             return list(keys)
-        shown.remove(others[-1])
-    return shown
+        printable.remove(others[-1])
+    return printable
 
 
 def _cells(rows: Sequence[Row], key: str) -> list[str]:
@@ -118,7 +118,7 @@ def _header(key: str) -> str:
 
 def _cell(key: str, value: object) -> str:
     if isinstance(value, list):
-        return shown(", ".join(map(str, value)))
+        return printable(", ".join(map(str, value)))
     if isinstance(value, float):
         return f"{value:{FIGURES.get(key, DIGITS)}}"  # for reading; --json and --csv keep every digit
-    return "" if value is None else shown(str(value))
+    return "" if value is None else printable(str(value))

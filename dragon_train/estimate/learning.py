@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
-from dragon_train.loop.background import Aside
+from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.generations import Generations
 from dragon_train.loop.learner import Learner, minibatches
-from dragon_train.loop.rollout import Studio
+from dragon_train.loop.rollout import Rollout
 from dragon_train.loop.timing import Clock
 from dragon_train.objectives.configured import make_objective
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.processes import Team
+    from dragon_train.loop.processes import Processes
     from dragon_train.objectives import Experience
     from dragon_train.pipelines.base import Policy
 
@@ -71,13 +71,21 @@ class Judge:
         return torch.rand(len(clips), generator=torch.Generator().manual_seed(0))
 
 
-class Draft(Studio):
+class Draft(Rollout):
     """A step whose clips are empty; it counts the sets that an objective asks for."""
 
-    def __init__(self, policy: Policy, config: TrainConfig, team: Team, latents: Tensor) -> None:
+    def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
         super().__init__(
-            policy, judge, config, [PROMPT], 0, [], team, Clock(team.device), Aside(team.device, threaded=False)
+            policy,
+            judge,
+            config,
+            [PROMPT],
+            0,
+            [],
+            processes,
+            Clock(processes.device),
+            BackgroundWorker(processes.device, threaded=False),
         )
         self.shape = latents.shape[1:]
         self.experience: Experience = make_objective(config).collect(self)
@@ -90,7 +98,7 @@ class Draft(Studio):
     def generate(self) -> Generations:
         """Latents of nothing, under the prompts of the step."""
         names = [f"clip {index}" for index in range(len(self.prompts))]
-        clips = Encoded(Known({}, {}), names, self.prompts)
+        clips = Encoded(EmbeddingStore({}, {}), names, self.prompts)
         self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names))))
         return self.made[-1]
 
@@ -104,7 +112,7 @@ def count_learning(draft: Draft) -> Learning:
     if config.gradient_checkpointing:
         denoiser: Any = draft.policy.denoiser
         denoiser.enable_gradient_checkpointing()
-    learner = Learner(draft.policy, replace(config, microbatch=rows), draft.team)
+    learner = Learner(draft.policy, replace(config, microbatch=rows), draft.processes)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
     again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()

@@ -26,7 +26,7 @@ from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
 from dragon_train.loop.lifeline import end_with_parent
 from dragon_train.loop.loop import Training, check_checkpointing, resolved
-from dragon_train.loop.processes import Team
+from dragon_train.loop.processes import Processes
 from dragon_train.loop.run import Run
 from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.timing import Clock
@@ -152,15 +152,15 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
-        claim, team = Claim(config, prompts, ()), Team(config.precision, device=device)
+        claim, processes = Claim(config, prompts, ()), Processes(config.precision, device=device)
         run = Run(claim, Path(folder), device)
         reward, objective = compose_mixture(config.reward), make_objective(config)
-        training = Training(config, policy, reward, objective, prompts, run, team)
+        training = Training(config, policy, reward, objective, prompts, run, processes)
         training.step(0)
         gc.collect()
         training.clock, loaded = MeasuringClock(memory), memory.now()
         row = training.step(1)
-        team.close()
+        processes.close()
     seconds = {phase: row[f"{phase}_s"] for phase in training.clock.peaks}
     return Measured(base, loaded, dict(training.clock.peaks), seconds)
 

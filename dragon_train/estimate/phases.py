@@ -18,7 +18,7 @@ from dragon_train.estimate.counting import Count, Counting
 from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
 from dragon_train.loop.loop import check_checkpointing, resolved
-from dragon_train.loop.processes import Team
+from dragon_train.loop.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,13 +82,13 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
     }
     weights = {name: weight_bytes(part) for name, part in parts.items()}
     precision = "bf16" if config.precision == "fp16" else config.precision  # as large; a CPU has no fp16
-    team = Team(precision, device=CPU)
+    processes = Processes(precision, device=CPU)
     batch = min(policy.batch, config.prompts_per_step)
     with AsOnCuda() if cuda else nullcontext():
-        latents, sampling = count_sampling(policy, config, team, batch)
+        latents, sampling = count_sampling(policy, config, processes, batch)
         clips, decoding = count_decoding(policy, latents)
         encoding, held, uncounted = count_encoders(config, clips)
-        draft = Draft(policy, config, team, latents)
+        draft = Draft(policy, config, processes, latents)
         learning = count_learning(draft)
     return StepCount(
         weights=weights | held,
@@ -103,11 +103,11 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
     )
 
 
-def count_sampling(policy: Policy, config: TrainConfig, team: Team, batch: int) -> tuple[Tensor, Count]:
+def count_sampling(policy: Policy, config: TrainConfig, processes: Processes, batch: int) -> tuple[Tensor, Count]:
     """One batch: two diffusion steps and three are run, and the others are like the third."""
     counts = []
     for steps in (2, 3):
-        with torch.no_grad(), team.autocast(), Counting() as counting:
+        with torch.no_grad(), processes.autocast(), Counting() as counting:
             latents = policy.sample([PROMPT] * batch, range(batch), steps, config.guidance)
         counts.append(counting.count)
     each = counts[1].without(counts[0])

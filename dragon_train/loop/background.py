@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Aside:
+class BackgroundWorker:
     """Does what it is given, in order: on a GPU in a thread and on a stream of its own, on a CPU at once.
 
     On a CPU, what samples has all cores already.

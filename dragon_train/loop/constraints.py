@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_rewards.mixture import Mixture, mean_and_spread, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class Constraints:
 
     def update(self, clips: Media) -> dict[str, float]:
         """Take in the clips of a step; returns the figures of each constraint."""
-        standings = [standing(reward, clips) for reward in self.rewards]
+        standings = [mean_and_spread(reward, clips) for reward in self.rewards]
         self.levels = self.levels or [mean for mean, _ in standings]
         self.weights = [
             max(0.0, weight + RATE * (level - mean) / spread)

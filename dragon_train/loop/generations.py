@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.processes import Team
+    from dragon_train.loop.processes import Processes
     from dragon_train.pipelines.base import Draw, Policy
 
 
@@ -103,14 +103,14 @@ def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: S
     return Media.concatenate(parts)
 
 
-def gathered(own: Generations, team: Team) -> Generations:
+def gathered(own: Generations, processes: Processes) -> Generations:
     """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
-    if team.size == 1:
+    if processes.size == 1:
         return replace(own, clips=own.clips.without_media())
     known = own.clips.without_media().known
     frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
     prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
-    shares = team.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
+    shares = processes.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
     return Generations(
         torch.cat([share[0] for share in shares]).to(own.latents),
         Media.concatenate([rebuilt(*share[1:4], own.latents.device) for share in shares]),
@@ -122,7 +122,7 @@ def rebuilt(
     frames: Mapping[str, Sequence[Tensor]], embedded: Mapping[str, Tensor], prompts: Sequence[str], device: torch.device
 ) -> Encoded:
     """Clips from their embeddings by encoder name, and their prompts."""
-    known = Known(
+    known = EmbeddingStore(
         {encoder: tuple(clip.to(device) for clip in clips) for encoder, clips in frames.items()},
         {encoder: rows.to(device) for encoder, rows in embedded.items()},
     )
@@ -160,7 +160,7 @@ def choose_clips(reward: Reward | Mixture, a: Media, b: Media, config: TrainConf
     if config.pairing == "unpaired":
         return select_unpaired(values)
     chosen = select_pairs(values[: len(a)], values[len(a) :])
-    return decisive(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
+    return keep_largest_losses(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
 
 
 def choose_set(
@@ -175,16 +175,16 @@ def choose_set(
     clips = Media.concatenate([a, b, *pool])
     value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
     chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
-    return decisive(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
+    return keep_largest_losses(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
 
 
-def decisive(chosen: Selection, loss: Tensor, share: float) -> Selection:
+def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Selection:
     """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
     kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
-def better(reward: Reward | Mixture, held: Generations, other: Generations) -> Generations:
+def better_of(reward: Reward | Mixture, held: Generations, other: Generations) -> Generations:
     """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
     clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
     if reward.kind.per_clip:

@@ -65,13 +65,13 @@ class Heldout:
 
 def made(learner: Learner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:
     """Clips for the held-out prompts, always from the same seeds, with the embeddings that the rewards ask for."""
-    policy, team = learner.policy, learner.team
+    policy, processes = learner.policy, learner.processes
     numbers = seeds(Stream.HELDOUT, config.seed, count=len(prompts))
-    shares = team.share(prompts), team.share(numbers)
-    with team.autocast():
+    shares = processes.share(prompts), processes.share(numbers)
+    with processes.autocast():
         latents = policy.sample(*shares, config.demonstration_steps, config.guidance)
     clips = embedded(policy, latents, shares[0], rewards)
-    return gathered(Generations(latents, clips, shares[1]), team).clips
+    return gathered(Generations(latents, clips, shares[1]), processes).clips
 
 
 def start(learner: Learner, prompts: Sequence[str], watched: Sequence[Reward], maximised: Sequence[Reward]) -> Heldout:

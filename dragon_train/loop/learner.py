@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.loop.checkpoint import Checkpoint
     from dragon_train.loop.generations import Demonstrations
-    from dragon_train.loop.processes import Team
+    from dragon_train.loop.processes import Processes
     from dragon_train.objectives import AnyExperience, Objective
     from dragon_train.pipelines.base import Policy
 
@@ -40,17 +40,17 @@ class Learner:
         average: the moving average of the weights, if the run keeps one.
     """
 
-    def __init__(self, policy: Policy, config: TrainConfig, team: Team) -> None:
-        self.policy, self.config, self.team = policy, config, team
+    def __init__(self, policy: Policy, config: TrainConfig, processes: Processes) -> None:
+        self.policy, self.config, self.processes = policy, config, processes
         self.tuning = make_tuning(policy, config)
         optimiser = torch.optim.AdamW(self.tuning.parameters, config.learning_rate, weight_decay=0.0)
-        self.optimiser = team.accelerator.prepare(optimiser)
+        self.optimiser = processes.accelerator.prepare(optimiser)
         self.average = EMAModel(self.tuning.parameters, decay=config.ema) if config.ema else None
         self.notes: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        scaler = self.team.accelerator.scaler
+        scaler = self.processes.accelerator.scaler
         return {
             "weights": self.tuning.weights(),
             "optimiser": self.optimiser.state_dict(),
@@ -72,9 +72,9 @@ class Learner:
             if state.average is None:
                 raise ValueError("it has no moving average")
             self.average.load_state_dict(state.average)
-            self.average.to(self.team.device)
+            self.average.to(self.processes.device)
         if state.scaler:
-            self.team.accelerator.scaler.load_state_dict(state.scaler)
+            self.processes.accelerator.scaler.load_state_dict(state.scaler)
         self.check_shapes()
 
     def check_shapes(self) -> None:
@@ -99,7 +99,7 @@ class Learner:
         """The mean of what was noted in a step, over the units of all processes; it is forgotten."""
         joined = {name: torch.cat(values) for name, values in self.notes.items()}
         self.notes.clear()
-        shares = self.team.gather({name: (float(values.mean()), len(values)) for name, values in joined.items()})
+        shares = self.processes.gather({name: (float(values.mean()), len(values)) for name, values in joined.items()})
         counts = {name: sum(share[name][1] for share in shares if name in share) for share in shares for name in share}
         return {
             name: sum(share[name][0] * share[name][1] for share in shares if name in share) / count
@@ -108,17 +108,17 @@ class Learner:
 
     def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
         """One gradient step; returns the loss and the norm of its gradient."""
-        own = torch.tensor(self.team.share(range(len(batch))))
-        loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.team.device))
+        own = torch.tensor(self.processes.share(range(len(batch))))
+        loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.processes.device))
         self.optimiser.zero_grad(set_to_none=True)
         for rows in own.split(self.config.microbatch or max(len(own), 1)):
             part = objective.losses(self, batch.select(rows)).sum() / len(batch)
-            self.team.accelerator.backward(part)
+            self.processes.accelerator.backward(part)
             loss += part.detach().to(loss.device)
-        self.team.sum_gradients(self.tuning.parameters)
-        norm = self.team.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
+        self.processes.sum_gradients(self.tuning.parameters)
+        norm = self.processes.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
         norm = norm.to(loss.device).to(loss.dtype)  # a device without float64 cannot do both at once
-        total, length = torch.stack([self.team.total(loss), norm]).tolist()  # one read, so one wait for a GPU
+        total, length = torch.stack([self.processes.total(loss), norm]).tolist()  # one read, so one wait for a GPU
         if not math.isfinite(total):
             raise DragonError(f"the loss became {total}; lower learning_rate or beta, and choose another --out")
         self.optimiser.step()
@@ -142,7 +142,7 @@ class Learner:
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """The policy's error on each clip, (clips,), with gradient."""
         condition = self.policy.condition(prompts)
-        with self.team.autocast():
+        with self.processes.autocast():
             return self.policy.denoising_error(latents, condition, draw)
 
     def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
@@ -151,9 +151,9 @@ class Learner:
         The same draw serves both (arXiv 2311.12908, equation 13).
         """
         condition = self.policy.condition(prompts)
-        with torch.no_grad(), self.tuning.reference(), self.team.autocast():
+        with torch.no_grad(), self.tuning.reference(), self.processes.autocast():
             reference = self.policy.denoising_error(latents, condition, draw)
-        with self.team.autocast():
+        with self.processes.autocast():
             return reference - self.policy.denoising_error(latents, condition, draw)
 
     def implicit_rewards(self, demos: Demonstrations) -> tuple[Tensor, Tensor]:
@@ -178,10 +178,10 @@ class Learner:
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over the units that all processes have in memory now, without gradient."""
-        if self.team.size == 1:
+        if self.processes.size == 1:
             return values.detach().mean()
         count = torch.tensor(float(len(values)), device=values.device)
-        return self.team.total(values.sum()) / self.team.total(count)
+        return self.processes.total(values.sum()) / self.processes.total(count)
 
 
 def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:

@@ -16,13 +16,13 @@ from dragon_rewards.guard import reason_of
 from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
-from dragon_rewards.mixture import Mixture, parts_of, standing
+from dragon_rewards.mixture import Mixture, mean_and_spread, parts_of
 from dragon_train.loop import heldout
-from dragon_train.loop.background import Aside
+from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.constraints import Constraints
 from dragon_train.loop.learner import Learner
-from dragon_train.loop.processes import Team
-from dragon_train.loop.rollout import Studio
+from dragon_train.loop.processes import Processes
+from dragon_train.loop.rollout import Rollout
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
 from dragon_train.loop.timing import Clock
@@ -73,15 +73,15 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
-    team = Team(config.precision, config.trackers, out, device)
-    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, team.device, writes=team.leads)
+    processes = Processes(config.precision, config.trackers, out, device)
+    run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, processes.device, writes=processes.leads)
     if run.finished:
         load_tuned(policy, out)
         return
-    if team.leads:
+    if processes.leads:
         judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
-        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], team.device)
-    training = Training(config, policy, reward, objective, prompts, run, team)
+        warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], processes.device)
+    training = Training(config, policy, reward, objective, prompts, run, processes)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):
         if training.stale():
@@ -101,21 +101,21 @@ class Training:
         objective: Objective[Any],
         prompts: Sequence[str],
         run: Run,
-        team: Team,
+        processes: Processes,
     ) -> None:
         self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
-        self.prompts, self.run, self.team, self.clock = prompts, run, team, Clock(team.device)
-        self.aside = Aside(team.device)
+        self.prompts, self.run, self.processes, self.clock = prompts, run, processes, Clock(processes.device)
+        self.background = BackgroundWorker(processes.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = Learner(prepared(policy, config, team), config, team)
-        self.pool: deque[Media] = load_pool([], 2 * config.pool, team.device)
+        self.learner = Learner(prepared(policy, config, processes), config, processes)
+        self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
         self.best: dict[str, Any] = {}
         state = run.resume()
         if state is not None:
             self.restore(state)
         self.heldout: heldout.Heldout | None = None
-        team.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
+        processes.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
 
     def restore(self, state: Checkpoint) -> None:
         """Go on from a checkpoint.
@@ -125,7 +125,7 @@ class Training:
         """
         try:
             self.learner.load(state)
-            self.pool = load_pool(state.pool, 2 * self.config.pool, self.team.device)
+            self.pool = load_pool(state.pool, 2 * self.config.pool, self.processes.device)
             self.constraints.load(state.constraints)
             if state.best:
                 check_layers(state.best["weights"], self.learner.tuning)
@@ -149,21 +149,21 @@ class Training:
     def step(self, step: int) -> Row:
         """Generate, judge, learn; returns the step's figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        studio = Studio(
-            self.policy, target, self.config, self.prompts, step, self.pool, self.team, self.clock, self.aside
+        rollout = Rollout(
+            self.policy, target, self.config, self.prompts, step, self.pool, self.processes, self.clock, self.background
         )
         with self.explained(step):
-            experience = self.objective.collect(studio)
+            experience = self.objective.collect(rollout)
             with self.clock.phase("learning"):
-                learnt = self.learner.learn(self.objective, experience, studio.generator)
-            clips = Media.concatenate([made.clips for made in studio.made])
+                learnt = self.learner.learn(self.objective, experience, rollout.generator)
+            clips = Media.concatenate([made.clips for made in rollout.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
             row |= parts(target, clips) | self.constraints.update(clips)
             row |= self.comparison(step)
-        self.pool.extend(made.clips for made in studio.made)
+        self.pool.extend(made.clips for made in rollout.made)
         row |= self.clock.row()
         self.run.record(row, self.state())
-        self.team.log(row)
+        self.processes.log(row)
         return row
 
     @contextmanager
@@ -226,26 +226,26 @@ class Training:
             self.learner.tuning.load(self.best["weights"])
         elif self.learner.average:
             self.learner.average.copy_to(self.learner.tuning.parameters)
-        if self.team.leads:
+        if self.processes.leads:
             self.learner.tuning.save(self.run.folder)
             self.run.finish()
-        self.team.close()
+        self.processes.close()
 
 
 def parts(reward: Reward | Mixture, clips: Media) -> Row:
     """The rewards that a mixture adds up, each in its own unit."""
     if not isinstance(reward, Mixture):
         return {}
-    return {f"reward {part.name}": standing(part, clips)[0] for part in reward.parts}
+    return {f"reward {part.name}": mean_and_spread(part, clips)[0] for part in reward.parts}
 
 
-def prepared(policy: Policy, config: TrainConfig, team: Team) -> Policy:
+def prepared(policy: Policy, config: TrainConfig, processes: Processes) -> Policy:
     """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
     policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
     for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
         if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
             cast(part, dtype)
-    policy.pipeline.to(team.device)
+    policy.pipeline.to(processes.device)
     denoiser: Any = policy.denoiser
     if config.gradient_checkpointing:
         denoiser.enable_gradient_checkpointing()

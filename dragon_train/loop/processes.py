@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Team:
+class Processes:
     """One process of a run or all of many: `accelerate launch` says which; without it there is one.
 
     Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from dragon_rewards.mixture import Mixture
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.background import Aside
-    from dragon_train.loop.processes import Team
+    from dragon_train.loop.background import BackgroundWorker
+    from dragon_train.loop.processes import Processes
     from dragon_train.loop.timing import Clock
     from dragon_train.pipelines.base import Policy
 
 
-class Studio:
+class Rollout:
     """One step: its prompts, its random numbers, and the policy's generations for it.
 
     Attributes:
@@ -49,32 +49,37 @@ class Studio:
         prompts: Sequence[str],
         step: int,
         pool: Sequence[Media],
-        team: Team,
+        processes: Processes,
         clock: Clock,
-        aside: Aside,
+        background: BackgroundWorker,
     ) -> None:
-        self.policy, self.reward, self.config, self.step, self.team = policy, reward, config, step, team
-        self.prompts, self.pool, self.clock, self.aside = prompts_of(prompts, config, step), pool, clock, aside
+        self.policy, self.reward, self.config, self.step, self.processes = policy, reward, config, step, processes
+        self.prompts, self.pool, self.clock, self.background = (
+            prompts_of(prompts, config, step),
+            pool,
+            clock,
+            background,
+        )
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
 
     def generate(self) -> Generations:
         """One more clip for each prompt of the step, with new seeds; each process makes its share, all get all."""
         numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
-        texts, own = self.team.share(self.prompts), self.team.share(numbers)
+        texts, own = self.processes.share(self.prompts), self.processes.share(numbers)
         latents, waiting = [], []
         for start in range(0, len(texts), self.policy.batch):
             batch = slice(start, start + self.policy.batch)
             latents.append(self.sampled(texts[batch], own[batch]))
-            waiting.append(self.aside.start(partial(self.embedded, latents[-1], texts[batch])))
+            waiting.append(self.background.start(partial(self.embedded, latents[-1], texts[batch])))
         with self.clock.phase("encoding"):
             clips = [embedded() for embedded in waiting]
-        self.made.append(gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), self.team))
+        self.made.append(gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), self.processes))
         return self.made[-1]
 
     def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Latents of a batch."""
-        with self.clock.phase("sampling"), self.team.autocast():
+        with self.clock.phase("sampling"), self.processes.autocast():
             return self.policy.sample(prompts, seeds, self.config.demonstration_steps, self.config.guidance)
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:

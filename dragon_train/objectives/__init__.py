@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Studio
+    from dragon_train.loop.rollout import Rollout
     from dragon_train.pipelines.base import Policy
 
 
@@ -42,7 +42,7 @@ AnyExperience = TypeVar("AnyExperience", bound=Experience)
 class Objective(Protocol[AnyExperience]):
     """How a policy learns from a reward."""
 
-    def collect(self, studio: Studio) -> AnyExperience:
+    def collect(self, rollout: Rollout) -> AnyExperience:
         """Let the policy generate, and judge it; the same in every process."""
         ...
 

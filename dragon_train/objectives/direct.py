@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Studio
+    from dragon_train.loop.rollout import Rollout
     from dragon_train.pipelines.base import Policy
 
 
@@ -64,12 +64,12 @@ class DirectReward:
     def __post_init__(self) -> None:
         check_fields(self, "options.")
 
-    def collect(self, studio: Studio) -> Starts:
+    def collect(self, rollout: Rollout) -> Starts:
         """Prompts and seeds, and what the policy makes of them now."""
-        made = studio.generate()
-        with studio.clock.phase("selecting"):
-            value = float(studio.reward.value(made.clips).double().mean())
-        return Starts(studio.prompts, made.seeds, studio.reward, {"reward": value})
+        made = rollout.generate()
+        with rollout.clock.phase("selecting"):
+            value = float(rollout.reward.value(made.clips).double().mean())
+        return Starts(rollout.prompts, made.seeds, rollout.reward, {"reward": value})
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
         """Of each start."""

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.loop.generations import Demonstrations
     from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Studio
+    from dragon_train.loop.rollout import Rollout
 
 
 class _Preference:
     """Two sets of the same prompts, split into D+ and D- (DRAGON, arXiv 2504.15217, algorithm 1)."""
 
-    def collect(self, studio: Studio) -> Demonstrations:
+    def collect(self, rollout: Rollout) -> Demonstrations:
         """The demonstrations of one step."""
-        a, b = studio.generate(), studio.generate()
-        with studio.clock.phase("selecting"):
-            return choose(studio.reward, a, b, studio.pool, studio.config, studio.generator)
+        a, b = rollout.generate(), rollout.generate()
+        with rollout.clock.phase("selecting"):
+            return choose(rollout.reward, a, b, rollout.pool, rollout.config, rollout.generator)
 
 
 @dataclass(frozen=True)

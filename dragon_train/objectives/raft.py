@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from dragon_rewards.media.media import Media
 from dragon_train.fields import check_fields
-from dragon_train.loop.generations import better
+from dragon_train.loop.generations import better_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Studio
+    from dragon_train.loop.rollout import Rollout
     from dragon_train.pipelines.base import Draw, Policy
 
 
@@ -69,12 +69,12 @@ class RAFT:
     def __post_init__(self) -> None:
         check_fields(self, "options.")
 
-    def collect(self, studio: Studio) -> Winners:
+    def collect(self, rollout: Rollout) -> Winners:
         """Sample, and keep the best of each prompt."""
-        sets = [studio.generate() for _ in range(self.samples)]
-        with studio.clock.phase("selecting"):
-            best = reduce(partial(better, studio.reward), sets)
-            *sampled, kept = set_values(studio.reward, [made.clips for made in (*sets, best)])
+        sets = [rollout.generate() for _ in range(self.samples)]
+        with rollout.clock.phase("selecting"):
+            best = reduce(partial(better_of, rollout.reward), sets)
+            *sampled, kept = set_values(rollout.reward, [made.clips for made in (*sets, best)])
         return Winners(best.latents, best.prompts, {"reward": sum(sampled) / len(sampled), "best_reward": kept})
 
     def losses(self, learner: Learner, experience: Winners) -> Tensor:

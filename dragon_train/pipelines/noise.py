@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Question:
+class DenoisingTarget:
     """What the denoiser is asked.
 
     Attributes:
@@ -37,7 +37,7 @@ class Noise(Protocol):
         """Noise and levels as in the model's training."""
         ...
 
-    def question(self, latents: Tensor, draw: Draw) -> Question:
+    def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
         """Latents noised as drawn."""
         ...
 
@@ -78,7 +78,7 @@ class EDM:
         level = self.mean + self.deviation * torch.special.ndtri(quantiles(len(latents), generator))
         return Draw(noise, level.exp().to(latents))
 
-    def question(self, latents: Tensor, draw: Draw) -> Question:
+    def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
         """With s = sigma_data: x = latents + sigma noise; the network sees x / sqrt(sigma^2 + s^2).
 
         The target is what makes the scheduler's `precondition_outputs` give the latents back; for v-prediction
@@ -88,7 +88,7 @@ class EDM:
         noisy = latents + sigma * draw.noise
         skip = self.scheduler.precondition_outputs(noisy, torch.zeros_like(noisy), sigma)
         c_out = self.scheduler.precondition_outputs(torch.zeros_like(noisy), torch.ones_like(noisy), sigma)
-        return Question(
+        return DenoisingTarget(
             self.scheduler.precondition_inputs(noisy, sigma),
             self.scheduler.precondition_noise(draw.level),
             (latents - skip) / c_out,
@@ -133,13 +133,13 @@ class FlowMatching:
         noise = gaussian(latents, generator)
         return Draw(noise, self.times(quantiles(len(latents), generator)).to(latents))
 
-    def question(self, latents: Tensor, draw: Draw) -> Question:
+    def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
         """Linear in between: x = (1 - t) latents + t noise."""
         t = per_clip(draw.level, latents)
         noisy, velocity = (1 - t) * latents + t * draw.noise, draw.noise - latents
         if self.from_noise:
-            return Question(noisy, self.scale * (1 - draw.level), -velocity)
-        return Question(noisy, self.scale * draw.level, velocity)
+            return DenoisingTarget(noisy, self.scale * (1 - draw.level), -velocity)
+        return DenoisingTarget(noisy, self.scale * draw.level, velocity)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class VariancePreserving:
         level = (quantiles(len(latents), generator) * self.scheduler.config.num_train_timesteps).long()
         return Draw(noise, level.to(latents.device))
 
-    def question(self, latents: Tensor, draw: Draw) -> Question:
+    def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
         """With a the cumulative product of alphas: x = sqrt(a) latents + sqrt(1 - a) noise."""
         a = per_clip(self.scheduler.alphas_cumprod.to(latents)[draw.level], latents)
         noisy = a.sqrt() * latents + (1 - a).sqrt() * draw.noise
@@ -166,4 +166,4 @@ class VariancePreserving:
             "sample": latents,
             "v_prediction": a.sqrt() * draw.noise - (1 - a).sqrt() * latents,
         }
-        return Question(noisy, draw.level, targets[self.scheduler.config.prediction_type])
+        return DenoisingTarget(noisy, draw.level, targets[self.scheduler.config.prediction_type])

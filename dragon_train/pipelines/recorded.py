@@ -166,11 +166,13 @@ class RecordedPolicy:
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
         """Mean squared error of the denoiser's answer, (clips,)."""
-        question = self.noise.question(latents, draw)
+        denoising_target = self.noise.denoising_target(latents, draw)
         sample, *times = self.inputs
-        asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
+        asked = {sample: denoising_target.sample, **dict.fromkeys(times, denoising_target.time)}
         answer: Tensor = self.denoiser(**asked, **condition)[0]
-        error = answer.float() - question.target  # in half precision, policy and reference would differ by rounding
+        error = (
+            answer.float() - denoising_target.target
+        )  # in half precision, policy and reference would differ by rounding
         return error.square().flatten(1).mean(1)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
-from dragon_train.loop.generations import Generations, better, embedded
+from dragon_train.loop.generations import Generations, better_of, embedded
 from dragon_train.loop.seeds import Stream, seeds
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def best_of(
 
     chosen = first = made(0)
     for number in range(1, n):
-        chosen = better(reward, chosen, made(number))
+        chosen = better_of(reward, chosen, made(number))
     values = reward.metric(chosen.clips).cpu()
     return Best(chosen, values.reshape(-1), float(reward.metric(first.clips).mean()), float(values.mean()))
 

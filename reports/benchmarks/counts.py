@@ -36,5 +36,5 @@ def row(case: Callable[[str], Case]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    shown = pd.DataFrame([row(case) for case in CASES]).to_markdown(index=False, floatfmt=".1e", intfmt=",")
-    Path(__file__).with_name("counts.md").write_text(f"{shown}\n", encoding="utf-8")
+    printable = pd.DataFrame([row(case) for case in CASES]).to_markdown(index=False, floatfmt=".1e", intfmt=",")
+    Path(__file__).with_name("counts.md").write_text(f"{printable}\n", encoding="utf-8")

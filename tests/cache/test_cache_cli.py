@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.media.audio import write_audio
-from dragon_rewards.media.cache import EmbeddingCache, Maker
+from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.rewards import compose
 from dragon_rewards.scoring import score_files
 from dragon_train.cli.app import app
@@ -79,7 +79,7 @@ def test_score_fills_the_cache_and_info_and_clear_speak_of_it(songs: Path, tmp_p
     assert f"{folder}: 0 entries, 0 B of 512 MiB" in output("cache", "info", **own)
     assert not folder.exists()
     scored = json.loads(output("score", REWARDS[0], songs, "--json", **own))
-    other = Maker("ear", "ear-1", 8000, 4, "dragon-tests", "1.0")
+    other = CacheKey("ear", "ear-1", 8000, 4, "dragon-tests", "1.0")
     EmbeddingCache(folder, 2**20).store({"0" * 64: torch.zeros(2, 4)}, other)
     info: dict[str, Any] = json.loads(output("cache", "info", "--json", **own))
     sizes = {row["encoder"]: (row["entries"], row["bytes"]) for row in info["encoders"]}

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.media.cache import GIB, EmbeddingCache, Entry, Maker, Usage, open_cache
+from dragon_rewards.media.cache import GIB, CacheKey, EmbeddingCache, Entry, Usage, open_cache
 from dragon_rewards.storage.files import replacing
 
-MAKER = Maker("two", "two-1", 8000, 25, "dragon-tests", "1.0")
+MAKER = CacheKey("two", "two-1", 8000, 25, "dragon-tests", "1.0")
 KEYS = [f"{index:x}" * 64 for index in range(16)]
 
 
@@ -125,7 +125,7 @@ def test_files_that_are_not_the_caches_are_left_alone(cache: EmbeddingCache) -> 
 
 
 def test_usage_and_clearing_by_encoder(cache: EmbeddingCache) -> None:
-    other = Maker("ear", "ear-1", 8000, 25, "dragon-tests", "1.0")
+    other = CacheKey("ear", "ear-1", 8000, 25, "dragon-tests", "1.0")
     cache.store({KEYS[1]: frames(1), KEYS[2]: frames(2)}, MAKER)
     cache.store({KEYS[3]: frames(3)}, other)
     (cache.folder / "33" / f"{'3' * 63}4.safetensors").write_bytes(b"broken")

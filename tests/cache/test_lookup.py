@@ -16,13 +16,13 @@ from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.errors import EncoderError
 from dragon_rewards.media import cache as cache_module
 from dragon_rewards.media.audio import read_audio, write_audio
-from dragon_rewards.media.cache import EmbeddingCache, Maker
+from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.plugins import PluginRecord
 
 INFO = encoder_info("two", TwoTower)
 OWNER = PluginRecord("tests", "dragon-tests", "1.0")
-MAKER = Maker("two", "projection-1", RATE, 4, "dragon-tests", "1.0")
+MAKER = CacheKey("two", "projection-1", RATE, 4, "dragon-tests", "1.0")
 
 
 def passes(clips: Clips, owner: PluginRecord | None = OWNER) -> int:
@@ -64,7 +64,7 @@ def test_the_key_changes_with_all_that_makes_an_embedding() -> None:
     keys += [MAKER.key(clip.reshape(2, -1), RATE), MAKER.key(clip[:, :-1], RATE)]
     changes: dict[str, Any] = dict.fromkeys(("encoder", "identity", "package", "version"), "other")
     changes |= {"sample_rate": 16_000, "dim": 8}
-    assert set(changes) == {field.name for field in fields(Maker)}
+    assert set(changes) == {field.name for field in fields(CacheKey)}
     keys += [replace(MAKER, **{name: value}).key(clip, RATE) for name, value in changes.items()]
     assert len(set(keys)) == 5 + 6
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from dragon_rewards.media.cache import EmbeddingCache, Maker
+from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
 
     from torch import Tensor
 
-MAKER = Maker("two", "two-1", 8000, 25, "dragon-tests", "1.0")
+MAKER = CacheKey("two", "two-1", 8000, 25, "dragon-tests", "1.0")
 WRITERS, KEYS, ROUNDS, KILLS = 4, 24, 6, 12
 SMALL, LARGE = 100, 40_000  # frames: 10 kB, and 4 MB, which take longer to write than all else
 

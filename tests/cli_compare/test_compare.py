@@ -93,8 +93,8 @@ def test_paired_clips_count_as_wins_of_b(a: Path, b: Path) -> None:
     before, after = (compose(FAD).metric(clips_of(side)) for side in (a, b))
     wins = instance_wins(-before, -after)
     assert 0 < wins.rate < 1
-    shown = {name: row[name] for name in list(row)[:10]}
-    assert shown == {
+    printable = {name: row[name] for name in list(row)[:10]}
+    assert printable == {
         "reward": FAD,
         "compared": "clips, by name",
         "better": "lower",

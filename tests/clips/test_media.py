@@ -15,7 +15,7 @@ from dragon_rewards.errors import DragonError, EncoderError, ImageError, Missing
 from dragon_rewards.media.cache import EmbeddingCache
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.media.images import Images
-from dragon_rewards.media.media import Encoded, Known, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.plugins import PluginRecord
 from dragon_rewards.protocols import EncoderInfo, Modality
 
@@ -189,7 +189,7 @@ def test_known_embeddings_fit_their_names() -> None:
     with pytest.raises(DragonError, match="encoder 'ear' embedded 2 examples, and there are 1 names"):
         Encoded(frames.known, ["a"])
     with pytest.raises(DragonError, match="at least one example"):
-        Encoded(Known({}, {}), [])
+        Encoded(EmbeddingStore({}, {}), [])
 
 
 def test_clips_and_images_do_not_join() -> None:

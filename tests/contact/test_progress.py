@@ -73,10 +73,10 @@ def test_a_terminal_has_a_bar_which_goes_when_all_is_done(monkeypatch: pytest.Mo
         bar.update(3)
         bar.say("step 1: [0.5]")
         soon(lambda: "3/7" in stream.getvalue() and "0/2" in stream.getvalue())
-    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    assert "reading [red]" in shown
-    assert "step 1: [0.5]" in shown
-    assert "3 of 7" not in shown
+    printable = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "reading [red]" in printable
+    assert "step 1: [0.5]" in printable
+    assert "3 of 7" not in printable
 
 
 def test_a_process_that_does_not_lead_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

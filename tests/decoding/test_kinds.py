@@ -25,7 +25,7 @@ from dragon_rewards.exemplars.facets import Description, Facet, describe_facets,
 from dragon_rewards.exemplars.item import pack_items, read_items, text_item
 from dragon_rewards.exemplars.sets import read_manifest
 from dragon_rewards.exemplars.statistics import Kept, read_kept, write_kept
-from dragon_rewards.media.cache import EmbeddingCache, Maker
+from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.remote.config import load_remotes
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
@@ -126,7 +126,7 @@ def grid(folder: Path) -> Path:
 
 
 def entry(folder: Path) -> Path:
-    EmbeddingCache(folder, 10**9).store({HASH: torch.ones(3, 2)}, Maker("ear", "ear-1", 16_000, 2, "far", "1"))
+    EmbeddingCache(folder, 10**9).store({HASH: torch.ones(3, 2)}, CacheKey("ear", "ear-1", 16_000, 2, "far", "1"))
     return folder / HASH[:2] / f"{HASH}.safetensors"
 
 

@@ -12,7 +12,7 @@ from pipelines.builders import BUILDERS
 from train.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_train.config import Precision, Tuning
-from dragon_train.loop.background import Aside
+from dragon_train.loop.background import BackgroundWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +98,9 @@ def test_a_thread_judges_there_beside_sampling(
 ) -> None:
     config = replace(CONFIG, reward="per-song-fad:vae@airs", sampling_batch=3)
     at_once = tiny_run(config, tmp_path / "at once", device=second)
-    monkeypatch.setattr("dragon_train.loop.loop.Aside", partial(Aside, threaded=True))
-    aside = tiny_run(config, tmp_path / "aside", device=second)
-    assert [figures(row) for row in aside] == [figures(row) for row in at_once]
+    monkeypatch.setattr("dragon_train.loop.loop.BackgroundWorker", partial(BackgroundWorker, threaded=True))
+    background = tiny_run(config, tmp_path / "aside", device=second)
+    assert [figures(row) for row in background] == [figures(row) for row in at_once]
 
 
 def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device) -> None:

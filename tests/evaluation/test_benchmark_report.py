@@ -15,11 +15,11 @@ from dragon_train.bench.benchmark import Benchmark
 from dragon_train.bench.permutation import TEST
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.tables import CONFOUNDERS, write_report
-from dragon_train.bench.workload import Subject
+from dragon_train.bench.workload import Workload
 
 TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"
 PROMPTS = 30
-SUBJECT = Subject("embedded", ("a jig",), tuple(f"tune {i}" for i in range(PROMPTS)))
+SUBJECT = Workload("embedded", ("a jig",), tuple(f"tune {i}" for i in range(PROMPTS)))
 
 
 def scores() -> pd.DataFrame:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dragon_rewards import Clips, RewardKind, compose
 from dragon_rewards.errors import ComposeError, UnknownNameError
-from dragon_rewards.mixture import Mixture, compose_mixture, standing
+from dragon_rewards.mixture import Mixture, compose_mixture, mean_and_spread
 
 NAMES = ["vendi:clap", "clap-score:clap", "dataset-fad:clap@airs", "per-song-fad:vae@tunebook"]
 weights = st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 1e-3).map(lambda x: float(f"{x:g}"))
@@ -84,8 +84,10 @@ def test_in_a_mixture_with_sets_a_reward_of_clips_is_its_mean(clips: Clips) -> N
 
 def test_where_a_reward_stands(clips: Clips) -> None:
     score = compose("clap-score:clap").value(clips)
-    assert standing(compose("clap-score:clap"), clips) == pytest.approx((float(score.mean()), float(score.std())))
-    mean, spread = standing(compose("vendi:clap"), clips)
+    assert mean_and_spread(compose("clap-score:clap"), clips) == pytest.approx(
+        (float(score.mean()), float(score.std()))
+    )
+    mean, spread = mean_and_spread(compose("vendi:clap"), clips)
     assert 1 < mean < 6  # halves of 12 clips
     assert spread > 0
 

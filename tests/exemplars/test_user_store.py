@@ -72,8 +72,12 @@ def test_names_that_are_malformed_taken_or_unknown(music: Path, refused: Refused
 
 
 def test_installed_sets_are_shown_too(rows: Rows, dragon: Dragon) -> None:
-    shown = json.loads(dragon("exemplars", "show", "airs", "--json").stdout)
-    assert (shown["count"], shown["encoders"], shown["items"]) == (1024, ["chroma", "clap", "logmel", "vae"], [])
+    printable = json.loads(dragon("exemplars", "show", "airs", "--json").stdout)
+    assert (printable["count"], printable["encoders"], printable["items"]) == (
+        1024,
+        ["chroma", "clap", "logmel", "vae"],
+        [],
+    )
     assert "provenance" in dragon("exemplars", "show", "airs").stdout
     assert rows("exemplars", "list") == []
 

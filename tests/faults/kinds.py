@@ -43,7 +43,7 @@ class Kind:
     names: tuple[str, ...] = ()
     how: str = "here"
     without: str = ""
-    shown: Callable[[str], str] = str
+    printable: Callable[[str], str] = str
 
 
 URL = "{url}"  # stands for that of the server of replies
@@ -159,7 +159,7 @@ STUDY_KINDS = [
         CELLS,
         containers.of_parquet,
         120,
-        shown=without_cached,
+        printable=without_cached,
     ),
     Kind(
         "confounders",

@@ -52,8 +52,10 @@ def test_exemplars_added_at_once_are_all_kept(
         ended = nursery.together(folder, [("exemplars", "add", "mine", name) for name in names])
         wanted = {f"{name}.wav" for name, done in zip(names, ended, strict=True) if done.code == 0}
         wanted |= {"z.wav"} if known else set()
-        shown = nursery.run(folder, "exemplars", "show", "mine", "--json")
-        found = {Path(item["path"]).name for item in json.loads(shown.out)["items"]} if shown.code == 0 else set()
+        printable = nursery.run(folder, "exemplars", "show", "mine", "--json")
+        found = (
+            {Path(item["path"]).name for item in json.loads(printable.out)["items"]} if printable.code == 0 else set()
+        )
         lost = f"lost {sorted(wanted - found)}" if not wanted <= found else ""
         wrong = check_codes(ended)
         counts.add(Fate.ESCAPED if wrong else Fate.LOST if lost else Fate.RECOMPUTED, wrong or lost, f"round {attempt}")

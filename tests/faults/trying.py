@@ -67,8 +67,8 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
         own = str(path.relative_to(folder))
         changed = [name for name in {*found, *made} - {own} if found.get(name) != made.get(name)]
         became, wrong = fate(
-            Ran(ran.code, kind.shown(ran.out) if ran.code == 0 else "", ran.err, ran.raised),
-            Ran(0, kind.shown(wanted.out), ""),
+            Ran(ran.code, kind.printable(ran.out) if ran.code == 0 else "", ran.err, ran.raised),
+            Ran(0, kind.printable(wanted.out), ""),
             (path.name, *kind.names),
             [name for name in changed if not name.startswith(("tmp/", "cache/"))],
             sealed=kind.sealed,

@@ -86,7 +86,7 @@ class Server:
         """The path of a rater."""
         return f"raters/{self.ask('raters', {'name': name})['token']}"
 
-    def hear(self, rater: str, trial: int) -> list[bytes]:
+    def encode_files(self, rater: str, trial: int) -> list[bytes]:
         """The left and the right sound of a trial, and the time that it takes to hear both."""
         sounds = [self.get(f"{rater}/{trial}/{side}")[0] for side in ("left", "right")]
         time.sleep(ENOUGH)

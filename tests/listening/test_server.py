@@ -41,7 +41,7 @@ def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> 
 
     def take() -> None:
         for trial in range(8):
-            killed.hear(rater, trial)
+            killed.encode_files(rater, trial)
             if trial == 3:
                 halfway.set()
             acknowledged.append(killed.ask(f"{rater}/{trial}", TIE)["done"])
@@ -59,7 +59,7 @@ def test_acknowledged_votes_survive_a_kill(a: Path, b: Path, tmp_path: Path) -> 
     again = serve(a, b, db, port=int(killed.url.rpartition(":")[2]))
     assert again.ask(rater)["done"] == len(kept)  # a page that was open all the time goes on
     assert again.enter("Ann") == rater
-    again.hear(rater, len(kept))
+    again.encode_files(rater, len(kept))
     again.ask(f"{rater}/{len(kept)}", TIE)
     again.kill()
     assert len(VoteFile(db).votes()) == len(kept) + 1
@@ -83,7 +83,7 @@ def test_a_vote_before_both_sounds_can_be_heard_is_refused(server: Server) -> No
     assert "were not asked for" in refusal(server, vote, 9)
     server.get(f"{vote}/right")
     assert "both sounds take 0.7 s to hear" in refusal(server, vote, 9)  # two of 0.4 s, less what may go unheard
-    server.hear(rater, 0)
+    server.encode_files(rater, 0)
     assert "both sounds take 0.7 s to hear" in refusal(server, vote, 0.6)
     assert server.ask(vote, TIE)["done"] == 1
 
@@ -91,7 +91,7 @@ def test_a_vote_before_both_sounds_can_be_heard_is_refused(server: Server) -> No
 def test_a_server_that_is_started_anew_keeps_no_rater_waiting(a: Path, b: Path, tmp_path: Path) -> None:
     first = serve(a, b, tmp_path / "votes.sqlite")
     rater = first.enter("Ann")
-    first.hear(rater, 0)
+    first.encode_files(rater, 0)
     first.kill()
     second = serve(a, b, first.db)
     assert second.ask(f"{rater}/0", TIE)["done"] == 1
@@ -109,7 +109,7 @@ def test_many_raters_at_once_and_one_in_two_windows(server: Server) -> None:
         dones = []
         for trial in range(6):
             with suppress(HTTPError):  # the other window may have gone on
-                server.hear(rater, trial)
+                server.encode_files(rater, trial)
             dones.append(server.ask(f"{rater}/{trial}", TIE)["done"])
         return dones
 
@@ -129,7 +129,7 @@ def test_a_vote_is_not_changed_skipped_or_taken_back(server: Server) -> None:
     assert server.enter("Ann") == rater
     assert status(server, f"{rater}/1", TIE) == 409
     assert status(server, f"{rater}/6", TIE) == 409
-    server.hear(rater, 0)
+    server.encode_files(rater, 0)
     server.ask(f"{rater}/0", TIE)
     assert server.ask(f"{rater}/0", TIE)["done"] == 1
     assert status(server, f"{rater}/0", TIE | {"choice": "left"}) == 409
@@ -229,7 +229,7 @@ def test_raters_learn_nothing(server: Server, a: Path, b: Path) -> None:
 def test_votes_name_the_folders_that_were_heard(server: Server) -> None:
     rater, heard = server.enter("Gus"), []
     for trial in range(6):
-        heard.append(tuple(map(side_of, server.hear(rater, trial))))
+        heard.append(tuple(map(side_of, server.encode_files(rater, trial))))
         server.ask(f"{rater}/{trial}", TIE)
     votes = [vote for vote in VoteFile(server.db).votes() if vote.rater == "Gus"]
     assert [(vote.heard.left, vote.heard.right) for vote in votes] == heard

@@ -103,12 +103,12 @@ def oracle(policy: AudioPolicy, clean: Tensor) -> Any:
         named = dict(zip(policy.inputs, args, strict=False)) | kwargs
         sample, time = named[policy.inputs[0]], named[policy.inputs[1]].reshape(-1)
         level = levels_at(policy, time).expand(len(clean))
-        zero = policy.noise.question(clean, Draw(torch.zeros_like(clean), level)).sample
-        one = policy.noise.question(clean, Draw(torch.ones_like(clean), level)).sample
-        question = policy.noise.question(clean, Draw((sample - zero) / (one - zero), level))
-        assert torch.allclose(question.sample, sample, atol=1e-4)
-        assert torch.allclose(question.time.float(), time.float(), rtol=1e-5)
-        return Answer((question.target,))
+        zero = policy.noise.denoising_target(clean, Draw(torch.zeros_like(clean), level)).sample
+        one = policy.noise.denoising_target(clean, Draw(torch.ones_like(clean), level)).sample
+        denoising_target = policy.noise.denoising_target(clean, Draw((sample - zero) / (one - zero), level))
+        assert torch.allclose(denoising_target.sample, sample, atol=1e-4)
+        assert torch.allclose(denoising_target.time.float(), time.float(), rtol=1e-5)
+        return Answer((denoising_target.target,))
 
     return answer
 

@@ -131,22 +131,22 @@ def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path, drag
     folder, second = tmp_path / "d", tmp_path / "e"
     path = write_tone(folder / "plain.wav", 1.0).rename(folder / os.fsdecode(b"caf\xe9.wav"))
     write_tone(second / "plain.wav", 1.0, seed=1)
-    shown, table = r"caf\udce9.wav", tmp_path / "out.csv"
+    printable, table = r"caf\udce9.wav", tmp_path / "out.csv"
 
     def run(*arguments: object) -> str:
         result = dragon(*arguments)
         assert result.exit_code == 0, result.stderr
         return result.stdout_bytes.decode("utf-8")  # strictly
 
-    assert shown in run("score", REWARD, folder, "--csv", table)
-    assert pd.read_csv(table)["path"].tolist() == [str(folder / shown)]
+    assert printable in run("score", REWARD, folder, "--csv", table)
+    assert pd.read_csv(table)["path"].tolist() == [str(folder / printable)]
     (row,) = json.loads(run("rank", folder, "--reward", REWARD, "--json"))
     assert row["path"] == str(path)
     run("compare", folder, second, "--rewards", REWARD)
     run("exemplars", "add", "m", path, "--encoder", "logmel")
-    assert shown in run("exemplars", "show", "m", "--json")
+    assert printable in run("exemplars", "show", "m", "--json")
     path.write_text("no audio")
-    assert shown in dragon("score", REWARD, path).stderr
+    assert printable in dragon("score", REWARD, path).stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files that are bytes")

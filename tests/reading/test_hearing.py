@@ -16,7 +16,7 @@ from dragon_rewards.errors import AudioError
 from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.encoding import Files, Hearing, hear
+from dragon_rewards.media.encoding import EncodingJob, Files, encode_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def test_embeddings_come_in_the_order_of_the_files(tmp_path: Path) -> None:
         seen.extend(zip(rows, map(len, audio), strict=True))
 
     steps: list[int] = []
-    heard = hear(Hearing([compose(REWARD)], CPU, None, steps.append, see), given)
+    heard = encode_files(EncodingJob([compose(REWARD)], CPU, None, steps.append, see), given)
     alone = [compose(REWARD).embeddings(Clips([read_mono(path)[0]], 16_000)).frames[0] for path in given.paths]
     frames = compose(REWARD).embeddings(heard).frames
     assert heard.names == tuple(map(str, given.paths))
@@ -59,7 +59,7 @@ def test_several_encoders_hear_what_was_read_once(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(hearing, "read_mono", noted)
     rewards = [compose(REWARD), compose("vendi:chroma")]
-    heard = hear(Hearing(rewards, CPU, None, nothing), given)
+    heard = encode_files(EncodingJob(rewards, CPU, None, nothing), given)
     assert sorted(read) == list(given.paths)
     assert all(len(reward.embeddings(heard).frames) == 3 for reward in rewards)
 
@@ -77,7 +77,7 @@ def test_an_interruption_ends_the_reading(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(hearing, "read_mono", slowly)
     with pytest.raises(KeyboardInterrupt):
-        hear(Hearing([compose(REWARD)], CPU, None, interrupt), given)
+        encode_files(EncodingJob([compose(REWARD)], CPU, None, interrupt), given)
     at_once = len(read)
     time.sleep(1.0)
     assert len(read) == at_once < len(given.paths)
@@ -88,5 +88,5 @@ def test_a_file_that_is_no_audio_is_refused_before_any_is_read(tmp_path: Path, m
     monkeypatch.setattr(hearing, "read_mono", read.append)
     (tmp_path / "text.wav").write_text("not audio")
     with pytest.raises(AudioError, match=r"text.wav' cannot be read as audio"):
-        hear(Hearing([compose(REWARD)], CPU, None, nothing), Files([*given.paths, tmp_path / "text.wav"]))
+        encode_files(EncodingJob([compose(REWARD)], CPU, None, nothing), Files([*given.paths, tmp_path / "text.wav"]))
     assert not read

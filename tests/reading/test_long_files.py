@@ -20,7 +20,7 @@ from dragon_rewards.errors import AudioError
 from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono, read_windows, resample
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.encoding import LONGEST, Cut, Files, Hearing, cut_of, hear
+from dragon_rewards.media.encoding import LONGEST, Cut, EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.media.loudness import confounders, loudness, measured
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def frames_of(audio: Tensor, rate: int) -> Tensor:
 
 def heard(path: Path) -> Tensor:
     rewards = [compose("vendi:logmel")]
-    return rewards[0].embeddings(hear(Hearing(rewards, CPU, None, nothing), Files([path]))).frames[0]
+    return rewards[0].embeddings(encode_files(EncodingJob(rewards, CPU, None, nothing), Files([path]))).frames[0]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
@@ -81,7 +81,7 @@ def test_long_and_short_files_come_in_their_order(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(hearing, "cut_of", lambda _: Cut(2.0, 2.0))
     paths = [write_tone(tmp_path / f"{row}.wav", length, seed=row) for row, length in enumerate((5, 1, 7.5, 2, 3.5))]
     rewards, steps = [compose("vendi:logmel"), compose("vendi:chroma")], list[int]()
-    together = hear(Hearing(rewards, CPU, None, steps.append), Files(paths, list("abcde")))
+    together = encode_files(EncodingJob(rewards, CPU, None, steps.append), Files(paths, list("abcde")))
     assert (together.names, together.prompts) == (tuple(map(str, paths)), tuple("abcde"))
     assert sum(steps) == 3 * len(paths)
     for path, frames in zip(paths, rewards[0].embeddings(together).frames, strict=True):

@@ -88,9 +88,9 @@ def test_plugins_exits_with_0_when_all_loaded(site: Site) -> None:
     site.install("dragon-reward-good", GOOD)
     result = CliRunner().invoke(app, ["plugins", "--json"])
     assert result.exit_code == 0
-    shown = json.loads(result.stdout)
-    assert {"name": "good", "package": "dragon-reward-good", "version": "1.2"} in shown["plugins"]
-    assert shown["failures"] == []
+    printable = json.loads(result.stdout)
+    assert {"name": "good", "package": "dragon-reward-good", "version": "1.2"} in printable["plugins"]
+    assert printable["failures"] == []
 
 
 @pytest.mark.parametrize("options", [[], ["--traceback"]])

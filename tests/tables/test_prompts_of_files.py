@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from dragon_rewards.errors import MissingColumnError, MissingPromptsError, TableError
 from dragon_rewards.exemplars.sources import gather
-from dragon_rewards.media.prompts import SIDECARS, prompts_of, said_of
+from dragon_rewards.media.prompts import SIDECARS, prompt_sources, prompts_of
 from dragon_rewards.reductions.ratings import read_ratings
 
 NAMES = ["a.wav", "b.flac", "deep/c.ogg"]
@@ -63,7 +63,11 @@ def test_tables_beside_the_files_count_for_those_below(name: str, songs: Path) -
     else:
         parquet.write_table(pa.Table.from_pylist(rows), songs / name)
     assert prompts_of(files(songs), None, [songs]) == [f"song {song}" for song in NAMES]
-    assert [entry.seed for file in files(songs) if (entry := said_of([file], None, [songs]).of(file))] == [0, 1, 2]
+    assert [entry.seed for file in files(songs) if (entry := prompt_sources([file], None, [songs]).of(file))] == [
+        0,
+        1,
+        2,
+    ]
     with pytest.raises(MissingPromptsError, match=r"no prompt for '.*c\.ogg'; add"):
         prompts_of(files(songs)[2:], None, [songs / "deep"])
     assert captions(songs) == {Path(song).name: f"song {song}" for song in NAMES}
@@ -102,7 +106,7 @@ def test_two_captions_of_one_file_are_refused_unless_they_are_the_same(songs: Pa
     (songs / "prompts.csv").write_text("path,prompt,seed\na.wav,a slow  air,\nb.flac,,3\n", encoding="utf-8")
     (songs / "metadata.csv").write_text("file_name,text,seed\na.wav,a slow air,4\nb.flac,jig,\n", encoding="utf-8")
     (songs / "a.txt").write_text("a slow\nair\n", encoding="utf-8")
-    said = said_of(files(songs)[:2])
+    said = prompt_sources(files(songs)[:2])
     assert [(entry.text, entry.seed) for entry in said.entries.values()] == [("a slow  air", 4), ("jig", 3)]
     (songs / "a.txt").write_text("a fast air\n", encoding="utf-8")
     with pytest.raises(TableError, match=r"a\.wav' has other words in '.*prompts\.csv', row 1 than in '.*a\.txt'"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dragon_rewards import Clips, compose
-from dragon_rewards.mixture import Mixture, standing
+from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_train.loop.constraints import RATE, Constraints
 
 REWARD = compose("per-song-fad:logmel@tunebook")
@@ -22,8 +22,8 @@ def noise(loudness: float) -> Clips:
 def test_a_multiplier_follows_how_far_its_reward_is_below_the_first_step() -> None:
     constraints = Constraints([REWARD])
     assert constraints.update(noise(0.5))[f"multiplier {REWARD.name}"] == 0
-    level, _ = standing(REWARD, noise(0.5))
-    (mean, spread), worse = standing(REWARD, noise(0.9)), noise(0.9)
+    level, _ = mean_and_spread(REWARD, noise(0.5))
+    (mean, spread), worse = mean_and_spread(REWARD, noise(0.9)), noise(0.9)
     assert mean < level
     figures = constraints.update(worse)
     assert figures[f"multiplier {REWARD.name}"] == pytest.approx(RATE * (level - mean) / spread)

@@ -14,7 +14,7 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig, Tuning
 from dragon_train.loop.generations import Demonstrations
 from dragon_train.loop.learner import Learner
-from dragon_train.loop.processes import Team
+from dragon_train.loop.processes import Processes
 from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO
 from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
@@ -30,7 +30,7 @@ def demonstrations(policy: StableAudioPolicy) -> Demonstrations:
 
 def learner_of(policy: StableAudioPolicy, config: TrainConfig) -> Learner:
     torch.manual_seed(0)
-    return Learner(policy, config, Team(config.precision))
+    return Learner(policy, config, Processes(config.precision))
 
 
 @pytest.mark.parametrize("kind", ["all", "lora"])
@@ -109,8 +109,8 @@ def test_what_saves_memory_changes_no_gradient(sparing: dict[str, Any]) -> None:
     gradients = []
     for config in (CONFIG, replace(CONFIG, **sparing)):
         policy = load_policy()
-        team = Team("no")
-        learner = Learner(prepared(policy, config, team), config, team)
+        processes = Processes("no")
+        learner = Learner(prepared(policy, config, processes), config, processes)
         demos = demonstrations(policy).draw(policy, torch.Generator().manual_seed(1))
         learner.optimiser.step = lambda: None
         learner.update(DiffusionDPO(100.0), demos)

@@ -16,7 +16,7 @@ from dragon_rewards.metrics import vendi_score
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import Generations, better, generate
+from dragon_train.loop.generations import Generations, better_of, generate
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.objectives.raft import set_values
@@ -35,7 +35,7 @@ def test_winners_are_one_clip_of_each_prompt_and_better_than_every_set(
     name: str, three_sets: list[Generations]
 ) -> None:
     reward = compose(name)
-    best = reduce(partial(better, reward), three_sets)
+    best = reduce(partial(better_of, reward), three_sets)
     assert list(best.prompts) == list(TEXTS)
     *sampled, kept = set_values(reward, [made.clips for made in (*three_sets, best)])
     assert sampled == pytest.approx([float(reward.value(made.clips).mean()) for made in three_sets])

@@ -25,7 +25,7 @@ from dragon_rewards.evaluation.listening.plan import Trial  # noqa: TC001  FastA
 from dragon_rewards.evaluation.listening.sound import MEDIA_TYPE
 from dragon_rewards.evaluation.listening.votes import Choice, OutOfTurnError, Rater, Vote
 from dragon_rewards.remote.http import bound
-from dragon_rewards.terminal.printable import shown
+from dragon_rewards.terminal.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ LIMIT = 2**14  # bytes of a body: a name of 80 characters takes less than 1,000,
 
 
 def _plain(name: str) -> str:
-    if shown(name) != name or not name.splitlines() == [name]:
+    if printable(name) != name or not name.splitlines() == [name]:
         raise ValueError("control characters and lone surrogates are no part of a name")
     return name
 

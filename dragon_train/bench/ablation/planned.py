@@ -59,7 +59,7 @@ class AnyPlan(Protocol):
 
 
 def plan_of(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> AnyPlan:
-    """The work of a grid, everything checked; `pipeline` and `prompts` as of `choose_subject`.
+    """The work of a grid, everything checked; `pipeline` and `prompts` as of `choose_workload`.
 
     Raises:
         DragonError: something is not as it must be.

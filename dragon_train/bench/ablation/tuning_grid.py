@@ -18,7 +18,7 @@ from dragon_train.bench.ablation.grid import EVALUATION, REWARD_PARTS
 from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model, steps_done
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.presets import load_preset
-from dragon_train.bench.workload import choose_subject
+from dragon_train.bench.workload import choose_workload
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.fields import check_value
 from dragon_train.objectives.configured import make_objective
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dragon_train.bench.ablation.grid import Grid, Point
     from dragon_train.bench.presets import Preset
-    from dragon_train.bench.workload import Subject
+    from dragon_train.bench.workload import Workload
 
 MODELS = "models"
 
@@ -68,7 +68,7 @@ class Plan:
     cells: tuple[Cell, ...]
     left_out: tuple[tuple[Point, str], ...]
     root: Path
-    subject: Subject
+    workload: Workload
     unit: str = "training steps"
 
     @cached_property
@@ -91,7 +91,7 @@ class Plan:
         todo = [(config, self.missing(config)) for config in self.scorings]
         todo.sort(key=lambda each: generations(each[0]), reverse=True)
         return [
-            Task(run_model, self.folder(config), (run_name(config), self.subject, config, missing))
+            Task(run_model, self.folder(config), (run_name(config), self.workload, config, missing))
             for config, missing in todo
             if missing
         ]
@@ -99,12 +99,12 @@ class Plan:
     @property
     def options(self) -> str:
         """What the command line names beside the grid."""
-        return self.subject.options
+        return self.workload.options
 
     @property
     def settings(self) -> dict[str, str]:
         """What a rerun needs beside the grid."""
-        return {"pipeline": self.subject.pipeline, "prompts": self.subject.digest}
+        return {"pipeline": self.workload.pipeline, "prompts": self.workload.digest}
 
     @property
     def total(self) -> int:
@@ -146,7 +146,7 @@ class Plan:
     def folder(self, config: TrainConfig | None) -> Path:
         """Where a model and its scores are kept, whichever ablation asks."""
         slug = "untuned" if config is None else RewardName.parse(config.reward).slug
-        made_of = [self.subject.pipeline, self.subject.digest, settings_of(config)]
+        made_of = [self.workload.pipeline, self.workload.digest, settings_of(config)]
         return self.root / MODELS / f"{slug}-{fingerprint(*made_of, *origins_of(config))}"
 
     def missing(self, config: TrainConfig | None) -> tuple[Scoring, ...]:
@@ -160,7 +160,7 @@ class Plan:
 
 
 def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> Plan:
-    """Put every cell together, before any work; `pipeline` and `prompts` as of `choose_subject`.
+    """Put every cell together, before any work; `pipeline` and `prompts` as of `choose_workload`.
 
     Raises:
         DragonError: a setting that the trainer refuses, a reward of unknown parts, nothing that composes, or too few
@@ -172,10 +172,10 @@ def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path
     except DragonError as error:
         raise ConfigError(f"ablation '{grid.name}': {error}") from error
     heldout = max(cell.evaluation.heldout_prompts for cell in cells)
-    subject = choose_subject(pipeline or preset.pipeline, prompts, heldout)
-    subject.compared_on(heldout)
-    subject.check(cell.config for cell in cells)
-    return Plan(tuple(cells), tuple(left_out), root, subject)
+    workload = choose_workload(pipeline or preset.pipeline, prompts, heldout)
+    workload.compared_on(heldout)
+    workload.check(cell.config for cell in cells)
+    return Plan(tuple(cells), tuple(left_out), root, workload)
 
 
 def make_cells(grid: Grid, preset: Preset, pipeline: str) -> tuple[list[Cell], list[tuple[Point, str]]]:

@@ -98,8 +98,8 @@ def silence(results: Results) -> str:
 
 def versions(provenance: Provenance) -> Mapping[str, Any]:
     """Interpreter, platform, packages, processors."""
-    shown = ("python", "platform", "device", "cpus", "threads")
-    found = {key: value for key, value in provenance.items() if key in shown}
+    printable = ("python", "platform", "device", "cpus", "threads")
+    found = {key: value for key, value in provenance.items() if key in printable}
     return {**provenance.get("packages", {}), **found}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon_train.cli.verbs.doctor import PARTS
-from dragon_train.cli.verbs.listing import catalogue
+from dragon_train.cli.verbs.listing import list_command
 from dragon_train.cli.verbs.plugins import SOURCES
 from dragon_train.registry import load_train_registry
 
@@ -31,8 +31,8 @@ def objectives() -> list[Row]:
     return [{"name": info.name, "paired_only": info.paired_only, "summary": info.summary} for info in infos]
 
 
-catalogue("pipelines", pipelines, "name", "summary", "licence")
-catalogue("adapters", adapters, "pipeline_class", "summary", "name")
-catalogue("objectives", objectives, "name", "summary")
+list_command("pipelines", pipelines, "name", "summary", "licence")
+list_command("adapters", adapters, "pipeline_class", "summary", "name")
+list_command("objectives", objectives, "name", "summary")
 SOURCES.append(load_train_registry)
 PARTS.append(lambda: [("pipeline", info.name, info.weights) for info in load_train_registry().pipelines.values()])

@@ -37,7 +37,7 @@ from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.storage.files import check_file
-from dragon_rewards.terminal.printable import json_text, shown
+from dragon_rewards.terminal.printable import json_text, printable
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.app import Json, Wide, app, print_rows
@@ -186,7 +186,7 @@ def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
     rows = [{"name": info.name, "modality": info.modality, **_facts(info), "summary": info.summary} for info in infos]
     print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))
     for failure in broken:
-        print(shown(str(failure)), file=sys.stderr)
+        print(printable(str(failure)), file=sys.stderr)
 
 
 @verbs.command()

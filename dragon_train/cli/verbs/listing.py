@@ -24,7 +24,7 @@ listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
 app.add_typer(listing, name="list")
 
 
-def catalogue(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
+def list_command(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
     """Add `dragon list NAME`; the first line of the docstring of `rows` is its help, `main` as of `print_rows`."""
 
     def command(*, as_json: Json = False, wide: Wide = False) -> None:
@@ -117,7 +117,7 @@ def _suite(suite: Suite) -> Row:
     return {"name": suite.name, "rewards": [slot.reward for slot in suite.slots], "summary": suite.summary}
 
 
-catalogue("encoders", encoders, "name", "modalities", "dim", "summary")
-catalogue("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
-catalogue("reductions", reductions, "name", "direction", "summary", "needs")
-catalogue("rewards", rewards)
+list_command("encoders", encoders, "name", "modalities", "dim", "summary")
+list_command("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
+list_command("reductions", reductions, "name", "direction", "summary", "needs")
+list_command("rewards", rewards)

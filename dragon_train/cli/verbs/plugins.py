@@ -9,7 +9,7 @@ import typer
 
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
-from dragon_rewards.terminal.printable import json_text, shown
+from dragon_rewards.terminal.printable import json_text, printable
 from dragon_train.cli.app import Json, Wide, app, print_rows
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def show_plugins(
     failures = all_failures()
     if as_json:
         seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
-        shown = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
-        print(json_text(shown))
+        printable = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
+        print(json_text(printable))
     else:
         rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
         print_rows(rows, as_json=False, wide=wide)
@@ -74,6 +74,6 @@ def _print_slow() -> None:
 
 def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
     for failure in failures:
-        print(shown(f"FAILED {failure}"))
+        print(printable(f"FAILED {failure}"))
         if traceback:
-            print(shown(failure.traceback))
+            print(printable(failure.traceback))

@@ -31,8 +31,8 @@ load_verbs()
 class Refusing:
     """An objective whose first step fails."""
 
-    def collect(self, studio: Any) -> Any:
-        studio.generate()
+    def collect(self, rollout: Any) -> Any:
+        rollout.generate()
         raise DragonError("nothing is learnt today")
 
 
