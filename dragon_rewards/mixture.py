@@ -12,13 +12,13 @@ from dragon_rewards.protocols import RewardKind
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from torch import Tensor
 
     from dragon_rewards.media.media import Media
     from dragon_rewards.registry import Registry
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward, Reward
 
 TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[^\s*]+)")
 DRAWS = 64  # random subsets whose spread is a set reward's unit: known to about 9%, 1 / sqrt(2 * 64)
@@ -133,7 +133,7 @@ def _in_spreads(values: Tensor) -> Tensor:
     return values / (_spread(values) if len(values) > 1 else 1.0)
 
 
-def compose_mixture(expression: str, registry: Registry | None = None) -> Reward | Mixture:
+def compose_mixture(expression: str, registry: Registry | None = None) -> AnyReward:
     """The reward of a name, or the mixture of an expression such as "dataset-fad:clap@airs + 0.5 * clap-score:clap".
 
     Raises:
@@ -161,12 +161,3 @@ def _term(text: str, expression: str) -> tuple[float, str]:
             "as in 'dataset-fad:clap@airs + 0.5 * clap-score:clap'"
         )
     return weight, match["name"]
-
-
-def parts_of(reward: Reward | Mixture) -> Sequence[Reward]:
-    """The rewards that a mixture adds up, or the one that it is.
-
-    >>> [part.name for part in parts_of(compose("vendi:clap"))]
-    ['vendi:clap']
-    """
-    return reward.parts if isinstance(reward, Mixture) else (reward,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dragon_rewards import exemplars
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
@@ -39,6 +39,38 @@ if TYPE_CHECKING:
 NEAREST = 6  # as many names as a person reads in an error
 
 
+class AnyReward(Protocol):
+    """A reward, or a mixture of several: what a policy is tuned toward."""
+
+    @property
+    def name(self) -> str:
+        """The name of the reward, or the expression of the mixture."""
+        ...
+
+    @property
+    def kind(self) -> RewardKind:
+        """What it judges: clips, clips against a distribution, or a whole set."""
+        ...
+
+    @property
+    def parts(self) -> tuple[Reward, ...]:
+        """The rewards that are added up; a reward is its own only part."""
+        ...
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each part."""
+        ...
+
+    def value(self, clips: Media) -> Tensor:
+        """The value of clips, higher is better: (clips,), or a scalar for kinds that judge a whole set."""
+        ...
+
+    def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
+        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Reward:
     """Judges clips; `value` and `score` are always better when higher, `metric` is the raw figure.
@@ -59,6 +91,16 @@ class Reward:
     def kind(self) -> RewardKind:
         """What it judges: clips, clips against a distribution, or a whole set."""
         return self.reduction.kind
+
+    @property
+    def parts(self) -> tuple[Reward, ...]:
+        """The reward itself, as the only part of what is maximised."""
+        return (self,)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weight of that part, 1."""
+        return (1.0,)
 
     @property
     def direction(self) -> Direction:

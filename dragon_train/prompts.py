@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.exemplars import captions
-from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.table_files import read_texts
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.loop.ranks import leads
@@ -62,7 +62,7 @@ def shipped_prompts() -> Path:
 
 def described(config: TrainConfig) -> Sequence[str]:
     """The captions of the reward's exemplar sets: what they hold is what is wanted."""
-    sets = [part.exemplar_set for part in parts_of(compose_mixture(config.reward))]
+    sets = [part.exemplar_set for part in compose_mixture(config.reward).parts]
     return list(dict.fromkeys(caption for chosen in sets if chosen for caption in captions(chosen)))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
@@ -25,8 +25,7 @@ from dragon_train.registry import load_train_registry
 if TYPE_CHECKING:
     import torch
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
 
 
@@ -43,7 +42,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         check_folder(folder, "--out")
     watched = [compose(name) for name in (*config.heldout, *config.at_least)]
     require_weights(f"pipeline '{info.name}'", info.weights)
-    for part in (*parts_of(reward), *watched):
+    for part in (*reward.parts, *watched):
         part.require_weights()
     texts, heldout = split(config, prompts)
     Claim(config, texts, heldout).check(folder)
@@ -86,9 +85,9 @@ def placed(name: str | None, precision: str) -> torch.device | None:
     return device if is_alone() else None
 
 
-def warn_of_small_encoders(config: TrainConfig, reward: Reward | Mixture) -> None:
+def warn_of_small_encoders(config: TrainConfig, reward: AnyReward) -> None:
     """The embedded encoders learnt ten synthesised instruments: enough for the embedded pipeline, and for no other."""
-    small = {part.encoder.name for part in parts_of(reward)} & {"clap", "vae"}
+    small = {part.encoder.name for part in reward.parts} & {"clap", "vae"}
     if small and config.pipeline != "embedded" and leads():
         print(
             f"encoder '{min(small)}' is the embedded one, which has heard ten synthesised instruments: for a published "
@@ -108,4 +107,4 @@ def show(bar: Progress, row: dict[str, float]) -> None:
 
 def slug(reward: str) -> str:
     """A folder's name for a reward, or for a mixture of several."""
-    return "+".join(RewardName.parse(part.name).slug for part in parts_of(compose_mixture(reward)))
+    return "+".join(RewardName.parse(part.name).slug for part in compose_mixture(reward).parts)

@@ -11,7 +11,7 @@ import torch
 from dragon_rewards import compose, load_registry
 from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.compute.devices import CPU
-from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import AudioEncoder, ImageEncoder
 from dragon_train.estimate.autocast import AsOnCuda
 from dragon_train.estimate.counting import Count, Counting
@@ -128,7 +128,7 @@ def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, 
     An encoder's architecture is written nowhere but in its plugin, which builds it.
     """
     rewards = [compose_mixture(config.reward), *map(compose, (*config.heldout, *config.at_least))]
-    encoders = {part.encoder.name: part.encoder for reward in rewards for part in parts_of(reward)}
+    encoders = {part.encoder.name: part.encoder for reward in rewards for part in reward.parts}
     total, held, uncounted = Count(), dict[str, int](), dict[str, str]()
     for name, info in encoders.items():
         try:

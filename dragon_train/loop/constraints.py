@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.mixture import Mixture, mean_and_spread, parts_of
+from dragon_rewards.mixture import Mixture, mean_and_spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dragon_rewards.media.media import Media
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward, Reward
 
 
 RATE = 2.0  # half a spread below its level for one step, and a constraint counts as much as the reward
@@ -46,15 +46,14 @@ class Constraints:
             raise ValueError("its constraints are others")
         self.weights, self.levels = state["weights"], state["levels"]
 
-    def around(self, reward: Reward | Mixture) -> Reward | Mixture:
+    def around(self, reward: AnyReward) -> AnyReward:
         """What is maximised now: `reward`, and the constraints by their multipliers.
 
         Those of multiplier 0 are in it too: clips are encoded for what is maximised, and `update` judges them by all.
         """
         if not self.rewards:
             return reward
-        own = reward.weights if isinstance(reward, Mixture) else (1.0,)
-        return Mixture((*parts_of(reward), *self.rewards), (*own, *self.weights))
+        return Mixture((*reward.parts, *self.rewards), (*reward.weights, *self.weights))
 
     def update(self, clips: Media) -> dict[str, float]:
         """Take in the clips of a step; returns the figures of each constraint."""

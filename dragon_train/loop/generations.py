@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
     from dragon_train.pipelines.base import Draw, Policy
@@ -130,7 +129,7 @@ def rebuilt(
 
 
 def choose(
-    reward: Reward | Mixture,
+    reward: AnyReward,
     a: Generations,
     b: Generations,
     pool: Sequence[Media],
@@ -154,7 +153,7 @@ def choose(
     )
 
 
-def choose_clips(reward: Reward | Mixture, a: Media, b: Media, config: TrainConfig) -> Selection:
+def choose_clips(reward: AnyReward, a: Media, b: Media, config: TrainConfig) -> Selection:
     """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
     values = reward.value(Media.concatenate([a, b]))
     if config.pairing == "unpaired":
@@ -164,7 +163,7 @@ def choose_clips(reward: Reward | Mixture, a: Media, b: Media, config: TrainConf
 
 
 def choose_set(
-    reward: Reward | Mixture, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
+    reward: AnyReward, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
 ) -> Selection:
     """The better set, improved by the exchanges that raise r(D+).
 
@@ -184,7 +183,7 @@ def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Select
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
-def better_of(reward: Reward | Mixture, held: Generations, other: Generations) -> Generations:
+def better_of(reward: AnyReward, held: Generations, other: Generations) -> Generations:
     """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
     clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
     if reward.kind.per_clip:

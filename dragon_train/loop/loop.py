@@ -16,7 +16,7 @@ from dragon_rewards.guard import reason_of
 from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
-from dragon_rewards.mixture import Mixture, mean_and_spread, parts_of
+from dragon_rewards.mixture import mean_and_spread
 from dragon_train.loop import heldout
 from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.constraints import Constraints
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.checkpoint import Checkpoint
     from dragon_train.objectives import Objective
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 def train(
     config: TrainConfig,
     policy: Policy,
-    reward: Reward | Mixture,
+    reward: AnyReward,
     objective: Objective[Any],
     prompts: Sequence[str],
     out: Path,
@@ -79,7 +79,7 @@ def train(
         load_tuned(policy, out)
         return
     if processes.leads:
-        judging = [*parts_of(reward), *map(compose, [*config.heldout, *config.at_least])]
+        judging = [*reward.parts, *map(compose, [*config.heldout, *config.at_least])]
         warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], processes.device)
     training = Training(config, policy, reward, objective, prompts, run, processes)
     training.compare_on(heldout_prompts)
@@ -97,7 +97,7 @@ class Training:
         self,
         config: TrainConfig,
         policy: Policy,
-        reward: Reward | Mixture,
+        reward: AnyReward,
         objective: Objective[Any],
         prompts: Sequence[str],
         run: Run,
@@ -144,7 +144,7 @@ class Training:
         """Compare with the untuned model on these prompts from now on."""
         if prompts:
             watched = [compose(name) for name in self.config.heldout]
-            self.heldout = heldout.start(self.learner, prompts, watched, parts_of(self.reward))
+            self.heldout = heldout.start(self.learner, prompts, watched, self.reward.parts)
 
     def step(self, step: int) -> Row:
         """Generate, judge, learn; returns the step's figures, which are on disk by then."""
@@ -187,7 +187,7 @@ class Training:
 
     def diversity(self, clips: Media) -> float:
         """Vendi score of the step's clips, in the space of the first encoder."""
-        frames = parts_of(self.reward)[0].embeddings(clips).frames
+        frames = self.reward.parts[0].embeddings(clips).frames
         return float(vendi_score(clip_means(frames, frames[0].shape[1])))
 
     def comparison(self, step: int) -> Row:
@@ -232,9 +232,9 @@ class Training:
         self.processes.close()
 
 
-def parts(reward: Reward | Mixture, clips: Media) -> Row:
+def parts(reward: AnyReward, clips: Media) -> Row:
     """The rewards that a mixture adds up, each in its own unit."""
-    if not isinstance(reward, Mixture):
+    if reward.parts == (reward,):
         return {}
     return {f"reward {part.name}": mean_and_spread(part, clips)[0] for part in reward.parts}
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.media.media import Media
-from dragon_rewards.mixture import parts_of
 from dragon_train.loop.generations import Generations, gathered
 from dragon_train.loop.seeds import Stream, seeds
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.background import BackgroundWorker
     from dragon_train.loop.processes import Processes
@@ -44,7 +42,7 @@ class Rollout:
     def __init__(
         self,
         policy: Policy,
-        reward: Reward | Mixture,
+        reward: AnyReward,
         config: TrainConfig,
         prompts: Sequence[str],
         step: int,
@@ -87,7 +85,7 @@ class Rollout:
         with self.clock.phase("decoding"):
             clips = self.policy.clips(latents, prompts)
         with self.clock.phase("encoding"):
-            for part in parts_of(self.reward):
+            for part in self.reward.parts:
                 part.embeddings(clips)
         return clips.without_media()
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.learner import Learner
     from dragon_train.loop.rollout import Rollout
@@ -36,7 +35,7 @@ class Starts:
 
     prompts: Sequence[str]
     seeds: Sequence[int]
-    reward: Reward | Mixture
+    reward: AnyReward
     figures: Mapping[str, float]
 
     def __len__(self) -> int:

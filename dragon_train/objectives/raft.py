@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.mixture import Mixture
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.learner import Learner
     from dragon_train.loop.rollout import Rollout
@@ -84,7 +83,7 @@ class RAFT:
         return learner.denoising_error(experience.latents, experience.prompts, experience.noise)
 
 
-def set_values(reward: Reward | Mixture, sets: Sequence[Media]) -> list[float]:
+def set_values(reward: AnyReward, sets: Sequence[Media]) -> list[float]:
     """The reward of each of some equally large sets; for instance rewards its mean."""
     clips = Media.concatenate(sets)
     rows = torch.arange(len(clips)).view(len(sets), -1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
-from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.scoring import build_parts
 from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
@@ -110,7 +110,7 @@ def plan(results: Results, run: TrainedRun, count: int, file: Path | None, devic
     """The pairs of one run."""
     generation = plan_generation(results, run, count, file)
     generation.require_weights()
-    judging = parts_of(compose_mixture(run.config.reward))
+    judging = compose_mixture(run.config.reward).parts
     for reward in judging:
         reward.require_weights()
         check_pairs(reward, count)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.mixture import compose_mixture, parts_of
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import check_folder, making, write_text
@@ -122,7 +122,7 @@ def audible(results: Results) -> TrainedRun:
         raise ConfigError(f"'{results.folder}' is a benchmark: name the folder of one of its runs, as '{run.folder}'")
     if not run.finished:
         raise ConfigError(f"'{run.folder}' holds no finished weights to hear; {remedy(results)}")
-    encoders = [part.encoder for part in parts_of(compose_mixture(run.config.reward))]
+    encoders = [part.encoder for part in compose_mixture(run.config.reward).parts]
     if not all(Modality.AUDIO in encoder.modalities for encoder in encoders):
         raise ConfigError(f"'{run.folder}' makes no audio to listen to; `dragon report` shows what it makes")
     return run
