@@ -13,7 +13,7 @@ from dragon_train.pipelines.pretrained import on_hub
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 
 def embedded(loading: Loading = IN_FULL) -> Policy:

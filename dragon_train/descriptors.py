@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.protocols import Weights
     from dragon_train.config import TrainConfig
-    from dragon_train.objectives import Objective
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Objective, Policy
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dragon_train.bench.presets import Preset
     from dragon_train.bench.workload import Workload
     from dragon_train.config import TrainConfig
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"
 ORIGIN = "origin"  # column of kept scores: `Reward.origin` of what judged

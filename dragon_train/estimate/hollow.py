@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
     from dragon_train.descriptors import PipelineInfo
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 
 def hollow_policy(info: PipelineInfo, config: TrainConfig, mode: FakeTensorMode) -> Policy:

@@ -11,11 +11,11 @@ from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.background import BackgroundWorker
-from dragon_train.loop.generations import Generations
-from dragon_train.loop.learner import Learner, minibatches
-from dragon_train.loop.rollout import Rollout
+from dragon_train.loop.learner import PolicyLearner, minibatches
+from dragon_train.loop.rollout import StepRollout
 from dragon_train.loop.timing import Clock
 from dragon_train.objectives.configured import make_objective
+from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
-    from dragon_train.objectives import Experience
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Experience, Policy
 
 PROMPT = "a slow waltz for two guitars and a double bass"  # of the length of most
 
@@ -71,7 +70,7 @@ class Judge:
         return torch.rand(len(clips), generator=torch.Generator().manual_seed(0))
 
 
-class Draft(Rollout):
+class Draft(StepRollout):
     """A step whose clips are empty; it counts the sets that an objective asks for."""
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
@@ -112,7 +111,7 @@ def count_learning(draft: Draft) -> Learning:
     if config.gradient_checkpointing:
         denoiser: Any = draft.policy.denoiser
         denoiser.enable_gradient_checkpointing()
-    learner = Learner(draft.policy, replace(config, microbatch=rows), draft.processes)
+    learner = PolicyLearner(draft.policy, replace(config, microbatch=rows), draft.processes)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
     again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()
@@ -120,7 +119,7 @@ def count_learning(draft: Draft) -> Learning:
     return Learning(held(learner), once, again, len(batches), max(micro, len(batches)))
 
 
-def update(learner: Learner, experience: Experience, rows: int) -> Count:
+def update(learner: PolicyLearner, experience: Experience, rows: int) -> Count:
     """One gradient step on some units of the experience, again and again the same where there are not so many."""
     chosen = experience.select(torch.arange(rows) % len(experience))
     drawn = chosen.draw(learner.policy, torch.Generator().manual_seed(0))
@@ -131,7 +130,7 @@ def update(learner: Learner, experience: Experience, rows: int) -> Count:
     return counting.count
 
 
-def held(learner: Learner) -> dict[str, int]:
+def held(learner: PolicyLearner) -> dict[str, int]:
     """Bytes that an optimiser's step leaves behind."""
     own = sum(parameter.nbytes for parameter in learner.tuning.parameters)
     found = {"gradients": own, "moments": 2 * own}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.evaluation import matched_subsets, paired_wins
-from dragon_train.loop.generations import Generations, embedded, gathered
+from dragon_train.loop.generations import embedded, gathered
 from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.learner import Learner
+    from dragon_train.loop.learner import PolicyLearner
 
 PARTS, ROUNDS = 4, 25  # rewards of sets are compared on random quarters of the prompts
 
@@ -40,7 +41,7 @@ class Heldout:
     reference: Media
     config: TrainConfig
 
-    def compare(self, learner: Learner) -> dict[str, float]:
+    def compare(self, learner: PolicyLearner) -> dict[str, float]:
         """The raw metric and the win rate of every reward, and `heldout_win_rate`, the mean of the watched ones."""
         with learner.averaged():
             clips = made(learner, self.prompts, self.config, (*self.watched, *self.maximised))
@@ -63,7 +64,7 @@ class Heldout:
         return float(reward.metric(clips).double().mean()), float(wins.mean())
 
 
-def made(learner: Learner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:
+def made(learner: PolicyLearner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:
     """Clips for the held-out prompts, always from the same seeds, with the embeddings that the rewards ask for."""
     policy, processes = learner.policy, learner.processes
     numbers = seeds(Stream.HELDOUT, config.seed, count=len(prompts))
@@ -74,7 +75,9 @@ def made(learner: Learner, prompts: Sequence[str], config: TrainConfig, rewards:
     return gathered(Generations(latents, clips, shares[1]), processes).clips
 
 
-def start(learner: Learner, prompts: Sequence[str], watched: Sequence[Reward], maximised: Sequence[Reward]) -> Heldout:
+def start(
+    learner: PolicyLearner, prompts: Sequence[str], watched: Sequence[Reward], maximised: Sequence[Reward]
+) -> Heldout:
     """Let the untuned model generate."""
     config = learner.config
     with torch.no_grad(), learner.tuning.reference():

@@ -13,7 +13,6 @@ from diffusers.training_utils import EMAModel
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.errors import DragonError
 from dragon_train.loop.tuning import check_layers, make_tuning
-from dragon_train.pipelines.base import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,15 +21,13 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
     from dragon_train.loop.checkpoint import Checkpoint
-    from dragon_train.loop.generations import Demonstrations
     from dragon_train.loop.processes import Processes
-    from dragon_train.objectives import AnyExperience, Objective
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import AnyExperience, Draw, Objective, Policy
 
 CLIP_NORM = 1.0
 
 
-class Learner:
+class PolicyLearner:
     """The policy, its reference and the optimiser.
 
     Attributes:
@@ -155,22 +152,6 @@ class Learner:
             reference = self.policy.denoising_error(latents, condition, draw)
         with self.processes.autocast():
             return reference - self.policy.denoising_error(latents, condition, draw)
-
-    def implicit_rewards(self, demos: Demonstrations) -> tuple[Tensor, Tensor]:
-        """Of D+ and of D-, in one pass; `positive[i]` and `negative[i]` share noise and level.
-
-        Noted are their `margin`, and `kl`: the implicit reward of what the policy made lately estimates, in units of
-        the denoising error, how far it has moved from the reference.
-        """
-        if demos.noise is None:
-            raise ValueError("these demonstrations have no noise yet: call `draw`")
-        latents = torch.cat([demos.positive, demos.negative])
-        prompts = [*demos.positive_prompts, *demos.negative_prompts]
-        rewards = self.implicit_reward(latents, prompts, Draw.cat([demos.noise, demos.noise]))
-        positive, negative = rewards.chunk(2)
-        self.note("margin", positive - negative)
-        self.note("kl", rewards)
-        return positive, negative
 
     def note(self, name: str, values: Tensor) -> None:
         """Record a figure, (units,); the mean over a step goes into its row."""

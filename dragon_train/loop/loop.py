@@ -20,9 +20,9 @@ from dragon_rewards.mixture import mean_and_spread
 from dragon_train.loop import heldout
 from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.constraints import Constraints
-from dragon_train.loop.learner import Learner
+from dragon_train.loop.learner import PolicyLearner
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.rollout import Rollout
+from dragon_train.loop.rollout import StepRollout
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
 from dragon_train.loop.timing import Clock
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.checkpoint import Checkpoint
-    from dragon_train.objectives import Objective
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Objective, Policy
 
     Row = dict[str, float]
 
@@ -107,7 +106,7 @@ class Training:
         self.prompts, self.run, self.processes, self.clock = prompts, run, processes, Clock(processes.device)
         self.background = BackgroundWorker(processes.device)
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = Learner(prepared(policy, config, processes), config, processes)
+        self.learner = PolicyLearner(prepared(policy, config, processes), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
         self.best: dict[str, Any] = {}
@@ -149,7 +148,7 @@ class Training:
     def step(self, step: int) -> Row:
         """Generate, judge, learn; returns the step's figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        rollout = Rollout(
+        rollout = StepRollout(
             self.policy, target, self.config, self.prompts, step, self.pool, self.processes, self.clock, self.background
         )
         with self.explained(step):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.media.media import Media
-from dragon_train.loop.generations import Generations, gathered
+from dragon_train.loop.generations import gathered
 from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from dragon_train.loop.background import BackgroundWorker
     from dragon_train.loop.processes import Processes
     from dragon_train.loop.timing import Clock
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 
-class Rollout:
+class StepRollout:
     """One step: its prompts, its random numbers, and the policy's generations for it.
 
     Attributes:

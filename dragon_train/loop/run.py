@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.loop.checkpoint import Checkpoint
     from dragon_train.loop.run_folder import Claim
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 
 class Run:

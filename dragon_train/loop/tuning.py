@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dragon_train.config import TrainConfig
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
 PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers

@@ -10,7 +10,7 @@ from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
-    from dragon_train.objectives import Objective
+    from dragon_train.protocols import Objective
 
 
 def completed(config: TrainConfig) -> TrainConfig:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Rollout
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Learner, Policy, Rollout
 
 
 @dataclass(frozen=True)

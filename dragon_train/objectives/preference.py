@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn.functional import logsigmoid
 
-from dragon_train.loop.generations import choose
+from dragon_train.loop.selection import choose
+from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.generations import Demonstrations
-    from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Rollout
+    from dragon_train.loop.selection import Demonstrations
+    from dragon_train.protocols import Learner, Rollout
 
 
 class _Preference:
@@ -40,7 +41,7 @@ class DiffusionDPO(_Preference):
 
     def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
         """Of each pair."""
-        positive, negative = learner.implicit_rewards(experience)
+        positive, negative = implicit_rewards(learner, experience)
         return -logsigmoid(self.beta * (positive - negative))
 
 
@@ -56,10 +57,27 @@ class DiffusionKTO(_Preference):
 
     def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
         """Of each positive with a negative."""
-        positive, negative = learner.implicit_rewards(experience)
+        positive, negative = implicit_rewards(learner, experience)
         z = ((learner.mean(positive) + learner.mean(negative)) / 2).clamp(min=0)
         gain = (self.beta * (positive - z)).sigmoid()
         return 2 - gain - (self.beta * (z - negative)).sigmoid()
+
+
+def implicit_rewards(learner: Learner, demos: Demonstrations) -> tuple[Tensor, Tensor]:
+    """The implicit rewards of D+ and of D-, each (pairs,), in one pass; both sets share noise and level.
+
+    It notes their `margin`, and `kl`: the implicit reward of what the policy made lately estimates, in units of the
+    denoising error, how far the policy has moved from the reference.
+    """
+    if demos.noise is None:
+        raise ValueError("these demonstrations have no noise yet: call `draw`")
+    latents = torch.cat([demos.positive, demos.negative])
+    prompts = [*demos.positive_prompts, *demos.negative_prompts]
+    rewards = learner.implicit_reward(latents, prompts, Draw.cat([demos.noise, demos.noise]))
+    positive, negative = rewards.chunk(2)
+    learner.note("margin", positive - negative)
+    learner.note("kl", rewards)
+    return positive, negative
 
 
 def dpo(config: TrainConfig) -> DiffusionDPO:

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from dragon_rewards.media.media import Media
 from dragon_train.fields import check_fields
-from dragon_train.loop.generations import better_of
+from dragon_train.loop.selection import better_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.learner import Learner
-    from dragon_train.loop.rollout import Rollout
-    from dragon_train.pipelines.base import Draw, Policy
+    from dragon_train.protocols import Draw, Learner, Policy, Rollout
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from dragon_train.pipelines.base import Draw
+from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable

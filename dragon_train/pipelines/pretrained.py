@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dragon_train.descriptors import AdapterInfo, Loading
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 CONFIGURATION = ["*.json", "*.txt", "*.model"]  # all but weights: settings, vocabularies, sentencepiece
 NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # class: its package, extra that brings it

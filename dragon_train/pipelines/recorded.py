@@ -14,7 +14,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.media.audio import write_audio
 from dragon_rewards.media.clips import Clips
-from dragon_train.pipelines.base import Draw
+from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

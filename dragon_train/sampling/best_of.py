@@ -9,8 +9,10 @@ import torch
 
 from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
-from dragon_train.loop.generations import Generations, better_of, embedded
+from dragon_train.loop.generations import embedded
 from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.selection import better_of
+from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
     from dragon_train.sampling.clip_folder import ClipFolder
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
     Row = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_train.descriptors import PipelineInfo
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
     from dragon_train.sampling.clip_folder import ClipFolder
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dragon_rewards import Encoder, Reduction
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 REPOSITORY, DIM = "openai/clip-vit-base-patch32", 512  # values, of -patch16 too
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")

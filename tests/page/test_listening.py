@@ -26,7 +26,7 @@ from page.conftest import dragon
 
 if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 CONTROLS = ["--repeats", 0, "--identical", 0]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dragon_rewards.errors import DragonError
 from dragon_train.builtin import ADAPTERS
-from dragon_train.pipelines.base import Draw
 from dragon_train.pipelines.noise import EDM, FlowMatching
 from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy
+from dragon_train.protocols import Draw
 from pipelines.builders import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 
 NAMES = list(BUILDERS)

@@ -23,7 +23,7 @@ from pipelines.test_adapters import PROMPTS, assert_oracle_denoises
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 # It asks for noise beyond its interval: by rounding, and where sigma is 0 and the noise is multiplied by it.
 pytestmark = pytest.mark.filterwarnings("ignore:Should have:UserWarning")

@@ -21,7 +21,7 @@ from pipelines.builders import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 CONFIG = TrainConfig(
     "vendi:logmel", precision="bf16", lora_rank=2, steps=1, prompts_per_step=2, demonstration_steps=2, epochs=1

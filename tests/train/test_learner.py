@@ -12,12 +12,12 @@ import torch
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig, Tuning
-from dragon_train.loop.generations import Demonstrations
-from dragon_train.loop.learner import Learner
+from dragon_train.loop.learner import PolicyLearner
 from dragon_train.loop.processes import Processes
-from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO
-from dragon_train.pipelines.base import Draw
+from dragon_train.loop.selection import Demonstrations
+from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO, implicit_rewards
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
+from dragon_train.protocols import Draw
 
 PROMPTS = ["a slow hymn on the organ", "a lively jig on fiddle"]
 CONFIG = TrainConfig("vendi:clap", tuning="all", learning_rate=1e-4, lora_rank=4, epochs=1)
@@ -28,16 +28,16 @@ def demonstrations(policy: StableAudioPolicy) -> Demonstrations:
     return Demonstrations(a, b, PROMPTS, PROMPTS, 0.0, 0.0)
 
 
-def learner_of(policy: StableAudioPolicy, config: TrainConfig) -> Learner:
+def learner_of(policy: StableAudioPolicy, config: TrainConfig) -> PolicyLearner:
     torch.manual_seed(0)
-    return Learner(policy, config, Processes(config.precision))
+    return PolicyLearner(policy, config, Processes(config.precision))
 
 
 @pytest.mark.parametrize("kind", ["all", "lora"])
 def test_before_learning_policy_equals_reference(policy: StableAudioPolicy, kind: Tuning) -> None:
     learner = learner_of(policy, replace(CONFIG, tuning=kind))
     demos = demonstrations(policy).draw(policy, torch.Generator().manual_seed(0))
-    positive, negative = learner.implicit_rewards(demos)
+    positive, negative = implicit_rewards(learner, demos)
     assert positive.abs().max() == 0
     assert negative.abs().max() == 0
     assert DiffusionDPO(100.0).losses(learner, demos).tolist() == pytest.approx([math.log(2)] * 2)
@@ -60,7 +60,7 @@ def test_learning_prefers_positive_and_leaves_the_reference(
     assert learnt["margin"] > 0
     with torch.no_grad():
         drawn = [demos.draw(policy, torch.Generator().manual_seed(seed)) for seed in range(4)]
-        margins = [torch.cat(learner.implicit_rewards(each)) for each in drawn]
+        margins = [torch.cat(implicit_rewards(learner, each)) for each in drawn]
         positive, negative = torch.stack(margins).mean(0).chunk(2)
         with learner.tuning.reference():
             after = policy.denoising_error(demos.positive, condition, draw)
@@ -93,7 +93,7 @@ def test_policy_and_reference_get_the_same_draw_for_both_clips_of_a_pair(policy:
 
     policy.denoising_error = spy  # type: ignore[method-assign]
     learner = learner_of(policy, CONFIG)
-    learner.implicit_rewards(demonstrations(policy).draw(policy, torch.Generator().manual_seed(0)))
+    implicit_rewards(learner, demonstrations(policy).draw(policy, torch.Generator().manual_seed(0)))
     reference, tuned = seen
     assert reference is tuned
     assert torch.equal(*reference.noise.chunk(2))
@@ -110,7 +110,7 @@ def test_what_saves_memory_changes_no_gradient(sparing: dict[str, Any]) -> None:
     for config in (CONFIG, replace(CONFIG, **sparing)):
         policy = load_policy()
         processes = Processes("no")
-        learner = Learner(prepared(policy, config, processes), config, processes)
+        learner = PolicyLearner(prepared(policy, config, processes), config, processes)
         demos = demonstrations(policy).draw(policy, torch.Generator().manual_seed(1))
         learner.optimiser.step = lambda: None
         learner.update(DiffusionDPO(100.0), demos)

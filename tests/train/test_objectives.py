@@ -16,11 +16,13 @@ from dragon_rewards.metrics import vendi_score
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import Generations, better_of, generate
+from dragon_train.loop.generations import generate
 from dragon_train.loop.loop import train
+from dragon_train.loop.selection import better_of
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.objectives.raft import set_values
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
+from dragon_train.protocols import Generations
 
 TEXTS = prompts("heldout")[:12]
 

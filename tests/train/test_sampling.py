@@ -25,7 +25,7 @@ from train.tiny import CONFIG, tiny_policy, tiny_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 PROMPTS = ["A slow hymn, on the organ!", "a jig"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 CONFIG = TrainConfig(
     "vendi:logmel", lora_rank=2, learning_rate=1e-2, steps=2, prompts_per_step=4, demonstration_steps=2, epochs=1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dragon_train.bench.report.source import Results, TrainedRun
     from dragon_train.config import TrainConfig
     from dragon_train.descriptors import PipelineInfo
-    from dragon_train.pipelines.base import Policy
+    from dragon_train.protocols import Policy
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""D+ and D- chosen from on-policy generations (DRAGON, arXiv 2504.15217, algorithm 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from dragon_rewards.media.media import Media
+from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
+from dragon_train.protocols import Generations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from dragon_rewards.rewards import AnyReward
+    from dragon_train.config import TrainConfig
+    from dragon_train.protocols import Draw, Policy
+
+PASSES = 4  # of single exchanges after the leap: selection ends when none helps, and most end before
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """D+ and D- of one step.
+
+    Attributes:
+        positive: latents of D+, (n, ...); `negative` those of D-.
+        positive_prompts: the prompt of each; in paired selection those of D- are the same.
+        negative_prompts: likewise of D-.
+        reward: mean reward of the two sets as sampled.
+        positive_reward: reward of D+.
+        noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    positive_prompts: Sequence[str]
+    negative_prompts: Sequence[str]
+    reward: float
+    positive_reward: float
+    noise: Draw | None = None
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What is recorded of the step."""
+        return {"reward": self.reward, "positive_reward": self.positive_reward}
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def select(self, rows: Tensor) -> Demonstrations:
+        """These pairs alone."""
+        chosen, rows = rows.tolist(), rows.to(self.positive.device)
+        return replace(
+            self,
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            positive_prompts=[self.positive_prompts[i] for i in chosen],
+            negative_prompts=[self.negative_prompts[i] for i in chosen],
+            noise=None if self.noise is None else self.noise.select(rows),
+        )
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Demonstrations:
+        """The same pairs with fresh noise and levels."""
+        return replace(self, noise=policy.draw(self.positive, generator))
+
+
+def choose(
+    reward: AnyReward,
+    a: Generations,
+    b: Generations,
+    pool: Sequence[Media],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Demonstrations:
+    """Split two sets of the same prompts into D+ and D-."""
+    if reward.kind.per_clip:
+        chosen = choose_clips(reward, a.clips, b.clips, config)
+    else:
+        chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
+    latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
+    chosen = replace(chosen, positive=chosen.positive.cpu(), negative=chosen.negative.cpu())
+    return Demonstrations(
+        latents[chosen.positive.to(latents.device)],
+        latents[chosen.negative.to(latents.device)],
+        [prompts[i] for i in chosen.positive.tolist()],
+        [prompts[i] for i in chosen.negative.tolist()],
+        chosen.mean,
+        chosen.value,
+    )
+
+
+def choose_clips(reward: AnyReward, a: Media, b: Media, config: TrainConfig) -> Selection:
+    """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
+    values = reward.value(Media.concatenate([a, b]))
+    if config.pairing == "unpaired":
+        return select_unpaired(values)
+    chosen = select_pairs(values[: len(a)], values[len(a) :])
+    return keep_largest_losses(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
+
+
+def choose_set(
+    reward: AnyReward, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
+) -> Selection:
+    """The better set, improved by the exchanges that raise r(D+).
+
+    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is
+    worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
+    learn (subset-replace, arXiv 2607.02291).
+    """
+    clips = Media.concatenate([a, b, *pool])
+    value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
+    chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
+    return keep_largest_losses(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
+
+
+def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Selection:
+    """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
+    kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
+    return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
+
+
+def better_of(reward: AnyReward, held: Generations, other: Generations) -> Generations:
+    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
+    clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
+    if reward.kind.per_clip:
+        rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()
+    else:
+        rows = select_positive(pairs, reward.subsets(clips), max_passes=PASSES).positive
+    numbers = [*held.seeds, *other.seeds]
+    latents = torch.cat([held.latents, other.latents])[rows.to(held.latents.device)]
+    return Generations(latents, clips.select(rows), [numbers[row] for row in rows.tolist()])
