@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import launched, watched
+from support.browser import launched, watched
 from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-pytest_plugins = ["devices.fixtures", "faults.plugin"]
+pytest_plugins = ["support.devices.fixtures", "support.faults.plugin"]
 
 # Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
 # it.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from readme import ROOT, Block, blocks
+from support.readme import ROOT, Block, blocks
 from test_readme import run
 
 from dragon_train.config import train_config

@@ -9,7 +9,7 @@ import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
-from readme import README, ROOT, Block, blocks, fresh
+from support.readme import README, ROOT, Block, blocks, fresh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def test_ci_runs_the_test_command_word_for_word() -> None:
 
 
 def test_generated_blocks_are_in_sync() -> None:
-    assert fresh(PAGE) == PAGE, "run: python tests/readme.py"
+    assert fresh(PAGE) == PAGE, "run: python tests/support/readme.py"
 
 
 @pytest.mark.parametrize("verb", VERBS)

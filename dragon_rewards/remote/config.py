@@ -170,4 +170,4 @@ def check_printable(*texts: str) -> None:
     """Raises DragonError where a text holds control characters, which a terminal would obey."""
     for text in texts:
         if not text.isprintable():
-            raise DragonError(f"{text!r:.80} is not printable")
+            raise DragonError(f"{text!r:.80} is not shown")

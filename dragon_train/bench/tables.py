@@ -110,8 +110,8 @@ def summary(wins: pd.DataFrame) -> str:
 
 def corrected(wins: pd.DataFrame) -> str:
     """How many wins stand among so many looks."""
-    printable = int((wins["holm"] <= LEVEL).sum())
-    return f"Corrected for {len(wins)} rewards (Holm), {printable} win at the 5% level."
+    shown = int((wins["holm"] <= LEVEL).sum())
+    return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
 
 
 def held_out(carried: pd.DataFrame) -> str:

@@ -58,13 +58,13 @@ def _room() -> int:
 
 def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
     """The keys that fit beside each other: the last ones give way, but never what names the row; all, if none fits."""
-    name, printable = next(iter(rows[0])), list(keys)
-    while sum(_least(rows, key) for key in printable) + GAP * (len(printable) - 1) > room:
-        others = [key for key in printable if key != name]
+    name, kept = next(iter(rows[0])), list(keys)
+    while sum(_least(rows, key) for key in kept) + GAP * (len(kept) - 1) > room:
+        others = [key for key in kept if key != name]
         if len(others) <= 1:
             return list(keys)
-        printable.remove(others[-1])
-    return printable
+        kept.remove(others[-1])
+    return kept
 
 
 def _cells(rows: Sequence[Row], key: str) -> list[str]:

@@ -55,8 +55,8 @@ def option(name: str) -> Any:
     values = [str(value) for value in info.values] if isinstance(info, inspect.LiteralType) else []
     least, most = getattr(info, "ge", None), getattr(info, "le", None)
     bounds: dict[str, Any] = {"min": least, "max": most} if typed in {int, float} else {}
-    printable = DEFAULTS.get(name)
-    default = str(printable) if printable not in (None, ()) else False
+    shown = DEFAULTS.get(name)
+    default = str(shown) if shown not in (None, ()) else False
     completed = COMPLETED.get(name, (lambda: values) if values else None)
     shape: dict[str, Any] = {
         "metavar": "|".join(values) or None,

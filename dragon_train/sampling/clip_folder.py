@@ -156,8 +156,8 @@ def some(names: Sequence[str]) -> str:
     >>> some(["a.wav"]), some(["a", "b", "c", "d", "e"])
     ("'a.wav'", "'a', 'b', 'c' and 2 more")
     """
-    printable = ", ".join(f"'{name}'" for name in names[:SHOWN])
-    return f"{printable} and {len(names) - SHOWN} more" if len(names) > SHOWN else printable
+    shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
 def stem(number: int, prompt: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from cases import CASES
-from devices.second_device import counted, install
+from support.devices.second_device import counted, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,5 +36,5 @@ def row(case: Callable[[str], Case]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    printable = pd.DataFrame([row(case) for case in CASES]).to_markdown(index=False, floatfmt=".1e", intfmt=",")
-    Path(__file__).with_name("counts.md").write_text(f"{printable}\n", encoding="utf-8")
+    shown = pd.DataFrame([row(case) for case in CASES]).to_markdown(index=False, floatfmt=".1e", intfmt=",")
+    Path(__file__).with_name("counts.md").write_text(f"{shown}\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from run import machine
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "tests"))  # tests make such environments too
 
-from isolation.environments import Environment, Package  # noqa: E402
+from support.environments import Environment, Package  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -178,8 +178,8 @@ def write(found: pd.DataFrame, device: str) -> None:
     """One file for machines, one for people."""
     kind = torch.device(device).type
     found.to_csv(HERE / f"{kind}.csv", index=False)
-    printable = found.drop(columns=["value", "peer_value"], errors="ignore").to_markdown(index=False, floatfmt=".3g")
-    (HERE / f"{kind}.md").write_text(f"{machine(device)}\n\n{printable}\n", encoding="utf-8")
+    shown = found.drop(columns=["value", "peer_value"], errors="ignore").to_markdown(index=False, floatfmt=".3g")
+    (HERE / f"{kind}.md").write_text(f"{machine(device)}\n\n{shown}\n", encoding="utf-8")
 
 
 def write_memory() -> None:
@@ -187,8 +187,8 @@ def write_memory() -> None:
     sides = {"this project": "", "kadtk": "kadtk"}
     held = {name: [float(_child("--peak", peer)) for _ in range(PROCESSES)] for name, peer in sides.items()}
     rows = [{"MiB beyond the inputs": name, "least": min(peaks), "most": max(peaks)} for name, peaks in held.items()]
-    printable = pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
-    (HERE / "memory.md").write_text(f"{machine('cpu')}\n\n{printable}\n", encoding="utf-8")
+    shown = pd.DataFrame(rows).to_markdown(index=False, floatfmt=".0f")
+    (HERE / "memory.md").write_text(f"{machine('cpu')}\n\n{shown}\n", encoding="utf-8")
 
 
 def main() -> None:

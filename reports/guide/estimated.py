@@ -53,7 +53,7 @@ CASES = (
 
 def row(case: Case, scratch: Path) -> dict[str, Any]:
     """Estimate and measurement."""
-    from pipelines.builders import folder_of
+    from support.pipelines import folder_of
 
     source = case.pipeline if case.pipeline == "embedded" else str(folder_of(case.pipeline, scratch))
     config = completed(TrainConfig(**{"reward": "vendi:clap", "pipeline": source, **case.settings}))

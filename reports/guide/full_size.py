@@ -77,7 +77,7 @@ epochs = 1
 
 def stable_audio_open() -> Any:
     """47.6 s of 44.1 kHz stereo."""
-    from pipelines.builders import letters_tokenizer
+    from support.pipelines import letters_tokenizer
 
     text = transformers.T5Config(d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12, vocab_size=32128)
     return diffusers.StableAudioPipeline(
@@ -94,7 +94,7 @@ def stable_audio_open() -> Any:
 
 def stable_audio_3_medium() -> Any:
     """10 s of 44.1 kHz stereo."""
-    from pipelines.builders import gemma_tokenizer
+    from support.pipelines import gemma_tokenizer
 
     layers = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12}
     layers |= {"num_key_value_heads": 12, "head_dim": 64, "vocab_size": 256_000}
@@ -111,7 +111,7 @@ def stable_audio_3_medium() -> Any:
 
 def ace_step_2b() -> Any:
     """60 s of 48 kHz stereo."""
-    from pipelines.builders import letters_tokenizer
+    from support.pipelines import letters_tokenizer
 
     text = transformers.Qwen3Config(
         vocab_size=151_669,
@@ -165,7 +165,7 @@ class Study:
 
 def folder_of(name: str, study: Study) -> Path:
     """A pipeline with random weights, made once."""
-    from pipelines.builders import build
+    from support.pipelines import build
 
     folder = study.scratch / (f"{name}-small" if study.small else name)
     if not (folder / "model_index.json").exists():

@@ -113,13 +113,13 @@ def controlled(louder: float, own: float, simulations: int = 100) -> dict[str, f
         interval = controlled_win_rate(np.zeros(PROMPTS), gain, change[:, None], range(PROMPTS))
         assert interval is not None
         found.append((float((gain > 0).mean()), interval.mean, interval.low > 0.5))
-    plain, rate, printable = np.mean(found, 0).tolist()
+    plain, rate, shown = np.mean(found, 0).tolist()
     return {
         "louder_by": louder,
         "own_gain": own,
         "win_rate": plain,
         "controlled": rate,
-        "interval_above_half": printable,
+        "interval_above_half": shown,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from registry.parts import RATE, Projection, TwoTower, encoder_info, noise
+from support.parts import RATE, Projection, TwoTower, encoder_info, noise
 from torch import Tensor
 
 from dragon_rewards.compute.batches import CPU_BATCH

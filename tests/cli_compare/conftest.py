@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cli_score.conftest import encoder
-from registry.parts import TwoTower
+from support.parts import TwoTower
 
 import dragon_rewards.rewards
 import dragon_train.cli.verbs.compare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import torch
-from registry.parts import RATE, noise
+from support.parts import RATE, noise
 from scipy.stats import mannwhitneyu
 from typer.testing import CliRunner
 
@@ -35,7 +35,7 @@ from dragon_train.cli.verbs import listing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from registry.parts import TwoTower
+    from support.parts import TwoTower
     from typer.testing import Result
 
 FAD, SET_FAD, VENDI, CLAP_SCORE = "per-song-fad:two@tunes", "dataset-fad:two@tunes", "vendi:two", "clap-score:two"
@@ -93,8 +93,8 @@ def test_paired_clips_count_as_wins_of_b(a: Path, b: Path) -> None:
     before, after = (compose(FAD).metric(clips_of(side)) for side in (a, b))
     wins = instance_wins(-before, -after)
     assert 0 < wins.rate < 1
-    printable = {name: row[name] for name in list(row)[:10]}
-    assert printable == {
+    shown = {name: row[name] for name in list(row)[:10]}
+    assert shown == {
         "reward": FAD,
         "compared": "clips, by name",
         "better": "lower",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from registry.parts import TwoTower, encoder_info, make_set
+from support.parts import TwoTower, encoder_info, make_set
 
 import dragon_rewards.rewards
 from dragon_rewards.builtin import REDUCTIONS

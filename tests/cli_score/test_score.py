@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import torch
-from registry.parts import RATE, noise
+from support.parts import RATE, noise
 from typer.testing import CliRunner
 
 from dragon_rewards.compute.batches import CPU_BATCH
@@ -21,7 +21,7 @@ from dragon_train.cli.verbs import listing, score
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from registry.parts import TwoTower
+    from support.parts import TwoTower
     from typer.testing import Result
 
 FAD, SET_FAD, CLAP_SCORE = "per-song-fad:two@tunes", "dataset-fad:two@tunes", "clap-score:two"

@@ -131,18 +131,18 @@ def test_texts_of_any_kind_survive_as_toml() -> None:
 
 
 def test_help_of_train_shows_defaults_and_ranges() -> None:
-    printable = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).stdout
-    lines = {line.split()[1]: line for line in printable.splitlines() if line.startswith("│ --")}
+    shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).stdout
+    lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
     assert "1<=x<=1000000" in lines["--steps"]
     assert "2<=x<=1000000" in lines["--prompts-per-step"]
-    assert "default: (10)" in printable
+    assert "default: (10)" in shown
     wanted = {f"--{name.replace('_', '-')}" for name in TrainConfig.__dataclass_fields__} - {"--options"}
     assert wanted <= set(lines)
 
 
 def test_the_example_of_a_suite_is_one(tmp_path: Path) -> None:
-    printable = CliRunner().invoke(app, ["list", "suites"]).stdout
-    assert printable.endswith(EXAMPLE)
+    shown = CliRunner().invoke(app, ["list", "suites"]).stdout
+    assert shown.endswith(EXAMPLE)
     (tmp_path / "mine.toml").write_text(EXAMPLE)
     served = serve(load_suite(tmp_path / "mine.toml"), load_registry())
     assert [serving.served for serving in served] == ["dataset-fad:clap@airs", "vendi:clap"]

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pytest
-from registry.parts import RATE, noise
+from support.parts import RATE, noise
 from typer.testing import CliRunner
 
 from dragon_rewards.media.audio import write_audio
@@ -73,10 +73,10 @@ def test_a_terminal_has_a_bar_which_goes_when_all_is_done(monkeypatch: pytest.Mo
         bar.update(3)
         bar.say("step 1: [0.5]")
         soon(lambda: "3/7" in stream.getvalue() and "0/2" in stream.getvalue())
-    printable = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
-    assert "reading [red]" in printable
-    assert "step 1: [0.5]" in printable
-    assert "3 of 7" not in printable
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "reading [red]" in shown
+    assert "step 1: [0.5]" in shown
+    assert "3 of 7" not in shown
 
 
 def test_a_process_that_does_not_lead_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:

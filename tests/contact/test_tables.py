@@ -37,12 +37,12 @@ def test_a_list_fits_a_page(arguments: tuple[str, ...]) -> None:
 
 def test_the_columns_of_most_worth_stay_and_the_others_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     print_rows([ROW], as_json=False, main=MAIN)
-    printable = capsys.readouterr()
-    header, rule, row = printable.out.splitlines()
+    shown = capsys.readouterr()
+    header, rule, row = shown.out.splitlines()
     assert header.split() == ["run", "before", "after", "win", "rate", "lower", "holm"]
     assert row.split() == [ROW["run"], "0.9877", "12.35", "0.885", "0.84", "0.00012"]
     assert len(rule) <= PAGE
-    assert printable.err == "more with --wide: served, direction\n"
+    assert shown.err == "more with --wide: served, direction\n"
 
 
 def test_wide_has_every_column_and_json_every_digit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,6 +69,6 @@ def test_beside_a_path_longer_than_a_page_all_is_shown(capsys: pytest.CaptureFix
     path = "clips/" + "a" * 90 + ".wav"
     row = {"path": path, "value": 1.23456789, "reward": "vendi:clap"}
     print_rows([row], as_json=False, main=("value", "path", "reward"))
-    printable = capsys.readouterr()
-    assert printable.out.splitlines()[2].split() == ["1.23457", path, "vendi:clap"]
-    assert printable.err == ""
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[2].split() == ["1.23457", path, "vendi:clap"]
+    assert shown.err == ""

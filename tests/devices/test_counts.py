@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from train.tiny import CONFIG, PROMPTS, tiny_run
+from support.tiny import CONFIG, PROMPTS, tiny_run
 
-from devices.second_device import Counts, counted
+from support.devices.second_device import Counts, counted
 from dragon_train.loop.loop import Training
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def counts_of_second_step(reward: str, clips: int, out: Path, device: torch.devi
     config = replace(CONFIG, reward=reward, prompts_per_step=clips, sampling_batch=32, minibatch=32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dragon_train.loop.loop.Training", Counted)
-        patch.setattr("train.tiny.PROMPTS", PROMPTS * 8)
+        patch.setattr("support.tiny.PROMPTS", PROMPTS * 8)
         tiny_run(config, out, device=device)
     return found[1]
 

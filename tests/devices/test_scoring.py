@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 from typer.testing import CliRunner
 
-from devices.second_device import counted, limited_memory
+from support.devices.second_device import counted, limited_memory
 from dragon_rewards import load_registry
 from dragon_rewards.compute import batches
 from dragon_rewards.compute.batches import BATCH

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, linalg, nn
 from torch.nn import functional
 
-from devices.cuda_waits import waits_on_cuda
-from devices.operators import normal
-from devices.places import Places
-from devices.second_device import Counts, counted
+from support.devices.cuda_waits import waits_on_cuda
+from support.devices.operators import normal
+from support.devices.places import Places
+from support.devices.second_device import Counts, counted
 from dragon_rewards.metrics import vendi_score
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from devices.operators import FORWARD, normal
-from devices.second_device import counted
+from support.devices.operators import FORWARD, normal
+from support.devices.second_device import counted
 from dragon_rewards.compute.devices import available_devices, default_device, find_device
 
 

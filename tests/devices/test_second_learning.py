@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from devices.operators import normal
+from support.devices.operators import normal
 
 
 def small() -> nn.Sequential:

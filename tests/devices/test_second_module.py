@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from devices import build
-from devices.operators import normal
-from devices.second_device import limited_memory, show
+from support.devices import build
+from support.devices.operators import normal
+from support.devices.second_device import limited_memory, show
 from dragon_rewards.compute.devices import available_devices, device_memory, device_name, find_device
 from dragon_rewards.errors import DeviceError
 
@@ -131,7 +131,7 @@ import torch
 start = torch.ones(3, requires_grad=True)
 start.sum().backward()  # torch starts its threads before there is a device
 
-from devices.second_device import install
+from support.devices.second_device import install
 
 for device in (install(), torch.device("second", 1)):
     there = torch.ones(3, device=device, requires_grad=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from devices.operators import FORWARD, normal
+from support.devices.operators import FORWARD, normal
 from dragon_rewards.compute.devices import has_float64, statistics_device
 
 if TYPE_CHECKING:

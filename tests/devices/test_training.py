@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from pipelines.builders import BUILDERS
-from train.tiny import CONFIG, tiny_policy, tiny_run
+from support.pipelines import BUILDERS
+from support.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_train.config import Precision, Tuning
 from dragon_train.loop.background import BackgroundWorker

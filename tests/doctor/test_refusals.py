@@ -15,7 +15,7 @@ from dragon_train.cli.app import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from registry.parts import Site
+    from support.parts import Site
 
 EAR = """
 from dragon_rewards import EncoderInfo, Modality, Weights, hookimpl

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from pipelines.builders import BUILDERS, folder_of
+from support.pipelines import BUILDERS, folder_of
 
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registry.parts import RATE, noise
+from support.parts import RATE, noise
 
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.metrics import clap_score

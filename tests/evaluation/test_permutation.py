@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from registry.parts import RATE, noise
+from support.parts import RATE, noise
 from scipy import stats
 from torch import Tensor
 

@@ -155,13 +155,13 @@ def test_a_planned_interval_is_as_narrow_as_wanted(half_width: float, rate: floa
 def test_planned_prompts_show_the_rate_as_often_as_wanted(rate: float, power: float) -> None:
     """Brute force: the probability that `win_rate` has its bound above 1/2, summed over all numbers of wins."""
 
-    def printable(prompts: int) -> float:
+    def shown(prompts: int) -> float:
         wins = [k for k in range(prompts + 1) if win_rate(k, prompts).lower > 0.5]
         return float(np.sum(stats.binom.pmf(wins, prompts, rate)))
 
     prompts = prompts_for_power(rate, power)
-    assert printable(prompts - 1) < power
-    assert all(printable(count) >= power for count in range(prompts, prompts + 15))
+    assert shown(prompts - 1) < power
+    assert all(shown(count) >= power for count in range(prompts, prompts + 15))
 
 
 def test_plans_that_no_number_meets_are_refused() -> None:

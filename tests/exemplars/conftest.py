@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics.cases import dims, embeddings, seeds, thorough
+from support.metric_cases import dims, embeddings, seeds, thorough
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import items_hash, unpack_items
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,9 +68,9 @@ def test_an_imported_set_gives_the_same_rewards_without_the_audio(
     assert "no statistics for encoder 'vae', only for chroma, logmel" in refused(
         "score", "per-song-fad:vae@mine", clips
     )
-    printable = json.loads(dragon("exemplars", "show", "mine", "--json").stdout)
-    assert printable["licence"] == "CC-BY-4.0"
-    assert [item["caption"] for item in printable["items"]] == ["a slow air", None, None, None]
+    shown = json.loads(dragon("exemplars", "show", "mine", "--json").stdout)
+    assert shown["licence"] == "CC-BY-4.0"
+    assert [item["caption"] for item in shown["items"]] == ["a slow air", None, None, None]
     assert rows("exemplars", "check", "mine") == []
     # Who has the music too can add it, and more: the statistics that came are mended.
     more = write_tone(tmp_path / "more.wav", 2, seed=41)

@@ -19,7 +19,7 @@ from dragon_rewards.media.audio import read_audio, resample, to_mono
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import AudioEncoder
-from exemplars.sounds import tone, write_tone
+from support.sounds import tone, write_tone
 
 if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows
@@ -70,8 +70,8 @@ def test_a_folder_becomes_a_set_that_every_audio_encoder_composes_with(music: Pa
     assert_near(reference("mine", "logmel"), of_files("logmel", *files_of(music)))
     (listed,) = rows("exemplars", "list")
     assert (listed["name"], listed["encoders"], listed["summary"]) == ("mine", ["logmel"], "tones")
-    printable = json.loads(dragon("exemplars", "show", "mine", "--json").stdout)
-    assert (printable["licence"], printable["count"], len(printable["items"])) == ("CC0-1.0", 4, 4)
+    shown = json.loads(dragon("exemplars", "show", "mine", "--json").stdout)
+    assert (shown["licence"], shown["count"], len(shown["items"])) == ("CC0-1.0", 4, 4)
     assert [row for row in rows("list", "exemplar-sets") if row["name"] == "mine"]
 
 

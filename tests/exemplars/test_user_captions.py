@@ -48,8 +48,8 @@ def test_captions_come_and_go(tmp_path: Path, rows: Rows, dragon: Dragon, refuse
     assert (added["added"], added["already_there"], added["examples"]) == (1, 1, 3)
     (removed,) = rows("exemplars", "remove", "words", first)
     assert (removed["removed"], removed["examples"]) == (2, 1)
-    printable = json.loads(dragon("exemplars", "show", "words", "--json").stdout)
-    assert [item["caption"] for item in printable["items"]] == ["c"]
+    shown = json.loads(dragon("exemplars", "show", "words", "--json").stdout)
+    assert [item["caption"] for item in shown["items"]] == ["c"]
     assert "nothing of this set is at" in refused("exemplars", "remove", "words", first)
     assert "nothing would be left" in refused("exemplars", "remove", "words", second)
 

@@ -72,8 +72,8 @@ def test_two_sounds_are_two_facets_named_by_installed_captions(tunes: Path, rows
     assert slow["spread"] > 0
     assert all(any(word in name for word in ("chorale", "hymn", "slow")) for name in slow["captions"])
     assert all("high register" in name for name in fast["captions"])
-    printable = dragon("exemplars", "facets", "mine", "--encoder", "clap", "--count", 2).stdout
-    assert "high register; " in printable
+    shown = dragon("exemplars", "facets", "mine", "--encoder", "clap", "--count", 2).stdout
+    assert "high register; " in shown
 
 
 def test_captions_of_a_file_or_of_the_set_name_facets(

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from pyarrow import parquet
 
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 
 if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows
@@ -116,8 +116,8 @@ def test_a_dataset_of_the_hub_is_found_in_its_cache(
     assert added["examples"] == 4
     found = items(dragon, "tunes")
     assert [item["caption"] for item in found] == ["a slow air", None, None, None]
-    printable = json.loads(dragon("exemplars", "show", "tunes", "--json").stdout)
-    assert printable["provenance"] == "dataset someone/tunes of the Hugging Face hub"
+    shown = json.loads(dragon("exemplars", "show", "tunes", "--json").stdout)
+    assert shown["provenance"] == "dataset someone/tunes of the Hugging Face hub"
 
 
 def test_a_dataset_that_is_not_there_says_how_to_get_it(

@@ -72,8 +72,8 @@ def test_names_that_are_malformed_taken_or_unknown(music: Path, refused: Refused
 
 
 def test_installed_sets_are_shown_too(rows: Rows, dragon: Dragon) -> None:
-    printable = json.loads(dragon("exemplars", "show", "airs", "--json").stdout)
-    assert (printable["count"], printable["encoders"], printable["items"]) == (
+    shown = json.loads(dragon("exemplars", "show", "airs", "--json").stdout)
+    assert (shown["count"], shown["encoders"], shown["items"]) == (
         1024,
         ["chroma", "clap", "logmel", "vae"],
         [],

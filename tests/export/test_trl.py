@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from isolation.environments import Environment
+from support.environments import Environment
 from typer.testing import CliRunner
 
 from dragon_train.cli.app import app
@@ -31,7 +31,7 @@ def test_two_steps(environment: Environment, tmp_path: Path) -> None:
         written = CliRunner().invoke(app, ["export-reward", name, "--for", "trl", "--out", str(tmp_path / file)])
         assert written.exit_code == 0
     files = [str(tmp_path / file) for file in REWARDS.values()]
-    done = environment.run(str(ROOT / "tests" / "export" / "grpo.py"), str(tmp_path / "out"), *files)
+    done = environment.run(str(ROOT / "tests" / "support" / "grpo.py"), str(tmp_path / "out"), *files)
     assert done.returncode == 0, done.stderr
     steps = [row for row in json.loads(done.stdout.splitlines()[-1]) if "reward" in row]
     assert len(steps) == 2

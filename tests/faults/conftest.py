@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from vl_convert import javascript_bundle
 
-from faults.forks import Nursery
-from faults.trying import attempt
-from faults.workshop import MAKERS
+from support.faults.forks import Nursery
+from support.faults.trying import attempt
+from support.faults.workshop import MAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from faults.kinds import Kind
-    from faults.tally import Tally
-    from faults.trying import Try
+    from support.faults.kinds import Kind
+    from support.faults.tally import Tally
+    from support.faults.trying import Try
 
 
 BUNDLE = cache(javascript_bundle)

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import material, workshop
-from faults.forks import surroundings
-from faults.running import REFUSED, restore, snapshot
-from faults.tally import Fate
+from support.faults import material
+from support.faults import workshop
+from support.faults.forks import surroundings
+from support.faults.running import REFUSED, restore, snapshot
+from support.faults.tally import Fate
 
 if TYPE_CHECKING:
-    from faults.forks import Done, Nursery
-    from faults.tally import Tally
+    from support.faults.forks import Done, Nursery
+    from support.faults.tally import Tally
 
 QUICK = ("--steps", 2, "--guidance", 1)
 FULL: dict[str, tuple[int, tuple[object, ...]]] = {  # the largest file, and the command
@@ -138,7 +139,7 @@ def test_a_device_that_is_full_is_named(tmp_path: Path) -> None:
 def test_sets_without_a_place_are_refused(tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     material.write_sounds(tmp_path / "music")
     monkeypatch.setattr(
-        "faults.forks.surroundings", lambda folder: {**surroundings(folder), "DRAGON_EXEMPLARS": "/proc/x"}
+        "support.faults.forks.surroundings", lambda folder: {**surroundings(folder), "DRAGON_EXEMPLARS": "/proc/x"}
     )
     done = nursery.run(tmp_path, "exemplars", "add", "mine", "music")
     assert not refused(done), done.err

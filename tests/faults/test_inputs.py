@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import soundfile
 
-from faults import material
-from faults.forks import surroundings
-from faults.running import REFUSED, Ran, is_clean, run
-from faults.tally import Fate
+from support.faults import material
+from support.faults.forks import surroundings
+from support.faults.running import REFUSED, Ran, is_clean, run
+from support.faults.tally import Fate
 
 if TYPE_CHECKING:
-    from faults.tally import Tally
+    from support.faults.tally import Tally
 
 SCORE, ADD = ("score", "per-song-fad:logmel@airs"), ("exemplars", "add", "mine")
 MATCH = ("score", "clap-score:clap")

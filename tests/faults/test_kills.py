@@ -20,15 +20,15 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from faults import material
-from faults.forks import KILLED
-from faults.tally import Fate
+from support.faults import material
+from support.faults.forks import KILLED
+from support.faults.tally import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faults.forks import Done, Nursery
-    from faults.tally import Tally
+    from support.faults.forks import Done, Nursery
+    from support.faults.tally import Tally
 
 IGNORED = ("home", "tmp")  # what libraries keep, and the system's folder for temporary files, which it empties
 

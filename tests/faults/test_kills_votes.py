@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from faults import material, workshop
-from faults.tally import Fate
+from support.faults import material
+from support.faults import workshop
+from support.faults.tally import Fate
 from faults.test_kills import chosen
 
 if TYPE_CHECKING:
-    from faults.forks import Nursery
-    from faults.tally import Tally
+    from support.faults.forks import Nursery
+    from support.faults.tally import Tally
 
 SECONDS, PAIRS, SAMPLE = 0.4, 3, 6
 SERVE = ("listen", "serve", "a", "b", "--db", "votes.sqlite", "--repeats", 0, "--identical", 1)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults.kinds import STUDY_KINDS, Kind
+from support.faults.kinds import STUDY_KINDS, Kind
 
 if TYPE_CHECKING:
-    from faults.trying import Try
+    from support.faults.trying import Try
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # of long files

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faults import material
-from faults.running import REFUSED
-from faults.tally import Fate
+from support.faults import material
+from support.faults.running import REFUSED
+from support.faults.tally import Fate
 
 if TYPE_CHECKING:
-    from faults.forks import Done, Nursery
-    from faults.tally import Tally
+    from support.faults.forks import Done, Nursery
+    from support.faults.tally import Tally
 
 ROUNDS = 3
 FACTS = {
@@ -52,9 +52,9 @@ def test_exemplars_added_at_once_are_all_kept(
         ended = nursery.together(folder, [("exemplars", "add", "mine", name) for name in names])
         wanted = {f"{name}.wav" for name, done in zip(names, ended, strict=True) if done.code == 0}
         wanted |= {"z.wav"} if known else set()
-        printable = nursery.run(folder, "exemplars", "show", "mine", "--json")
+        shown = nursery.run(folder, "exemplars", "show", "mine", "--json")
         found = (
-            {Path(item["path"]).name for item in json.loads(printable.out)["items"]} if printable.code == 0 else set()
+            {Path(item["path"]).name for item in json.loads(shown.out)["items"]} if shown.code == 0 else set()
         )
         lost = f"lost {sorted(wanted - found)}" if not wanted <= found else ""
         wrong = check_codes(ended)

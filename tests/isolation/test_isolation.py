@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from isolation.environments import VERSION, Environment
-from isolation.packages import BROKEN, WORKING
+from support.environments import VERSION, Environment
+from support.packages import BROKEN, WORKING
 
 if TYPE_CHECKING:
     from pathlib import Path
     from subprocess import CompletedProcess
 
-    from isolation.packages import Broken
+    from support.packages import Broken
 
 BUILT_IN = {"vae", "clap", "logmel", "chroma"}
 LOADED = ["good", "loud", "slow"]
@@ -38,7 +38,7 @@ def _unrestricted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def printable(environment: Environment) -> CompletedProcess[str]:
+def shown(environment: Environment) -> CompletedProcess[str]:
     """What `dragon plugins` says."""
     return environment.dragon("plugins", "--traceback")
 
@@ -60,23 +60,23 @@ def named(broken: Broken) -> str:
     return f"{broken.package.plugin} ({broken.package.name} {VERSION}), {broken.stage}: "
 
 
-def test_plugins_exits_with_1_and_names_only_what_broke(printable: CompletedProcess[str]) -> None:
-    failed = [line for line in printable.stdout.splitlines() if line.startswith("FAILED ")]
-    assert printable.returncode == 1, printable.stderr
+def test_plugins_exits_with_1_and_names_only_what_broke(shown: CompletedProcess[str]) -> None:
+    failed = [line for line in shown.stdout.splitlines() if line.startswith("FAILED ")]
+    assert shown.returncode == 1, shown.stderr
     assert len(failed) == len(BROKEN)
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.package.plugin)
 def test_a_failure_is_named_with_package_version_stage_and_reason(
-    printable: CompletedProcess[str], broken: Broken
+    shown: CompletedProcess[str], broken: Broken
 ) -> None:
-    (line,) = [line for line in printable.stdout.splitlines() if line.startswith(f"FAILED {named(broken)}")]
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith(f"FAILED {named(broken)}")]
     assert broken.reason in line
 
 
-def test_tracebacks_are_shown_on_request_alone(environment: Environment, printable: CompletedProcess[str]) -> None:
-    assert printable.stdout.count("Traceback (most recent call last):") >= len(BROKEN)
-    assert f'{environment.site_packages / "dragon_reward_raising_hook.py"}", line ' in printable.stdout
+def test_tracebacks_are_shown_on_request_alone(environment: Environment, shown: CompletedProcess[str]) -> None:
+    assert shown.stdout.count("Traceback (most recent call last):") >= len(BROKEN)
+    assert f'{environment.site_packages / "dragon_reward_raising_hook.py"}", line ' in shown.stdout
     assert "Traceback" not in environment.dragon("plugins").stdout
 
 
@@ -119,8 +119,8 @@ def test_the_environment_variable_leaves_out_what_broke(
     assert [plugin["name"] for plugin in plugins if plugin["package"] != "dragon-rewards"] == ["good", "loud"]
 
 
-def test_the_slow_plugin_is_named_with_its_seconds(environment: Environment, printable: CompletedProcess[str]) -> None:
-    assert "SLOW slow (dragon-reward-slow 1.2): 2." in printable.stdout
+def test_the_slow_plugin_is_named_with_its_seconds(environment: Environment, shown: CompletedProcess[str]) -> None:
+    assert "SLOW slow (dragon-reward-slow 1.2): 2." in shown.stdout
     seconds = json.loads(environment.dragon("plugins", "--json").stdout)["seconds"]
     assert max(seconds, key=seconds.get) == "slow (dragon-reward-slow 1.2)"
     assert seconds["slow (dragon-reward-slow 1.2)"] >= 2

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from listening.parts import folder, serve
+from support.listening import folder, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from listening.parts import Server
+    from support.listening import Server
 
 
 @pytest.fixture(name="a", scope="session")

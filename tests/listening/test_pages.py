@@ -7,19 +7,19 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import watched
-from page.accessibility import nodes, unnamed
+from support.browser import watched
+from support.accessibility import nodes, unnamed
 
 from dragon_rewards.evaluation.listening.plan import Kind, Side
 from dragon_rewards.evaluation.listening.votes import VoteFile
-from listening.parts import PROMPTS, SECONDS, listen, side_of
+from support.listening import PROMPTS, SECONDS, listen, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
-    from listening.parts import Server
+    from support.listening import Server
 
 TRIALS = 6
 PATIENCE = 30_000  # ms at most until a sound was heard, on a busy machine

@@ -16,7 +16,7 @@ from dragon_rewards.evaluation.listening.agreement import krippendorff_alpha
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.results import Report, read_votes, report
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
-from listening.parts import listen
+from support.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

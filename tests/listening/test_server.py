@@ -16,13 +16,13 @@ import pytest
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.setup import open_test
 from dragon_rewards.evaluation.listening.votes import VoteFile
-from listening.parts import folder, serve, side_of
+from support.listening import folder, serve, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dragon_rewards.evaluation.listening.plan import Plan
-    from listening.parts import Server
+    from support.listening import Server
 
 TIE = {"choice": "tie", "seconds": 1.5}
 

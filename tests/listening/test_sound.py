@@ -13,7 +13,7 @@ from pyloudnorm import Meter
 from dragon_rewards.errors import AudioError
 from dragon_rewards.evaluation.listening.sound import encode, level, measure, read_pair
 from dragon_rewards.media.audio import write_audio
-from listening.parts import tone
+from support.listening import tone
 
 if TYPE_CHECKING:
     from pathlib import Path

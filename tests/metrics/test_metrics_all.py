@@ -39,7 +39,7 @@ from dragon_rewards.metrics import (
     vendi_score,
     vendi_subsets,
 )
-from metrics.cases import dims, embeddings, rotation, seeds, songs, thorough, traces
+from support.metric_cases import dims, embeddings, rotation, seeds, songs, thorough, traces
 
 Clips = Sequence[Tensor]
 

@@ -23,7 +23,7 @@ from dragon_rewards.metrics import (
 from dragon_rewards.metrics.cross import roots_are_sure, trace_and_cross
 from dragon_rewards.metrics.gaussian import ROUNDING
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, scatter
-from metrics.cases import embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
+from support.metric_cases import embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, clip_contributions, dataset_fad, frechet_distance
-from metrics.cases import dims, embeddings, lengths, seeds, songs, thorough, traces
+from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough, traces
 
 
 def left_out(clips: list[Tensor], reference: Gaussian) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, exchange_losses, select_positive
 from dragon_rewards.metrics.expansion import Expansion
-from metrics.cases import embeddings, seeds, songs, thorough
+from support.metric_cases import embeddings, seeds, songs, thorough
 
 REFERENCE = 999  # its seed, away from those of the songs
 

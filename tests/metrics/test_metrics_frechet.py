@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
-from metrics.cases import (
+from support.metric_cases import (
     dims,
     embeddings,
     frechet_of_40_digits,

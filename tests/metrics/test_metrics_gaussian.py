@@ -9,7 +9,7 @@ from hypothesis import given
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
-from metrics.cases import dims, embeddings, lengths, rotation, seeds, songs, thorough
+from support.metric_cases import dims, embeddings, lengths, rotation, seeds, songs, thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad, fad_infinity, frechet_distance
-from metrics.cases import embeddings, songs
+from support.metric_cases import embeddings, songs
 
 
 def gaussian(dim: int, offset: float, scale: float) -> Gaussian:

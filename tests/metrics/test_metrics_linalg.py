@@ -22,7 +22,7 @@ from dragon_rewards.metrics.linalg import (
     times_lower,
     well_conditioned,
 )
-from metrics.cases import dims, embeddings, seeds, thorough
+from support.metric_cases import dims, embeddings, seeds, thorough
 
 WIDE = 2 * STRIP + 5  # three strips, the last one short
 LOWER = embeddings(3, WIDE, WIDE).tril()

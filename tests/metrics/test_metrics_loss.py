@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad, frechet_loss, update_population
-from metrics.cases import dims, embeddings, seeds, songs, thorough, traces
+from support.metric_cases import dims, embeddings, seeds, songs, thorough, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import vendi_matched, vendi_score
-from metrics.cases import dims, embeddings, seeds, thorough
+from support.metric_cases import dims, embeddings, seeds, thorough
 
 
 def directions_of(seed: int, count: int) -> Tensor:

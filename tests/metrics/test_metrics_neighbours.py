@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import coverage, density, prdc, precision, recall
-from metrics.cases import dims, embeddings, rotation, seeds, thorough
+from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ from dragon_rewards.metrics import (
     prdc,
     vendi_score,
 )
-from metrics.cases import dims, embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
+from support.metric_cases import dims, embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 FEW, MANY = 30, 500  # frames of a clip below and above the dimension
 DIM = 64

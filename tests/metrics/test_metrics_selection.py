@@ -19,7 +19,7 @@ from dragon_rewards.metrics import (
     select_unpaired,
     vendi_subsets,
 )
-from metrics.cases import embeddings, seeds, songs, thorough
+from support.metric_cases import embeddings, seeds, songs, thorough
 
 Value = Callable[[Tensor], Tensor]
 few_pairs = st.integers(1, 5)

@@ -8,7 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import clap_score
-from metrics.cases import dims, embeddings, lengths, seeds, songs, thorough
+from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough
 
 
 @thorough

@@ -13,7 +13,7 @@ from vendi_score import vendi  # type: ignore[import-untyped]
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import vendi_score, vendi_subsets
-from metrics.cases import dims, embeddings, rotation, seeds, thorough
+from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 
 orders = st.sampled_from([0.0, 0.3, 1.0, 2.0, 7.5, 100.0, inf])
 counts = st.integers(1, 9)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 
-from page.accessibility import nodes, unnamed
+from support.accessibility import nodes, unnamed
 from page.conftest import HOSTILE, figures
 
 FOCUSABLE = "a, button, select, summary, audio, [tabindex]"

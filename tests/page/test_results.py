@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from browser import watched
+from support.browser import watched
 from playwright.sync_api import Browser, Page
 
 from page.conftest import QUICK, figures
@@ -30,8 +30,8 @@ def test_win_rates_are_those_of_the_table(opened: Page) -> None:
     wins = pd.read_csv(QUICK / "win_rates.csv")
     columns = ["before", "after", "win_rate", "lower", "p_value", "permutation_p", "holm", "effect", "trials"]
     assert names(opened, "#wins") == list(wins["run"])
-    printable = wins[[column for column in columns if column in wins]]
-    assert figures(opened, "#wins") == [row.dropna().tolist() for _, row in printable.iterrows()]
+    shown = wins[[column for column in columns if column in wins]]
+    assert figures(opened, "#wins") == [row.dropna().tolist() for _, row in shown.iterrows()]
 
 
 def test_the_chart_shows_every_run_at_its_win_rate(opened: Page) -> None:
@@ -58,8 +58,8 @@ def test_distributions_and_diversity_are_those_of_the_scores(opened: Page) -> No
     scores = pd.read_parquet(QUICK / "scores.parquet")
     clips = scores[(scores["reward"] == "clap-score:clap") & scores["run"].isin(["baseline", "clap-score:clap"])]
     means = clips.groupby("run")["value"].mean()
-    printable = figures(opened, "#distributions .chart:nth-of-type(2)")
-    assert [row[0] for row in printable] == pytest.approx([means["baseline"], means["clap-score:clap"]])
+    shown = figures(opened, "#distributions .chart:nth-of-type(2)")
+    assert [row[0] for row in shown] == pytest.approx([means["baseline"], means["clap-score:clap"]])
     whole = scores[(scores["reward"] == "vendi:clap") & (scores["prompt_id"] == "all")].set_index("run")["value"]
     runs = names(opened, "#diversity")
     assert figures(opened, "#diversity") == [[whole["baseline"], whole[run]] for run in runs]
@@ -74,9 +74,9 @@ def test_time_adds_up(opened: Page) -> None:
 
 
 def test_every_chart_of_the_page_is_drawn_and_has_a_name(opened: Page) -> None:
-    printable = opened.locator(".chart:visible")
-    assert printable.count() > 25
-    assert opened.locator(".chart:visible .plot[aria-label] svg").count() == printable.count()
+    shown = opened.locator(".chart:visible")
+    assert shown.count() > 25
+    assert opened.locator(".chart:visible .plot[aria-label] svg").count() == shown.count()
 
 
 def test_a_run_is_chosen_by_keyboard(opened: Page) -> None:

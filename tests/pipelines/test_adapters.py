@@ -15,7 +15,7 @@ from dragon_train.builtin import ADAPTERS
 from dragon_train.pipelines.noise import EDM, FlowMatching
 from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy
 from dragon_train.protocols import Draw
-from pipelines.builders import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
+from support.pipelines import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 
 NAMES = list(BUILDERS)
 PROMPTS = ["a slow hymn on the organ", "a jig"]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from pipelines.builders import folder_of
+from support.pipelines import folder_of
 
 PRESET = """
 heldout_prompts = 4

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from train.results import result
+from support.results import result
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
-from pipelines.builders import BUILDERS, load
+from support.pipelines import BUILDERS, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from diffusers import CosineDPMSolverMultistepScheduler
-from train.results import result
+from support.results import result
 
 from dragon_rewards import compose
 from dragon_rewards.errors import DragonError
@@ -17,7 +17,7 @@ from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from pipelines.builders import build
+from support.pipelines import build
 from pipelines.test_adapters import PROMPTS, assert_oracle_denoises
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from train.results import result
+from support.results import result
 
 from dragon_rewards import compose
 from dragon_train.config import TrainConfig
@@ -16,7 +16,7 @@ from dragon_train.embedded.pipeline import load_policy
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.loading import DECODERS
-from pipelines.builders import load
+from support.pipelines import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
 from dragon_rewards.storage.results import provenance
 from dragon_rewards.weights import INDEX, require_weights
 from dragon_train.registry import load_train_registry
-from pipelines.builders import folder_of
+from support.pipelines import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import ADAPTER
 from dragon_train.loop.tuning import PREFIX, load_tuned
 from dragon_train.objectives.configured import make_objective
-from pipelines.builders import BUILDERS, load
+from support.pipelines import BUILDERS, load
 
 if TYPE_CHECKING:
     from dragon_train.pipelines.recorded import AudioPolicy

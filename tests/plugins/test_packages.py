@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from isolation.environments import Environment
+from support.environments import Environment
 
-from plugins.installation import SHARED, run_tests, shared
+from support.installation import SHARED, run_tests, shared
 
 
 @pytest.fixture(scope="module")
@@ -17,4 +17,4 @@ def environment(folder: Path) -> Environment:
 
 @pytest.mark.parametrize("package", SHARED, ids=lambda package: package.name)
 def test_its_own_tests_pass(environment: Environment, package: Path) -> None:
-    run_tests(environment, package, "devices.everywhere")
+    run_tests(environment, package, "support.devices.everywhere")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from isolation.environments import Environment
-from remote.serving import Server, serve
+from support.environments import Environment
+from support.serving import Server, serve
 
-from plugins.installation import ROOT, SEPARATE, run_tests, separate
+from support.installation import ROOT, SEPARATE, run_tests, separate
 
 LAION_CLAP = ROOT / "plugins" / "dragon-reward-laion-clap"
 SAVE = "import sys; from pathlib import Path; import conftest; conftest.save_weights(Path(sys.argv[1]))"

@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 import pytest
-from readme import ROOT, blocks
+from support.readme import ROOT, blocks
 
 PAGE = (ROOT / "plugins" / "dragon-reward-template" / "README.md").read_text(encoding="utf-8")
 # What pip writes as a package's command, for packages that are installed outside of the environment.
@@ -100,8 +100,8 @@ def test_the_tests_of_the_copy_pass_and_its_encoder_scores(printed: list[str]) -
 
 def test_the_page_shows_the_entry_point_that_renaming_leaves(folder: Path, printed: list[str]) -> None:
     assert printed
-    [printable] = [block.text for block in blocks(PAGE) if block.language == "toml"]
-    assert printable in (folder / "dragon-reward-mine" / "pyproject.toml").read_text(encoding="utf-8")
+    [shown] = [block.text for block in blocks(PAGE) if block.language == "toml"]
+    assert shown in (folder / "dragon-reward-mine" / "pyproject.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("printed")

@@ -64,7 +64,7 @@ def test_the_cpu_takes_what_its_caches_bear() -> None:
 
 
 def test_a_device_takes_what_half_of_its_memory_bears(second: torch.device) -> None:
-    from devices.second_device import limited_memory
+    from support.devices.second_device import limited_memory
 
     clip = torch.zeros(1, 16_000)  # 64 kB, 32 MB by the rule
     assert first_batch(clip, second) == BATCH

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from exemplars.sounds import tone, write_tone
+from support.sounds import tone, write_tone
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import check_peak, read_audio, read_windows, seconds_of
@@ -131,22 +131,22 @@ def test_names_that_are_not_utf8_are_read_and_shown_escaped(tmp_path: Path, drag
     folder, second = tmp_path / "d", tmp_path / "e"
     path = write_tone(folder / "plain.wav", 1.0).rename(folder / os.fsdecode(b"caf\xe9.wav"))
     write_tone(second / "plain.wav", 1.0, seed=1)
-    printable, table = r"caf\udce9.wav", tmp_path / "out.csv"
+    shown, table = r"caf\udce9.wav", tmp_path / "out.csv"
 
     def run(*arguments: object) -> str:
         result = dragon(*arguments)
         assert result.exit_code == 0, result.stderr
         return result.stdout_bytes.decode("utf-8")  # strictly
 
-    assert printable in run("score", REWARD, folder, "--csv", table)
-    assert pd.read_csv(table)["path"].tolist() == [str(folder / printable)]
+    assert shown in run("score", REWARD, folder, "--csv", table)
+    assert pd.read_csv(table)["path"].tolist() == [str(folder / shown)]
     (row,) = json.loads(run("rank", folder, "--reward", REWARD, "--json"))
     assert row["path"] == str(path)
     run("compare", folder, second, "--rewards", REWARD)
     run("exemplars", "add", "m", path, "--encoder", "logmel")
-    assert printable in run("exemplars", "show", "m", "--json")
+    assert shown in run("exemplars", "show", "m", "--json")
     path.write_text("no audio")
-    assert printable in dragon("score", REWARD, path).stderr
+    assert shown in dragon("score", REWARD, path).stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files that are bytes")

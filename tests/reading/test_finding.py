@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import soundfile
-from exemplars.sounds import tone, write_tone
+from support.sounds import tone, write_tone
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import read_audio

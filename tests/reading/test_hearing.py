@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import CPU

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from exemplars.sounds import tone, write_tone
+from support.sounds import tone, write_tone
 
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import CPU

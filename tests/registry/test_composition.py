@@ -13,7 +13,7 @@ from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import Direction, Embeddings, ReductionInfo, RewardKind
 from dragon_rewards.rewards import compose, valid_names
-from registry.parts import CAPTIONS, RATE, Projection, noise
+from support.parts import CAPTIONS, RATE, Projection, noise
 
 if TYPE_CHECKING:
     from torch import Tensor

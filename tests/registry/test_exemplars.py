@@ -15,7 +15,7 @@ from dragon_rewards import exemplars
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import ExemplarSetInfo, Modality
-from registry.parts import CAPTIONS, Projection, TwoTower, encoder_info, make_set, noise
+from support.parts import CAPTIONS, Projection, TwoTower, encoder_info, make_set, noise
 
 if TYPE_CHECKING:
     from dragon_rewards.registry import Registry

@@ -12,11 +12,11 @@ from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.plugins import PluginRecord, Stage
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import GROUP, load_registry
-from registry.parts import make_set
+from support.parts import make_set
 
 if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginFailure
-    from registry.parts import Site
+    from support.parts import Site
 
 HEAD = """
 from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, hookimpl, load_exemplar_set

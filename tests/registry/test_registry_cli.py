@@ -20,7 +20,7 @@ from dragon_rewards.rewards import compose, valid_names
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
-    from registry.parts import Site
+    from support.parts import Site
 
 GOOD = """
 from dragon_rewards import EncoderInfo, Modality, hookimpl
@@ -88,9 +88,9 @@ def test_plugins_exits_with_0_when_all_loaded(site: Site) -> None:
     site.install("dragon-reward-good", GOOD)
     result = CliRunner().invoke(app, ["plugins", "--json"])
     assert result.exit_code == 0
-    printable = json.loads(result.stdout)
-    assert {"name": "good", "package": "dragon-reward-good", "version": "1.2"} in printable["plugins"]
-    assert printable["failures"] == []
+    shown = json.loads(result.stdout)
+    assert {"name": "good", "package": "dragon-reward-good", "version": "1.2"} in shown["plugins"]
+    assert shown["failures"] == []
 
 
 @pytest.mark.parametrize("options", [[], ["--traceback"]])

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-from registry.parts import Site
+from support.parts import Site
 from typer.testing import CliRunner
 
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from remote.serving import PLUGIN, Server, serve
+from support.serving import PLUGIN, Server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from remote.conftest import Dragon
-    from remote.serving import Server
+    from support.serving import Server
 
 FACTS = {
     "name": "mert",
@@ -71,9 +71,9 @@ def test_an_added_server_is_listed_and_its_token_is_not_kept(
     assert remotes.stat().st_mode & 0o777 == 0o600
     assert server.token not in remotes.read_text(encoding="utf-8")
     assert {path.name for path in remotes.parent.glob("*remotes*")} == {remotes.name, f".{remotes.name}.lock"}
-    printable = json.loads(dragon("remote", "list", "--json").stdout)
-    assert {"encoder": "far-plain", "url": server.url, "identity": "plain-1"}.items() <= printable[2].items()
-    assert (printable[2]["package"], printable[2]["token"]) == ("dragon-reward-odd 1.2", "env:DRAGON_TOKEN")
+    shown = json.loads(dragon("remote", "list", "--json").stdout)
+    assert {"encoder": "far-plain", "url": server.url, "identity": "plain-1"}.items() <= shown[2].items()
+    assert (shown[2]["package"], shown[2]["token"]) == ("dragon-reward-odd 1.2", "env:DRAGON_TOKEN")
 
 
 def test_adding_again_replaces_and_removing_forgets(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dragon_rewards.protocols import Encoder
-    from remote.serving import Server
+    from support.serving import Server
 
 PROMPTS = ["a slow air on the fiddle", "a fast jig on the organ", "a sad waltz"]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dragon_rewards.registry import load_registry
 from dragon_rewards.remote.server import Served, build_app
-from remote.serving import COMMAND, Server, refused, serve
+from support.serving import COMMAND, Server, refused, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

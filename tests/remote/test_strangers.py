@@ -23,7 +23,7 @@ from remote.test_server import GOOD, ask
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from remote.serving import Server
+    from support.serving import Server
 
 PATIENT = 0.6  # seconds
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from exemplars.sounds import write_tone
+from support.sounds import write_tone
 from typer.testing import CliRunner, Result
 
 from dragon_rewards.exemplars import captions

@@ -15,7 +15,7 @@ from dragon_rewards.testing import Check, checks, conformance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from registry.parts import Site
+    from support.parts import Site
 
 HEAD = """
 from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, hookimpl

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragon_rewards.protocols import Direction, Embeddings
 from dragon_rewards.testing import PER_CLIP, PROMPTS, REDUCTION, REFERENCE, WHOLE_SET
-from testing.parts import ClipFad, Fit, Spread, TwoTower, checks_of, encoder, reduction, registry_of
+from support.faulty_parts import ClipFad, Fit, Spread, TwoTower, checks_of, encoder, reduction, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dragon_train.loop.background import BackgroundWorker
-from train.results import result
-from train.tiny import CONFIG, tiny_run
+from support.results import result
+from support.tiny import CONFIG, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from pipelines.builders import build
+from support.pipelines import build
 from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError
@@ -15,7 +15,7 @@ from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.sampling.clip_folder import clip_folder, listed
 from dragon_train.sampling.sampling import sampled
-from train.tiny import CONFIG, tiny_policy, tiny_run
+from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -98,10 +98,10 @@ def test_whatever_a_table_holds_the_answer_is_a_configuration_or_a_refusal(value
 
 
 def test_every_setting_but_the_objectives_own_is_an_option_with_its_meaning() -> None:
-    printable = {each.name: each for each in signature(train, eval_str=True).parameters.values()}
+    shown = {each.name: each for each in signature(train, eval_str=True).parameters.values()}
     for name, kind in field_kinds(TrainConfig).items():
         if name != "options":
-            [option] = get_args(printable[name].annotation)[1:]
+            [option] = get_args(shown[name].annotation)[1:]
             assert option.help == described(kind)[1]
 
 

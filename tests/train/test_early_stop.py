@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS
-from train.results import result
-from train.tiny import CONFIG, tiny_policy, tiny_run
+from support.results import result
+from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from dragon_train.loop.checkpoint import load_checkpoint
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
-from train.results import result
+from support.results import result
 
 KILLS = 20
 CONFIG = TrainConfig("vendi:logmel", steps=28, prompts_per_step=2, epochs=1, demonstration_steps=2, pool=1)

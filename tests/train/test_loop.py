@@ -20,7 +20,7 @@ from dragon_train.loop.loop import resolved, train
 from dragon_train.loop.run import load_run
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.objectives.configured import make_objective
-from train.results import result
+from support.results import result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

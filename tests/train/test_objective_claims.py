@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pipelines.builders import build
+from support.pipelines import build
 from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError, DragonError
@@ -19,7 +19,7 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CONFIG as CONFIG_FILE
 from dragon_train.loop.run_folder import PROMPTS as PROMPTS_FILE
 from dragon_train.loop.run_folder import Claim, stored_config
-from train.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
+from support.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from train.results import result
+from support.results import result
 
 CONFIG = """
 reward = "{reward}"

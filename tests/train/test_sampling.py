@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import torch
-from pipelines.builders import build
+from support.pipelines import build
 from typer.testing import CliRunner
 
 from dragon_rewards.compute.devices import CPU
@@ -20,7 +20,7 @@ from dragon_train.cli.generating import given_prompts
 from dragon_train.descriptors import IN_FULL, Loading, PipelineInfo
 from dragon_train.sampling.clip_folder import ClipFolder
 from dragon_train.sampling.sampling import sample_to_folder
-from train.tiny import CONFIG, tiny_policy, tiny_run
+from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_train.loop.run_folder import METRICS
-from train.tiny import CONFIG, tiny_policy, tiny_run
+from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

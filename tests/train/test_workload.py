@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pipelines.builders import folder_of
+from support.pipelines import folder_of
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
 from dragon_train.bench.workload import choose_workload

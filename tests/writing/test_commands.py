@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from writing.commands import begun, ended
+from support.commands import begun, ended
 from writing.test_files import full_disk
 
 FAD = "per-song-fad:logmel@airs"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from train.tiny import CONFIG, tiny_run
+from support.tiny import CONFIG, tiny_run
 
 from dragon_train.loop.checkpoint import load_checkpoint
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS

@@ -14,7 +14,7 @@ import pytest
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.locks import locked
 from dragon_train.loop.checkpoint import load_checkpoint
-from writing.commands import PATIENCE, begun, ended, is_alive, wait_until
+from support.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 TESTS = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,7 +15,7 @@ import soundfile
 
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
-from writing.commands import DRAGON, dragon
+from support.commands import DRAGON, dragon
 
 MOUNTS = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec "
 

@@ -19,7 +19,7 @@ from dragon_rewards.exemplars.sets import Manifest, items, read_manifest
 from dragon_rewards.exemplars.store import changing_sets, find_set, save_set
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Remote, changing_remotes, load_remotes, save_remotes
-from writing.commands import begun, ended
+from support.commands import begun, ended
 
 SPAWN = get_context("spawn")
 PROCESSES, ROUNDS = 4, 10

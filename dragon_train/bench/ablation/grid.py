@@ -202,8 +202,8 @@ def parse(name: str, values: Mapping[str, Any]) -> Grid:
     given["tables"] = tuple(specified(Table, each, "tables") for each in values.get("tables", ()))
     given["figures"] = tuple(specified(Figure, each, "figures") for each in values.get("figures", ()))
     grid = Grid(**given, name=name)
-    printable: list[Table | Figure] = [*grid.tables, *grid.figures]
-    for each in printable:
+    shown: list[Table | Figure] = [*grid.tables, *grid.figures]
+    for each in shown:
         check_columns(each, grid)
     return grid
 
@@ -240,16 +240,16 @@ def specified(kind: Any, values: Mapping[str, Any], source: str) -> Any:
         raise ConfigError(f"{source}: {str(error).partition(') ')[2] or error}") from None
 
 
-def check_columns(printable: Table | Figure, grid: Grid) -> None:
+def check_columns(shown: Table | Figure, grid: Grid) -> None:
     """Refuse a table or figure of columns that there will not be."""
-    what = f"{type(printable).__name__.lower()} '{printable.name}'"
-    check_name(printable.name)
-    if isinstance(printable, Figure) and printable.kind not in KINDS:
-        raise ConfigError(f"{what}: kind = '{printable.kind}': choose one of {', '.join(KINDS)}")
+    what = f"{type(shown).__name__.lower()} '{shown.name}'"
+    check_name(shown.name)
+    if isinstance(shown, Figure) and shown.kind not in KINDS:
+        raise ConfigError(f"{what}: kind = '{shown.kind}': choose one of {', '.join(KINDS)}")
     if grid.study:
         known = load_study(grid.study).columns
-    elif printable.frame in COLUMNS:
-        known = COLUMNS[printable.frame]
+    elif shown.frame in COLUMNS:
+        known = COLUMNS[shown.frame]
     else:
-        raise ConfigError(f"{what}: frame = '{printable.frame}': choose one of {', '.join(COLUMNS)}")
-    check_keys(dict.fromkeys(printable.named), [*grid.axes, *known], what)
+        raise ConfigError(f"{what}: frame = '{shown.frame}': choose one of {', '.join(COLUMNS)}")
+    check_keys(dict.fromkeys(shown.named), [*grid.axes, *known], what)

@@ -44,9 +44,9 @@ def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.
     write_text(folder / "ablation.json", json.dumps(made, indent=2) + "\n")
 
 
-def heading(printable: Table | Figure) -> str:
+def heading(shown: Table | Figure) -> str:
     """Of a table or a figure."""
-    return printable.caption or printable.name.replace("_", " ").replace("-", " ").capitalize()
+    return shown.caption or shown.name.replace("_", " ").replace("-", " ").capitalize()
 
 
 def findings(folder: Path) -> str:
@@ -86,7 +86,7 @@ def unique(left_out: Sequence[tuple[Point, str]]) -> list[tuple[Point, str]]:
 
 def settings_of(grid: Grid, plan: AnyPlan) -> dict[str, Any]:
     """What a rerun needs."""
-    printable = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
+    shown = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
     if grid.study:
-        return {"study": grid.study, **printable}
-    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **printable, **plan.settings}
+        return {"study": grid.study, **shown}
+    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown, **plan.settings}

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 SEED = "seed"
 
 
-def shown_rows(frame: pd.DataFrame, printable: Table | Figure) -> pd.DataFrame:
+def shown_rows(frame: pd.DataFrame, shown: Table | Figure) -> pd.DataFrame:
     """The rows that a table or figure is of: those scored by the run's own reward, or by named ones."""
     if "scored" not in frame:
         return frame
-    own = (frame["scored"] == frame["reward"]) & (OWN in printable.scored)
-    return frame[own | frame["scored"].isin(printable.scored)]
+    own = (frame["scored"] == frame["reward"]) & (OWN in shown.scored)
+    return frame[own | frame["scored"].isin(shown.scored)]
 
 
 def summary(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:

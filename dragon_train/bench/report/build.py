@@ -98,8 +98,8 @@ def silence(results: Results) -> str:
 
 def versions(provenance: Provenance) -> Mapping[str, Any]:
     """Interpreter, platform, packages, processors."""
-    printable = ("python", "platform", "device", "cpus", "threads")
-    found = {key: value for key, value in provenance.items() if key in printable}
+    shown = ("python", "platform", "device", "cpus", "threads")
+    found = {key: value for key, value in provenance.items() if key in shown}
     return {**provenance.get("packages", {}), **found}
 
 

@@ -50,12 +50,12 @@ QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 
 def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fact, ...]:
     """What a reader looks for first."""
-    above, printable = int((wins["lower"] > EVEN).sum()), int((wins["holm"] <= LEVEL).sum())
+    above, shown = int((wins["lower"] > EVEN).sum()), int((wins["holm"] <= LEVEL).sum())
     return (
         Fact("mean win rate", share(wins["win_rate"].mean())),
         Fact("lowest win rate", share(wins["win_rate"].min())),
         Fact("bound above 50%", Cell(f"{above} of {len(wins)}", above)),
-        Fact("pass Holm's correction", Cell(f"{printable} of {len(wins)}", printable)),
+        Fact("pass Holm's correction", Cell(f"{shown} of {len(wins)}", shown)),
         Fact("time of training", duration(total_seconds(runs))),
     )
 
@@ -73,8 +73,8 @@ def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
 
 def wins_table(wins: pd.DataFrame) -> Table:
     """The columns of win_rates.csv that are read."""
-    printable = wins[[column for column in WIN_COLUMNS if column in wins]]
-    return frame_table("Win rates against the untuned model", printable, RATES, NAMES)
+    shown = wins[[column for column in WIN_COLUMNS if column in wins]]
+    return frame_table("Win rates against the untuned model", shown, RATES, NAMES)
 
 
 def further_table(caption: str, table: pd.DataFrame | None) -> Table | None:

@@ -157,8 +157,8 @@ def heldout_table(run: TrainedRun) -> Chart | None:
     prompts, last = run.config.heldout_prompts, run.metrics.loc[compared.index[-1]]
     rows = [heldout_row(name.removeprefix(WON), last, prompts) for name in won]
     table = pd.DataFrame(rows)
-    printable = frame_table("Win rates on prompts kept from training", table, RATES, {**NAMES, "run": "reward"})
-    return Chart("Win rates", charts.win_rates(table), printable)
+    shown = frame_table("Win rates on prompts kept from training", table, RATES, {**NAMES, "run": "reward"})
+    return Chart("Win rates", charts.win_rates(table), shown)
 
 
 def heldout_row(reward: str, last: pd.Series[float], prompts: int) -> dict[str, Any]:

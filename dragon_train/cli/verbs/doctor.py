@@ -56,18 +56,18 @@ def doctor(*, as_json: Json = False) -> None:
 
 def _shown(row: Row) -> Row:
     """A row for people: sizes in four digits, answers in words, and of weights only what is to be done."""
-    printable: dict[str, Any] = {
+    shown: dict[str, Any] = {
         key: _answer(key, value) for key, value in row.items() if key not in {"lacking", "folder"}
     }
     if "download" in row:
-        printable["download"] = row["download"] or row["folder"]
-        printable["gated"] = LICENCE[row["gated"]].format(row["weights"]) if row["weights"] else None
-        printable["size"] = (printable["size"] or "unknown") if row["weights"] else None
+        shown["download"] = row["download"] or row["folder"]
+        shown["gated"] = LICENCE[row["gated"]].format(row["weights"]) if row["weights"] else None
+        shown["size"] = (shown["size"] or "unknown") if row["weights"] else None
         return {
-            {"download": "where, or how to get it", "gated": "licence"}.get(key, key): printable[key]
-            for key in printable
+            {"download": "where, or how to get it", "gated": "licence"}.get(key, key): shown[key]
+            for key in shown
         }
-    return printable | {key: row[key] for key in ("folder",) if key in row}
+    return shown | {key: row[key] for key in ("folder",) if key in row}
 
 
 def _answer(key: str, value: Any) -> Any:

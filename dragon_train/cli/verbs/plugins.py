@@ -55,8 +55,8 @@ def show_plugins(
     failures = all_failures()
     if as_json:
         seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}
-        printable = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
-        print(json_text(printable))
+        content = {"plugins": list(map(asdict, plugins)), "failures": list(map(asdict, failures)), "seconds": seconds}
+        print(json_text(content))
     else:
         rows = [{**asdict(plugin), "seconds": round(LOAD_SECONDS[plugin], 3)} for plugin in plugins]
         print_rows(rows, as_json=False, wide=wide)

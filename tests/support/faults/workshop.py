@@ -15,13 +15,13 @@ from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
-from faults import material
-from faults.forks import TOKEN
+from support.faults import material
+from support.faults.forks import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faults.forks import Nursery
+    from support.faults.forks import Nursery
 
 ADD = ("exemplars", "add", "mine", "music", "--encoder", "logmel")
 FACETS = ("exemplars", "facets", "mine", "--encoder", "logmel", "--count", 2)
@@ -82,7 +82,7 @@ def make_studies(folder: Path, nursery: Nursery) -> None:
 
 def make_pipeline(folder: Path, nursery: Nursery) -> None:
     """A tiny pipeline of random weights, as diffusers saves it."""
-    from pipelines.builders import build
+    from support.pipelines import build
 
     assert nursery.process.poll() is None
     with warnings.catch_warnings(action="ignore"):  # of libraries

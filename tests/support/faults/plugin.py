@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faults.tally import Tally
+    from support.faults.tally import Tally
 
 PROPERTY = "faults"
 PAGE = """# Faults
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(name="tally")
 def counted_faults(record_property: Callable[[str, object], None]) -> Iterator[Callable[[str], Tally]]:
     """Makes the tallies of a test, whose rows go into the table, whatever becomes of the test."""
-    from faults.tally import Tally
+    from support.faults.tally import Tally
 
     made: list[Tally] = []
 

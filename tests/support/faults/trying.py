@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from faults.forks import Done, surroundings
-from faults.kinds import URL, Kind
-from faults.running import Ran, fate, last_of_traceback, restore, run, snapshot
+from support.faults.forks import Done, surroundings
+from support.faults.kinds import URL, Kind
+from support.faults.running import Ran, fate, last_of_traceback, restore, run, snapshot
 
 if TYPE_CHECKING:
     import pytest
 
-    from faults.forks import Nursery
-    from faults.tally import Tally
+    from support.faults.forks import Nursery
+    from support.faults.tally import Tally
 
 Try = Callable[[Kind], None]
 SHOWN = 300  # bytes of a bad file that escaped
@@ -67,8 +67,8 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
         own = str(path.relative_to(folder))
         changed = [name for name in {*found, *made} - {own} if found.get(name) != made.get(name)]
         became, wrong = fate(
-            Ran(ran.code, kind.printable(ran.out) if ran.code == 0 else "", ran.err, ran.raised),
-            Ran(0, kind.printable(wanted.out), ""),
+            Ran(ran.code, kind.shown(ran.out) if ran.code == 0 else "", ran.err, ran.raised),
+            Ran(0, kind.shown(wanted.out), ""),
             (path.name, *kind.names),
             [name for name in changed if not name.startswith(("tmp/", "cache/"))],
             sealed=kind.sealed,

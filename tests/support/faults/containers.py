@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 from hypothesis import strategies as st
 
-from faults.mutating import RAW, Raw, damaged, dumped, encoded, trees
+from support.faults.mutating import RAW, Raw, damaged, dumped, encoded, trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faults.mutating import Bad
+    from support.faults.mutating import Bad
 
 VALUES: tuple[Any, ...] = (
     None,
@@ -181,7 +181,7 @@ def of_archive(good: bytes) -> Bad:
 
 def bad_member(name: str, content: bytes) -> Bad:
     """By the suffix of a member's name."""
-    from faults import mutating
+    from support.faults import mutating
 
     of = {".json": mutating.of_json, ".jsonl": mutating.of_lines}
     return of.get("." + name.rpartition(".")[2], mutating.of_safetensors)(content)

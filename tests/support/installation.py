@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.environments import Environment
+from support.environments import Environment
 from packaging.requirements import Requirement
 
 if TYPE_CHECKING:

@@ -123,7 +123,7 @@ def prepare(job: dict[str, Any], pipe: tuple[int, int] | None) -> None:
     vars(fit)["capacity"] = lambda _: None
     atexit.register(report_modules, os.open(job["modules"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
     if job["trace"]:
-        from faults.events import Events
+        from support.faults.events import Events
 
         Events(os.open(job["trace"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), job["last"])
     if job["unprivileged"]:

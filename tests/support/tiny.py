@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.builders import build
+from support.pipelines import build
 
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.config import TrainConfig

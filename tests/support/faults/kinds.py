@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from faults import containers, material, mutating
+from support.faults import containers
+from support.faults import material
+from support.faults import mutating
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faults.mutating import Bad
+    from support.faults.mutating import Bad
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Kind:
     names: tuple[str, ...] = ()
     how: str = "here"
     without: str = ""
-    printable: Callable[[str], str] = str
+    shown: Callable[[str], str] = str
 
 
 URL = "{url}"  # stands for that of the server of replies
@@ -159,7 +161,7 @@ STUDY_KINDS = [
         CELLS,
         containers.of_parquet,
         120,
-        printable=without_cached,
+        shown=without_cached,
     ),
     Kind(
         "confounders",

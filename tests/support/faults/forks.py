@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 KILLED = -9
 TOKEN = "one-token"  # noqa: S105  of servers that the tests start
 
@@ -52,7 +52,7 @@ class Nursery:
     def __init__(self, notes: Path) -> None:
         self.notes = notes  # folder of what children say, and of their events
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "faults.nursery"],
+            [sys.executable, "-m", "support.faults.nursery"],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

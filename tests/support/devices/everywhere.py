@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devices.second_device import install
+from support.devices.second_device import install
 
 
 def pytest_configure() -> None:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Shows the devices to the tests that ask for one, and hides them from the others of the process."""
-    if backend := sys.modules.get("devices.second_device"):
+    if backend := sys.modules.get("support.devices.second_device"):
         backend.show(wanted="second" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session", name="second")
 def second_device() -> torch.device:
     """The first of two devices whose memory and arithmetic are the CPU's, and which refuse to mix with it."""
-    from devices.second_device import install
+    from support.devices.second_device import install
 
     return install()
 
@@ -41,7 +41,7 @@ def other_device(second: torch.device) -> torch.device:  # noqa: ARG001  which m
 @pytest.fixture(name="no_float64")
 def device_without_float64(second: torch.device) -> Iterator[torch.device]:
     """The second device, which refuses float64, as Apple's do."""
-    from devices.second_device import without_float64
+    from support.devices.second_device import without_float64
 
     with without_float64():
         yield second
@@ -53,7 +53,7 @@ def second_device_of_processes(
 ) -> torch.device:
     """The second device, which Python processes that the test starts have, too."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / "sitecustomize.py").write_text("from devices.second_device import install\ninstall()\n", encoding="utf-8")
-    tests = Path(__file__).parents[1]
+    (folder / "sitecustomize.py").write_text("from support.devices.second_device import install\ninstall()\n", encoding="utf-8")
+    tests = Path(__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), str(tests), os.getenv("PYTHONPATH")])))
     return second

@@ -21,7 +21,7 @@ import typer.main
 
 from dragon_rewards.registry import load_registry
 from dragon_train.cli import main
-from faults.tally import Fate
+from support.faults.tally import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dragon_rewards.plugins import Stage
-from isolation.environments import Package
+from support.environments import Package
 
 HEAD = """
 from dragon_rewards import EncoderInfo, Modality, hookimpl

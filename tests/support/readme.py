@@ -1,6 +1,6 @@
 """The README's blocks: those that are generated, and those that are run.
 
-python tests/readme.py      # writes the generated blocks afresh
+python tests/support/readme.py      # writes the generated blocks afresh
 
 A generated block stands between `<!-- generated:NAME -->` and `<!-- /generated -->`. Of the others, shell and Python
 blocks are run in the order of the page, unless the line above says `<!-- not run: WHY -->`; a block below
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.suites import Slot
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 GENERATED = re.compile(r"(<!-- generated:([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 FENCED = re.compile(
@@ -103,8 +103,8 @@ def _usages(command: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _usage(argument: Any) -> str:
-    printable = argument.name.upper() + ("..." if argument.nargs == -1 else "")
-    return printable if argument.required else f"[{printable}]"
+    shown = argument.name.upper() + ("..." if argument.nargs == -1 else "")
+    return shown if argument.required else f"[{shown}]"
 
 
 def encoders() -> str:
@@ -164,8 +164,8 @@ def _figures(report: dict[str, Any]) -> str:
 
 
 def _figure(key: str, value: object) -> str:
-    printable = f"({', '.join(_figure(*item) for item in value.items())})" if isinstance(value, dict) else f"{value}"
-    return f"{key.replace('_', ' ')} {printable}"
+    shown = f"({', '.join(_figure(*item) for item in value.items())})" if isinstance(value, dict) else f"{value}"
+    return f"{key.replace('_', ' ')} {shown}"
 
 
 def cost() -> str:

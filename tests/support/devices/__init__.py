@@ -1,0 +1,1 @@
+"""A second device that every machine has, for tests of devices."""

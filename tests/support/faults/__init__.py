@@ -1,0 +1,1 @@
+"""Bad files, kills and full disks, and what becomes of them."""
