@@ -118,7 +118,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
 @hookimpl
 def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
     """Every folder with a manifest under `exemplar_sets/`."""
-    for manifest in sorted(Path(str(files("dragon_rewards.exemplar_sets"))).glob(f"*/{MANIFEST}")):
+    for manifest in sorted(shipped_sets().glob(f"*/{MANIFEST}")):
         register(load_exemplar_set(manifest.parent))
 
 
@@ -127,3 +127,9 @@ def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
     """The reductions of DRAGON's twenty rewards, coverage of facets, and best of four."""
     for reduction in REDUCTIONS:
         register(reduction)
+
+
+def shipped_sets() -> Path:
+    """The folder of the exemplar sets that ship: inside an installed package, and beside the package in a checkout."""
+    installed = Path(str(files("dragon_rewards"))) / "exemplar_sets"
+    return installed if installed.is_dir() else installed.parents[1] / "exemplar_sets"

@@ -7,8 +7,8 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from support.browser import launched, watched
 from hypothesis.internal.conjecture.providers import HypothesisProvider
+from support.browser import launched, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,5 +29,5 @@ def test_examples_hold(name: str) -> None:
 
 def test_the_walk_reaches_modules_with_examples() -> None:
     names = modules_of(dragon_rewards)
-    assert {"dragon_rewards.rewards", "dragon_rewards.metrics.frechet", "dragon_rewards.exemplar_sets"} <= set(names)
+    assert {"dragon_rewards.rewards", "dragon_rewards.metrics.frechet", "dragon_rewards.media.clips"} <= set(names)
     assert doctest.testmod(import_module("dragon_rewards.names")).attempted

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer.main
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ def verbs(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 def light_commands() -> list[tuple[str, ...]]:
     """The help of every verb, every list, and the plugins."""
-    load_verbs()
     paths = list(verbs(typer.main.get_command(app)))
     lists = [path for path in paths if path[:1] == ("list",) and len(path) > 1]
     return [*((*path, "--help") for path in paths), *lists, ("plugins",)]

@@ -27,7 +27,7 @@ NEEDED = [
     "dragon_rewards/exemplar_sets/airs/clap.safetensors",
     "dragon_rewards/exemplar_sets/descriptions/manifest.json",
     "dragon_train/py.typed",
-    "dragon_train/presets.toml",
+    "dragon_train/bench/presets.toml",
     "dragon_train/embedded/prompts/heldout.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]

@@ -1,67 +1,60 @@
-"""The `dragon` command: the app, and what its verbs share. Each verb is a file of its own."""
+"""The `dragon` command: all of its verbs, by name."""
 
 from __future__ import annotations
 
-import sys
-from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from dragon_rewards.errors import DragonError
-from dragon_rewards.terminal.printable import printable
-from dragon_train.cli.exits import (
-    REFUSED,
-    TERMINATED,
-    Terminated,
-    end_stdout,
-    explained,
-    refuse,
+from dragon_train.cli.group import RefusingGroup
+from dragon_train.cli.verbs import (
+    ablate,
+    bench,
+    best_of,
+    cache,
+    compare,
+    doctor,
+    estimate,
+    exemplars,
+    export_reward,
+    listen,
+    listing,
+    plugins,
+    rank,
+    remote,
+    report,
+    sample,
+    score,
+    serve,
+    train,
 )
-from dragon_train.cli.printing import Json, Wide, print_rows
 
-__all__ = ["Json", "Wide", "app", "print_rows"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-
-class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, what a file lacks, or that memory ran out, without a traceback, and exits with 2."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line."""
-        try:
-            try:
-                return super().main(*args, **kwargs)
-            finally:
-                end_stdout()
-        except OSError as error:
-            refuse(explained(error))
-            raise SystemExit(REFUSED) from error
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
-        if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8, and are shown as on stderr
-            sys.stdout.reconfigure(errors="backslashreplace")
-        try:
-            return super().invoke(ctx)
-        except DragonError as refusal:
-            refuse(printable(str(refusal)))
-            raise typer.Exit(REFUSED) from refusal
-        except Terminated as signalled:
-            raise typer.Exit(TERMINATED) from signalled
-        except (RuntimeError, MemoryError) as error:  # among the former is typer's own way to exit
-            if "torch" not in sys.modules or not _is_out_of_memory(error):
-                raise
-            advice = "end what else uses the device, lower the batch, or choose another, as --device cpu does"
-            refuse(f"out of memory ({error}); {advice}")
-            raise typer.Exit(REFUSED) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    from dragon_rewards.compute.devices import is_out_of_memory
-
-    return is_out_of_memory(error)
-
+VERBS: Mapping[str, Callable[..., Any]] = {
+    "plugins": plugins.show_plugins,
+    "doctor": doctor.doctor,
+    "score": score.score,
+    "rank": rank.rank,
+    "compare": compare.compare,
+    "export-reward": export_reward.export_reward,
+    "serve": serve.serve,
+    "sample": sample.sample,
+    "best-of": best_of.best_of,
+    "train": train.train,
+    "estimate": estimate.estimate,
+    "bench": bench.bench,
+    "report": report.report,
+    "ablate": ablate.ablate,
+}
+GROUPS = {
+    "list": listing.listing,
+    "listen": listen.listen,
+    "remote": remote.remote,
+    "cache": cache.verbs,
+    "exemplars": exemplars.verbs,
+}
 
 app = typer.Typer(
     name="dragon",
@@ -87,3 +80,9 @@ def begin(
     ] = False,
 ) -> None:
     """What goes before every verb."""
+
+
+for name, verb in VERBS.items():
+    app.command(name)(verb)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)

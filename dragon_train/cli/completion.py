@@ -1,9 +1,38 @@
-"""What a shell completes of the trainer's: names of what is installed, found without torch."""
+"""What a shell completes: names of what is installed, found without torch."""
 
 from __future__ import annotations
 
+from dragon_rewards.exemplars.store import found_sets
+from dragon_rewards.registry import load_registry
+from dragon_rewards.rewards import valid_names
+from dragon_rewards.suites import builtin_suites
 from dragon_train.bench.presets import builtin_presets
 from dragon_train.registry import load_train_registry
+
+
+def rewards() -> list[str]:
+    """Every reward that composes."""
+    return list(map(str, valid_names(load_registry())))
+
+
+def encoders() -> list[str]:
+    """Every encoder."""
+    return list(load_registry().encoders)
+
+
+def exemplar_sets() -> list[str]:
+    """Every exemplar set."""
+    return list(load_registry().exemplar_sets)
+
+
+def own_sets() -> list[str]:
+    """The exemplar sets of the user's own."""
+    return [info.name for info in found_sets()[0]]
+
+
+def suites() -> list[str]:
+    """The suites that ship with the package."""
+    return list(builtin_suites())
 
 
 def pipelines() -> list[str]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import inspect
 
-from dragon_train.cli.completion import objectives, pipelines
-from dragon_train.cli.names import rewards
+from dragon_train.cli.completion import objectives, pipelines, rewards
 from dragon_train.config import TrainConfig
 from dragon_train.fields import described, field_kinds
 

@@ -8,7 +8,6 @@ Audio sets keep captions and statistics, no audio.
 from __future__ import annotations
 
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from descriptions import descriptions
 from training import load_clips, to_float
 
 from dragon_rewards import load_registry
+from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.embedded.clap import load_encoder
 from dragon_rewards.exemplars import Statistics, write_exemplar_set
 from dragon_rewards.metrics import Gaussian
@@ -60,7 +60,7 @@ def text_statistics(captions: Sequence[str]) -> dict[str, Statistics]:
 def write(name: str, modality: Modality, about: tuple[str, str], captions: Sequence[str], clips: Any = None) -> None:
     """One folder under exemplar_sets/."""
     summary, provenance = about
-    folder = Path(str(files("dragon_rewards.exemplar_sets"))) / name
+    folder = shipped_sets() / name
     info = ExemplarSetInfo(name, modality, len(captions), LICENCES[modality], summary, folder)
     statistics = text_statistics(captions) if clips is None else audio_statistics(clips)
     print(write_exemplar_set(info, provenance, captions, statistics))

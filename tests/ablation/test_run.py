@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 PRESET = """
@@ -94,7 +93,6 @@ def losses(place: Path) -> Path:
 
 
 def ablate(place: Path, name: str, *more: str) -> Result:
-    load_verbs()
     return CliRunner().invoke(app, ["ablate", str(place / f"{name}.toml"), "--out", str(place / "out"), *more])
 
 
@@ -176,7 +174,6 @@ def test_a_study_is_kept_cell_by_cell(place: Path) -> None:
 
 
 def test_without_a_name_the_shipped_ablations_are_listed() -> None:
-    load_verbs()
     rows = json.loads(CliRunner().invoke(app, ["ablate", "--json"]).stdout)
     assert {"loss-pairing", "fad", "selection"} <= {row["name"] for row in rows}
     assert all(row["question"].endswith("?") and row["combinations"] for row in rows)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 import torch
-from support.parts import RATE, noise
 from scipy.stats import mannwhitneyu
+from support.parts import RATE, noise
 from typer.testing import CliRunner
 
 from dragon_rewards.compute.batches import CPU_BATCH

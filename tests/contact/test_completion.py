@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dragon_train.bench.ablation.grid import shipped_grids
-from dragon_train.cli.names import VARIABLE, bash_words, joined
+from dragon_train.cli.bash import VARIABLE, bash_words, joined
 
 if TYPE_CHECKING:
     from pathlib import Path

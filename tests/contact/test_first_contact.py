@@ -16,12 +16,10 @@ from typer.testing import CliRunner
 from dragon_rewards import packages
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import EXAMPLE, load_suite, serve
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.config_text import as_toml
 
-load_verbs()
 PLUGINS = Path(__file__).parents[2] / "plugins"
 REFUSED: dict[str, str] = {
     "train --reward nonsense": "'nonsense' is no reward",
@@ -60,8 +58,6 @@ TRY = """
 import json, sys
 from typer.testing import CliRunner
 from dragon_train.cli.app import app
-from dragon_train.cli import load_verbs
-load_verbs()
 said = {}
 for line in json.load(sys.stdin):
     done = CliRunner().invoke(app, line.split())

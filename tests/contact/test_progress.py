@@ -15,14 +15,11 @@ from typer.testing import CliRunner
 from dragon_rewards.media.audio import write_audio
 from dragon_rewards.terminal import progress as module
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-load_verbs()
 
 
 class Terminal(io.StringIO):

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dragon_train.cli import load_verbs
-from dragon_train.cli.app import app, print_rows
-from dragon_train.cli.printing import PAGE
+from dragon_train.cli.app import app
+from dragon_train.cli.printing import PAGE, print_rows
 
-load_verbs()
 LISTS = ("encoders", "exemplar-sets", "reductions", "rewards", "suites", "pipelines", "adapters", "objectives")
 ROW: dict[str, Any] = {
     "run": "per-song-fad:clap@tunebook-captions",

@@ -14,8 +14,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from safetensors.torch import save_file
-
 from support.json_mutations import CHANGES, Change, flipped
+
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan
 from dragon_rewards.evaluation.listening.results import read_votes

@@ -11,11 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.loop.run_folder import CONFIG
 
-load_verbs()
 PROMPTS = ("a jig on fiddle", "a slow hymn played on organ")
 PRESET = """
 heldout_prompts = 4

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.devices.second_device import Counts, counted
 from support.tiny import CONFIG, PROMPTS, tiny_run
 
-from support.devices.second_device import Counts, counted
 from dragon_train.loop.loop import Training
 
 if TYPE_CHECKING:

@@ -12,12 +12,10 @@ from typer.testing import CliRunner
 
 from dragon_rewards.media.audio import write_audio
 from dragon_rewards.storage.results import provenance
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig
 from dragon_train.loop.run_folder import Claim
 
-load_verbs()
 PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.devices.second_device import counted, limited_memory
 from support.sounds import write_tone
 from typer.testing import CliRunner
 
-from support.devices.second_device import counted, limited_memory
 from dragon_rewards import load_registry
 from dragon_rewards.compute import batches
 from dragon_rewards.compute.batches import BATCH
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.exemplars.statistics import read_kept
 from dragon_rewards.protocols import AudioEncoder
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from typer.testing import Result
 
-load_verbs()
 SECOND, ROOM = "second:0", 16 * 2**20  # bytes: two clips of 3 s pass through `vae` in them, and six do not
 pytestmark = pytest.mark.usefixtures("second")
 

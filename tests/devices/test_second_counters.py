@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch import Tensor, linalg, nn
-from torch.nn import functional
-
 from support.devices.cuda_waits import waits_on_cuda
 from support.devices.operators import normal
 from support.devices.places import Places
 from support.devices.second_device import Counts, counted
+from torch import Tensor, linalg, nn
+from torch.nn import functional
+
 from dragon_rewards.metrics import vendi_score
 
 if TYPE_CHECKING:

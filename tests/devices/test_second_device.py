@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
 from support.devices.operators import FORWARD, normal
 from support.devices.second_device import counted
+from torch import Tensor, nn
+
 from dragon_rewards.compute.devices import available_devices, default_device, find_device
 
 

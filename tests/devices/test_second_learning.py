@@ -13,11 +13,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from diffusers.training_utils import EMAModel
+from support.devices.operators import normal
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-
-from support.devices.operators import normal
 
 
 def small() -> nn.Sequential:

@@ -9,11 +9,11 @@ from threading import Thread
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
-
 from support.devices import build
 from support.devices.operators import normal
 from support.devices.second_device import limited_memory, show
+from torch.utils.data import DataLoader, TensorDataset
+
 from dragon_rewards.compute.devices import available_devices, device_memory, device_name, find_device
 from dragon_rewards.errors import DeviceError
 

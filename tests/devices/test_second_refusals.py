@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.devices.operators import FORWARD, normal
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from support.devices.operators import FORWARD, normal
 from dragon_rewards.compute.devices import has_float64, statistics_device
 
 if TYPE_CHECKING:

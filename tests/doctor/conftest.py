@@ -10,7 +10,6 @@ import pytest
 from registry.conftest import site
 from typer.testing import CliRunner
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["site"]
 
 Doctor = Callable[[], dict[str, list[dict[str, Any]]]]
-load_verbs()
 
 
 @pytest.fixture(name="hub", autouse=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from support.parts import RATE, noise
 from scipy import stats
+from support.parts import RATE, noise
 from torch import Tensor
 
 from dragon_rewards.evaluation import distribution_wins, instance_wins, matched_subsets, permutation_test

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.sounds import write_tone
 from typer.testing import CliRunner
 
 from dragon_rewards.registry import load_registry
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from support.sounds import write_tone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +38,6 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def dragon(sets: Path) -> Dragon:
     """Runs the command line as a new process would, without one."""
     assert sets.name == "sets"
-    load_verbs()
 
     def run(*arguments: object) -> Result:
         load_registry.cache_clear()

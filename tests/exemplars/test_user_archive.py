@@ -14,10 +14,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import pytest
 import torch
 from safetensors.torch import load, save
+from support.sounds import write_tone
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import items_hash, unpack_items
-from support.sounds import write_tone
 
 if TYPE_CHECKING:
     from torch import Tensor

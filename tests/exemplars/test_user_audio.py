@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from support.sounds import tone, write_tone
 
 from dragon_rewards import load_registry
 from dragon_rewards.exemplars.audio import windows
@@ -19,7 +20,6 @@ from dragon_rewards.media.audio import read_audio, resample, to_mono
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import AudioEncoder
-from support.sounds import tone, write_tone
 
 if TYPE_CHECKING:
     from exemplars.conftest import Dragon, Refused, Rows

@@ -11,7 +11,6 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from pyarrow import parquet
-
 from support.sounds import write_tone
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import pytest
 import torch
 
 from dragon_rewards import DragonError, exemplars, load_registry
+from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.exemplars import Manifest, read_manifest
 from dragon_rewards.exemplars.item import text_item
 from dragon_rewards.exemplars.store import find_set, save_set, sets_folder
@@ -226,7 +226,7 @@ def test_a_remote_encoder_with_a_prefix_is_served_by_the_statistics_of_its_space
 
 
 def test_the_shipped_folder_is_read_as_before(tmp_path: Path) -> None:
-    folder = shutil.copytree(Path(str(files("dragon_rewards.exemplar_sets"))) / "airs", tmp_path / "airs")
+    folder = shutil.copytree(shipped_sets() / "airs", tmp_path / "airs")
     info = exemplars.load_exemplar_set(folder)
     assert exemplars.items(info) == ()
     assert len(exemplars.captions(info)) == 1024

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from support.parts import RATE, noise
+from support.trainers import Sample, call_as_flow_factory, call_as_flow_grpo, call_as_trl, flow_factory
 from typer.testing import CliRunner
 
 from dragon_rewards import AudioError, Clips, ComposeError, DragonError, TooFewClipsError, compose
@@ -16,7 +17,6 @@ from dragon_rewards.export import FlowGrpoReward, TrlReward, flow_factory_reward
 from dragon_rewards.ranking import credits_of
 from dragon_train.cli.app import app
 from dragon_train.cli.verbs import export_reward, listing
-from support.trainers import Sample, call_as_flow_factory, call_as_flow_grpo, call_as_trl, flow_factory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

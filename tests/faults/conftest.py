@@ -7,11 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from vl_convert import javascript_bundle
-
 from support.faults.forks import Nursery
 from support.faults.trying import attempt
 from support.faults.workshop import MAKERS
+from vl_convert import javascript_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

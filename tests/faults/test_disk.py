@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from support.faults import material
-from support.faults import workshop
+from support.faults import material, workshop
 from support.faults.forks import surroundings
 from support.faults.running import REFUSED, restore, snapshot
 from support.faults.tally import Fate

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import soundfile
-
 from support.faults import material
 from support.faults.forks import surroundings
 from support.faults.running import REFUSED, Ran, is_clean, run

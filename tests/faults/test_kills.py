@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-
 from support.faults import material
 from support.faults.forks import KILLED
 from support.faults.tally import Fate

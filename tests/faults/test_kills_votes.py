@@ -16,10 +16,9 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 import soundfile
-
-from support.faults import material
-from support.faults import workshop
+from support.faults import material, workshop
 from support.faults.tally import Fate
+
 from faults.test_kills import chosen
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from support.faults.kinds import REMOTE_KINDS, Kind
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from support.faults import material
 from support.faults.running import REFUSED
 from support.faults.tally import Fate
@@ -53,9 +52,7 @@ def test_exemplars_added_at_once_are_all_kept(
         wanted = {f"{name}.wav" for name, done in zip(names, ended, strict=True) if done.code == 0}
         wanted |= {"z.wav"} if known else set()
         shown = nursery.run(folder, "exemplars", "show", "mine", "--json")
-        found = (
-            {Path(item["path"]).name for item in json.loads(shown.out)["items"]} if shown.code == 0 else set()
-        )
+        found = {Path(item["path"]).name for item in json.loads(shown.out)["items"]} if shown.code == 0 else set()
         lost = f"lost {sorted(wanted - found)}" if not wanted <= found else ""
         wrong = check_codes(ended)
         counts.add(Fate.ESCAPED if wrong else Fate.LOST if lost else Fate.RECOMPUTED, wrong or lost, f"round {attempt}")

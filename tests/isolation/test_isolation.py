@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
-
 from support.environments import VERSION, Environment
 from support.packages import BROKEN, WORKING
 
@@ -67,9 +66,7 @@ def test_plugins_exits_with_1_and_names_only_what_broke(shown: CompletedProcess[
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.package.plugin)
-def test_a_failure_is_named_with_package_version_stage_and_reason(
-    shown: CompletedProcess[str], broken: Broken
-) -> None:
+def test_a_failure_is_named_with_package_version_stage_and_reason(shown: CompletedProcess[str], broken: Broken) -> None:
     (line,) = [line for line in shown.stdout.splitlines() if line.startswith(f"FAILED {named(broken)}")]
     assert broken.reason in line
 

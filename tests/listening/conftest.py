@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from support.listening import folder, serve
 
 if TYPE_CHECKING:

@@ -7,18 +7,17 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.browser import watched
 from support.accessibility import nodes, unnamed
+from support.browser import watched
+from support.listening import PROMPTS, SECONDS, listen, side_of
 
 from dragon_rewards.evaluation.listening.plan import Kind, Side
 from dragon_rewards.evaluation.listening.votes import VoteFile
-from support.listening import PROMPTS, SECONDS, listen, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser, Page
-
     from support.listening import Server
 
 TRIALS = 6

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from support.listening import listen
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import cluster_interval, win_rate
@@ -16,7 +17,6 @@ from dragon_rewards.evaluation.listening.agreement import krippendorff_alpha
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.results import Report, read_votes, report
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
-from support.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

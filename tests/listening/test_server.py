@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 
 import pytest
+from support.listening import folder, serve, side_of
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.setup import open_test
 from dragon_rewards.evaluation.listening.votes import VoteFile
-from support.listening import folder, serve, side_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dragon_rewards.evaluation.listening.plan import Plan
     from support.listening import Server
+
+    from dragon_rewards.evaluation.listening.plan import Plan
 
 TIE = {"choice": "tie", "seconds": 1.5}
 

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import torch
 from pyloudnorm import Meter
+from support.listening import tone
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.evaluation.listening.sound import encode, level, measure, read_pair
 from dragon_rewards.media.audio import write_audio
-from support.listening import tone
 
 if TYPE_CHECKING:
     from pathlib import Path

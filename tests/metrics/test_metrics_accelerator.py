@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from support.devices.second_device import Counts, counted
+from support.metric_cases import embeddings
 
 from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.metrics import (
@@ -29,7 +30,6 @@ from dragon_rewards.metrics import (
     vendi_score,
     vendi_subsets,
 )
-from support.metric_cases import embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

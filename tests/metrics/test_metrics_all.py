@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import dims, embeddings, rotation, seeds, songs, thorough, traces
 from torch import Tensor
 
 from dragon_rewards import metrics
@@ -39,7 +40,6 @@ from dragon_rewards.metrics import (
     vendi_score,
     vendi_subsets,
 )
-from support.metric_cases import dims, embeddings, rotation, seeds, songs, thorough, traces
 
 Clips = Sequence[Tensor]
 

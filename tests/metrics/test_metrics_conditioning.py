@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import (
@@ -23,7 +24,6 @@ from dragon_rewards.metrics import (
 from dragon_rewards.metrics.cross import roots_are_sure, trace_and_cross
 from dragon_rewards.metrics.gaussian import ROUNDING
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, scatter
-from support.metric_cases import embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given
+from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough, traces
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, clip_contributions, dataset_fad, frechet_distance
-from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough, traces
 
 
 def left_out(clips: list[Tensor], reference: Gaussian) -> Tensor:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import embeddings, seeds, songs, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, exchange_losses, select_positive
 from dragon_rewards.metrics.expansion import Expansion
-from support.metric_cases import embeddings, seeds, songs, thorough
 
 REFERENCE = 999  # its seed, away from those of the songs
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.metric_cases import embeddings, rotation, seeds, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Facets, facet_coverage, facet_coverage_subsets, select_positive
-from support.metric_cases import embeddings, rotation, seeds, thorough
 
 quick = settings(thorough, max_examples=12)  # of k-means each, which takes 10 ms
 counts = st.integers(2, 5)

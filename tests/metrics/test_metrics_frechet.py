@@ -7,10 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-
-from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics import Gaussian, dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 from support.metric_cases import (
     dims,
     embeddings,
@@ -23,6 +19,10 @@ from support.metric_cases import (
     thorough,
     traces,
 )
+from torch import Tensor
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.metrics import Gaussian, dataset_fad, dataset_fad_subsets, frechet_distance, per_song_fad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from hypothesis import given
+from support.metric_cases import dims, embeddings, lengths, rotation, seeds, songs, thorough
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
-from support.metric_cases import dims, embeddings, lengths, rotation, seeds, songs, thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable

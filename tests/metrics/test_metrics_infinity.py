@@ -4,11 +4,11 @@ from math import sqrt
 
 import pytest
 import torch
+from support.metric_cases import embeddings, songs
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad, fad_infinity, frechet_distance
-from support.metric_cases import embeddings, songs
 
 
 def gaussian(dim: int, offset: float, scale: float) -> Gaussian:

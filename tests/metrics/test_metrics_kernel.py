@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist, pdist
+from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import kernel_audio_distance, median_bandwidth
 from dragon_rewards.metrics.kernel import PAIRS
-from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 
 counts = st.integers(2, 12)
 bandwidths = st.sampled_from([None, 0.3, 2.0, 50.0])

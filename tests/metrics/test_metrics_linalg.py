@@ -8,6 +8,7 @@ from math import prod
 import pytest
 import torch
 from hypothesis import given
+from support.metric_cases import dims, embeddings, seeds, thorough
 from torch import Tensor
 
 from dragon_rewards.metrics import Gaussian
@@ -22,7 +23,6 @@ from dragon_rewards.metrics.linalg import (
     times_lower,
     well_conditioned,
 )
-from support.metric_cases import dims, embeddings, seeds, thorough
 
 WIDE = 2 * STRIP + 5  # three strips, the last one short
 LOWER = embeddings(3, WIDE, WIDE).tril()

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import dims, embeddings, seeds, songs, thorough, traces
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad, frechet_loss, update_population
-from support.metric_cases import dims, embeddings, seeds, songs, thorough, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import dims, embeddings, seeds, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import vendi_matched, vendi_score
-from support.metric_cases import dims, embeddings, seeds, thorough
 
 
 def directions_of(seed: int, count: int) -> Tensor:

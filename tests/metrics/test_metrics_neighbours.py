@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import coverage, density, prdc, precision, recall
-from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from support.metric_cases import dims, embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 from torch import Tensor
 
 from dragon_rewards.metrics import (
@@ -24,7 +25,6 @@ from dragon_rewards.metrics import (
     prdc,
     vendi_score,
 )
-from support.metric_cases import dims, embeddings, frechet_of_40_digits, rotation, seeds, thorough, traces
 
 FEW, MANY = 30, 500  # frames of a clip below and above the dimension
 DIM = 64

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import seeds, songs, thorough
 
 from dragon_rewards.metrics.ragged import clip_means, clip_sums, over_clips, stacks
-from support.metric_cases import seeds, songs, thorough
 
 some_lengths = st.lists(st.integers(1, 4), min_size=1, max_size=9)
 

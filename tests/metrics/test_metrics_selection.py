@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import embeddings, seeds, songs, thorough
 from torch import Tensor
 
 from dragon_rewards.errors import DragonError
@@ -19,7 +20,6 @@ from dragon_rewards.metrics import (
     select_unpaired,
     vendi_subsets,
 )
-from support.metric_cases import embeddings, seeds, songs, thorough
 
 Value = Callable[[Tensor], Tensor]
 few_pairs = st.integers(1, 5)

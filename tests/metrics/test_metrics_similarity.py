@@ -4,11 +4,11 @@ import mpmath  # type: ignore[import-untyped]
 import pytest
 import torch
 from hypothesis import given
+from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough
 from torch.nn.functional import cosine_similarity
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import clap_score
-from support.metric_cases import dims, embeddings, lengths, seeds, songs, thorough
 
 
 @thorough

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 from vendi_score import vendi  # type: ignore[import-untyped]
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import vendi_score, vendi_subsets
-from support.metric_cases import dims, embeddings, rotation, seeds, thorough
 
 orders = st.sampled_from([0.0, 0.3, 1.0, 2.0, 7.5, 100.0, inf])
 counts = st.integers(1, 9)

@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import Page
 from typer.testing import CliRunner
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 QUICK = Path(__file__).parents[2] / "reports" / "bench-quick"
@@ -47,7 +46,6 @@ slots = ["clap-score:clap", "vendi:logmel"]
 
 
 def dragon(*arguments: object) -> CliRunner.Result:  # type: ignore[name-defined]
-    load_verbs()
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
+from support.accessibility import nodes, unnamed
 from support.parts import Site
 
 from dragon_rewards.registry import load_registry
 from dragon_train.bench.report.media import page_image
 from dragon_train.registry import load_train_registry
-from support.accessibility import nodes, unnamed
 from page.conftest import HOSTILE, dragon, figures
 
 if TYPE_CHECKING:

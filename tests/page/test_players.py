@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from playwright.sync_api import Page
-
 from support.accessibility import nodes, unnamed
+
 from page.conftest import HOSTILE, figures
 
 FOCUSABLE = "a, button, select, summary, audio, [tabindex]"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.browser import watched
 from playwright.sync_api import Browser, Page
+from support.browser import watched
 
 from page.conftest import QUICK, figures
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from support.pipelines import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 from torch import Tensor, nn
 
 from dragon_rewards.errors import DragonError
@@ -15,7 +16,6 @@ from dragon_train.builtin import ADAPTERS
 from dragon_train.pipelines.noise import EDM, FlowMatching
 from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy
 from dragon_train.protocols import Draw
-from support.pipelines import BUILDERS, ace_step_pipeline, load, stable_audio_3_pipeline
 
 NAMES = list(BUILDERS)
 PROMPTS = ["a slow hymn on the organ", "a jig"]

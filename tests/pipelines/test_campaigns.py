@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.pipelines import folder_of
 from typer.testing import CliRunner, Result
 
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from support.pipelines import folder_of
 
 PRESET = """
 heldout_prompts = 4
@@ -55,7 +54,6 @@ def place(tmp_path: Path) -> Path:
 
 
 def dragon(*arguments: str | Path) -> Result:
-    load_verbs()
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from support.pipelines import BUILDERS, load
 from support.results import result
 
 from dragon_rewards import compose
@@ -14,7 +15,6 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
-from support.pipelines import BUILDERS, load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from diffusers import CosineDPMSolverMultistepScheduler
+from support.pipelines import build
 from support.results import result
 
 from dragon_rewards import compose
@@ -17,7 +18,6 @@ from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
-from support.pipelines import build
 from pipelines.test_adapters import PROMPTS, assert_oracle_denoises
 
 if TYPE_CHECKING:

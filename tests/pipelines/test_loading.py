@@ -12,13 +12,13 @@ import pytest
 import torch
 import transformers
 from diffusers import ModelMixin
+from support.pipelines import BUILDERS, folder_of
 from torch import nn
 
 from dragon_train.config import Precision, TrainConfig
 from dragon_train.descriptors import IN_FULL, Loading
 from dragon_train.pipelines.loading import DECODERS, HOLLOW, cast, frozen_dtype, kept_in_float32
 from dragon_train.registry import load_train_registry
-from support.pipelines import BUILDERS, folder_of
 
 NAMES = ["embedded", *sorted(BUILDERS)]
 HALVES = [torch.bfloat16, torch.float16]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from support.pipelines import load
 from support.results import result
 
 from dragon_rewards import compose
@@ -16,7 +17,6 @@ from dragon_train.embedded.pipeline import load_policy
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.loading import DECODERS
-from support.pipelines import load
 
 if TYPE_CHECKING:
     from pathlib import Path

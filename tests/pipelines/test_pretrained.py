@@ -11,12 +11,12 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.pipelines import folder_of
 
 from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
 from dragon_rewards.storage.results import provenance
 from dragon_rewards.weights import INDEX, require_weights
 from dragon_train.registry import load_train_registry
-from support.pipelines import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

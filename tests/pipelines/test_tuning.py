@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from peft import PeftModel
+from support.pipelines import BUILDERS, load
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
@@ -16,7 +17,6 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import ADAPTER
 from dragon_train.loop.tuning import PREFIX, load_tuned
 from dragon_train.objectives.configured import make_objective
-from support.pipelines import BUILDERS, load
 
 if TYPE_CHECKING:
     from dragon_train.pipelines.recorded import AudioPolicy

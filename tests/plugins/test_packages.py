@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from support.environments import Environment
-
 from support.installation import SHARED, run_tests, shared
 
 

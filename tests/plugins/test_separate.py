@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 from support.environments import Environment
-from support.serving import Server, serve
-
 from support.installation import ROOT, SEPARATE, run_tests, separate
+from support.serving import Server, serve
 
 LAION_CLAP = ROOT / "plugins" / "dragon-reward-laion-clap"
 SAVE = "import sys; from pathlib import Path; import conftest; conftest.save_weights(Path(sys.argv[1]))"

@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.parts import Projection, Site, TwoTower, encoder_info, make_set
 
 from dragon_rewards.builtin import REDUCTIONS
 from dragon_rewards.plugins import PluginRecord
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import Registry, load_registry
-from support.parts import Projection, Site, TwoTower, encoder_info, make_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.parts import noise
 
 from dragon_rewards.builtin import ENCODERS, REDUCTIONS
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import EncoderInfo, Modality, ReductionInfo
 from dragon_rewards.registry import load_registry
-from support.parts import noise
 
 
 @pytest.mark.parametrize("info", ENCODERS, ids=lambda info: info.name)

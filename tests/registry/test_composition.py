@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
+from support.parts import CAPTIONS, RATE, Projection, noise
 
 from dragon_rewards import metrics
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError, UnknownNameError
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import Direction, Embeddings, ReductionInfo, RewardKind
 from dragon_rewards.rewards import compose, valid_names
-from support.parts import CAPTIONS, RATE, Projection, noise
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from support.parts import CAPTIONS, Projection, TwoTower, encoder_info, make_set, noise
 
 from dragon_rewards import exemplars
+from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import ExemplarSetInfo, Modality
-from support.parts import CAPTIONS, Projection, TwoTower, encoder_info, make_set, noise
 
 if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
 
 EAR, TWO = encoder_info("ear", Projection), encoder_info("two", TwoTower)
-SHIPPED = sorted(Path(str(files("dragon_rewards.exemplar_sets"))).glob("*/manifest.json"))
+SHIPPED = sorted(shipped_sets().glob("*/manifest.json"))
 
 
 def test_a_written_set_is_read_back(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from support.parts import RATE, Site, noise
 from support.sounds import write_tone
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.guard import aside
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
-from support.parts import RATE, Site, noise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,17 +6,18 @@ import inspect
 from typing import TYPE_CHECKING
 
 import pytest
+from support.parts import make_set
 
 from dragon_rewards import hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.plugins import PluginRecord, Stage
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import GROUP, load_registry
-from support.parts import make_set
 
 if TYPE_CHECKING:
-    from dragon_rewards.plugins import PluginFailure
     from support.parts import Site
+
+    from dragon_rewards.plugins import PluginFailure
 
 HEAD = """
 from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, hookimpl, load_exemplar_set

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from support.parts import Site
+from support.serving import PLUGIN, Server, serve
 from typer.testing import CliRunner
 
 from dragon_rewards.registry import load_registry
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from support.serving import PLUGIN, Server, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +75,6 @@ def remotes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def dragon() -> Dragon:
-    load_verbs()
 
     def run(*arguments: str) -> Result:
         load_registry.cache_clear()  # a new process would load it anew

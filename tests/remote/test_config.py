@@ -19,8 +19,9 @@ from dragon_rewards.remote.config import remotes_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from remote.conftest import Dragon
     from support.serving import Server
+
+    from remote.conftest import Dragon
 
 FACTS = {
     "name": "mert",

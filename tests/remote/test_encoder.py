@@ -22,8 +22,9 @@ from dragon_rewards.rewards import compose
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dragon_rewards.protocols import Encoder
     from support.serving import Server
+
+    from dragon_rewards.protocols import Encoder
 
 PROMPTS = ["a slow air on the fiddle", "a fast jig on the organ", "a sad waltz"]
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from safetensors.torch import save
+from support.serving import COMMAND, Server, refused, serve
 from torch import Tensor
 
 from dragon_rewards.registry import load_registry
 from dragon_rewards.remote.server import Served, build_app
-from support.serving import COMMAND, Server, refused, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.environments import Environment
 from packaging.requirements import Requirement
+
+from support.environments import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

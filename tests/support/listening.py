@@ -19,7 +19,6 @@ import torch
 from typer.testing import CliRunner
 
 from dragon_rewards.media.audio import write_audio
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -95,7 +94,6 @@ class Server:
 
 def listen(*arguments: object) -> str:
     """What a verb of `dragon listen` prints, run in this process."""
-    load_verbs()
     result = CliRunner().invoke(app, ["listen", *map(str, arguments)])
     assert result.exit_code == 0, result.stderr
     return result.stdout

@@ -23,9 +23,8 @@ from dragon_rewards.names import RewardName
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import load_suite
 from dragon_train.bench.tables import summary
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from dragon_train.cli.verbs import catalogues, listing
+from dragon_train.cli.verbs import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +85,6 @@ def _cell(value: object) -> object:
 
 def commands() -> str:
     """Usage and first line of help of every verb."""
-    load_verbs()
     # Sorted, as verbs stand in the order in which somebody imported them.
     lines = sorted(_usages(typer.main.get_command(app), "dragon"))
     width = max(len(usage) for usage, _ in lines)
@@ -119,12 +117,12 @@ def exemplar_sets() -> str:
 
 def adapters() -> str:
     """What `dragon list adapters` shows."""
-    return table(catalogues.adapters(), ["pipeline_class", "summary"])
+    return table(listing.adapters(), ["pipeline_class", "summary"])
 
 
 def objectives() -> str:
     """What `dragon list objectives` shows."""
-    return table(catalogues.objectives(), ["name", "summary"])
+    return table(listing.objectives(), ["name", "summary"])
 
 
 def dragon20() -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.pipelines import build
-
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
 from dragon_train.objectives.configured import make_objective
 from dragon_train.registry import load_train_registry
+from support.pipelines import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,13 +18,11 @@ from typer.testing import CliRunner, Result
 from dragon_rewards.exemplars import captions
 from dragon_rewards.exemplars.store import find_set
 from dragon_rewards.registry import load_registry
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 CLAP_SCORE, FAD = "clap-score:clap", "per-song-fad:logmel@airs"
 QUICK = ("--diffusion-steps", "2", "--guidance", "1")
 HYMN = "slow, calm hymn, organ"
-load_verbs()
 
 
 @pytest.fixture(name="clips")

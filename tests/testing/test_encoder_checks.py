@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.faulty_parts import DIM, WINDOW, Ear, TwoTower, checks_of, encoder, registry_of, word_vector
 from torch import Tensor, nn
 
 from dragon_rewards.errors import EncoderError
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import ENCODER, TEXT_TOWER
-from support.faulty_parts import DIM, WINDOW, Ear, TwoTower, checks_of, encoder, registry_of, word_vector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

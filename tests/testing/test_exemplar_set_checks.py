@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.faulty_parts import DIM, Ear, TwoTower, checks_of, encoder, exemplar_set, registry_of
 
 from dragon_rewards.exemplars import MANIFEST, Manifest, content_hash, load_exemplar_set, read_manifest
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import EXEMPLAR_SET, TEXT_SET
-from support.faulty_parts import DIM, Ear, TwoTower, checks_of, encoder, exemplar_set, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

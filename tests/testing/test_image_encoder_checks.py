@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.faulty_parts import DIM, Ear, Fit, TwoTower, checks_of, encoder, reduction, registry_of
 from torch import Tensor, nn
 
 from dragon_rewards.errors import EncoderError
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import ENCODER, IMAGE_ENCODER, TEXT_TOWER
-from support.faulty_parts import DIM, Ear, Fit, TwoTower, checks_of, encoder, reduction, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.faulty_parts import ClipFad, Fit, Spread, TwoTower, checks_of, encoder, reduction, registry_of
 from torch import Tensor
 
 from dragon_rewards.protocols import Direction, Embeddings
 from dragon_rewards.testing import PER_CLIP, PROMPTS, REDUCTION, REFERENCE, WHOLE_SET
-from support.faulty_parts import ClipFad, Fit, Spread, TwoTower, checks_of, encoder, reduction, registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-
-from dragon_train.loop.background import BackgroundWorker
 from support.results import result
 from support.tiny import CONFIG, tiny_run
+
+from dragon_train.loop.background import BackgroundWorker
 
 if TYPE_CHECKING:
     from pathlib import Path

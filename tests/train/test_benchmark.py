@@ -19,7 +19,6 @@ from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
 from dragon_train.bench.evaluate import SCORES
 from dragon_train.bench.permutation import read_embeddings
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 
@@ -51,7 +50,6 @@ def results(preset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(preset: Path, out: Path, *more: str) -> CliRunner.Result:  # type: ignore[name-defined]
-    load_verbs()
     return CliRunner().invoke(app, ["bench", "--preset", str(preset), "--out", str(out), "--json", *more])
 
 

@@ -15,7 +15,6 @@ from dragon_rewards import compose
 from dragon_rewards.errors import TooFewClipsError
 from dragon_rewards.media.audio import read_audio
 from dragon_rewards.media.media import Media
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.loop.generations import generate
 from dragon_train.loop.seeds import Stream, seeds
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 SONG, CLAP_SCORE, SET, VENDI = "per-song-fad:logmel@airs", "clap-score:clap", "dataset-fad:logmel@airs", "vendi:logmel"
 PROMPTS = ["a slow hymn on organ", "a fast jig on fiddle", "a sad waltz for clarinet", "a march on trumpet"]
 N, STEPS = 3, 2
-load_verbs()
 
 
 def chosen_of(name: str, policy: StableAudioPolicy) -> Best:

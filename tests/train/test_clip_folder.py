@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from support.pipelines import build
+from support.tiny import CONFIG, tiny_policy, tiny_run
 from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.sampling.clip_folder import clip_folder, listed
 from dragon_train.sampling.sampling import sampled
-from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 PROMPTS = ["a hymn", "a jig"]
-load_verbs()
 
 
 @pytest.fixture(scope="module", name="pipeline")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 import torch
-
-from dragon_train.loop.run_folder import CHECKPOINT, METRICS
 from support.results import result
 from support.tiny import CONFIG, tiny_policy, tiny_run
+
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import torch
+from support.results import result
 
 from dragon_rewards import compose
 from dragon_train.config import TrainConfig
@@ -17,7 +18,6 @@ from dragon_train.loop.checkpoint import load_checkpoint
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
-from support.results import result
 
 KILLS = 20
 CONFIG = TrainConfig("vendi:logmel", steps=28, prompts_per_step=2, epochs=1, demonstration_steps=2, pool=1)

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.locks import locked
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 
 HOLD = """
@@ -47,7 +46,6 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     "command", [("train", "--reward", "vendi:logmel"), ("bench", "--rewards", "vendi:clap"), ("ablate", "seeds")]
 )
 def test_every_verb_that_trains_holds_its_folder(command: tuple[str, ...], tmp_path: Path) -> None:
-    load_verbs()
     with holder(tmp_path) as process:
         refused = CliRunner().invoke(app, [*command, "--out", str(tmp_path)])
         process.kill()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 import torch
+from support.results import result
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
@@ -20,7 +21,6 @@ from dragon_train.loop.loop import resolved, train
 from dragon_train.loop.run import load_run
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.objectives.configured import make_objective
-from support.results import result
 
 if TYPE_CHECKING:
     from collections.abc import Callable

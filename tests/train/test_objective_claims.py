@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.pipelines import build
+from support.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
 from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.locks import locked
 from dragon_train.bench.campaign import run_bench
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CONFIG as CONFIG_FILE
 from dragon_train.loop.run_folder import PROMPTS as PROMPTS_FILE
 from dragon_train.loop.run_folder import Claim, stored_config
-from support.tiny import CONFIG, PROMPTS, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
-load_verbs()
 
 
 class Refusing:

@@ -9,18 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from support.pipelines import build
+from support.tiny import CONFIG, tiny_policy, tiny_run
 from typer.testing import CliRunner
 
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.audio import read_audio
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
 from dragon_train.cli.generating import given_prompts
 from dragon_train.descriptors import IN_FULL, Loading, PipelineInfo
 from dragon_train.sampling.clip_folder import ClipFolder
 from dragon_train.sampling.sampling import sample_to_folder
-from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 PROMPTS = ["A slow hymn, on the organ!", "a jig"]
 SETTINGS: dict[str, Any] = {"steps": 2, "guidance": 1.0, "seed": 7}
-load_verbs()
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+from support.tiny import CONFIG, tiny_policy, tiny_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_train.loop.run_folder import METRICS
-from support.tiny import CONFIG, tiny_policy, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

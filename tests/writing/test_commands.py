@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.commands import begun, ended
 from typer.testing import CliRunner
 
 from dragon_rewards.registry import load_registry
-from dragon_train.cli import load_verbs
 from dragon_train.cli.app import app
-from support.commands import begun, ended
 from writing.test_files import full_disk
 
 FAD = "per-song-fad:logmel@airs"
@@ -36,7 +35,6 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dr
     monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
     monkeypatch.setenv("DRAGON_REMOTES", str(tmp_path / "remotes.json"))
     (tmp_path / "file").touch()
-    load_verbs()
 
     def run(*arguments: object) -> tuple[int, str, str]:
         load_registry.cache_clear()

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from support.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.locks import locked
 from dragon_train.loop.checkpoint import load_checkpoint
-from support.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 TESTS = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

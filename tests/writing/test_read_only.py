@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.commands import DRAGON, dragon
 
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
-from support.commands import DRAGON, dragon
 
 MOUNTS = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec "
 

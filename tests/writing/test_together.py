@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.commands import begun, ended
 
 from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan
 from dragon_rewards.evaluation.listening.votes import VoteFile
@@ -19,7 +20,6 @@ from dragon_rewards.exemplars.sets import Manifest, items, read_manifest
 from dragon_rewards.exemplars.store import changing_sets, find_set, save_set
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Remote, changing_remotes, load_remotes, save_remotes
-from support.commands import begun, ended
 
 SPAWN = get_context("spawn")
 PROCESSES, ROUNDS = 4, 10

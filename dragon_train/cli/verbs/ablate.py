@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.terminal.printable import json_text
-from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.completion import ablations
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.printing import Json, Wide, print_rows
 from dragon_train.cli.verbs.bench import (  # noqa: TC001  typer reads them
     Cpus,
     Engine,
@@ -23,7 +23,6 @@ from dragon_train.cli.verbs.bench import (  # noqa: TC001  typer reads them
 )
 
 
-@app.command()
 def ablate(
     name: Annotated[
         str | None,

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from dragon_train.cli.app import Json, Wide, app, print_rows
-from dragon_train.cli.completion import launchers, pipelines, presets
+from dragon_train.cli.completion import launchers, pipelines, presets, suites
+from dragon_train.cli.completion import rewards as all_rewards
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.files import PROMPTS
-from dragon_train.cli.names import rewards as all_rewards
-from dragon_train.cli.names import suites
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 Engine = Annotated[
     str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).", autocompletion=launchers)
@@ -36,7 +35,6 @@ Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the p
 MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
 
 
-@app.command()
 def bench(
     suite: Annotated[
         str,

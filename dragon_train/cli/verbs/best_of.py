@@ -10,7 +10,7 @@ from dragon_rewards.rewards import compose
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.completion import rewards
 from dragon_train.cli.device import Device, chosen_device
 from dragon_train.cli.generating import (
     Append,
@@ -26,12 +26,11 @@ from dragon_train.cli.generating import (
     given_prompts,
     how_sampled,
 )
-from dragon_train.cli.names import rewards
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.cli.printing import Json, Wide, print_rows
 from dragon_train.sampling.clip_folder import held_folder
 
 
-@app.command("best-of")
 def best_of(
     n: Annotated[int, typer.Argument(min=2, help="Clips that are generated for each prompt.")],
     prompts: Texts = None,

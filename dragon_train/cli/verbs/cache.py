@@ -11,14 +11,13 @@ import typer
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media.cache import FOLDER, EmbeddingCache, open_cache
 from dragon_rewards.terminal.printable import json_text
-from dragon_train.cli.app import Json, Wide, app, print_rows
-from dragon_train.cli.names import encoders
+from dragon_train.cli.completion import encoders
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 BROKEN = "(broken files)"
 
 verbs = typer.Typer(no_args_is_help=True, help="Embeddings kept on disk.")
-app.add_typer(verbs, name="cache")
 
 
 @verbs.command("info")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.printable import json_text
-from dragon_train.cli.app import Json, app, print_rows
+from dragon_train.cli.printing import Json, print_rows
 from dragon_train.cli.verbs.cache import readable
-from dragon_train.cli.verbs.plugins import SOURCES, all_failures
+from dragon_train.cli.verbs.plugins import all_failures, all_plugins
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,25 +24,21 @@ SIZES = ("free", "total", "bytes", "size")
 LICENCE = {None: "unknown", True: "accept it first: https://huggingface.co/{}", False: "nothing to accept"}
 
 
-def encoders() -> Iterable[Part]:
-    """Every encoder with what it loads."""
-    return [("encoder", info.name, info.weights) for info in load_registry().encoders.values()]
+def parts() -> Iterable[Part]:
+    """Every encoder and every pipeline, with what it loads."""
+    yield from (("encoder", info.name, info.weights) for info in load_registry().encoders.values())
+    yield from (("pipeline", info.name, info.weights) for info in load_train_registry().pipelines.values())
 
 
-PARTS: list[Callable[[], Iterable[Part]]] = [encoders]  # the trainer's verbs add pipelines
-
-
-@app.command()
 def doctor(*, as_json: Json = False) -> None:
     """Show versions, devices, plugins, weights that are here or missing, and caches; what is broken is named."""
     from dragon_rewards import doctor as found
 
-    loaded = [plugin for source in SOURCES for plugin in source().plugins]
     collectors: dict[str, Callable[[], Iterable[Row]]] = {
         "versions": found.versions,
         "devices": found.devices,
-        "plugins": partial(found.plugins, loaded, all_failures()),
-        "weights": lambda: found.weights(part for source in PARTS for part in source()),
+        "plugins": partial(found.plugins, all_plugins(), all_failures()),
+        "weights": lambda: found.weights(parts()),
         "caches": found.caches,
     }
     sections = {name: found.section(collect) for name, collect in collectors.items()}
@@ -56,17 +53,12 @@ def doctor(*, as_json: Json = False) -> None:
 
 def _shown(row: Row) -> Row:
     """A row for people: sizes in four digits, answers in words, and of weights only what is to be done."""
-    shown: dict[str, Any] = {
-        key: _answer(key, value) for key, value in row.items() if key not in {"lacking", "folder"}
-    }
+    shown: dict[str, Any] = {key: _answer(key, value) for key, value in row.items() if key not in {"lacking", "folder"}}
     if "download" in row:
         shown["download"] = row["download"] or row["folder"]
         shown["gated"] = LICENCE[row["gated"]].format(row["weights"]) if row["weights"] else None
         shown["size"] = (shown["size"] or "unknown") if row["weights"] else None
-        return {
-            {"download": "where, or how to get it", "gated": "licence"}.get(key, key): shown[key]
-            for key in shown
-        }
+        return {{"download": "where, or how to get it", "gated": "licence"}.get(key, key): shown[key] for key in shown}
     return shown | {key: row[key] for key in ("folder",) if key in row}
 
 

@@ -40,9 +40,9 @@ from dragon_rewards.storage.files import check_file
 from dragon_rewards.terminal.printable import json_text, printable
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.completion import encoders, own_sets
 from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.names import encoders, own_sets
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +58,6 @@ PLUGIN = "dragon_rewards.exemplars.plugin"
 HOUR = 3600
 
 verbs = typer.Typer(no_args_is_help=True, help="Make exemplar sets of your own audio or captions.")
-app.add_typer(verbs, name="exemplars")
 
 Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
 Encoders = Annotated[

@@ -12,8 +12,7 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.rewards import compose
 from dragon_rewards.storage.files import check_file, write_text
-from dragon_train.cli.app import app
-from dragon_train.cli.names import rewards
+from dragon_train.cli.completion import rewards
 
 
 class Trainer(StrEnum):
@@ -76,7 +75,6 @@ Reward = flow_factory_reward("{name}")
 TEMPLATES = {Trainer.TRL: TRL, Trainer.FLOW_GRPO: FLOW_GRPO, Trainer.FLOW_FACTORY: FLOW_FACTORY}
 
 
-@app.command("export-reward")
 def export_reward(
     name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],
     trainer: Annotated[Trainer, typer.Option("--for", help="The trainer that shall use it.")],

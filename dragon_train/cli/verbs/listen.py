@@ -12,10 +12,10 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.files import PROMPTS, check_csv, write_csv
 from dragon_train.cli.http import address, bound, run
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 listen = typer.Typer(
     no_args_is_help=True, help="Let people compare two folders of clips, or a run with the untuned model, blind."
 )
-app.add_typer(listen, name="listen")
 
 A = Annotated[
     Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some; or of a run.")

@@ -10,8 +10,9 @@ import typer
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
 from dragon_rewards.suites import EXAMPLE, builtin_suites
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.printing import Json, Wide, print_rows
 from dragon_train.cli.verbs.plugins import all_failures
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
-app.add_typer(listing, name="list")
 
 
 def list_command(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
@@ -100,6 +100,24 @@ def rewards() -> list[Row]:
     return [{"name": reward.name, "kind": reward.kind, "metric": reward.direction} for reward in composed]
 
 
+def pipelines() -> list[Row]:
+    """Diffusion pipelines that can be tuned."""
+    infos = load_train_registry().pipelines.values()
+    return [{"name": info.name, "licence": info.licence, "summary": info.summary} for info in infos]
+
+
+def adapters() -> list[Row]:
+    """Classes of diffusers whose saved pipelines can be tuned: name a folder, or owner/name on the hub."""
+    infos = load_train_registry().adapters.values()
+    return [{"name": info.name, "pipeline_class": info.pipeline_class, "summary": info.summary} for info in infos]
+
+
+def objectives() -> list[Row]:
+    """Losses that move a policy toward its demonstrations."""
+    infos = load_train_registry().objectives.values()
+    return [{"name": info.name, "paired_only": info.paired_only, "summary": info.summary} for info in infos]
+
+
 @listing.command()
 def suites(*, as_json: Json = False, wide: Wide = False) -> None:
     """Named lists of rewards to benchmark, and how to write one."""
@@ -121,3 +139,6 @@ list_command("encoders", encoders, "name", "modalities", "dim", "summary")
 list_command("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
 list_command("reductions", reductions, "name", "direction", "summary", "needs")
 list_command("rewards", rewards)
+list_command("pipelines", pipelines, "name", "summary", "licence")
+list_command("adapters", adapters, "pipeline_class", "summary", "name")
+list_command("objectives", objectives, "name", "summary")

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.printable import json_text, printable
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dragon_rewards.plugins import PluginFailure, PluginRecord
 
 
 SLOW = 0.5  # seconds: more than all built-in parts take, even on a busy machine
 
 
-class Source(Protocol):
-    """Anything that loaded plugins, such as a registry."""
-
-    @property
-    def plugins(self) -> tuple[PluginRecord, ...]:
-        """Those that loaded."""
-        ...
-
-    @property
-    def failures(self) -> tuple[PluginFailure, ...]:
-        """Those that did not."""
-        ...
-
-
-SOURCES: list[Callable[[], Source]] = [load_registry]
-
-
 def all_failures() -> list[PluginFailure]:
-    """Every failure of every source once."""
-    return list(dict.fromkeys(failure for source in SOURCES for failure in source().failures))
+    """Every failure once, of plugins of rewards and of the trainer."""
+    return list(dict.fromkeys([*load_registry().failures, *load_train_registry().failures]))
 
 
-@app.command("plugins")
+def all_plugins() -> list[PluginRecord]:
+    """Every plugin that loaded, of rewards and of the trainer."""
+    return [*load_registry().plugins, *load_train_registry().plugins]
+
+
 def show_plugins(
     *,
     as_json: Json = False,
@@ -51,7 +37,7 @@ def show_plugins(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
 ) -> None:
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
-    plugins = [plugin for source in SOURCES for plugin in source().plugins]
+    plugins = all_plugins()
     failures = all_failures()
     if as_json:
         seconds = {str(plugin): taken for plugin, taken in LOAD_SECONDS.items()}

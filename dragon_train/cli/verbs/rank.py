@@ -10,13 +10,12 @@ from dragon_rewards.media.cache import open_cache
 from dragon_rewards.media.discovery import check_there
 from dragon_rewards.rewards import compose
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.completion import rewards
 from dragon_train.cli.device import Device, chosen_device
 from dragon_train.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, write_csv
-from dragon_train.cli.names import rewards
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 
-@app.command()
 def rank(
     paths: Paths,
     reward: Annotated[str, typer.Option(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],

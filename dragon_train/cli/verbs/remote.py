@@ -21,13 +21,12 @@ from dragon_rewards.remote.config import (
 )
 from dragon_rewards.remote.plugin import descriptors
 from dragon_rewards.storage.files import check_file
-from dragon_train.cli.app import Json, Wide, app, print_rows
+from dragon_train.cli.printing import Json, Wide, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 remote = typer.Typer(no_args_is_help=True, help="Use encoders that `dragon serve` offers elsewhere.")
-app.add_typer(remote, name="remote")
 
 Url = Annotated[str, typer.Argument(help="URL of the server, as in http://127.0.0.1:8765.")]
 

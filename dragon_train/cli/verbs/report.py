@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dragon_train.cli.app import app
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 
 
-@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of `dragon train` or `dragon bench`.")],
     out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,

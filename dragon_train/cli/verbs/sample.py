@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dragon_rewards.storage.files import check_folder
-from dragon_train.cli.app import Json, Wide, app, print_rows
 from dragon_train.cli.device import Device, chosen_device
 from dragon_train.cli.generating import (
     Append,
@@ -25,11 +24,11 @@ from dragon_train.cli.generating import (
     how_sampled,
 )
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.cli.printing import Json, Wide, print_rows
 from dragon_train.cli.verbs.listen import sources
 from dragon_train.sampling.clip_folder import held_folder
 
 
-@app.command()
 def sample(
     prompts: Texts = None,
     *,

@@ -11,10 +11,9 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
-from dragon_train.cli.app import app
+from dragon_train.cli.completion import encoders as all_encoders
 from dragon_train.cli.device import Device, chosen_device
 from dragon_train.cli.http import address, bound, run
-from dragon_train.cli.names import encoders as all_encoders
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 MEGABYTE = 2**20
 
 
-@app.command()
 def serve(
     encoders: Annotated[
         list[str], typer.Option(help="Encoder to serve; may be given several times.", autocompletion=all_encoders)

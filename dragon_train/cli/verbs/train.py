@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from dragon_train.cli.app import app
 from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
 from dragon_train.cli.options import ConfigFile, PromptFile, configured
 from dragon_train.cli.settings import ALL, with_settings
@@ -17,7 +16,6 @@ from dragon_train.objectives.configured import completed
 EXAMPLE = "vendi:clap"  # in a file of settings that is printed without a reward
 
 
-@app.command()
 @with_settings(*ALL)
 def train(
     config: ConfigFile = None,

@@ -53,7 +53,9 @@ def second_device_of_processes(
 ) -> torch.device:
     """The second device, which Python processes that the test starts have, too."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / "sitecustomize.py").write_text("from support.devices.second_device import install\ninstall()\n", encoding="utf-8")
+    (folder / "sitecustomize.py").write_text(
+        "from support.devices.second_device import install\ninstall()\n", encoding="utf-8"
+    )
     tests = Path(__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), str(tests), os.getenv("PYTHONPATH")])))
     return second

@@ -19,9 +19,9 @@ import torch
 import torchgen  # type: ignore[import-untyped]
 from torch.utils.backend_registration import generate_methods_for_privateuse1_backend, rename_privateuse1_backend
 
+from dragon_rewards.compute import devices as project
 from support.devices import second_module
 from support.devices.build import library
-from dragon_rewards.compute import devices as project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from support.faults import containers
-from support.faults import material
-from support.faults import mutating
+from support.faults import containers, material, mutating
 
 if TYPE_CHECKING:
     from collections.abc import Callable

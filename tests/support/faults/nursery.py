@@ -27,7 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from dragon_train.cli import load_verbs, main
+from dragon_train.cli import main
 
 MOST_SAID = 2**20  # bytes
 CAPABILITIES = 0x20080522  # version 3 of capset(2)
@@ -38,7 +38,6 @@ def serve() -> None:
     import torch
 
     torch.set_num_threads(1)
-    load_verbs()
     replies = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         jobs = json.loads(line)

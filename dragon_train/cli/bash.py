@@ -1,4 +1,4 @@
-"""What a shell completes: names of what is installed, found without torch; and bash's way to break words apart."""
+"""Completion in bash, which breaks the names of rewards apart at `:` and `@`: whole words are put together for it."""
 
 from __future__ import annotations
 
@@ -7,42 +7,12 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from dragon_rewards.exemplars.store import found_sets
-from dragon_rewards.registry import load_registry
-from dragon_rewards.rewards import valid_names
-from dragon_rewards.suites import builtin_suites
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
 
 VARIABLE = "_DRAGON_COMPLETE"  # of typer's scripts: what a shell wants
 WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # of bash: the words of the line, one a line here, and which is completed
 BREAKS = ":@"  # characters of names at which bash breaks words
-
-
-def rewards() -> list[str]:
-    """Every reward that composes."""
-    return list(map(str, valid_names(load_registry())))
-
-
-def encoders() -> list[str]:
-    """Every encoder."""
-    return list(load_registry().encoders)
-
-
-def exemplar_sets() -> list[str]:
-    """Every exemplar set."""
-    return list(load_registry().exemplar_sets)
-
-
-def own_sets() -> list[str]:
-    """The exemplar sets of the user's own."""
-    return [info.name for info in found_sets()[0]]
-
-
-def suites() -> list[str]:
-    """The suites that ship with the package."""
-    return list(builtin_suites())
 
 
 @contextmanager

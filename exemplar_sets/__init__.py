@@ -1,1 +1,0 @@
-"""The shipped exemplar sets, installed as dragon_rewards.exemplar_sets: data only."""
