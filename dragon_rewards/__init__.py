@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dragon_rewards import former_names
+
 if TYPE_CHECKING:
     from dragon_rewards.compute.devices import statistics_device
     from dragon_rewards.errors import (
@@ -94,8 +96,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "clips": ("Clips",),
-    "devices": ("statistics_device",),
+    "media.clips": ("Clips",),
+    "compute.devices": ("statistics_device",),
     "errors": (
         "AudioError",
         "ComposeError",
@@ -111,7 +113,7 @@ _MODULES = {
     ),
     "exemplars": ("load_exemplar_set",),
     "hookspecs": ("hookimpl",),
-    "images": ("Images",),
+    "media.images": ("Images",),
     "protocols": (
         "AudioEncoder",
         "BoundedTextEncoder",
@@ -135,6 +137,7 @@ _MODULES = {
     "suites": ("Suite", "load_suite"),
     "weights": ("find_weights", "fingerprint_files"),
 }
+former_names.install()
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import Direction, EncoderInfo, Modality, ReductionInfo, RewardKind, Weights
 from dragon_rewards import hookimpl as rewards_hookimpl
-from dragon_train.descriptors import AdapterInfo
-from dragon_train.hookspecs import hookimpl as train_hookimpl
+from dragon_train import AdapterInfo
+from dragon_train import hookimpl as train_hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dragon_rewards import Encoder, Reduction
-    from dragon_train.protocols import Policy
+    from dragon_train import Policy
 
 REPOSITORY, DIM = "openai/clip-vit-base-patch32", 512  # values, of -patch16 too
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
@@ -30,7 +30,7 @@ def clip() -> Encoder:
 
 def clip_score() -> Reduction:
     """Build the cosine of an image with its prompt."""
-    from dragon_rewards.reductions.standard import ClapScore
+    from dragon_rewards.reductions import ClapScore
 
     return ClapScore()
 

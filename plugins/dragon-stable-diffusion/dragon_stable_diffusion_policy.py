@@ -9,8 +9,7 @@ from PIL import Image
 
 from dragon_rewards import Images
 from dragon_rewards.storage.files import replacing
-from dragon_train.pipelines.noise import VariancePreserving
-from dragon_train.pipelines.recorded import RecordedPolicy
+from dragon_train import RecordedPolicy, VariancePreserving
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
