@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
 from dragon_rewards import exemplars
+from dragon_rewards.encoders.text_limits import warn_of_cut_texts
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
 from dragon_rewards.exemplars import facets as exemplar_facets
 from dragon_rewards.guard import guarded, output_fault, reason_of
@@ -17,7 +18,7 @@ from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     import torch
@@ -148,7 +149,6 @@ class Reward:
 
     def score(self, audio: Tensor | Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None = None) -> Tensor:
         """`value` of audio (clips, samples) at `sample_rate` Hz; raises as `metric` does."""
-        from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
         from dragon_rewards.media.clips import Clips
 
         clips = Clips(audio, sample_rate, prompts)
@@ -332,3 +332,14 @@ def _suggestion(name: RewardName, registry: Registry) -> str:
 def _likeness(name: RewardName, other: RewardName) -> tuple[int, float]:
     shared = (name.reduction == other.reduction, name.encoder == other.encoder, name.exemplar_set == other.exemplar_set)
     return sum(shared), SequenceMatcher(None, str(name), str(other)).ratio()
+
+
+def warn_of_cut_prompts(rewards: Iterable[Reward], prompts: Sequence[str], device: torch.device) -> None:
+    """Log a warning for each encoder that compares clips with these prompts and does not read all of them.
+
+    Raises:
+        DragonError: an encoder cannot be built.
+    """
+    asked = {reward.encoder.name: reward.registry for reward in rewards if reward.reduction.needs_prompts}
+    for name, registry in asked.items():
+        warn_of_cut_texts(name, registry.build_encoder(name, device), prompts)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.compute.devices import statistics_device
-from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts
 from dragon_rewards.media.discovery import find_audio
-from dragon_rewards.media.encoding import EncodingJob, Files, encode_files, encode_in_parts
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import usable
 from dragon_rewards.metrics.ragged import in_order
+from dragon_rewards.rewards import warn_of_cut_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -59,7 +59,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress(config.reward, "steps", config.steps) as bar:
-        policy = info.factory(loading_of(config, where))
+        policy = info.factory(loading_of(config, process_device(where)))
         train(config, policy, reward, objective, texts, folder, partial(show, bar), heldout, where)
     return folder
 

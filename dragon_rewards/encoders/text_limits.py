@@ -8,25 +8,11 @@ from typing import TYPE_CHECKING
 from dragon_rewards.protocols import BoundedTextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import torch
+    from collections.abc import Sequence
 
     from dragon_rewards.protocols import Encoder
-    from dragon_rewards.rewards import Reward
 
 log = logging.getLogger(__name__)
-
-
-def warn_of_cut_prompts(rewards: Iterable[Reward], prompts: Sequence[str], device: torch.device) -> None:
-    """Log a warning for each encoder that compares clips with these prompts and does not read all of them.
-
-    Raises:
-        DragonError: an encoder cannot be built.
-    """
-    asked = {reward.encoder.name: reward.registry for reward in rewards if reward.reduction.needs_prompts}
-    for name, registry in asked.items():
-        warn_of_cut_texts(name, registry.build_encoder(name, device), prompts)
 
 
 def warn_of_cut_texts(name: str, encoder: Encoder, texts: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from scipy.stats import mannwhitneyu
 
-from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+from dragon_rewards.encoding import EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import holm, matched_subsets, permutation_test, win_rate
 from dragon_rewards.evaluation.score_tables import (
@@ -22,11 +22,10 @@ from dragon_rewards.evaluation.score_tables import (
     measured_frame,
     scores_frame,
 )
-from dragon_rewards.media.encoding import EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.media.loudness import Measured, confounders, measured
 from dragon_rewards.media.media import Media
 from dragon_rewards.media.prompts import prompts_of
-from dragon_rewards.rewards import compose
+from dragon_rewards.rewards import compose, warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
 from dragon_rewards.suites import serve
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-WINDOW = 30.0  # seconds of the windows that long audio is cut into, unless a set has its own
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 LARGEST = 2**31  # bytes of a list: that of a million examples has a third of it
 AGAIN = "remove the set and add it again"

@@ -20,7 +20,7 @@ from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
 from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.media.audio import resample
 from dragon_rewards.media.cache import open_cache
-from dragon_rewards.media.encoding import clips_on
+from dragon_rewards.media.clips import clips_on
 from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import AudioError
+from dragon_rewards.compute.devices import is_out_of_memory
+from dragon_rewards.errors import AudioError, DeviceError
 from dragon_rewards.media.audio import UNHEARD, check_values, resample, to_mono
 from dragon_rewards.media.media import Encodable
 from dragon_rewards.protocols import AudioEncoder
@@ -12,6 +13,7 @@ from dragon_rewards.protocols import AudioEncoder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from torch import Tensor
 
     from dragon_rewards.media.cache import EmbeddingCache
@@ -83,3 +85,28 @@ class Clips(Encodable):
 
     def _extent(self, example: Tensor) -> str:
         return f"{example.shape[-1] / self.sample_rate:.4g} s"
+
+
+def clips_on(
+    device: torch.device,
+    audio: Sequence[Tensor],
+    rate: int,
+    names: Sequence[str],
+    prompts: Sequence[str] | None,
+    cache: EmbeddingCache | None,
+) -> Clips:
+    """Clips of mono audio on a device: all that comes from files moves to it here.
+
+    Raises:
+        AudioError: no reward can judge one.
+        DeviceError: the memory of the device is too small.
+    """
+    try:
+        return Clips([clip.to(device) for clip in audio], rate, prompts, names, cache)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "
+            "what else uses the device, or choose another, as --device cpu does"
+        ) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import check_peak, read_mono, read_windows, seconds_of
-from dragon_rewards.media.encoding import Cut
+from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
 if TYPE_CHECKING:

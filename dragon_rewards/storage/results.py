@@ -1,31 +1,16 @@
-"""Results on disk: tables as CSV and Markdown, frames as parquet, and what produced them. Files appear whole or not."""
+"""Results on disk: tables as CSV and Markdown, frames as parquet. Files appear whole or not."""
 
 from __future__ import annotations
 
-import os
-import platform
-from dataclasses import asdict
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from dragon_rewards.compute.devices import device_name
-from dragon_rewards.registry import load_registry
 from dragon_rewards.storage.files import replacing, write_text
 from dragon_rewards.storage.spreadsheets import write_csv
-from dragon_rewards.weights import commits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
-
-    from dragon_rewards.plugins import PluginRecord
-    from dragon_rewards.protocols import Weights
-
-PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "scipy", "pandas")
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
@@ -39,27 +24,3 @@ def write_table(stem: Path, table: pd.DataFrame) -> None:
     flat = table.reset_index() if table.index.name else table
     write_csv(stem.with_name(f"{stem.name}.csv"), flat)
     write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
-
-
-def provenance(
-    more_plugins: Iterable[PluginRecord] = (), device: torch.device | None = None, weights: Iterable[Weights] = ()
-) -> dict[str, Any]:
-    """What a result was made with: interpreter, platform, packages, plugins, processors, device. Fit for JSON.
-
-    Args:
-        more_plugins: those of other registries than the rewards' own.
-        device: where it was computed, if on one.
-        weights: what was loaded from the hub, of which the commits are told.
-    """
-    registry, found = load_registry(), commits(weights)
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "plugins": [asdict(plugin) for plugin in (*registry.plugins, *more_plugins)],
-        "failed_plugins": [str(failure) for failure in registry.failures],
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        **({"commits": found} if found else {}),
-        **({"device": " ".join(dict.fromkeys([str(device), device_name(device)]))} if device else {}),
-    }

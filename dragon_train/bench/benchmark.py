@@ -13,8 +13,8 @@ from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
+from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.results import provenance
 from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model, steps_done
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.permutation import EMBEDDINGS, TEST, run_test

@@ -10,13 +10,13 @@ import torch
 
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import is_out_of_memory
-from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.guard import reason_of
 from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.ragged import clip_means
 from dragon_rewards.mixture import mean_and_spread
+from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
 from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.constraints import Constraints

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.storage.results import provenance
+from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.spreadsheets import write_csv
 from dragon_train.descriptors import Loading
 from dragon_train.loop.checkpoint import load_checkpoint, save_checkpoint

@@ -12,7 +12,6 @@ from diffusers import ModelMixin
 from dragon_rewards.compute.devices import PRECISIONS
 from dragon_rewards.errors import DragonError
 from dragon_train.descriptors import Loading
-from dragon_train.loop.processes import process_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,9 +32,9 @@ def frozen_dtype(config: TrainConfig) -> torch.dtype:
     return PRECISIONS.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
 
 
-def loading_of(config: TrainConfig, device: torch.device | None = None) -> Loading:
-    """As a run on `device` wants it: in its precision, where this process computes."""
-    return Loading(frozen_dtype(config), process_device(device))
+def loading_of(config: TrainConfig, device: torch.device) -> Loading:
+    """As a run on `device` wants it, in its precision."""
+    return Loading(frozen_dtype(config), device)
 
 
 def of_component(name: str, loading: Loading) -> Loading:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.encoders.text_limits import warn_of_cut_prompts
+from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
 from dragon_train.loop.generations import embedded
 from dragon_train.loop.seeds import Stream, seeds

@@ -11,7 +11,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from dragon_rewards.media.audio import write_audio
-from dragon_rewards.storage.results import provenance
+from dragon_rewards.provenance import provenance
 from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig
 from dragon_train.loop.run_folder import Claim

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from dragon_rewards.plugins import PluginRecord
+from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.files import replacing, write_text
-from dragon_rewards.storage.results import provenance, write_parquet, write_table
+from dragon_rewards.storage.results import write_parquet, write_table
 
 TABLE = pd.DataFrame({"reward": ["a:b", "c:d@é"], "win_rate": [1 / 3, 1.0], "p_value": [1.5e-9, 0.25]})
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from support.pipelines import folder_of
 
 from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
-from dragon_rewards.storage.results import provenance
+from dragon_rewards.provenance import provenance
 from dragon_rewards.weights import INDEX, require_weights
 from dragon_train.registry import load_train_registry
 

@@ -11,12 +11,12 @@ import torch
 from support.sounds import write_tone
 
 from dragon_rewards import compose
+from dragon_rewards import encoding as hearing
 from dragon_rewards.compute.devices import CPU
+from dragon_rewards.encoding import EncodingJob, Files, encode_files
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.encoding import EncodingJob, Files, encode_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,12 +15,13 @@ import torch
 from support.sounds import tone, write_tone
 
 from dragon_rewards import compose
+from dragon_rewards import encoding as hearing
 from dragon_rewards.compute.devices import CPU
+from dragon_rewards.encoding import EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media import encoding as hearing
 from dragon_rewards.media.audio import read_mono, read_windows, resample
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.encoding import LONGEST, Cut, EncodingJob, Files, cut_of, encode_files
+from dragon_rewards.media.cut import LONGEST, Cut
 from dragon_rewards.media.loudness import confounders, loudness, measured
 
 if TYPE_CHECKING:
@@ -77,7 +78,6 @@ def test_longer_ones_in_windows_of_30_s(tmp_path: Path, suffix: str) -> None:
 
 
 def test_long_and_short_files_come_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hearing, "LONGEST", 2.0)
     monkeypatch.setattr(hearing, "cut_of", lambda _: Cut(2.0, 2.0))
     paths = [write_tone(tmp_path / f"{row}.wav", length, seed=row) for row, length in enumerate((5, 1, 7.5, 2, 3.5))]
     rewards, steps = [compose("vendi:logmel"), compose("vendi:chroma")], list[int]()

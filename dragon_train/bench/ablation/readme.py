@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.results import provenance
 from dragon_train.bench.ablation.grid import shipped_grids
 from dragon_train.bench.ablation.tables import SEED, markdown
 from dragon_train.bench.presets import load_preset

@@ -23,7 +23,6 @@ from dragon_rewards.exemplars import (
     space_of,
 )
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, installed_fault, stale
-from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.exemplars.store import (
     changing_sets,
     check_sets_folder,
@@ -33,6 +32,7 @@ from dragon_rewards.exemplars.store import (
     require_set,
     save_set,
 )
+from dragon_rewards.media.cut import WINDOW
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry

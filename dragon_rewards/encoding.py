@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.compute.batches import BATCH, first_batch
-from dragon_rewards.compute.devices import is_out_of_memory
-from dragon_rewards.errors import DeviceError
 from dragon_rewards.exemplars import items
-from dragon_rewards.exemplars.item import WINDOW
 from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
-from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.clips import clips_on
+from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 ROOM = 2**26  # samples that are read ahead, 256 MB, if so many are not a file for each thread
-LONGEST = 300.0  # seconds in one pass: in stereo at 48 kHz 115 MB, and half of that when it is mixed
 WINDOWS = 2  # of a long file that a CPU encodes at once: eight take 90 MB more, and as long
 
 
@@ -48,14 +45,6 @@ class Files:
 
     paths: Sequence[Path]
     prompts: Sequence[str] | None = None
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Files of up to `longest` seconds are heard in one pass, longer ones in windows of `window` seconds."""
-
-    longest: float = LONGEST
-    window: float = WINDOW
 
 
 def cut_of(reward: Reward) -> Cut:
@@ -209,28 +198,3 @@ def _alike(
         for first in clips:
             batch = [first, *islice(clips, min(most, first_batch(first[1], device)) - 1)]
             yield [row for row, _ in batch], [audio for _, audio in batch]
-
-
-def clips_on(
-    device: torch.device,
-    audio: Sequence[Tensor],
-    rate: int,
-    names: Sequence[str],
-    prompts: Sequence[str] | None,
-    cache: EmbeddingCache | None,
-) -> Clips:
-    """Clips of mono audio on a device: all that comes from files moves to it here.
-
-    Raises:
-        AudioError: no reward can judge one.
-        DeviceError: the memory of the device is too small.
-    """
-    try:
-        return Clips([clip.to(device) for clip in audio], rate, prompts, names, cache)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "
-            "what else uses the device, or choose another, as --device cpu does"
-        ) from error
