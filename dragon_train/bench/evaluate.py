@@ -18,7 +18,8 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
 from dragon_train.bench.permutation import keep_embeddings
-from dragon_train.loop.generations import generate
+from dragon_train.bench.result_files import CONFOUNDERS, SCORES
+from dragon_train.loop.generations import generate, suggested
 from dragon_train.loop.loop import train
 from dragon_train.loop.run import load_policy
 from dragon_train.loop.run_folder import METRICS
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.protocols import Policy
 
-SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"
 ORIGIN = "origin"  # column of kept scores: `Reward.origin` of what judged
 
 
@@ -79,8 +79,8 @@ class Evaluation:
 
     def clips(self, policy: Policy, workload: Workload) -> Media:
         """What a model makes of the held-out prompts."""
-        texts, steps = workload.compared_on(self.heldout_prompts), self.inference_steps or policy.steps
-        return generate(policy, texts, self.seeds, steps, self.guidance or policy.guidance).clips
+        texts = workload.compared_on(self.heldout_prompts)
+        return generate(policy, texts, self.seeds, *suggested(policy, self.inference_steps, self.guidance)).clips
 
 
 @dataclass(frozen=True)

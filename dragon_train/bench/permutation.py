@@ -17,6 +17,7 @@ from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
+from dragon_train.bench.result_files import EMBEDDINGS, TEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import Reward
 
-EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"
 FRAMES, LENGTHS, PROMPTS = "frames", "lengths", "prompts"
 AXES = ("frames", "dim")
 AGAIN = "delete it and scores.parquet beside it, and the same command makes them again"

@@ -9,14 +9,13 @@ from msgspec import Struct
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.decoding import read_json
 from dragon_train.bench.presets import Preset, preset_of
+from dragon_train.bench.result_files import SETTINGS
 from dragon_train.bench.workload import EMBEDDED
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.loop.run_folder import CONFIG, Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SETTINGS = "benchmark.json"
 
 
 class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_parquet, write_table
 from dragon_train.bench.permutation import read_p_value
+from dragon_train.bench.result_files import CONFOUNDERS, CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, WIN_RATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,6 @@ COLUMNS = [
     "run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "permutation_p", "holm", "effect",
     "trials",
 ]  # fmt: skip
-CONFOUNDERS = "confounders.parquet"  # beside a run's scores: rows of `tables.confounders_frame`
 
 
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -48,12 +48,12 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     tests = {run: p for run in benchmark.served if (p := read_p_value(benchmark.folder(run))) is not None}
     wins, cross = win_table(compared, benchmark.served, tests), cross_table(compared)
     carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
-    write_parquet(benchmark.out / "scores.parquet", frame)
-    write_table(benchmark.out / "win_rates", wins)
-    write_table(benchmark.out / "cross_effects", cross)
-    write_table(benchmark.out / "held_out", carried)
+    write_parquet(benchmark.out / SCORES, frame)
+    write_table(benchmark.out / WIN_RATES, wins)
+    write_table(benchmark.out / CROSS_EFFECTS, cross)
+    write_table(benchmark.out / HELD_OUT, carried)
     if controlled is not None:
-        write_table(benchmark.out / "confounders", controlled)
+        write_table(benchmark.out / CONTROLLED, controlled)
     write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled))
     return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
 

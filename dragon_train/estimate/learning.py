@@ -11,6 +11,7 @@ from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.background import BackgroundWorker
+from dragon_train.loop.context import Context
 from dragon_train.loop.learner import PolicyLearner, minibatches
 from dragon_train.loop.rollout import StepRollout
 from dragon_train.loop.timing import Clock
@@ -75,17 +76,9 @@ class Draft(StepRollout):
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
-        super().__init__(
-            policy,
-            judge,
-            config,
-            [PROMPT],
-            0,
-            [],
-            processes,
-            Clock(processes.device),
-            BackgroundWorker(processes.device, threaded=False),
-        )
+        worker = BackgroundWorker(processes.device, threaded=False)
+        context = Context(config, policy, [PROMPT], processes, Clock(processes.device), worker)
+        super().__init__(context, judge, 0, [])
         self.shape = latents.shape[1:]
         self.experience: Experience = make_objective(config).collect(self)
 
@@ -109,9 +102,9 @@ def count_learning(draft: Draft) -> Learning:
     largest = config.microbatch or max(batches)
     rows = min(largest, max(batches))
     if config.gradient_checkpointing:
-        denoiser: Any = draft.policy.denoiser
+        denoiser: Any = draft.context.policy.denoiser
         denoiser.enable_gradient_checkpointing()
-    learner = PolicyLearner(draft.policy, replace(config, microbatch=rows), draft.processes)
+    learner = PolicyLearner(draft.context.policy, replace(config, microbatch=rows), draft.context.processes)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
     again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()

@@ -24,6 +24,8 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.decoding import decode_json
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
+from dragon_train.loop.background import BackgroundWorker
+from dragon_train.loop.context import Context
 from dragon_train.loop.lifeline import end_with_parent
 from dragon_train.loop.loop import Training, check_checkpointing, resolved
 from dragon_train.loop.processes import Processes
@@ -155,14 +157,17 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
         claim, processes = Claim(config, prompts, ()), Processes(config.precision, device=device)
         run = Run(claim, Path(folder), device)
         reward, objective = compose_mixture(config.reward), make_objective(config)
-        training = Training(config, policy, reward, objective, prompts, run, processes)
+        worker = BackgroundWorker(device)
+        context = Context(config, policy, prompts, processes, Clock(device), worker)
+        training = Training(context, reward, objective, run)
         training.step(0)
         gc.collect()
-        training.clock, loaded = MeasuringClock(memory), memory.now()
+        context.clock = clock = MeasuringClock(memory)
+        loaded = memory.now()
         row = training.step(1)
         processes.close()
-    seconds = {phase: row[f"{phase}_s"] for phase in training.clock.peaks}
-    return Measured(base, loaded, dict(training.clock.peaks), seconds)
+    seconds = {phase: row[f"{phase}_s"] for phase in clock.peaks}
+    return Measured(base, loaded, dict(clock.peaks), seconds)
 
 
 def measured_apart(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:

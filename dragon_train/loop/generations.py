@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from dragon_train.protocols import Policy
 
 
+def suggested(policy: Policy, steps: int, guidance: float) -> tuple[int, float]:
+    """Return diffusion steps and guidance, where 0 stands for what the pipeline suggests."""
+    return steps or policy.steps, guidance or policy.guidance
+
+
 def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
     """One clip per prompt."""
     latents = policy.sample(prompts, seeds, steps, guidance)

@@ -20,6 +20,8 @@ from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
 from dragon_train.loop.background import BackgroundWorker
 from dragon_train.loop.constraints import Constraints
+from dragon_train.loop.context import Context
+from dragon_train.loop.generations import suggested
 from dragon_train.loop.learner import PolicyLearner
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import StepRollout
@@ -80,7 +82,8 @@ def train(
     if processes.leads:
         judging = [*reward.parts, *map(compose, [*config.heldout, *config.at_least])]
         warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], processes.device)
-    training = Training(config, policy, reward, objective, prompts, run, processes)
+    context = Context(config, policy, prompts, processes, Clock(processes.device), BackgroundWorker(processes.device))
+    training = Training(context, reward, objective, run)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):
         if training.stale():
@@ -92,21 +95,12 @@ def train(
 class Training:
     """What one run holds between its steps."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        policy: Policy,
-        reward: AnyReward,
-        objective: Objective[Any],
-        prompts: Sequence[str],
-        run: Run,
-        processes: Processes,
-    ) -> None:
-        self.config, self.policy, self.reward, self.objective = config, policy, reward, objective
-        self.prompts, self.run, self.processes, self.clock = prompts, run, processes, Clock(processes.device)
-        self.background = BackgroundWorker(processes.device)
+    def __init__(self, context: Context, reward: AnyReward, objective: Objective[Any], run: Run) -> None:
+        config, processes = context.config, context.processes
+        self.context, self.reward, self.objective, self.run = context, reward, objective, run
+        self.config, self.processes = config, processes
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = PolicyLearner(prepared(policy, config, processes), config, processes)
+        self.learner = PolicyLearner(prepared(context.policy, config, processes), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
         self.best: dict[str, Any] = {}
@@ -148,19 +142,17 @@ class Training:
     def step(self, step: int) -> Row:
         """Generate, judge, learn; returns the step's figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        rollout = StepRollout(
-            self.policy, target, self.config, self.prompts, step, self.pool, self.processes, self.clock, self.background
-        )
+        rollout = StepRollout(self.context, target, step, self.pool)
         with self.explained(step):
             experience = self.objective.collect(rollout)
-            with self.clock.phase("learning"):
+            with self.context.clock.phase("learning"):
                 learnt = self.learner.learn(self.objective, experience, rollout.generator)
             clips = Media.concatenate([made.clips for made in rollout.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
             row |= parts(target, clips) | self.constraints.update(clips)
             row |= self.comparison(step)
         self.pool.extend(made.clips for made in rollout.made)
-        row |= self.clock.row()
+        row |= self.context.clock.row()
         self.run.record(row, self.state())
         self.processes.log(row)
         return row
@@ -194,7 +186,7 @@ class Training:
         last = step + 1 == self.config.steps
         if self.heldout is None or not (last or (step + 1) % self.config.heldout_every == 0):
             return {}
-        with self.clock.phase("comparing"):
+        with self.context.clock.phase("comparing"):
             figures = self.heldout.compare(self.learner)
         rate = figures.get("heldout_win_rate")
         if self.config.patience and rate is not None:
@@ -255,10 +247,11 @@ def prepared(policy: Policy, config: TrainConfig, processes: Processes) -> Polic
 
 def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
     """The configuration with what the pipeline suggests where it says nothing."""
+    steps, guidance = suggested(policy, config.demonstration_steps, config.guidance)
     return replace(
         config,
-        demonstration_steps=config.demonstration_steps or policy.steps,
-        guidance=config.guidance or policy.guidance,
+        demonstration_steps=steps,
+        guidance=guidance,
         sampling_batch=config.sampling_batch or policy.batch,
     )
 

@@ -20,71 +20,56 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.background import BackgroundWorker
-    from dragon_train.loop.processes import Processes
-    from dragon_train.loop.timing import Clock
-    from dragon_train.protocols import Policy
+    from dragon_train.loop.context import Context
 
 
 class StepRollout:
     """One step: its prompts, its random numbers, and the policy's generations for it.
 
     Attributes:
+        context: what all steps share.
         reward: what is maximised.
         config: the run's configuration.
         prompts: those of the step.
         pool: clips of earlier steps, with the embeddings that the reward asks for.
         generator: for random choices; the same in every process.
         clock: counts the time of the phases.
-        aside: where clips are decoded and encoded.
         made: the generations of the step so far.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        reward: AnyReward,
-        config: TrainConfig,
-        prompts: Sequence[str],
-        step: int,
-        pool: Sequence[Media],
-        processes: Processes,
-        clock: Clock,
-        background: BackgroundWorker,
-    ) -> None:
-        self.policy, self.reward, self.config, self.step, self.processes = policy, reward, config, step, processes
-        self.prompts, self.pool, self.clock, self.background = (
-            prompts_of(prompts, config, step),
-            pool,
-            clock,
-            background,
-        )
+    def __init__(self, context: Context, reward: AnyReward, step: int, pool: Sequence[Media]) -> None:
+        config = context.config
+        self.context, self.reward, self.config, self.step, self.pool = context, reward, config, step, pool
+        self.prompts, self.clock = prompts_of(context.prompts, config, step), context.clock
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
 
     def generate(self) -> Generations:
-        """One more clip for each prompt of the step, with new seeds; each process makes its share, all get all."""
+        """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""
+        processes, batch = self.context.processes, self.context.policy.batch
         numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
-        texts, own = self.processes.share(self.prompts), self.processes.share(numbers)
+        texts, own = processes.share(self.prompts), processes.share(numbers)
         latents, waiting = [], []
-        for start in range(0, len(texts), self.policy.batch):
-            batch = slice(start, start + self.policy.batch)
-            latents.append(self.sampled(texts[batch], own[batch]))
-            waiting.append(self.background.start(partial(self.embedded, latents[-1], texts[batch])))
+        for start in range(0, len(texts), batch):
+            part = slice(start, start + batch)
+            latents.append(self.sampled(texts[part], own[part]))
+            waiting.append(self.context.background.start(partial(self.embedded, latents[-1], texts[part])))
         with self.clock.phase("encoding"):
             clips = [embedded() for embedded in waiting]
-        self.made.append(gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), self.processes))
+        share = Generations(torch.cat(latents), Media.concatenate(clips), own)
+        self.made.append(gathered(share, processes))
         return self.made[-1]
 
     def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Latents of a batch."""
-        with self.clock.phase("sampling"), self.processes.autocast():
-            return self.policy.sample(prompts, seeds, self.config.demonstration_steps, self.config.guidance)
+        with self.clock.phase("sampling"), self.context.processes.autocast():
+            config = self.config
+            return self.context.policy.sample(prompts, seeds, config.demonstration_steps, config.guidance)
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
         """A batch as the reward sees it; its media, which nothing asks for any more, are let go."""
         with self.clock.phase("decoding"):
-            clips = self.policy.clips(latents, prompts)
+            clips = self.context.policy.clips(latents, prompts)
         with self.clock.phase("encoding"):
             for part in self.reward.parts:
                 part.embeddings(clips)

@@ -33,10 +33,11 @@ from dragon_rewards.suites import load_suite
 from dragon_rewards.weights import INDEX
 from dragon_train.bench.ablation.grid import load_grid
 from dragon_train.bench.evaluate import ORIGIN, read_scores
-from dragon_train.bench.permutation import EMBEDDINGS, TEST, read_embeddings, read_p_value
+from dragon_train.bench.permutation import read_embeddings, read_p_value
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.record import read_record
-from dragon_train.bench.report.source import CROSS, SCORES, WINS, read_benchmark, read_run
+from dragon_train.bench.report.source import CROSS, WINS, read_benchmark, read_run
+from dragon_train.bench.result_files import EMBEDDINGS, SCORES, TEST
 from dragon_train.config import TrainConfig
 from dragon_train.loop.checkpoint import load_checkpoint, save_checkpoint
 from dragon_train.loop.run_folder import CONFIG, METRICS, PROMPTS, Claim, kept_prompts, stored_config

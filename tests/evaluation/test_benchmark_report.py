@@ -12,9 +12,9 @@ from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import Slot, Suite, serve
 from dragon_train.bench.benchmark import Benchmark
-from dragon_train.bench.permutation import TEST
 from dragon_train.bench.presets import load_preset
-from dragon_train.bench.tables import CONFOUNDERS, write_report
+from dragon_train.bench.result_files import CONFOUNDERS, TEST
+from dragon_train.bench.tables import write_report
 from dragon_train.bench.workload import Workload
 
 TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"

@@ -17,8 +17,8 @@ from dragon_rewards.evaluation import permutation_test
 from dragon_rewards.media.media import Media
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
-from dragon_train.bench.evaluate import SCORES
 from dragon_train.bench.permutation import read_embeddings
+from dragon_train.bench.result_files import SCORES
 from dragon_train.cli.app import app
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 

@@ -12,6 +12,7 @@ from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.bench.workload import EMBEDDED
 from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.loop.generations import suggested
 from dragon_train.loop.run_folder import kept_prompts
 from dragon_train.loop.seeds import Stream, seeds
 from dragon_train.registry import load_train_registry
@@ -56,7 +57,7 @@ class Generation:
 
     def settings(self, policy: Policy) -> tuple[int, float]:
         """Diffusion steps and guidance."""
-        return self.steps or policy.steps, self.guidance or policy.guidance
+        return suggested(policy, self.steps, self.guidance)
 
     def require_weights(self) -> None:
         """Raises WeightsError where the pipeline's weights are not on this machine."""

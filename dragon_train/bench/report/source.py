@@ -9,7 +9,8 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.score_tables import BASELINE, JUDGED, PAIR
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.dataframes import Column, read_csv, read_parquet
-from dragon_train.bench.record import SETTINGS, BenchmarkRecord, check_results, read_record
+from dragon_train.bench.record import BenchmarkRecord, check_results, read_record
+from dragon_train.bench.result_files import CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, SETTINGS, WIN_RATES
 from dragon_train.loop.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.loop.run_folder import Provenance
 
-SCORES, WINS, CROSS = "scores.parquet", "win_rates.csv", "cross_effects.csv"
-CARRIED, CONFOUNDERS = "held_out.csv", "confounders.csv"
+WINS, CROSS, CARRIED, CONFOUNDERS = (f"{table}.csv" for table in (WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED))
 UNFINISHED = "the benchmark is not finished; the same `dragon bench` command resumes it"
 STEPS = dict.fromkeys(("step", "reward"), Column.NUMBER)
 RUN = {"run": Column.TEXT}
