@@ -6,7 +6,7 @@ import random
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.exemplars import captions
@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
 
+EMBEDDED = "embedded"  # the pipeline that has prompts of its own
 MUSIC = "music_prompts.txt"
 
 
-def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequence[str]]:
+class Prompts(NamedTuple):
+    """Prompts to tune on, and those that are kept from tuning."""
+
+    train: tuple[str, ...]
+    heldout: tuple[str, ...]
+
+
+def split(config: TrainConfig, path: Path | None) -> Prompts:
     """The prompts to train on, and those kept from training: the last of a list in random order.
 
     Without a list, the embedded model has prompts of its own, and other pipelines take the captions of the exemplar
@@ -33,16 +41,27 @@ def split(config: TrainConfig, path: Path | None) -> tuple[Sequence[str], Sequen
         ConfigError: the file at `path` cannot be read, or holds too few prompts.
     """
     wanted = config.prompts_per_step + config.heldout_prompts
-    if path is None and config.pipeline == "embedded":
-        return embedded_prompts("train"), embedded_prompts("heldout")[: config.heldout_prompts]
+    if path is None and config.pipeline == EMBEDDED:
+        own = of_embedded()
+        return Prompts(own.train, own.heldout[: config.heldout_prompts])
     texts = default_prompts(config, wanted) if path is None else read_texts(path)
     if len(texts) < wanted:
         raise ConfigError(
             f"{path or MUSIC}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
             f"heldout_prompts = {config.heldout_prompts}"
         )
-    texts = shuffled(texts, config.seed)
-    return texts[: len(texts) - config.heldout_prompts], texts[len(texts) - config.heldout_prompts :]
+    return divided(texts, config.heldout_prompts, config.seed)
+
+
+def of_embedded() -> Prompts:
+    """The prompts of the embedded pipeline."""
+    return Prompts(tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
+
+
+def divided(texts: Sequence[str], heldout: int, seed: int) -> Prompts:
+    """A list in random order, as a user's may be sorted and steps take consecutive prompts; its last are held out."""
+    mixed, kept = random.Random(seed).sample(texts, len(texts)), len(texts) - heldout
+    return Prompts(tuple(mixed[:kept]), tuple(mixed[kept:]))
 
 
 def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
@@ -64,8 +83,3 @@ def described(config: TrainConfig) -> Sequence[str]:
     """The captions of the reward's exemplar sets: what they hold is what is wanted."""
     sets = [part.exemplar_set for part in compose_mixture(config.reward).parts]
     return list(dict.fromkeys(caption for chosen in sets if chosen for caption in captions(chosen)))
-
-
-def shuffled(prompts: Sequence[str], seed: int) -> Sequence[str]:
-    """A user's list may be sorted, and steps take consecutive prompts."""
-    return random.Random(seed).sample(prompts, len(prompts))

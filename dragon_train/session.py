@@ -18,7 +18,7 @@ from dragon_rewards.terminal.progress import Progress, progress
 from dragon_rewards.weights import require_weights
 from dragon_train.loop.ranks import is_alone, leads
 from dragon_train.loop.run_folder import Claim
-from dragon_train.objectives.configured import completed, make_objective
+from dragon_train.objectives.configured import completed
 from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
 
@@ -48,19 +48,19 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     Claim(config, texts, heldout).check(folder)
     warn_of_small_encoders(config, reward)
     # All that could be refused without torch, which takes seconds to import, was refused by now.
-    where, objective = placed(device, config.precision), make_objective(config)
+    where = placed(device, config.precision)
+    from dragon_train.assembly import assemble
     from dragon_train.estimate.fit import check_fits
     from dragon_train.loop.loop import train
     from dragon_train.loop.processes import check_trackers, process_device
-    from dragon_train.pipelines.loading import loading_of
 
     check_trackers(config.trackers)
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
         check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress(config.reward, "steps", config.steps) as bar:
-        policy = info.factory(loading_of(config, process_device(where)))
-        train(config, policy, reward, objective, texts, folder, partial(show, bar), heldout, where)
+        parts = assemble(config, process_device(where))
+        train(config, parts.policy, reward, parts.objective, texts, folder, partial(show, bar), heldout, where)
     return folder
 
 

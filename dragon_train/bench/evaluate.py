@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -14,9 +14,9 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.evaluation import score_tables as tables
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
+from dragon_train.assembly import assemble
 from dragon_train.bench.permutation import keep_embeddings
 from dragon_train.bench.result_files import CONFOUNDERS, SCORES
 from dragon_train.loop.generations import generate, suggested
@@ -24,8 +24,6 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.run import load_policy
 from dragon_train.loop.run_folder import METRICS
 from dragon_train.loop.seeds import Stream, seeds
-from dragon_train.objectives.configured import make_objective
-from dragon_train.pipelines.loading import loading_of
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -121,20 +119,20 @@ def run_model(
     Raises:
         DeviceError: there is no such device, or it cannot compute in the precision of the run.
     """
-    info, where = load_train_registry().pipeline(workload.pipeline), find_device(device)
+    where = find_device(device)
     if config is None:
-        policy = load_policy(info, None, where)
+        policy = load_policy(load_train_registry().pipeline(workload.pipeline), None, where)
     else:
         check_precision(config.precision, where)
-        policy, reward, objective = (
-            info.factory(loading_of(config, where)),
-            compose_mixture(config.reward),
-            make_objective(config),
-        )
-        on_step, unseen = (lambda _: None), workload.heldout
-        train(config, policy, reward, objective, workload.train, folder, on_step, device=where, unseen=unseen)
+        parts = assemble(replace(config, pipeline=workload.pipeline), where)
+        policy, prompts, unseen = parts.policy, workload.train, workload.heldout
+        train(config, policy, parts.reward, parts.objective, prompts, folder, ignored, device=where, unseen=unseen)
     for scoring in scorings:
         score(policy, run, workload, scoring, folder)
+
+
+def ignored(_: object) -> None:
+    """Take a step's figures, which are on disk by then."""
 
 
 def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model: Path) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
-from dragon_train.bench.workload import EMBEDDED
 from dragon_train.config import Count, Guidance, Steps, read_config, train_config
 from dragon_train.fields import check_fields, check_keys
+from dragon_train.prompts import EMBEDDED
 
 if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward

@@ -10,9 +10,9 @@ from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.decoding import read_json
 from dragon_train.bench.presets import Preset, preset_of
 from dragon_train.bench.result_files import SETTINGS
-from dragon_train.bench.workload import EMBEDDED
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.loop.run_folder import CONFIG, Provenance
+from dragon_train.prompts import EMBEDDED
 
 if TYPE_CHECKING:
     from pathlib import Path

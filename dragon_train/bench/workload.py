@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
-from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.prompts import shipped_prompts, shuffled
+from dragon_train.prompts import EMBEDDED, divided, of_embedded, shipped_prompts
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
 
-EMBEDDED = "embedded"
 SEED = 0  # of the order of a list: all seeds of a study are compared on the same prompts
 
 
@@ -85,10 +83,9 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int) -> Workload:
     info = load_train_registry().pipeline(pipeline)
     require_weights(f"pipeline '{pipeline}'", info.weights)
     if path is None and pipeline == EMBEDDED:
-        return Workload(pipeline, tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
+        return Workload(pipeline, *of_embedded())
     source = path or shipped_prompts()
-    texts = tuple(shuffled(read_texts(source), SEED))
+    texts = read_texts(source)
     if len(texts) <= heldout:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
-    kept = len(texts) - heldout
-    return Workload(pipeline, texts[:kept], texts[kept:], str(path or ""))
+    return Workload(pipeline, *divided(texts, heldout, SEED), str(path or ""))

@@ -20,8 +20,8 @@ import torch
 from msgspec import Meta
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.decoding import decode_json
+from dragon_train.assembly import assemble
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
 from dragon_train.loop.background import BackgroundWorker
@@ -32,7 +32,7 @@ from dragon_train.loop.processes import Processes
 from dragon_train.loop.run import Run
 from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.timing import Clock
-from dragon_train.objectives.configured import completed, make_objective
+from dragon_train.objectives.configured import completed
 from dragon_train.pipelines.loading import HOLLOW, loading_of
 from dragon_train.registry import load_train_registry
 
@@ -150,16 +150,16 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     info.factory(replace(loading, device=HOLLOW))  # imports what it needs
     gc.collect()
     base = memory.now()
-    policy = info.factory(loading)
+    parts = assemble(config, device)
+    policy = parts.policy
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
         claim, processes = Claim(config, prompts, ()), Processes(config.precision, device=device)
         run = Run(claim, Path(folder), device)
-        reward, objective = compose_mixture(config.reward), make_objective(config)
         worker = BackgroundWorker(device)
         context = Context(config, policy, prompts, processes, Clock(device), worker)
-        training = Training(context, reward, objective, run)
+        training = Training(context, parts.reward, parts.objective, run)
         training.step(0)
         gc.collect()
         context.clock = clock = MeasuringClock(memory)

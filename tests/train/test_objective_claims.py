@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.locks import locked
-from dragon_train.bench.campaign import run_bench
+from dragon_train.bench.commands import run_bench
 from dragon_train.cli.app import app
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CONFIG as CONFIG_FILE

@@ -45,7 +45,7 @@ def ablate(
     wide: Wide = False,
 ) -> None:
     """Answer a question by a grid of runs; the same command again resumes, and a finished cell is never run again."""
-    from dragon_train.bench.campaign import list_ablations, list_cells, run_ablate
+    from dragon_train.bench.commands import list_ablations, list_cells, run_ablate
 
     if name is None:
         print_rows(list_ablations(), as_json=as_json, wide=wide)

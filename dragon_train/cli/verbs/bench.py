@@ -61,7 +61,7 @@ def bench(
     wide: Wide = False,
 ) -> None:
     """Run the benchmark; the same command again resumes where it stopped."""
-    from dragon_train.bench.campaign import run_bench
+    from dragon_train.bench.commands import run_bench
     from dragon_train.bench.launchers import Resources, make_launcher
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)

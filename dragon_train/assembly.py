@@ -1,0 +1,44 @@
+"""The parts of a run, built from its configuration in one place: for training, benchmarks, ablations and estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.objectives.configured import make_objective
+from dragon_train.pipelines.loading import loading_of
+from dragon_train.registry import load_train_registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from dragon_rewards.rewards import AnyReward
+    from dragon_train.config import TrainConfig
+    from dragon_train.protocols import Objective, Policy
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run tunes, toward what, and how.
+
+    Attributes:
+        policy: the pipeline, on its device and in the precision of the run.
+        reward: what is maximised.
+        objective: the loss that moves the policy toward it.
+    """
+
+    policy: Policy
+    reward: AnyReward
+    objective: Objective[Any]
+
+
+def assemble(config: TrainConfig, device: torch.device) -> Parts:
+    """Load the pipeline and build the reward and the objective that a configuration names.
+
+    Raises:
+        DragonError: one of them is unknown, does not compose, or cannot be built.
+    """
+    reward, objective = compose_mixture(config.reward), make_objective(config)
+    policy = load_train_registry().pipeline(config.pipeline).factory(loading_of(config, device))
+    return Parts(policy, reward, objective)
