@@ -1,4 +1,4 @@
-"""Docstrings are contracts in plain sentences: what a thing does, not a caption that needs the name to be understood."""
+"""Docstrings are contracts in plain sentences: what a thing does, not a caption that only the name explains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHORTEST = 40  # characters of a docstring: less is a caption
 CAPTION = re.compile(
     r"(of|as|these|those|that|this|likewise|the same|so many|in|for|by|with|without|whose|where)\b", re.I
 )
-ELLIPSIS = re.compile(r"\b(that of|those of|likewise|but for|lest)\b", re.I)
+ELLIPSIS = re.compile(r"\b(that of|those of|likewise|but for|lest)\b", re.IGNORECASE)
 
 
 def members(tree: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.FunctionDef]:
