@@ -151,7 +151,7 @@ def histogram(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
     edges = np.histogram_bin_edges(rows[list(figure.x)].to_numpy().ravel(), BINS)
     for index, column in enumerate(figure.x):
         style = {"color": COLOURS[index], "linestyle": ("-", "--", ":")[index % 3], "linewidth": 1.5}
-        axes.hist(rows[column], edges, histtype="step", label=words(column), **style)
+        axes.hist(rows[column], edges, histtype="step", label=column, **style)
     axes.set_ylabel("clips")
 
 
