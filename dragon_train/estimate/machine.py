@@ -14,7 +14,18 @@ import torch
 from torch.nn import functional
 
 from dragon_rewards.devices import wait_for
-from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
+from dragon_train.estimate.counting import (
+    ATTENTION,
+    ATTENTION_BACKWARD,
+    CONVOLUTION,
+    FUNCTION,
+    MATMUL,
+    OTHER,
+    VIEW,
+    Cost,
+    Count,
+    Counting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +34,18 @@ if TYPE_CHECKING:
 
 GIGA, TERA = 1e9, 1e12
 SHORTEST = 0.01  # seconds that each operation is repeated for
-WIDTHS = (16, 64, 160, 320, 1024)
+WIDTHS = (4, 16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
 ALIVE = 8  # results of elementwise operations at once
 SOFTMAX = (
     28  # of a head's width, what the softmax of a narrow one costs as much as, measured on a CPU at widths of 4 and 8
 )
-EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
+EFFICIENCY = {
+    MATMUL: 0.5,
+    ATTENTION: 0.4,
+    ATTENTION_BACKWARD: 0.3,
+    CONVOLUTION: 0.3,
+}  # assumed shares of what a card's sheet states
 BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
 
 
@@ -126,14 +142,15 @@ class Benchmarked:
     def of_one(self, cost: Cost) -> float:
         """One operation."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
-        return self.extra + self.slowdown * self.curves[cost.kind, dtype](size_of(cost))
+        return self.extra + self.slowdown * cost.heads * self.curves[cost.kind, dtype](size_of(cost))
 
 
 def benchmark(device: torch.device) -> Benchmarked:
     """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
     curves = {(VIEW, torch.float32): curve(device, [view])}
     for dtype in (torch.float32, torch.bfloat16):
-        for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
+        products = {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention, ATTENTION_BACKWARD: backward}
+        for kind, run in products.items():
             curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
         curves[OTHER, dtype] = curve(device, [partial(elementwise, length, dtype) for length in LENGTHS])
         curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
@@ -145,9 +162,12 @@ def benchmark(device: torch.device) -> Benchmarked:
 
 
 def size_of(cost: Cost) -> float:
-    """What the time of an operation goes by: flops, or bytes; an attention's softmax counts as wider heads would."""
+    """What the time of an operation goes by: flops, or bytes; of an attention, those of a head.
+
+    An attention's softmax counts as wider heads would.
+    """
     wider = (cost.width + SOFTMAX) / cost.width if cost.width else 1.0
-    return cost.flops * wider or cost.traffic
+    return cost.flops * wider / cost.heads or cost.traffic
 
 
 def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
@@ -157,9 +177,9 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
         run = make(device)
         with torch.no_grad(), Counting() as counting:
             run()
-        ((cost, times),) = counting.count.costs.items()
+        cost, times = max(counting.count.costs.items(), key=lambda each: size_of(each[0]))  # others are views
         with torch.no_grad():
-            points.append((size_of(cost) or 1, timed(run, device) / times))
+            points.append((size_of(cost) or 1, timed(run, device) / times / cost.heads))
     return Curve(*zip(*sorted(points), strict=True))
 
 
@@ -200,9 +220,24 @@ def convolution(width: int, dtype: torch.dtype, device: torch.device) -> Callabl
 
 
 def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of four heads of 64."""
-    states = torch.ones(1, 4, width, 64, dtype=dtype, device=device)
+    """Of heads of 64: many of few positions, so that the time is that of a head and not that of the call."""
+    states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device)
     return partial(functional.scaled_dot_product_attention, states, states, states)
+
+
+def heads_of(width: int) -> int:
+    """As many as are timed at once, with so many positions each."""
+    return max(4, 1024 // width)
+
+
+def backward(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """The gradients of the same."""
+    states = [
+        torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device, requires_grad=True) for _ in range(3)
+    ]
+    with torch.enable_grad():
+        found = functional.scaled_dot_product_attention(*states)
+    return partial(torch.autograd.grad, found, states, torch.ones_like(found), retain_graph=True)
 
 
 def elementwise(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
