@@ -22,7 +22,22 @@ aten = torch.ops.aten
 MATMUL, CONVOLUTION, ATTENTION = "matmul", "convolution", "attention"
 ATTENTION_BACKWARD = "attention backward"
 FUNCTION, OTHER, VIEW = "function", "other", "view"
-FUNCTIONS = ("exp", "log", "pow", "sin", "cos", "tan", "erf", "elu", "silu", "sigmoid", "softmax", "norm", "sqrt")
+FUNCTIONS = (
+    "exp",
+    "log",
+    "pow",
+    "sin",
+    "cos",
+    "tan",
+    "erf",
+    "elu",
+    "silu",
+    "sigmoid",
+    "softmax",
+    "norm",
+    "sqrt",
+    "fft",
+)
 ON_CPU = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  which torch's own counter leaves out
 ON_CPU_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from time import monotonic, process_time
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dragon_train.estimate.cards import Card
 
 GIGA, TERA = 1e9, 1e12
+LAYERS = 4  # of the network that tells how cold memory is when it is needed again
 SHORTEST = 0.01  # seconds that each operation is repeated for
 WIDTHS = (4, 16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
@@ -121,13 +122,13 @@ class Benchmarked:
         device: which.
         curves: of each kind and type: seconds by flops, or by bytes.
         extra: seconds of an operation beside those: what modules and autograd do in Python.
-        slowdown: of operations that follow one another on cold memory, against the same one again and again.
+        slowdown: by type, of operations that follow one another on cold memory, against the same one again and again.
     """
 
     device: torch.device
     curves: Mapping[tuple[str, torch.dtype], Curve]
     extra: float = 0.0
-    slowdown: float = 1.0
+    slowdown: Mapping[torch.dtype, float] = field(default_factory=dict)
 
     @property
     def basis(self) -> str:
@@ -142,11 +143,12 @@ class Benchmarked:
     def of_one(self, cost: Cost) -> float:
         """One operation."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
-        return self.extra + self.slowdown * cost.heads * self.curves[cost.kind, dtype](size_of(cost))
+        cold = self.slowdown.get(dtype, 1.0)
+        return self.extra + cold * cost.heads * self.curves[cost.kind, dtype](size_of(cost))
 
 
 def benchmark(device: torch.device) -> Benchmarked:
-    """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
+    """Time every kind of operation at several sizes, in float32 and bfloat16, then networks as a whole."""
     curves = {(VIEW, torch.float32): curve(device, [view])}
     for dtype in (torch.float32, torch.bfloat16):
         products = {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention, ATTENTION_BACKWARD: backward}
@@ -155,10 +157,16 @@ def benchmark(device: torch.device) -> Benchmarked:
         curves[OTHER, dtype] = curve(device, [partial(elementwise, length, dtype) for length in LENGTHS])
         curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
     bare = Benchmarked(device, curves)
-    taken, count = network(16, 8, device)
+    taken, count = network(1, (8, 8, 16), torch.float32, device)
     extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
-    taken, count = network(256, 128, device)
-    return Benchmarked(device, curves, extra, max(1.0, taken / Benchmarked(device, curves, extra).seconds(count)))
+    warm = replace(bare, extra=extra)
+    return replace(warm, slowdown={dtype: slowdown_of(warm, dtype) for dtype in (torch.float32, torch.bfloat16)})
+
+
+def slowdown_of(warm: Benchmarked, dtype: torch.dtype) -> float:
+    """How much longer a network takes than its operations, each by itself."""
+    taken, count = network(LAYERS, (16, 80, 160), dtype, warm.device)
+    return max(1.0, taken / warm.seconds(count))
 
 
 def size_of(cost: Cost) -> float:
@@ -232,12 +240,11 @@ def heads_of(width: int) -> int:
 
 def backward(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
     """The gradients of the same."""
-    states = [
-        torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device, requires_grad=True) for _ in range(3)
-    ]
+    states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device, requires_grad=True)
     with torch.enable_grad():
-        found = functional.scaled_dot_product_attention(*states)
-    return partial(torch.autograd.grad, found, states, torch.ones_like(found), retain_graph=True)
+        queries, keys, values = states.clone(), states.clone(), states.clone()
+        found = functional.scaled_dot_product_attention(queries, keys, values)
+    return partial(torch.autograd.grad, found, (queries, keys, values), torch.ones_like(found), retain_graph=True)
 
 
 def elementwise(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
@@ -257,16 +264,25 @@ def view(device: torch.device) -> Callable[[], object]:
     return partial(torch.ones(4, 4, device=device).view, 16)
 
 
-def network(width: int, length: int, device: torch.device) -> tuple[float, Count]:
-    """Seconds of diffusers' transformer layer and a convolution, forward and back, and what they consist of."""
+def network(layers: int, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> tuple[float, Count]:
+    """Seconds of transformer layers of diffusers and a convolution, forward and back, and what they consist of.
+
+    Args:
+        layers: how many.
+        shape: of their tokens, (clips, length, width).
+        dtype: of weights and tokens.
+        device: where they are.
+    """
     from diffusers.models.attention import BasicTransformerBlock
 
-    layer = BasicTransformerBlock(width, num_attention_heads=4, attention_head_dim=width // 4).to(device)
-    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device)
-    tokens = torch.ones(8, length, width, device=device)
+    _, length, width = shape
+    blocks = [BasicTransformerBlock(width, num_attention_heads=4, attention_head_dim=width // 4) for _ in range(layers)]
+    stack = torch.nn.Sequential(*blocks).to(device, dtype)
+    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device, dtype=dtype)
+    tokens = torch.ones(shape, device=device, dtype=dtype)
 
     def run() -> None:
-        functional.gelu(mixing(layer(tokens))).square().mean().backward()
+        functional.gelu(mixing(stack(tokens))).square().mean().backward()
 
     run()
     with Counting() as counting:
