@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 GIGA, TERA = 1e9, 1e12
 LAYERS = 4  # of the network that tells how cold memory is when it is needed again
+# What a pipeline takes on a CPU beside the operations of its networks: its own Python, pages of memory that are fresh.
+# It was 1.2 to 1.4 on five of the six pipelines of reports/guide/estimate.md, and 1.8 on one whose step takes 60 ms.
+AROUND = 1.3
 SHORTEST = 0.01  # seconds that each operation is repeated for
 WIDTHS = (4, 16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
@@ -137,7 +140,12 @@ class Benchmarked:
         return f"{name}, by a benchmark of a few seconds ({torch.get_num_threads()} threads)"
 
     def seconds(self, count: Count) -> float:
-        """One operation after the other."""
+        """One operation after the other, and on a CPU what is around them."""
+        around = AROUND if self.device.type == "cpu" else 1.0
+        return around * self.operations(count)
+
+    def operations(self, count: Count) -> float:
+        """The operations alone."""
         return sum(times * self.of_one(cost) for cost, times in count.costs.items())
 
     def of_one(self, cost: Cost) -> float:
@@ -158,7 +166,7 @@ def benchmark(device: torch.device) -> Benchmarked:
         curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
     bare = Benchmarked(device, curves)
     taken, count = network(1, (8, 8, 16), torch.float32, device)
-    extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
+    extra = max(0.0, (taken - bare.operations(count)) / sum(count.costs.values()))
     warm = replace(bare, extra=extra)
     return replace(warm, slowdown={dtype: slowdown_of(warm, dtype) for dtype in (torch.float32, torch.bfloat16)})
 
@@ -166,7 +174,7 @@ def benchmark(device: torch.device) -> Benchmarked:
 def slowdown_of(warm: Benchmarked, dtype: torch.dtype) -> float:
     """How much longer a network takes than its operations, each by itself."""
     taken, count = network(LAYERS, (16, 80, 160), dtype, warm.device)
-    return max(1.0, taken / warm.seconds(count))
+    return max(1.0, taken / warm.operations(count))
 
 
 def size_of(cost: Cost) -> float:
