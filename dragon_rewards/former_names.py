@@ -36,10 +36,10 @@ MOVED = {  # former name -> the modules that hold now what it held
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds modules under their former names."""
+    """Finds modules by the names that they had before 0.2, and fills them with what their successors hold."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Return a spec for a former name, and None for every other."""
+        """Return a spec for a former name, and None for every other name."""
         return ModuleSpec(name, self) if name in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -53,6 +53,6 @@ class FormerNames(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let former names be found, once in a process."""
+    """Make former names of modules importable; calling it again has no effect."""
     if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
         sys.meta_path.append(FormerNames())
