@@ -162,7 +162,7 @@ class Reward:
         """Compute `value` of audio, and warn of prompts that the encoder cuts; raises as `metric` does.
 
         Args:
-            audio: a tensor of clips, or a sequence of one tensor for each clip, as `Clips` takes it.
+            audio: (clips, samples), (clips, channels, samples), or a sequence of (samples,) or (channels, samples).
             sample_rate: the rate of the audio in Hz.
             prompts: one prompt for each clip, for rewards that compare clips with prompts.
         """

@@ -1,4 +1,4 @@
-"""The one way to read data frames back, parquet and CSV: with the columns and types that they were written with."""
+"""Reading of data frames from parquet and CSV files, with checks that needed columns exist and have their types."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_ROWS = 10**7  # of a parquet file: the frame of a full benchmark has some 1
 
 
 class Column(Enum):
-    """What the cells of a column are."""
+    """What the cells of a column of a data frame must be."""
 
     TEXT = "texts"
     NUMBER = "finite numbers"
@@ -31,15 +31,15 @@ class Column(Enum):
 
 
 def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
-    """The frame in a parquet file.
+    """Read the data frame in a parquet file.
 
     Args:
         path: the file.
-        columns: those that it must have, and what is in them; it may have others.
-        remedy: what to do where it cannot be read, as the end of a sentence.
+        columns: the columns that it must have, with what they hold; it may have others.
+        remedy: what to do if it cannot be read, as the end of a sentence.
 
     Raises:
-        DragonError: it is missing, no parquet file, or lacks a column or has another type in it.
+        DragonError: the file is missing, no parquet file or too long, or a column is missing or has another type.
     """
     from pyarrow.parquet import ParquetFile
 
@@ -55,10 +55,17 @@ def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.D
 
 
 def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Column | None = None) -> pd.DataFrame:
-    """The frame in a CSV file with a header; arguments as of `read_parquet`, and what is in the `rest` of its columns.
+    """Read the data frame in a CSV file with a header.
+
+    Args:
+        path: the file.
+        columns: the columns that it must have, with what they hold; it may have others.
+        remedy: what to do if it cannot be read, as the end of a sentence.
+        rest: what all other columns hold; None if that does not matter.
 
     Raises:
-        DragonError: also where a row has more or fewer cells than the header, or a column comes twice.
+        DragonError: the file is missing or no CSV file, a column is missing, has another type or comes twice, or a row
+            has more or fewer cells than the header.
     """
     content = read_bytes(path, remedy)
     try:
