@@ -1,7 +1,7 @@
-"""A user's exemplar set in one file without its audio: for others, where the music cannot be shared.
+"""Export of a user's exemplar set to one file without its audio, for others, where the music cannot be shared.
 
-A ZIP archive, without compression, of `manifest.json`, `items.jsonl` (hashes of the files, captions; no names),
-`<encoder>.safetensors`, `<encoder>.facets` and `hashes.json`, the SHA-256 of each of these.
+The file is an uncompressed ZIP archive of `manifest.json`, `items.jsonl` (hashes of the files and captions, but no
+names), `<encoder>.safetensors`, `<encoder>.facets`, and `hashes.json`, which holds the SHA-256 of each other file.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of ZIP: the same set makes the same
 
 
 def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
-    """Write a set to a file; the encoders whose statistics it holds.
+    """Write a set to a file, and return the encoders whose statistics it holds.
 
     Raises:
-        DragonError: statistics or facets are not of all its files, or there are no statistics.
+        DragonError: the set has no statistics, or its statistics or facets were made of other files than it has now.
         OSError: the file cannot be written.
     """
     manifest = read_manifest(info.path)
@@ -98,16 +98,16 @@ def _keys(path: Path) -> frozenset[bytes]:
 def import_set(
     path: Path, name: str | None, check_free: Callable[[str], None], dims: Mapping[str, int]
 ) -> ExemplarSetInfo:
-    """Make a set of what `export_set` wrote.
+    """Create a set from a file that `export_set` wrote.
 
     Args:
         path: the file.
-        name: of the set here; None for its own.
-        check_free: raises if a set of that name would not be found.
-        dims: dimensions of the spaces that are known here, by name.
+        name: the name of the set here; None for the name that it was exported with.
+        check_free: raises an error if a set of that name would not be found.
+        dims: the dimension of each space that is known here, by the name of the space.
 
     Raises:
-        DragonError: the file is no such archive, was damaged or contradicts itself, or a set of this name is there.
+        DragonError: the file is no such archive, is damaged or contradicts itself, or a set of this name exists.
     """
     members = _members(path)
     with TemporaryDirectory() as scratch:
@@ -126,7 +126,7 @@ def import_set(
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """The files of an archive, whose names and hashes are right."""
+    """Return the files of an archive by name, after their names and hashes were checked."""
     try:
         with ZipFile(path) as archive:
             _check_form(archive)
@@ -152,7 +152,7 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _check_form(archive: ZipFile) -> None:
-    """Refuse foreign names, compression, and more than fits."""
+    """Refuse an archive that holds foreign names, is compressed, or is too large."""
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     rest = set(names) - {MANIFEST, ITEMS, HASHES}
@@ -167,7 +167,7 @@ def _check_form(archive: ZipFile) -> None:
 
 
 def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -> tuple[Manifest, tuple[Item, ...]]:
-    """Manifest and items, which fit each other, the statistics and the facets."""
+    """Return the manifest and the items, after they were checked against each other, the statistics and the facets."""
     try:
         manifest = read_manifest(folder)
         examples = unpack_items(packed, f"{ITEMS} in it", "export the set again")
