@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.rewards import Reward
 
-ROOM = 2**26  # samples that are read ahead, 256 MB, if so many are not a file for each thread
-WINDOWS = 2  # of a long file that a CPU encodes at once: eight take 90 MB more, and as long
+ROOM = 2**26  # samples that are read ahead, 256 MB; more where a file for each thread takes more
+WINDOWS = 2  # windows of a long file that a CPU encodes at once: eight take 90 MB more and are no faster
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,11 @@ class Files:
 
 
 def cut_of(reward: Reward) -> Cut:
-    """Return how files are cut for a reward: as most examples of its set were if they are audio, else by default."""
+    """Return how a reward's files are cut into windows.
+
+    If the reward's exemplar set is audio of the user's, files are cut as most examples of the set were; otherwise the
+    default applies.
+    """
     examples = items(reward.exemplar_set) if reward.exemplar_set else ()
     windows = Counter(item.window for item in examples if item.window)
     if not windows:

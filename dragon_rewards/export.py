@@ -55,7 +55,7 @@ class TrlReward:
             DragonError: the reward does not compose, or a part of it cannot be built.
         """
         self.reward, self.decode, self.sample_rate = _built(name), decode, sample_rate
-        self.__name__ = RewardName.parse(name).slug  # under which TRL logs it
+        self.__name__ = RewardName.parse(name).slug  # the name under which TRL logs the reward
 
     def __call__(
         self,
@@ -126,7 +126,7 @@ def _flow_factory_call(reward: Reward, output: Callable[..., Any]) -> Callable[.
     def call(
         self: Any,  # noqa: ARG001
         prompt: Sequence[str],
-        audio: Tensor | Sequence[Tensor] | None = None,  # stacked where all are equally long
+        audio: Tensor | Sequence[Tensor] | None = None,  # a single tensor if all are equally long
         audio_sample_rate: Sequence[int] | None = None,
     ) -> Any:
         if audio is None or audio_sample_rate is None:
@@ -139,7 +139,7 @@ def _flow_factory_call(reward: Reward, output: Callable[..., Any]) -> Callable[.
 def _built(name: str) -> Reward:
     """Compose the reward and build its parts, so that what is missing is reported before the training starts."""
     reward = compose(name)
-    build_parts(reward, CPU)  # where `_credits` judges
+    build_parts(reward, CPU)  # the device on which `_credits` judges
     return reward
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-MOVED = {  # former name -> the modules that hold now what it held
+MOVED = {  # former name -> the modules that now hold what the module of that name held
     "dragon_rewards.aesthetics": ("dragon_rewards.reductions.aesthetics",),
     "dragon_rewards.audio": ("dragon_rewards.media.audio",),
     "dragon_rewards.clips": ("dragon_rewards.media.clips",),

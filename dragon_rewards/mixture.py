@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
 
 TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[^\s*]+)")
-DRAWS = 64  # random subsets whose spread is a set reward's unit: known to about 9%, 1 / sqrt(2 * 64)
+DRAWS = 64  # random subsets that the spread is estimated from, to a relative error of 1 / sqrt(2 * 64), about 9%
 
 
 @dataclass(frozen=True)

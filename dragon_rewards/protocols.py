@@ -46,7 +46,7 @@ class RewardKind(StrEnum):
 class ReferenceKind(StrEnum):
     """The form in which a reduction takes an exemplar set: as a Gaussian or as facets."""
 
-    STATISTICS = "statistics"  # a metrics.Gaussian of all frames
+    STATISTICS = "statistics"  # a metrics.Gaussian of all frames of the set
     FACETS = "facets"  # metrics.Facets, which `dragon exemplars facets` makes
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import Reward
 
-ROWS = 64  # subsets valued at once: their index rows are as long as the set
+ROWS = 64  # subsets valued at once, to bound memory: each index row is as long as the set
 VALUE, LEFT_OUT = "metric", "leave-one-out"
 
 
@@ -91,7 +91,7 @@ def credits_of(reward: Reward, clips: Media) -> Tensor:
 
 
 def check_credits(reward: Reward, clips: int) -> None:
-    """Refuse to tell the worth of each clip of a set that is too small for it.
+    """Refuse a set of clips that is too small to tell what each of them is worth.
 
     Raises:
         TooFewClipsError: there are too few clips.

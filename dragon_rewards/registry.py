@@ -202,7 +202,7 @@ class Registry:
         with guarded(refusal):
             try:
                 return make()
-            except DragonError as error:  # of which part it is, its own may not say
+            except DragonError as error:  # its own message may not say which part failed
                 raise refusal(error) from error
 
 

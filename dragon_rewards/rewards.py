@@ -248,7 +248,7 @@ class Reward:
         return find(self.exemplar_set.name, self.encoder.name, device)
 
     def check_count(self, clips: int) -> None:
-        """Refuse to judge so few clips.
+        """Refuse a number of clips that is too small for the reduction.
 
         Raises:
             TooFewClipsError: the reduction needs more clips.

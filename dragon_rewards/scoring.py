@@ -100,7 +100,7 @@ def judged(
     job, files = EncodingJob([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
     if not reward.kind.per_clip or reward.reduction.minimum_clips > 1:
         return judge(encode_files(job, files))
-    parts = starmap(lambda rows, clips: (rows, judge(clips)), encode_in_parts(job, files))  # which holds no clips
+    parts = starmap(lambda rows, clips: (rows, judge(clips)), encode_in_parts(job, files))  # keeps no clips
     rows, values = zip(*parts, strict=True)
     return in_order(values, rows)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Weights
 
 VARIABLE = "DRAGON_WEIGHTS"
-INDEX = "model_index.json"  # of a pipeline that diffusers saved: it names the folders of its parts
+INDEX = "model_index.json"  # the index of a pipeline saved by diffusers; it names the folders of its parts
 SNAPSHOTS = "snapshots"  # the folder of a repository in the hub's cache, whose folders are named by commits
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
@@ -166,7 +166,7 @@ def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
 
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except (OSError, ValueError):  # it is not there, or this is no name on the hub
+    except (OSError, ValueError):  # the snapshot is not there, or the name is no name on the hub
         return None
 
 
@@ -190,5 +190,5 @@ def _is_whole(part: Path) -> bool:
     wanted = shards(part)
     if wanted:
         return all((part / shard).is_file() for shard in wanted)
-    network = (part / "config.json").is_file()  # of a tokenizer or a scheduler it has another name
+    network = (part / "config.json").is_file()  # tokenizers and schedulers have another file
     return part.is_dir() and (not network or any(part.glob("*.safetensors")))

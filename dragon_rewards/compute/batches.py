@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-BATCH = 32  # examples at once on an accelerator; more hardly saves time, and fewer depend on what memory is free
-CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
+BATCH = 32  # examples at once on an accelerator: more hardly save time, and would depend on how much memory is free
+CPU_BATCH = 8  # with more, activations between layers no longer fit the caches: `vae` takes 1.3 times as long
 CPU_VALUES = 2**22  # for the same reason: eight clips of three minutes at once take `logmel` 4.6 times as long as alone
-ACTIVATIONS = 512  # bytes for each of an example's: four layers of 128 channels at once, as in an autoencoder
+ACTIVATIONS = 512  # bytes of activations for each byte of an example: four layers of 128 channels, as in an autoencoder
 
 
 def first_batch(example: Tensor, device: torch.device) -> int:

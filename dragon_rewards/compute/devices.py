@@ -11,8 +11,8 @@ import torch
 
 from dragon_rewards.errors import DeviceError
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of a run, beside "no": float32
-ACCELERATORS = ("cuda", "mps", "xpu")  # chosen without being named, in this order
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions of a run, beside "no", which is float32
+ACCELERATORS = ("cuda", "mps", "xpu")  # accelerators that may be the default device, in this order
 CPU = torch.device("cpu")
 
 
@@ -156,9 +156,9 @@ def has_float64(device: torch.device) -> bool:
 def _bears(name: str) -> bool:
     try:
         torch.ones(1, dtype=torch.float64, device=name)
-    except torch.OutOfMemoryError:  # tells nothing of the device, and is not to be remembered
+    except torch.OutOfMemoryError:  # says nothing about the device, so it must not be cached
         raise
-    except (TypeError, RuntimeError):  # torch raises the former for mps
+    except (TypeError, RuntimeError):  # torch raises TypeError for mps
         return False
     return True
 

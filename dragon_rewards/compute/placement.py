@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONTAINERS = (dict, OrderedDict, list)  # of a copy are its own, empty ones too: what they will hold is on its device
+CONTAINERS = (dict, OrderedDict, list)  # always copied, even if empty, as they may be filled later
 
 
 class Placement:
@@ -37,7 +37,8 @@ class Placement:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}  # by identity, with the original, which it keeps alive
+        # id -> (original, copy); the original is kept alive so that no other object gets its id.
+        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
 
     def copy_of(self, part: T) -> T:
         """Return a copy of the part on this device.
@@ -116,12 +117,12 @@ class _Copy:
         elif isinstance(value, list):
             list.__setitem__(twin, slice(None), list(map(self.of, value)))
         elif isinstance(value, dict):
-            dict.update(twin, _each(value, self.of))  # subclasses may refuse it
+            dict.update(twin, _each(value, self.of))  # not the subclass's own update, which may refuse
         else:
             for name, held in _attributes(value):
                 _set(twin, name, self.of(held))
         if isinstance(twin, nn.RNNBase):
-            twin.to(self.placement.device)  # it keeps its weights in one block, too
+            twin.to(self.placement.device)  # it also holds its weights as one block of memory
         return twin
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ITEMS, HASHES = "items.jsonl", "hashes.json"
 LIMIT = 2**30  # bytes; statistics of 2,048 dimensions take 34 MB
-TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of ZIP: the same set makes the same file
+TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP can hold, so that the same set makes the same file
 
 
 def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
@@ -132,7 +132,7 @@ def _members(path: Path) -> dict[str, bytes]:
             _check_form(archive)
             members = {name: archive.read(name) for name in archive.namelist()}
             hashes = decode_json(members.pop(HASHES), dict[str, str], f"{HASHES} in '{path}'", "export the set again")
-    # What a broken archive raises: zlib is not asked, but encryption and unknown versions are refused so.
+    # All that a broken archive raises: nothing is decompressed, but archives may be encrypted or of unknown versions.
     except (
         OSError,
         BadZipFile,
@@ -173,7 +173,7 @@ def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -
         examples = unpack_items(packed, f"{ITEMS} in it", "export the set again")
         fault = set_fault(manifest, examples, folder, dims)
     except DragonError as error:
-        reason = str(error).replace(f"{folder}/", "").partition("; ")[0]  # without the remedy for a copy that is gone
+        reason = str(error).replace(f"{folder}/", "").partition("; ")[0]  # without the remedy for the scratch copy
         raise DragonError(f"'{path}': {reason}; export the set again") from error
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
-NEAREST = 3  # captions and examples of a facet: as many as fit a row
+NEAREST = 3  # captions and examples of a facet, as many as fit a row of a table
 
 
 def make_facets(

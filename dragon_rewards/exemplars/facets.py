@@ -35,7 +35,7 @@ TENSORS = {"centroids": ("float", "facets", "dim"), "variance": ("float",), "sha
 
 @dataclass(frozen=True)
 class Facet:
-    """The description of one facet.
+    """The size and spread of a facet, and the captions and examples that are nearest to it.
 
     Attributes:
         share: the share of the set's windows or captions that are nearest to its centroid, from 0 to 1.

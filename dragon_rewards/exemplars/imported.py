@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from dragon_rewards.exemplars.sets import Manifest
 
 STATISTICS = ".safetensors"
-TENSORS = {"mean", "covariance", "count", "items"}  # and `factor`, where the covariance needs one
-LONGEST = 2**16  # characters of a text
-DAY = 86_400.0  # seconds: no window is longer
-SLACK = 0.01  # relative: windows are whole samples, which is less than this of 1 s at 50 Hz and more
-DENSEST = 192_000  # frames that a second of audio has at most: an encoder gives no more than one for a sample
+TENSORS = {"mean", "covariance", "count", "items"}  # and `factor` if the covariance needs one
+LONGEST = 2**16  # the most characters of a text
+DAY = 86_400.0  # the longest window in seconds
+SLACK = 0.01  # relative tolerance: windows are whole samples, which changes 1 s at 50 Hz or more by less than this
+DENSEST = 192_000  # the most frames of a second of audio: an encoder gives at most one for each sample
 
 
 def set_fault(manifest: Manifest, examples: Sequence[Item], folder: Path, dims: Mapping[str, int]) -> str | None:

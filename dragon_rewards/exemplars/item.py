@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 LARGEST = 2**31  # bytes of a list: a million examples have a third of that
 AGAIN = "remove the set and add it again"
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a terminal would obey; no line of UTF-8
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls terminals, ends lines, is no UTF-8
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def text_item(caption: str) -> Item:
 def pack_items(items: Iterable[Item]) -> bytes:
     """Return one line of JSON for each example, without the fields that are None."""
     lines = ({key: value for key, value in asdict(item).items() if value is not None} for item in items)
-    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # ASCII: names of files may be no UTF-8
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # in ASCII, as names of files may be no UTF-8
 
 
 def unpack_items(content: bytes, where: str, remedy: str) -> tuple[Item, ...]:

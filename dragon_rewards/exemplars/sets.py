@@ -149,7 +149,7 @@ def gaussian_of(tensors: Mapping[str, Tensor], where: str, remedy: str) -> Gauss
     check_tensors(tensors, STATISTICS, where, remedy, optional=("factor",))
     try:
         return Gaussian.from_tensors(tensors)
-    except (DragonError, RuntimeError) as error:  # torch's, of a factorisation
+    except (DragonError, RuntimeError) as error:  # torch raises RuntimeError if it cannot factorise
         raise DragonError(f"{where} holds no statistics ({error}); {remedy}") from error
 
 

@@ -55,7 +55,7 @@ class Source:
         """
         try:
             return self.path.open("rb") if self.row is None else BytesIO(_bytes(self.path, self.row))
-        except (OSError, LookupError, TypeError, ValueError) as error:  # pyarrow's errors are of these
+        except (OSError, LookupError, TypeError, ValueError) as error:  # pyarrow's errors are subclasses of these
             raise AudioError(f"'{self}' cannot be read ({error})") from error
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
 AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
-SHOWN = 20  # files that a refusal names
+SHOWN = 20  # the most files that an error message names
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _keep(path: Path, made: Kept) -> None:
     """Store statistics for the next time; if that fails, log a warning, as they can still be used this time."""
     try:
         with changing_sets():
-            if (path.parent / MANIFEST).is_file():  # or the set has been removed meanwhile
+            if (path.parent / MANIFEST).is_file():  # otherwise the set has been removed meanwhile
                 write_kept(path, made)
     except (OSError, DragonError) as error:
         log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)

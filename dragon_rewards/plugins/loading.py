@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins.records import Descriptor, PluginGroup
     from dragon_rewards.plugins.sources import Source
 
-# Seconds that each plugin took in this process. Records are kept with results and would differ between runs.
+# Seconds that each plugin took to load in this process. They are not part of the records, which are stored with results
+# and must not differ between runs.
 LOAD_SECONDS: defaultdict[PluginRecord, float] = defaultdict(float)
 
 
@@ -77,7 +78,7 @@ class _Loader:
             self._refuse(source.record, error)
         else:
             self._take(source.record, staged)
-        if self.interrupted():  # by the user, whatever the plugin made of it
+        if self.interrupted():  # by the user, even if the plugin caught the interruption
             raise KeyboardInterrupt
         LOAD_SECONDS[source.record] += perf_counter() - started
 
@@ -134,7 +135,7 @@ class _Loader:
             self.owners[hook, descriptor.name] = record
 
     def _refuse(self, record: PluginRecord, error: BaseException) -> None:
-        summary = TracebackException.from_exception(error)  # its text is safe where the error's own raises
+        summary = TracebackException.from_exception(error)  # it gives a text even if the error's own __str__ raises
         reason = f"{type(error).__name__}: {summary}"
         trace = "".join(summary.format())
         self.failures.append(PluginFailure(record.name, record.package, record.version, self.stage, reason, trace))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins.records import PluginGroup
 
 DISTRIBUTION = "dragon-rewards"
-FAMILY = "dragon_"  # what the names of all entry-point groups of this project begin with
+FAMILY = "dragon_"  # the names of all entry-point groups of this project begin with this
 ENTRY_POINTS = "entry_points.txt"
 
 
@@ -72,10 +72,10 @@ def _found(groups: str) -> list[Source]:
 
 def _sources(distribution: metadata.Distribution, groups: str) -> list[Source]:
     """Return the plugins of a package, or a single one that fails if the package's metadata cannot be read."""
-    package, version = str(getattr(distribution, "_path", "unknown package")), ""  # its folder: no name yet
+    package, version = str(getattr(distribution, "_path", "unknown package")), ""  # its folder, until its name is known
     try:
         if f"[{groups}" not in (distribution.read_text(ENTRY_POINTS) or ""):
-            return []  # nearly all packages: nothing of them is parsed
+            return []  # true of nearly all packages, whose metadata need not be parsed
         package, version = _identity(distribution.metadata)
         entries = [entry for entry in distribution.entry_points if entry.group.startswith(groups)]
     except Exception as error:  # noqa: BLE001  a broken file may raise anything, and must not hide other packages

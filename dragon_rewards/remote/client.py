@@ -38,9 +38,9 @@ ONCE = (0.0,)
 TRIES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
-MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
+MOST_REPLY = 2**31  # bytes; a server takes 2^28 bytes of audio at once, and frames may take a few times as many
 PIECE = 2**20  # bytes
-MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
+MOST_DETAIL = 500  # characters of a server's message that an error message repeats
 
 
 class Client:
@@ -115,14 +115,14 @@ class Client:
                 self._open()
             return work()
         except BaseException:
-            self._close()  # or the rest of an interrupted reply would be taken for the beginning of the next
+            self._close()  # otherwise the rest of an interrupted reply would be read as the next reply
             raise
 
     def _open(self) -> None:
         parts = urlsplit(self._url)
         connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._connection = connect(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT)
-        self._connection.auto_open = 0  # a new connection may reach another server: only through the checks below
+        self._connection.auto_open = 0  # never reconnect without the checks below, as another server may answer
         self._connection.connect()
         self._connection.sock.settimeout(REPLY_TIMEOUT)
         self._read_catalogue(self._exchange("GET", "/encoders"))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATIENCE = 20.0  # seconds for a request without a body to come
-SLOWEST = 2**14  # bytes a second that a body comes at, or else it counts as half-sent: 256 MB take up to 4.6 hours
+PATIENCE = 20.0  # seconds in which a request without a body must arrive
+SLOWEST = 2**14  # bytes a second; a slower body counts as half-sent: 256 MB may take 4.6 hours
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 UNPROCESSABLE, TOO_LARGE = 422, 413
 
@@ -96,7 +96,7 @@ class Impatient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Start the time limit of a request, extend it as more of it comes, and stop it when it is complete."""
         self._taken += len(data)
-        if self._timer is None:  # the next request on a connection that was kept
+        if self._timer is None:  # the next request on a connection that was kept open
             self._wait()
         super().data_received(data)
         if self._is_whole:

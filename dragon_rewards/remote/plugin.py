@@ -31,7 +31,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """
     for remote in load_remotes():
         for descriptor in descriptors(remote):
-            with suppress(ValueError):  # the name is taken; one that is malformed is a ComposeError, which is none
+            with suppress(ValueError):  # the name is taken; a malformed name is a ComposeError, not a ValueError
                 register(descriptor)
 
 

@@ -132,7 +132,7 @@ class Served:
 
 
 def _without_gradients(encode: Callable[[Any], Tensor], batch: Any) -> Tensor:
-    with torch.no_grad():  # holds for one thread only
+    with torch.no_grad():  # applies to the current thread only
         return encode(batch)
 
 

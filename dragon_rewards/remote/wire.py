@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Texts = Annotated[list[str], Meta(min_length=1)]
 MOST_HEADER = 1024  # bytes; the header of one tensor takes less than 100
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes one
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a surrogate as JSON escapes it
 
 
 class WireError(DragonError):
@@ -71,6 +71,6 @@ def unpack_texts(body: bytes) -> list[str]:
     try:
         return decode_json(body, Texts, "the body", "send a JSON list of one or more texts")
     except DragonError as error:
-        if SURROGATE.search(body):  # of those that come in pairs the decoder makes characters
+        if SURROGATE.search(body):  # the decoder has turned surrogates in pairs into characters
             raise DragonError("a text holds a lone surrogate, which is no character") from error
         raise WireError(str(error)) from error

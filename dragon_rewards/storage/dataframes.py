@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MOST_ROWS = 10**7  # of a parquet file: the frame of a full benchmark has some 100,000
+MOST_ROWS = 10**7  # the most rows of a parquet file: a full benchmark has some 100,000
 
 
 class Column(Enum):
@@ -47,7 +47,7 @@ def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.D
         with ParquetFile(path) as file:
             rows = file.metadata.num_rows
         frame = pd.read_parquet(path) if rows <= MOST_ROWS else None
-    except Exception as error:  # of Arrow, and Python's for what a broken schema names
+    except Exception as error:  # Arrow's errors, and Python's for what a broken schema names
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     if frame is None:
         raise DragonError(f"'{path}' claims {rows:,} rows, and no file of its kind has as many; {remedy}")
@@ -72,7 +72,7 @@ def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Co
         text = content.decode("utf-8")
         header, *rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
         frame = pd.read_csv(StringIO(text)).map(unguarded).rename(columns=unguarded)
-    except Exception as error:  # csv's and pandas' own, and Python's for an empty file
+    except Exception as error:  # errors of csv and pandas, and Python's for an empty file
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
@@ -90,7 +90,7 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, rem
             raise DragonError(f"'{path}' has no column '{name}', only {found or 'none'}; {remedy}")
         try:
             fits = _holds(frame[name], column)
-        except UnicodeDecodeError as error:  # texts of parquet are decoded as they are taken
+        except UnicodeDecodeError as error:  # texts of parquet are decoded when they are accessed
             raise DragonError(f"'{path}': column '{name}' is not in UTF-8 ({error}); {remedy}") from error
         if not fits:
             raise DragonError(f"'{path}': column '{name}' must hold {column.value}; {remedy}")

@@ -26,7 +26,7 @@ T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Hash = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]  # SHA-256
 
-LARGEST = 2**26  # bytes of a text file that is read back: a record of 100,000 clips has a tenth of it
+LARGEST = 2**26  # the most bytes of a text file: a record of 100,000 clips has a tenth of that
 
 
 def read_json(path: Path, kind: type[T], remedy: str, *, largest: int = LARGEST, strict: bool = True) -> T:
@@ -120,7 +120,7 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
 
 
 def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: str) -> T:
-    typed: Any = kind  # of types as such mypy does not know that they can be hashed
+    typed: Any = kind  # mypy does not know that types can be hashed
     try:
         found: T = decode(kind)
         if _has_dataclass(typed):

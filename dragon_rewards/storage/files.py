@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 PART = re.compile(r"\..+\.\d+(-\d+)?\.part")
 KEPT = 40  # characters of a file's name in the name of its part, which must fit into 255 bytes
-NUMBERS = count()  # of the parts of this process, whose threads may write the same file
-PRIVATE = 0o600  # permissions of what only its owner may read
+NUMBERS = count()  # numbers the parts of this process, whose threads may write the same file
+PRIVATE = 0o600  # permissions of a file that only its owner may read
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
     with _part(place, lambda part: part.touch(mode, exist_ok=False)) as (part, descriptor), _told(part, path):
         yield part
         os.fsync(descriptor)
-        if sys.platform == "win32":  # which moves no open file, and locks none here
+        if sys.platform == "win32":  # Windows moves no open file, and no file is locked here
             os.close(descriptor)
         part.replace(place)
 
@@ -120,7 +120,7 @@ def sweep(folder: Path) -> None:
     with os.scandir(folder) as entries:
         parts = [Path(entry.path) for entry in entries if PART.fullmatch(entry.name)]
     for part in parts:
-        with suppress(OSError):  # it is not ours to remove, or another has done so
+        with suppress(OSError):  # another user owns it, or another process has removed it
             descriptor = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)
             try:
                 if _hold(descriptor):
@@ -198,5 +198,5 @@ def _told(part: Path, path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(part):
             error.filename = str(path)
-            del error.filename2  # of a file that was to be moved
+            del error.filename2  # the place that a file was to be moved to
         raise

@@ -21,10 +21,10 @@ from dragon_rewards.storage.table_formats import FORMATS, plain, read_content
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)  # as many digits as 64 bits have
+WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)  # 64 bits have at most 19 digits
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MOST = 2**63
-EXACT = 2**53  # up to which a float tells every whole number from the next
+EXACT = 2**53  # up to this every whole number is exact as a float
 SUFFIXES = frozenset(FORMATS)
 
 
@@ -45,7 +45,7 @@ KNOWN = frozenset(chain.from_iterable(column.names for column in (PATH, TEXT, RA
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
+    """A row of a table, with its number and its known cells.
 
     Attributes:
         number: its number in the file, from 1.

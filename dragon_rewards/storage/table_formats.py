@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Numbered = tuple[int, Any]  # the number of a row, from 1, and what is in it
-Wanted = frozenset[str] | None  # plain names of the columns that are kept; None of all
+Wanted = frozenset[str] | None  # plain names of the columns that are kept; None for all
 
 KINDS = "TXT, CSV, TSV, JSON, JSONL or parquet"
 REMEDY = f"give a table or a list as {KINDS}"
@@ -133,7 +133,7 @@ def _fitness(text: str, separator: str, wanted: Wanted) -> tuple[int, int]:
 
 def _records(path: Path, text: str, separator: str) -> Iterator[list[str]]:
     reader = csv.reader(StringIO(text, newline="\n"), delimiter=separator, strict=True)  # splits at line feeds alone
-    row = -1  # of the header 0
+    row = -1  # counts records: the header is 0
     try:
         for row, record in enumerate(reader):  # noqa: B007  for the refusal
             yield list(map(unguarded, record))

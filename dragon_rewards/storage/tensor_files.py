@@ -27,7 +27,7 @@ CHECKSUM = "checksum"
 METADATA = "__metadata__"
 LONGEST_HEADER = 2**24  # bytes; 1,000 facets need less than 1 MB, and a broken file may claim any length
 LARGEST = 2**32  # bytes; statistics of 2,048 dimensions take 34 MB
-WORD = 8  # bytes of a header's length
+WORD = 8  # bytes of the number that gives the length of the header
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -87,7 +87,7 @@ def unpack_tensors(
     try:
         tensors = {name: tensor.clone() for name, tensor in load(content).items()}  # aligned, so that sums round alike
         wrong = [name for name, tensor in tensors.items() if finite and not tensor.isfinite().all()]
-    except Exception as error:  # of its own type, and Python's and torch's for types and shapes they do not have
+    except Exception as error:  # the library's errors, and Python's and torch's for unknown types and shapes
         raise DragonError(f"{where} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
     if wrong:
         raise DragonError(f"{where} holds NaN or infinite values in {', '.join(wrong)}; {remedy}")
