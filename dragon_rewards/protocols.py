@@ -66,11 +66,13 @@ class Direction(StrEnum):
 class Encoder(Protocol):
     """A model that turns media into embeddings, with one tower for each modality that its descriptor lists.
 
-    The factory builds the encoder on the CPU, where it may be used, too. For any other device rewards copy it there
-    once, with all tensors that it reaches through attributes, containers and closures; tensors in float64 stay where
-    they are if the device has no float64. Frames are returned on the device of the media. Tensors that the encoder
-    creates on the way must be created there (`device=audio.device`), and what it computes elsewhere, as a server does,
-    it brings back. It must not move its own tensors.
+    The factory builds the encoder on the CPU, where it may be used as it is. For each other device rewards make one
+    copy, with all tensors that the encoder reaches through attributes, containers and closures; tensors in float64 stay
+    where they are if the device has no float64.
+
+    Frames are returned on the device of the media. The encoder creates new tensors on that device
+    (`device=audio.device`), and brings back what is computed elsewhere, such as on a server. It must not move tensors
+    that it holds.
 
     Attributes:
         identity: a fingerprint of weights and preprocessing. Statistics that were made with another identity are
