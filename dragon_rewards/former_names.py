@@ -36,7 +36,7 @@ MOVED = {  # former name -> the modules that now hold what the module of that na
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds modules by the names that they had before 0.2, and fills them with what their successors hold."""
+    """Finds modules by the names that they had in 0.1, and fills them with what their successors hold."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
         """Return a spec for a former name, and None for every other name."""

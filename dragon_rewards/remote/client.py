@@ -244,7 +244,7 @@ class RemoteEncoder:
 
 
 class RemoteTextEncoder(RemoteEncoder):
-    """A remote encoder that also embeds texts, of which it sends up to 256 in one request."""
+    """A remote encoder that also embeds texts, and sends up to 256 of them in one request."""
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Encode texts as embeddings (texts, dim) on the CPU.
