@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,6 +16,7 @@ from dragon_rewards.compute.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.media.cache import CacheKey, CacheView
+from dragon_rewards.media.embeddings import EmbeddingStore
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
@@ -35,31 +35,6 @@ FOREIGN = (
     " (on {device}: an encoder's copy there has all that it reaches through attributes and closures; what it makes it "
     "has to make with device=audio.device, and global variables do not follow)"
 )
-
-
-@dataclass(frozen=True)
-class EmbeddingStore:
-    """Embeddings computed so far, by encoder name: frames per example, and prompts (examples, dim)."""
-
-    frames: dict[str, tuple[Tensor, ...]]
-    prompts: dict[str, Tensor]
-
-    def select(self, rows: Sequence[int]) -> EmbeddingStore:
-        """What is known of some examples."""
-        return EmbeddingStore(
-            {encoder: tuple(frames[row] for row in rows) for encoder, frames in self.frames.items()},
-            {encoder: prompts[list(rows)] for encoder, prompts in self.prompts.items()},
-        )
-
-    @staticmethod
-    def join(parts: Sequence[EmbeddingStore]) -> EmbeddingStore:
-        """What is known of all parts together: the encoders that every part has."""
-        frames = set.intersection(*(set(part.frames) for part in parts))
-        prompts = set.intersection(*(set(part.prompts) for part in parts))
-        return EmbeddingStore(
-            {encoder: tuple(chain.from_iterable(part.frames[encoder] for part in parts)) for encoder in frames},
-            {encoder: torch.cat([part.prompts[encoder] for part in parts]) for encoder in prompts},
-        )
 
 
 class Media(ABC):
