@@ -21,7 +21,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dragon_rewards.registry import Registry
 
@@ -87,6 +87,7 @@ PER_CLIP = ("locality",)
 WHOLE_SET = ("subsets",)
 REFERENCE = ("reference matters", "direction")
 PROMPTS = ("prompts matter",)
+SHARED = ("towers", "text_towers")  # modules of the checks that encoders of audio and of images have in common
 
 
 @dataclass(frozen=True)
@@ -185,15 +186,16 @@ FAMILIES: dict[str, Callable[[Registry, str], dict[str, tuple[str, ...]]]] = {
 
 
 def _family(family: str, part: str, names: tuple[str, ...], registry: Registry) -> Iterator[Check]:
-    """The checks `names` of a part; each is the function of this name in the module of the part's family."""
-    module = f"{__name__}.{family.replace(' ', '_')}s"
+    """The checks `names` of a part; each is the function of this name in its family's module, or in a shared one."""
+    modules = (f"{family.replace(' ', '_')}s", *SHARED)
     for name in names:
-        yield Check(name, f"{family} {part}", partial(_run, module, name, part, registry))
+        yield Check(name, f"{family} {part}", partial(_run, modules, name, part, registry))
 
 
-def _run(module: str, name: str, part: str, registry: Registry) -> None:
-    family = import_module(module)
-    check = getattr(family, re.sub(r"\W", "_", name))
+def _run(modules: Sequence[str], name: str, part: str, registry: Registry) -> None:
+    function = re.sub(r"\W", "_", name)
+    family, *shared = (import_module(f"{__name__}.{module}") for module in modules)
+    check = next(getattr(module, function) for module in (family, *shared) if hasattr(module, function))
     try:
         check(family.prepare(part, registry))
     except AssertionError:

@@ -8,58 +8,21 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import EncoderError, ImageError
 from dragon_rewards.media.images import Images
 from dragon_rewards.protocols import Modality
-from dragon_rewards.testing.encoders import (
+from dragon_rewards.testing.images import pictures
+from dragon_rewards.testing.require import require, require_equal
+from dragon_rewards.testing.towers import (
     TowerCase,
-    batch_invariant,
-    builds,
-    deterministic,
-    devices,
-    empty_text,
-    finite,
-    frames,
-    gradients,
-    identity,
-    input_unmodified,
-    order_equivariant,
     require_distinct,
     require_facts,
     require_finite,
     require_frames,
     require_positive,
-    text_batch_invariant,
-    text_deterministic,
-    text_devices,
-    text_embeddings,
-    text_limit,
-    text_tower,
 )
-from dragon_rewards.testing.images import pictures
-from dragon_rewards.testing.require import require, require_equal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-__all__ = [  # the checks that both kinds of encoders have
-    "batch_invariant",
-    "builds",
-    "deterministic",
-    "devices",
-    "empty_text",
-    "finite",
-    "frames",
-    "gradients",
-    "identity",
-    "input_unmodified",
-    "order_equivariant",
-    "text_batch_invariant",
-    "text_deterministic",
-    "text_devices",
-    "text_embeddings",
-    "text_limit",
-    "text_tower",
-]
 
 HEIGHT, WIDTH = 128, 96
 ODD = ((1, 1), (5, 7), (3, 200), (97, 61), (301, 17))  # height, width

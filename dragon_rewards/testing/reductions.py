@@ -12,7 +12,7 @@ from torch import Tensor
 from dragon_rewards.compute.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
-from dragon_rewards.testing.encoders import EncoderCase, TowerCase
+from dragon_rewards.testing.encoders import EncoderCase
 from dragon_rewards.testing.image_encoders import ImageCase
 from dragon_rewards.testing.require import require, require_equal, require_texts
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.protocols import Reduction
     from dragon_rewards.registry import Registry
+    from dragon_rewards.testing.towers import TowerCase
 
 CLIPS, DIM, EXAMPLES = 8, 8, 500
 FEW = 3  # frames, fewer than dimensions
