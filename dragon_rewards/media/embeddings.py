@@ -1,4 +1,4 @@
-"""Embeddings of a set of examples that were computed so far, by the encoder that made them."""
+"""The embeddings of a set of examples that were computed so far, by the encoder that made them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmbeddingStore:
-    """Embeddings computed so far, by encoder name: frames per example, and prompts (examples, dim)."""
+    """The embeddings of a set of examples that were computed so far, by the name of the encoder.
+
+    Attributes:
+        frames: by encoder name, the frames of each example, (frames, dim).
+        prompts: by encoder name, the embedded prompts of all examples, (examples, dim).
+    """
 
     frames: dict[str, tuple[Tensor, ...]]
     prompts: dict[str, Tensor]
 
     def select(self, rows: Sequence[int]) -> EmbeddingStore:
-        """What is known of some examples."""
+        """Return the embeddings of the examples at `rows`, in that order."""
         return EmbeddingStore(
             {encoder: tuple(frames[row] for row in rows) for encoder, frames in self.frames.items()},
             {encoder: prompts[list(rows)] for encoder, prompts in self.prompts.items()},
@@ -30,7 +35,11 @@ class EmbeddingStore:
 
     @staticmethod
     def join(parts: Sequence[EmbeddingStore]) -> EmbeddingStore:
-        """What is known of all parts together: the encoders that every part has."""
+        """Return the embeddings of all parts one after another, for those encoders that every part has.
+
+        Args:
+            parts: stores of different examples, at least one.
+        """
         frames = set.intersection(*(set(part.frames) for part in parts))
         prompts = set.intersection(*(set(part.prompts) for part in parts))
         return EmbeddingStore(

@@ -1,4 +1,4 @@
-"""A conformance kit: what every encoder, exemplar set and reduction promises, checked for all that a package registers.
+"""A conformance kit: it checks what every encoder, exemplar set and reduction promises, for all parts of a package.
 
 In a test module of the package, one call makes one test per check and part:
 
@@ -92,13 +92,13 @@ SHARED = ("towers", "text_towers")  # modules of the checks that encoders of aud
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of one part.
+    """A promise of one part, and the function that checks it.
 
     Attributes:
         name: what is checked, for example `order-equivariant`.
-        part: of what, for example `encoder clap`.
-        run: returns if the promise is kept; otherwise raises AssertionError, whose message says what was promised,
-            what was found and how to mend it.
+        part: whose promise it is, for example `encoder clap`.
+        run: returns if the promise is kept; otherwise raises AssertionError, whose message says what was promised, what
+            was found and how to mend it.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Check:
 
 
 def conformance(package: str) -> Callable[[Check], None]:
-    """A pytest test, parametrised over `checks(package)`, to be bound to a name that begins with `test`."""
+    """Return a pytest test with one case per check of `checks(package)`; bind it to a name that begins with `test`."""
     import pytest
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=str(check)) for check in checks(package)])
@@ -121,10 +121,10 @@ def conformance(package: str) -> Callable[[Check], None]:
 
 
 def checks(package: str, registry: Registry | None = None) -> list[Check]:
-    """The checks of all parts that a distribution registers; builds nothing.
+    """Return the checks of all parts that a distribution registers; builds nothing.
 
-    Never empty: a package that is not installed or registers nothing, and each plugin of it that failed to load, is a
-    check that fails and says so.
+    The list is never empty: a package that is not installed or registers nothing, and each of its plugins that failed
+    to load, is a check that fails and says so.
 
     Args:
         package: the distribution's name, as pip knows it.
@@ -186,7 +186,7 @@ FAMILIES: dict[str, Callable[[Registry, str], dict[str, tuple[str, ...]]]] = {
 
 
 def _family(family: str, part: str, names: tuple[str, ...], registry: Registry) -> Iterator[Check]:
-    """The checks `names` of a part; each is the function of this name in its family's module, or in a shared one."""
+    """Yield the checks `names` of a part; each is the function of this name in its family's or in a shared module."""
     modules = (f"{family.replace(' ', '_')}s", *SHARED)
     for name in names:
         yield Check(name, f"{family} {part}", partial(_run, modules, name, part, registry))
@@ -220,5 +220,5 @@ def _absence(package: str) -> str:
 
 
 def _same(package: str, other: str) -> bool:
-    """Whether pip takes both names for one (PEP 503)."""
+    """Return whether pip takes both names for one (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package).lower() == re.sub(r"[-_.]+", "-", other).lower()

@@ -1,4 +1,4 @@
-"""What an encoder of audio promises beyond what `towers` and `text_towers` check of every encoder."""
+"""The checks of what an encoder of audio promises beyond what `towers` and `text_towers` check of every encoder."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ DISTANT = 0.1  # resampling moves frames by less than this share of their distan
 
 
 class EncoderCase(TowerCase):
-    """An encoder that hears."""
+    """An encoder of audio, and what its checks share."""
 
     modality, method, media, noun = Modality.AUDIO, "encode_audio", "audio", "clip"
 
     @property
     def batch(self) -> Tensor:
-        """Four sounds (4, samples)."""
+        """Four sounds, (4, samples), at the encoder's sample rate."""
         return sounds(4, self.info.sample_rate, self.seconds)
 
     @cached_property
     def seconds(self) -> int:
-        """The shortest of `DURATIONS` that gives a frame."""
+        """The shortest length in seconds, of those in `DURATIONS`, that gives the encoder a frame."""
         return next((seconds for seconds in DURATIONS if self._hears(seconds)), DURATIONS[-1])
 
     def examples(self, count: int, seed: int) -> Sequence[Tensor]:
-        """Of sounds."""
+        """Return the frames (frames, dim) of `count` sounds, as rewards get them; another seed gives other sounds."""
         return self.through_clips(list(sounds(count, self.info.sample_rate, self.seconds, seed)), self.info.sample_rate)
 
     def through_clips(self, audio: Sequence[Tensor], rate: int) -> Sequence[Tensor]:
-        """Frames of each clip, as rewards get them."""
+        """Return the frames (frames, dim) of each clip of audio at `rate` Hz, as rewards get them."""
         return Clips(audio, rate).embeddings(self.info, self.encoder).frames
 
     def _hears(self, seconds: int) -> bool:
@@ -66,13 +66,13 @@ prepare = lru_cache(maxsize=1)(EncoderCase)  # the checks of an encoder, run one
 
 
 def facts(case: EncoderCase) -> None:
-    """The descriptor's facts are of the right type and not empty."""
+    """Check that the descriptor's facts are of the right type and not empty."""
     require_positive(case, "dim", "sample_rate")
     require_facts(case)
 
 
 def length_independent(case: EncoderCase) -> None:
-    """A clip among clips of other lengths gives the frames that it has alone."""
+    """Check that a clip among clips of other lengths gives the frames that it has alone."""
     rate = case.info.sample_rate
     whole = sounds(3, rate, 1.5 * case.seconds)
     clips = [clip[: round(len(clip) * share)] for clip, share in zip(whole, (1, 0.7, 0.85), strict=True)]
@@ -83,12 +83,12 @@ def length_independent(case: EncoderCase) -> None:
 
 
 def distinct_sounds(case: EncoderCase) -> None:
-    """A chord, a chirp and noise do not give the same frames."""
+    """Check that a chord, a chirp and noise do not give the same frames."""
     require_distinct(case, "sound")
 
 
 def channels_and_rate(case: EncoderCase) -> None:
-    """Stereo at 44.1 kHz gives nearly the frames of the same sound in mono at the encoder's own rate."""
+    """Check that stereo at 44.1 kHz gives nearly the frames of the same sound in mono at the encoder's own rate."""
     mono = melody(case.info.sample_rate, case.seconds)
     wide = melody(44_100, case.seconds)
     own = case.encode(mono[None])[0]
@@ -101,7 +101,10 @@ def channels_and_rate(case: EncoderCase) -> None:
 
 
 def short_input(case: EncoderCase) -> None:
-    """No sample (what is left of one at a higher rate), one, 10 ms and 100 ms: finite frames, none, or a refusal."""
+    """Check that very short clips give finite frames, none, or a refusal.
+
+    The clips have no sample (what may be left of one at a higher rate), one sample, 10 ms and 100 ms.
+    """
     rate = case.info.sample_rate
     sound = sounds(1, rate, 1)
     for samples in (0, 1, *(round(rate * seconds) for seconds in SHORT)):

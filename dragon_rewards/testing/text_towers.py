@@ -1,4 +1,4 @@
-"""What an encoder of audio or images that embeds text, too, promises of its text tower."""
+"""The checks of what an encoder of audio or images that embeds text, too, promises of its text tower."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = ("jig", "a slow hymn played on organ", "a fast jig on the fiddle, record
 
 
 def text_tower(case: TowerCase) -> None:
-    """The modality text is declared if and only if there is encode_text."""
+    """Check that the modality text is declared if and only if the encoder has `encode_text`."""
     declared, present = Modality.TEXT in case.info.modalities, isinstance(case.encoder, TextEncoder)
     found = f"declared: {declared}, encode_text: {present}"
     mend = "add Modality.TEXT to the EncoderInfo, or take encode_text away"
@@ -29,7 +29,7 @@ def text_tower(case: TowerCase) -> None:
 
 
 def text_embeddings(case: TowerCase) -> None:
-    """Finite float32 embeddings (texts, dim), of long texts, too."""
+    """Check that embeddings of texts are finite float32 (texts, dim), also for long texts."""
     found = case.encode_text(TEXTS)
     _require_embeddings(found, case, len(TEXTS))
     require_finite(found, "embeddings of text", "mask the padding before attention and means")
@@ -43,20 +43,20 @@ def _require_embeddings(found: object, case: TowerCase, texts: int) -> None:
 
 
 def text_deterministic(case: TowerCase) -> None:
-    """The same texts give the same embeddings."""
+    """Check that the same texts give the same embeddings."""
     promised = "the same embeddings for the same texts"
     require_equal(case.encode_text(TEXTS), case.encode_text(TEXTS), promised, "switch dropout off (model.eval())")
 
 
 def text_batch_invariant(case: TowerCase) -> None:
-    """A text alone is embedded as it is among longer ones."""
+    """Check that a text alone is embedded as it is among longer ones."""
     alone = torch.cat([case.encode_text([text]) for text in TEXTS])
     promised, mend = "embeddings that do not depend on the other texts", "mask the padding of shorter texts"
     require_equal(alone, case.encode_text(TEXTS), promised, mend)
 
 
 def text_devices(case: TowerCase) -> None:
-    """On every device that torch has here, the text tower's copy gives the CPU's embeddings, on any device."""
+    """Check that on every device of this machine the text tower's copy gives the CPU's embeddings, on any device."""
     mend = "put the words' identifiers where the weights are (next(model.parameters()).device)"
     for device in available_devices():
         encoder = case.registry.build_encoder(case.info.name, device)
@@ -71,7 +71,7 @@ def text_devices(case: TowerCase) -> None:
 
 
 def text_limit(case: TowerCase) -> None:
-    """An encoder that does not read to the end of a long text says so."""
+    """Check that an encoder that cuts long texts says so, by `token_limit` and `count_tokens`."""
     organ, fiddle = (f"{'a slow hymn played on ' * REPEATED}{ending}" for ending in ("organ", "fiddle"))
     cut = torch.equal(*case.encode_text([organ, fiddle]))
     tower = case.text_tower
@@ -88,7 +88,7 @@ def text_limit(case: TowerCase) -> None:
 
 
 def empty_text(case: TowerCase) -> None:
-    """The empty text is embedded, or refused by a DragonError."""
+    """Check that the empty text is embedded, or refused by a DragonError."""
     try:
         found = case.encode_text([""])
     except DragonError:

@@ -1,4 +1,4 @@
-"""What every encoder promises of the media that it embeds, be they audio or images."""
+"""The checks of what every encoder promises of the media that it embeds, be they audio or images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 
 
 class TowerCase(ABC):
-    """An encoder, one of its towers, and what the checks of both share; everything is made when a check asks for it.
+    """An encoder, one of its towers, and what the checks share; everything is made when a check asks for it.
 
     Attributes:
-        modality: that of the tower; `method` is its name, `media` and `noun` what it is given, many and one.
+        modality: the modality of the tower.
+        method: the name of the encoder's method that embeds a batch.
+        media: what the tower is given, in words, for messages.
+        noun: one example of it, in words.
+        info: the encoder's descriptor.
+        registry: where the encoder is registered.
     """
 
     modality: ClassVar[Modality]
@@ -39,58 +44,58 @@ class TowerCase(ABC):
 
     @cached_property
     def encoder(self) -> Encoder:
-        """Built once."""
+        """The encoder, which is built once for all checks."""
         return self.registry.build_encoder(self.info.name)
 
     @cached_property
     def another(self) -> Encoder:
-        """Built a second time."""
+        """The same encoder, which is built a second time."""
         return self.info.factory()
 
     @property
     @abstractmethod
     def batch(self) -> Tensor:
-        """Four examples, large enough for a frame; new on every call, as an encoder may write to them."""
+        """Four examples, large enough for a frame; they are new on every call, as an encoder may write to them."""
 
     @cached_property
     def frames(self) -> Tensor:
-        """Of `batch`: (4, frames, dim)."""
+        """The frames of `batch`, (4, frames, dim), without gradient."""
         return self.encode(self.batch)
 
     @abstractmethod
     def examples(self, count: int, seed: int) -> Sequence[Tensor]:
-        """Frames of `count` examples, as rewards get them; another seed, other examples."""
+        """Return the frames (frames, dim) of `count` examples, as rewards get them; another seed gives others."""
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Frames without gradient."""
+        """Return the frames (examples, frames, dim) of a batch, without gradient."""
         with torch.no_grad():
             return self.tower(self.encoder)(batch)
 
     def tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor]:
-        """The method of a build that encodes a batch."""
+        """Return the method of a built encoder that embeds a batch."""
         method: Callable[[Tensor], Tensor] = getattr(encoder, self.method)
         return method
 
     @property
     def text_tower(self) -> TextEncoder:
-        """The encoder, if it embeds text."""
+        """The encoder if it embeds text; raises AssertionError if it has no `encode_text`."""
         require(isinstance(self.encoder, TextEncoder), "a text tower", "no encode_text", "implement encode_text")
         assert isinstance(self.encoder, TextEncoder)  # noqa: S101  `require` made sure
         return self.encoder
 
     def frames_on(self, device: torch.device) -> Tensor:
-        """Frames of `batch` by the encoder's copy on a device, without gradient."""
+        """Return the frames of `batch` by the encoder's copy on a device, without gradient."""
         with torch.no_grad():
             return self.tower(self.registry.build_encoder(self.info.name, device))(self.batch.to(device))
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings (texts, dim) without gradient."""
+        """Return the embeddings (texts, dim) of texts, without gradient."""
         with torch.no_grad():
             return self.text_tower.encode_text(texts)
 
 
 def require_positive(case: TowerCase, *names: str) -> None:
-    """Facts that are numbers."""
+    """Require that the descriptor's facts of these names are positive whole numbers."""
     for name in names:
         value = getattr(case.info, name)
         positive = type(value) is int and value > 0
@@ -98,7 +103,7 @@ def require_positive(case: TowerCase, *names: str) -> None:
 
 
 def require_facts(case: TowerCase) -> None:
-    """Facts that every encoder has."""
+    """Require the facts that every encoder has: a licence, a summary, and modalities that include the tower's."""
     info = case.info
     require_texts(info, "licence", "summary")
     promised = f"modalities that include {case.modality}, from Modality"
@@ -107,14 +112,14 @@ def require_facts(case: TowerCase) -> None:
 
 
 def builds(case: TowerCase) -> None:
-    """The factory makes an encoder, and can make another."""
+    """Check that the factory makes an encoder with the method of this tower, and can make another."""
     for encoder in (case.encoder, case.another):
         made = hasattr(encoder, case.method)
         require(made, "a factory that returns an encoder", f"{encoder!r}", f"return an object with {case.method}")
 
 
 def identity(case: TowerCase) -> None:
-    """The fingerprint of weights and preprocessing is a text, the same for every build."""
+    """Check that the fingerprint of weights and preprocessing is a text that is not empty, the same for every build."""
     first, second = case.encoder.identity, case.another.identity
     promised = "an identity that is a text, the same whenever the same weights are loaded"
     mend = "derive it from name, version and weights (fingerprint_files), not from what differs by process or by build"
@@ -122,12 +127,12 @@ def identity(case: TowerCase) -> None:
 
 
 def frames(case: TowerCase) -> None:
-    """Float32 frames (examples, frames, dim), at least one of each."""
+    """Check that frames are float32 (examples, frames, dim), at least one of each example."""
     require_frames(case.frames, case, count=len(case.batch), least=1)
 
 
 def require_frames(found: object, case: TowerCase, count: int, least: int) -> None:
-    """Frames of `count` examples, `least` or more of each."""
+    """Require that `found` is float32 frames (count, frames, dim), at least `least` of each example."""
     dim = case.info.dim
     promised = f"{case.method} returns torch.float32 ({count}, frames, {dim}) with {least} or more frames"
     kept = (
@@ -141,19 +146,25 @@ def require_frames(found: object, case: TowerCase, count: int, least: int) -> No
 
 
 def finite(case: TowerCase) -> None:
-    """No frame of any example holds NaN or infinity."""
+    """Check that no frame of any example holds NaN or infinity."""
     mend = "add a floor before a logarithm, a division or a root; see digital silence, and black"
     require_finite(case.frames, "frames", mend)
 
 
 def require_finite(found: Tensor, what: str, mend: str) -> None:
-    """Values that are numbers."""
+    """Require that all values are finite numbers.
+
+    Args:
+        found: the values.
+        what: their name in the message.
+        mend: how to mend an encoder that returns others.
+    """
     count = int((~found.isfinite()).sum())
     require(not count, f"finite {what}", f"{count} of {found.numel()} values are not", mend)
 
 
 def deterministic(case: TowerCase) -> None:
-    """The same media give the same frames: again, and by another build."""
+    """Check that the same media give the same frames, on a second call and by another build."""
     mend = "switch dropout off (model.eval()) and seed what is drawn by a constant"
     require_equal(case.encode(case.batch), case.frames, f"the same frames for the same {case.media}", mend)
     with torch.no_grad():
@@ -162,7 +173,7 @@ def deterministic(case: TowerCase) -> None:
 
 
 def order_equivariant(case: TowerCase) -> None:
-    """Examples in another order give the same frames in that order."""
+    """Check that examples in another order give the same frames in that order."""
     order = torch.tensor([2, 0, 3, 1])
     mend = f"keep the {case.noun}s' order, and let no {case.noun}'s place in the batch count"
     promised = f"frames that follow the order of {case.noun}s"
@@ -170,20 +181,20 @@ def order_equivariant(case: TowerCase) -> None:
 
 
 def batch_invariant(case: TowerCase) -> None:
-    """An example alone gives the frames that it has in a batch."""
+    """Check that an example alone gives the frames that it has in a batch."""
     alone = torch.cat([case.encode(example[None]) for example in case.batch])
     mend = f"normalise each {case.noun} by itself; model.eval() for batch norm"
     require_equal(alone, case.frames, f"frames that do not depend on the other {case.noun}s of the batch", mend)
 
 
 def require_distinct(case: TowerCase, what: str) -> None:
-    """Frames that differ between examples."""
+    """Require that the frames differ between the examples of the batch; `what` names an example in the message."""
     spread = float((case.frames - case.frames.mean(0)).abs().max())
     require(spread, f"frames that tell {what}s apart", f"the same frames for every {what}", f"read the {case.media}")
 
 
 def input_unmodified(case: TowerCase) -> None:
-    """The media are not written to."""
+    """Check that the encoder does not write to the media that it is given."""
     batch = case.batch
     case.encode(batch)
     promised, found = f"{case.media} left as it came in", f"{case.method} wrote to its input"
@@ -191,7 +202,7 @@ def input_unmodified(case: TowerCase) -> None:
 
 
 def devices(case: TowerCase) -> None:
-    """On every device that torch has here, the encoder's copy gives the CPU's frames, and there."""
+    """Check that on every device of this machine the encoder's copy gives the CPU's frames, and on that device."""
     promised = f"the CPU's frames, on the device of the {case.media}"
     mend = (
         f"hold tensors in attributes or closures, which are copied to the device, and make those of {case.method} "
@@ -207,7 +218,7 @@ def devices(case: TowerCase) -> None:
 
 
 def gradients(case: TowerCase) -> None:
-    """Where frames carry a gradient, it reaches the media, is finite and is not zero everywhere."""
+    """Check that where frames carry a gradient, it reaches the media, is finite and is not zero everywhere."""
     batch = case.batch.requires_grad_()
     try:
         found = case.tower(case.encoder)(batch)
