@@ -1,4 +1,4 @@
-"""Aesthetics heads: kernel regression from a clip's pooled embedding to a rating.
+"""Aesthetics heads, which rate a clip by kernel regression on its pooled embedding.
 
 DRAGON (arXiv 2504.15217) fits such a head on human ratings over a frozen CLAP. The head that ships with this package,
 `aesthetics-degradation`, was fitted on no human rating: clean rendered clips were degraded (noise, detuning, clipping,

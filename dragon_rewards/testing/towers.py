@@ -49,7 +49,7 @@ class TowerCase(ABC):
 
     @cached_property
     def another(self) -> Encoder:
-        """The same encoder, which is built a second time."""
+        """A second build of this encoder, to compare with the first."""
         return self.info.factory()
 
     @property
