@@ -60,7 +60,7 @@ def scores_frame(
     Args:
         run: the tuning that the clips belong to; BASELINE for the untuned model.
         model: the model that was tuned, such as the name of a pipeline.
-        clips: of the held-out prompts, in the same order for both models.
+        clips: the clips of the held-out prompts, in the same order for both models.
         rewards: the rewards to score with.
         subsets: index rows (subsets, size), the same for both models.
         seeds: the seed of each clip.

@@ -69,8 +69,8 @@ class Facets:
 
         Args:
             points: (n, d), one embedding per example.
-            count: of facets, from 2 to the number of different points.
-            seed: of the runs' starts.
+            count: the number of facets, from 2 to the number of different points.
+            seed: the seed of the starts of the runs.
 
         Raises:
             DragonError: `points` is no matrix, is empty, or holds NaN or infinite values; `count` does not fit.
@@ -157,7 +157,7 @@ def facet_coverage(frames: Sequence[Tensor], facets: Facets) -> Tensor:
 
     Args:
         frames: per clip a matrix (frames, d).
-        facets: of the set to cover.
+        facets: the facets of the set to cover.
 
     Raises:
         DragonError: there are no clips, or a clip has no frames, another dimension, or NaN or infinite values; the clip
@@ -178,7 +178,7 @@ def facet_coverage_subsets(frames: Sequence[Tensor], facets: Facets) -> Callable
 
     Args:
         frames: per clip a matrix (frames, d).
-        facets: of the set to cover.
+        facets: the facets of the set to cover.
 
     Raises:
         DragonError: the clips are refused by `facet_coverage`; the result refuses rows that are no indices of clips.

@@ -35,7 +35,7 @@ def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaus
 
     Args:
         frames: the batch, per clip a matrix (frames, d); at least 2 frames in all.
-        population: of earlier generations, without this batch, on the device of the frames; see `update_population`.
+        population: the frames of earlier generations, without this batch, on the same device; see `update_population`.
         reference: the Gaussian of the exemplar set, on the device of the frames.
 
     Raises:
