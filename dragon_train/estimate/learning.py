@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.background import BackgroundWorker

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
