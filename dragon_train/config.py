@@ -1,4 +1,4 @@
-"""The trainer's configuration: a frozen dataclass from TOML, every key and value checked before work starts."""
+"""Define the trainer's configuration: a frozen dataclass from TOML, whose values are checked before work starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,13 @@ Precision = Literal["no", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One tuning run; each field says what it may be and what it means, in a file and on the command line alike."""
+    """The settings of one tuning run; each field says what it may be and what it means.
+
+    The descriptions below are the help of the command line and the comments of a written configuration, too.
+
+    Raises:
+        ConfigError: a value is not one that its field allows, or two fields contradict each other.
+    """
 
     reward: Annotated[
         str,
@@ -164,7 +170,7 @@ class TrainConfig:
 
 
 def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
-    """Check every key and value of a mapping that came from `source`.
+    """Make a configuration of a mapping that came from `source`; every key and value is checked.
 
     Raises:
         ConfigError: a key is unknown or missing, or has a value that its field does not allow.
@@ -179,9 +185,9 @@ def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The table of a TOML file.
+    """Read the table of a TOML file, whose keys and values are not checked yet.
 
     Raises:
-        DragonError: it is missing, cannot be read, or is no TOML.
+        DragonError: the file is missing, cannot be read, or is no TOML.
     """
     return read_toml(path, dict[str, Any], "correct it, or give another file")
