@@ -1,8 +1,8 @@
 """Define the contracts of the trainer: what it asks of a pipeline and of an objective, and what it gives them.
 
 The loop (`dragon_train.loop.loop`) knows a pipeline as a `Policy` and a way to learn as an `Objective`. In every step
-it calls the objective twice: `collect` is given a `Rollout`, asks it for `Generations` and returns an `Experience`;
-`losses` is given a `Learner` and a part of that experience, and returns what to minimise. Plugins implement `Policy`,
+the objective's `collect` is given a `Rollout`, asks it for `Generations`, and returns an `Experience`. Then, for each
+part of that experience, its `losses` is given a `Learner` and returns what to minimise. Plugins implement `Policy`,
 `Objective` and `Experience`; the trainer implements `Rollout` and `Learner`.
 """
 
