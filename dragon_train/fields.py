@@ -1,7 +1,7 @@
 """Check the fields of settings by their annotations, and say in words what a field may be.
 
-`steps: Annotated[int, Meta(ge=1, description="On-policy steps.")] = 10` is the one place that knows the type, the
-bounds, the default and the meaning of a setting; refusals and the command line read them from there.
+`steps: Annotated[int, Meta(ge=1, description="The number of on-policy steps.")] = 10` is the one place that knows the
+type, the bounds, the default and the meaning of a setting; refusals and the command line read them from there.
 """
 
 from __future__ import annotations
