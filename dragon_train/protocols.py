@@ -88,7 +88,8 @@ class Policy(Protocol):
             seeds: one number per clip, from which its initial noise is drawn.
             steps: the number of diffusion steps.
             guidance: the strength of classifier-free guidance; 1 is none.
-            gradient_steps: gradient flows through the last so many steps of the denoiser; with 0 through none.
+            gradient_steps: the number of the last diffusion steps through whose denoiser calls gradient flows; 0 is
+                none.
 
         Returns:
             The latents, (clips, ...), in the pipeline's own layout.
