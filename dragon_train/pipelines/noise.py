@@ -140,8 +140,8 @@ class FlowMatching:
     Attributes:
         times: the quantile function of the times in training.
         scale: the network is told `scale` * t.
-        from_noise: whether the network counts from the noise: it is told `scale` * (1 - t) instead, and answers latents
-            - noise instead of noise - latents.
+        from_noise: whether the network counts from the noise: then it is told `scale` * (1 - t), and answers the
+            opposite velocity.
     """
 
     times: Callable[[Tensor], Tensor] = LogitNormal()
@@ -156,11 +156,10 @@ class FlowMatching:
     def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
         """Return the point between latents and noise at the drawn times, and the velocity there.
 
-        Counted from the noise, the target has the other sign:
+            x = (1 - t) latents + t noise
+            target = noise - latents
 
-            x = (1 - t) latents + t noise,    target = noise - latents
-
-        The network is told `scale` * t, or `scale` * (1 - t).
+        A network that counts from the noise has the opposite target.
         """
         t = per_clip(draw.level, latents)
         noisy, velocity = (1 - t) * latents + t * draw.noise, draw.noise - latents

@@ -49,7 +49,7 @@ class AudioLDM2Policy(SpectrogramPolicy, PaddedPolicy):
 
     guidance = 3.5
 
-    checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as that of self-attention, and fails
+    checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as the mask of self-attention, and fails
 
 
 class AudioLDMPolicy(SpectrogramPolicy):
