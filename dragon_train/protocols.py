@@ -151,7 +151,7 @@ class Generations:
 
     @property
     def prompts(self) -> Sequence[str]:
-        """The prompts of the clips, one for each."""
+        """The prompts of the clips, one text for each; none where the clips have no prompts."""
         return self.clips.prompts or ()
 
 

@@ -53,7 +53,7 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The most bytes at once in any phase."""
+        """The most bytes in use at once, over all phases."""
         return max(self.memory.values())
 
     def rows(self) -> list[dict[str, Any]]:

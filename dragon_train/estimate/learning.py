@@ -54,7 +54,7 @@ class Learning:
 
     @property
     def step(self) -> Count:
-        """The count of all updates of a step."""
+        """The count of all updates of a step, one after the other."""
         further = self.again.times(self.microbatches - self.updates)
         costs = self.once.times(self.updates).costs
         costs.update(further.costs)

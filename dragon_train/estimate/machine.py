@@ -98,7 +98,7 @@ class Curve:
     seconds: Sequence[float]
 
     def __call__(self, size: float) -> float:
-        """Return the seconds at a size: beyond the largest point in proportion to it, below the smallest as at that point."""
+        """Return the seconds at a size: in proportion beyond the largest point, constant below the smallest."""
         if size <= self.sizes[0]:
             return self.seconds[0]
         if size >= self.sizes[-1]:
@@ -137,7 +137,7 @@ class Benchmarked:
         return sum(times * self.of_one(cost) for cost, times in count.costs.items())
 
     def of_one(self, cost: Cost) -> float:
-        """Return the seconds of one operation."""
+        """Return the seconds that one operation takes on the device."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
         return self.extra + self.slowdown * self.curves[cost.kind, dtype](size_of(cost))
 

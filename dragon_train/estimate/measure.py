@@ -84,7 +84,7 @@ class Measured:
 
     @property
     def peak(self) -> int:
-        """The most bytes in use in any phase."""
+        """The most bytes in use at once, over all phases."""
         return max(self.peaks.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Memory:
             raise DragonError(f"torch does not tell the peak of {device}'s memory; measure on CUDA, XPU or Linux's CPU")
 
     def now(self) -> int:
-        """Return the bytes that are in use now."""
+        """Return the number of bytes that are in use now."""
         return int(self.module.memory_allocated(self.device)) if self.module else of_process("VmRSS")
 
     def forget(self) -> None:

@@ -161,7 +161,7 @@ class Training:
 
     @property
     def finished_steps(self) -> int:
-        """The number of steps that are done."""
+        """The number of steps that are done and on disk."""
         return len(self.run.rows)
 
     def compare_on(self, prompts: Sequence[str]) -> None:

@@ -115,11 +115,11 @@ class Processes:
         self.accelerator.init_trackers("dragon", config=flat)
 
     def log(self, row: dict[str, float]) -> None:
-        """Give a step's figures to the trackers."""
+        """Give the figures of a step to the trackers of the run."""
         self.accelerator.log(row, step=int(row["step"]))
 
     def close(self) -> None:
-        """Let the trackers write what they hold."""
+        """Let the trackers write what they hold, at the end of a run."""
         self.accelerator.end_training()
 
 

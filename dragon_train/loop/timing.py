@@ -1,4 +1,4 @@
-"""Measure where the time of a step goes."""
+"""Measure where the time of a step goes, phase by phase."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Lora:
         return dict(get_peft_model_state_dict(self.denoiser))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore the weights of the adapters."""
+        """Restore the weights of the adapters that `weights` returned."""
         set_peft_model_state_dict(self.denoiser, dict(weights))
 
     def save(self, folder: Path) -> None:
