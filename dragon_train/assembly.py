@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run tunes, toward what, and by which objective.
+    """The parts of a run: the policy that it tunes, the reward it is tuned toward, and the objective that it learns by.
 
     Attributes:
         policy: the pipeline, loaded onto its device in the precision of the run.

@@ -33,7 +33,10 @@ class Plugin(TypedDict):
 
 
 class Provenance(TypedDict, total=False):
-    """What results were made with, as far as it is read again; `dragon_rewards.provenance` records it."""
+    """The versions, plugins and device that results were made with, as far as they are read again.
+
+    `dragon_rewards.provenance` records them.
+    """
 
     python: str
     platform: str

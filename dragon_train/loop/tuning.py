@@ -38,7 +38,7 @@ BROKEN = "restore it, or train again"
 
 
 class Tuning(Protocol):
-    """Which weights of a policy learn, and how its frozen reference is reached.
+    """A way to tune a policy: which of its weights learn, and how its frozen reference is reached.
 
     Attributes:
         parameters: the weights that learn.
