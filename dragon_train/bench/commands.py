@@ -73,13 +73,13 @@ def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None)
     from dragon_train.bench.ablation.grid import load_grid
 
     grid = load_grid(name)
-    from dragon_train.bench.ablation.planned import plan_of
+    from dragon_train.bench.ablation.grid_work import make_grid_work
     from dragon_train.bench.ablation.readme import unique
 
-    plan = plan_of(grid, out, pipeline, prompts)
-    for axes, reason in unique(plan.left_out):
+    work = make_grid_work(grid, out, pipeline, prompts)
+    for axes, reason in unique(work.left_out):
         print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
-    return plan.listing()
+    return work.listing()
 
 
 def run_ablate(
@@ -90,17 +90,17 @@ def run_ablate(
 
     check_folder(out, "--out")
     grid, launcher = load_grid(name), engine()
-    from dragon_train.bench.ablation.planned import plan_of
+    from dragon_train.bench.ablation.grid_work import make_grid_work
 
-    plan = plan_of(grid, out, pipeline, prompts)
-    for reward in plan.judges:
+    work = make_grid_work(grid, out, pipeline, prompts)
+    for reward in work.judges:
         compose(reward).require_weights()
     from dragon_train.bench.ablation.run import (
         run_ablation,  # the name is checked before the figures' library is asked for
     )
 
-    with locked(out), progress(grid.name, plan.unit, plan.total) as bar:
-        bar.update(plan.done())
-        tables = run_ablation(grid, plan, launcher, out, bar.update)
+    with locked(out), progress(grid.name, work.unit, work.total) as bar:
+        bar.update(work.done())
+        tables = run_ablation(grid, work, launcher, out, bar.update)
     print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)
     return {title: table.to_dict("records") for title, table in tables.items()}

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_train.bench.ablation.grid import Grid
-    from dragon_train.bench.ablation.planned import AnyPlan
+    from dragon_train.bench.ablation.grid_work import GridWork
     from dragon_train.bench.launchers import Launcher
 
 
 def run_ablation(
-    grid: Grid, plan: AnyPlan, launcher: Launcher, root: Path, on_progress: Callable[[int], None]
+    grid: Grid, work: GridWork, launcher: Launcher, root: Path, on_progress: Callable[[int], None]
 ) -> dict[str, pd.DataFrame]:
     """Compute the cells that are not there, and write `root/<name>/`; returns the tables by name, as they are read."""
-    launcher.run(plan.tasks(), lambda: on_progress(plan.done()))
+    launcher.run(work.tasks(), lambda: on_progress(work.done()))
     folder = root / grid.name
-    frames = {name: plan.frame(name) for name in sorted(grid.frames)}
+    frames = {name: work.frame(name) for name in sorted(grid.frames)}
     for name, frame in frames.items():
         write_parquet(folder / f"{name}.parquet", frame)
     texts = {table.name: write_tables(folder, frames[table.frame], table) for table in grid.tables}
     for figure in grid.figures:
         write_figure(folder / f"{figure.name}.svg", frames[figure.frame], figure)
-    write_page(folder, grid, plan, texts)
+    write_page(folder, grid, work, texts)
     return texts

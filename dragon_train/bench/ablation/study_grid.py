@@ -26,7 +26,7 @@ STUDIES = "studies"
 
 
 @dataclass(frozen=True)
-class StudyPlan:
+class StudyGrid:
     """What a study takes.
 
     Attributes:
@@ -91,9 +91,9 @@ class StudyPlan:
         return rows[[*axes, *(name for name in rows.columns if name not in axes)]]
 
 
-def make_study_plan(grid: Grid, root: Path) -> StudyPlan:
+def make_study_grid(grid: Grid, root: Path) -> StudyGrid:
     """The cells of a grid whose study is named."""
-    return StudyPlan(grid.study, tuple(grid.points()), root)
+    return StudyGrid(grid.study, tuple(grid.points()), root)
 
 
 def run_study(folder: Path, study: str, settings: Mapping[str, Any], device: str | None) -> None:

@@ -54,7 +54,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningGrid:
     """What an ablation of tuning runs takes.
 
     Attributes:
@@ -159,7 +159,7 @@ class Plan:
         return tuple(scoring for scoring in wanted if scoring.missing(folder))
 
 
-def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> Plan:
+def make_tuning_grid(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> TuningGrid:
     """Put every cell together, before any work; `pipeline` and `prompts` as of `choose_workload`.
 
     Raises:
@@ -175,11 +175,11 @@ def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path
     workload = choose_workload(pipeline or preset.pipeline, prompts, heldout)
     workload.compared_on(heldout)
     workload.check(cell.config for cell in cells)
-    return Plan(tuple(cells), tuple(left_out), root, workload)
+    return TuningGrid(tuple(cells), tuple(left_out), root, workload)
 
 
 def make_cells(grid: Grid, preset: Preset, pipeline: str) -> tuple[list[Cell], list[tuple[Point, str]]]:
-    """The combinations that compose, and the others, with the reason; raises as `make_plan`."""
+    """The combinations that compose, and the others, with the reason; raises as `make_tuning_grid`."""
     cells: list[Cell] = []
     left_out: list[tuple[Point, str]] = []
     for name in grid.score:

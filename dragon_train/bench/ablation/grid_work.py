@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.bench.ablation.study_grid import make_study_plan
-from dragon_train.bench.ablation.tuning_grid import make_plan
+from dragon_train.bench.ablation.study_grid import make_study_grid
+from dragon_train.bench.ablation.tuning_grid import make_tuning_grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dragon_train.bench.launchers import Task
 
 
-class AnyPlan(Protocol):
+class GridWork(Protocol):
     """The cells of tuning runs or of a study."""
 
     @property
@@ -58,14 +58,14 @@ class AnyPlan(Protocol):
         """A long frame of the finished cells."""
 
 
-def plan_of(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> AnyPlan:
+def make_grid_work(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> GridWork:
     """The work of a grid, everything checked; `pipeline` and `prompts` as of `choose_workload`.
 
     Raises:
         DragonError: something is not as it must be.
     """
     if not grid.study:
-        return make_plan(grid, root, pipeline, prompts)
+        return make_tuning_grid(grid, root, pipeline, prompts)
     if pipeline or prompts:
         raise ConfigError(f"ablation '{grid.name}' tunes nothing: leave --pipeline and --prompts out")
-    return make_study_plan(grid, root)
+    return make_study_grid(grid, root)
