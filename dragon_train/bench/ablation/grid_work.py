@@ -1,4 +1,4 @@
-"""The work of an ablation: tuning runs, or the cells of a study."""
+"""The work that a grid takes, whether its cells are tuning runs or measurements of a study."""
 
 from __future__ import annotations
 
@@ -19,50 +19,61 @@ if TYPE_CHECKING:
 
 
 class GridWork(Protocol):
-    """The cells of tuning runs or of a study."""
+    """The work of a grid: its cells, the tasks that are left to do, and the frames that come of it."""
 
     @property
     def left_out(self) -> Sequence[tuple[Point, str]]:
-        """Combinations that do not compose, and why."""
+        """The combinations of the axes that do not compose, each with the reason."""
 
     @property
     def options(self) -> str:
-        """What the command line names beside the grid."""
+        """The options that the command line of the same work needs beside the grid, each after a space."""
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What a rerun needs beside the grid."""
+        """The pipeline and the digest of the prompts: what a rerun must share beside the grid."""
 
     @property
     def judges(self) -> Sequence[str]:
-        """Every reward that judges a cell, as far as that is known beforehand."""
+        """The names of all rewards that judge a cell, as far as they are known before the work."""
 
     @property
     def unit(self) -> str:
-        """What work is counted in."""
+        """The name of the unit in which the work is counted, in the plural."""
 
     @property
     def total(self) -> int:
-        """Units of work."""
+        """The number of units of work in the whole grid, finished or not."""
 
     def done(self) -> int:
-        """Those that are done."""
+        """Return the number of units of work that are finished."""
 
     def tasks(self) -> list[Task]:
-        """What is to be computed."""
+        """Return the tasks that compute what has no result yet."""
 
     def listing(self) -> list[dict[str, Any]]:
-        """A row for each cell."""
+        """Return a row for each cell: its values of the axes, its folder, and whether it is finished (`cached`)."""
 
     def frame(self, name: str) -> pd.DataFrame:
-        """A long frame of the finished cells."""
+        """Return a long frame of all cells, which are finished by then.
+
+        Args:
+            name: of the frame, one of `Grid.frames`.
+        """
 
 
 def make_grid_work(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> GridWork:
-    """The work of a grid, everything checked; `pipeline` and `prompts` as of `choose_workload`.
+    """Put the work of a grid together and check it, before any of it is done.
+
+    Args:
+        grid: what is asked.
+        root: folder of all ablations, which share their results.
+        pipeline: what is tuned, if not what the preset says; of tuning runs alone.
+        prompts: file of prompts to tune and compare on, as `choose_workload` takes it; of tuning runs alone.
 
     Raises:
-        DragonError: something is not as it must be.
+        ConfigError: a pipeline or prompts are given for a study, which tunes nothing.
+        DragonError: a tuning run cannot be put together, as `make_tuning_grid` describes.
     """
     if not grid.study:
         return make_tuning_grid(grid, root, pipeline, prompts)

@@ -1,4 +1,4 @@
-"""Run an ablation: finish its cells, then write frames, tables, figures and a page."""
+"""Run an ablation: finish its cells, then write its frames, tables, figures and page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 def run_ablation(
     grid: Grid, work: GridWork, launcher: Launcher, root: Path, on_progress: Callable[[int], None]
 ) -> dict[str, pd.DataFrame]:
-    """Compute the cells that are not there, and write `root/<name>/`; returns the tables by name, as they are read."""
+    """Compute the cells that have no result yet, then write frames, tables, figures and a page to `root/<name>/`.
+
+    Args:
+        grid: what is asked.
+        work: what is computed for it.
+        launcher: what starts the tasks.
+        root: folder of all ablations, which share their results.
+        on_progress: is told the number of finished units of work, about once a second.
+
+    Returns:
+        The tables as text, by name.
+    """
     launcher.run(work.tasks(), lambda: on_progress(work.done()))
     folder = root / grid.name
     frames = {name: work.frame(name) for name in sorted(grid.frames)}
