@@ -95,7 +95,7 @@ def panels_of(rows: pd.DataFrame, figure: Figure) -> Iterator[tuple[str, pd.Data
 
 
 def series_of(rows: pd.DataFrame, figure: Figure) -> list[tuple[str, pd.DataFrame]]:
-    """Return the label and the summary over seeds (`tables.summary`) of each series; no label where no series is named."""
+    """Return the label and the summary over seeds (`tables.summary`) of each series; a lone series has no label."""
     keys = [figure.series, figure.x[0]] if figure.series else [figure.x[0]]
     stats = summary(rows, keys, figure.y)
     if not figure.series:
