@@ -1,4 +1,4 @@
-"""What the sub-commands of `dragon exemplars` share: the name of a set, its figures, and which names are free."""
+"""The name, the figures and the check of a user's exemplar set, which the sub-commands of `dragon exemplars` share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own
 
 
 def check_free(name: str) -> None:
-    """Refuse a name under which the set would not be found."""
+    """Refuse a name under which a new set would not be found, as a plugin has a set of that name.
+
+    Raises:
+        ComposeError: names the plugin.
+        DragonError: the name has characters that names do not have.
+    """
     registry = load_registry()
     if check_name(name) in registry.exemplar_sets:
         owner = registry.owners["register_exemplar_sets", name]
@@ -32,7 +37,7 @@ def check_free(name: str) -> None:
 
 
 def facts(info: ExemplarSetInfo) -> dict[str, Any]:
-    """What a set holds, in figures."""
+    """Return what a set holds, by name: counts of examples and windows, hours of audio, encoders and facets."""
     examples = items(info)
     audio = any(item.windows for item in examples)
     return {

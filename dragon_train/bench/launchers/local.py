@@ -83,7 +83,7 @@ class LocalLauncher:
                 raise_failure(future, running.pop(future)[0])
 
     def pool(self) -> ProcessPoolExecutor:
-        """Make a pool of processes for runs on one device, started as they are needed; each keeps what it holds there."""
+        """Make a pool of processes for runs on one device, started when needed; each keeps what it holds there."""
         return ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process)
 
     def free(self, used: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dragon_train.bench.report.pairs import Pair
     from dragon_train.bench.report.source import TrainedRun
 
-WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of held-out win rates begin, and that of their mean
+WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of win rates begin; the column of their mean
 CURVES = {
     "Reward": ("reward", "positive_reward"),
     "Diversity: Vendi score of a step's clips": ("vendi",),

@@ -1,4 +1,4 @@
-"""`dragon compare`: two folders of clips, under many rewards."""
+"""The verb `dragon compare`: compare two folders of clips by many rewards."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def compare(
 
 
 def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a reward may follow instead of its question, as rows: means over the clips of each folder."""
+    """Yield what a reward may follow instead of its question, as rows: means over the clips of each folder."""
     for name, unit in (("duration", "s"), ("loudness", "LUFS"), ("silence", "share")):
         yield {"confounder": f"{name} ({unit})", "a": row[f"{name}_a"], "b": row[f"{name}_b"]}
 
 
 def _notes(sides: Sides) -> Iterator[str]:
-    """What a reader of the table must know about the clips."""
+    """Yield what a reader of the table must know about the clips."""
     counts = f"A has {len(sides.a.files)} clips, B {len(sides.b.files)}"
     yield f"{counts}; clips are compared {sides.pairing}"
     if len(sides.a.files) != len(sides.b.files):

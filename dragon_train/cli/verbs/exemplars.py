@@ -1,4 +1,4 @@
-"""`dragon exemplars`: sets of the user's own, from folders of audio or files of captions."""
+"""The verbs `dragon exemplars`: sets of the user's own, made of audio or of captions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
-    """Sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
+    """List the sets of your own; `dragon list exemplar-sets` has the installed ones, too."""
     infos, broken = found_sets()
     rows = [{"name": info.name, "modality": info.modality, **facts(info), "summary": info.summary} for info in infos]
     print_rows(rows, as_json=as_json, wide=wide, main=("name", "modality", "examples", "hours", "encoders", "summary"))

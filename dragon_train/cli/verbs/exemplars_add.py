@@ -1,4 +1,4 @@
-"""`dragon exemplars add`: make a set of audio or captions, or add to one."""
+"""The verb `dragon exemplars add`: make a set of audio or captions, or add to one."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def add(
 
 
 def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
-    """Build the encoders now, so that one that cannot be is refused before the long work."""
+    """Build the encoders now, so that one that cannot be built is refused before the long work."""
     registry = load_registry()
     for name in names:
         require_weights(f"encoder '{name}'", registry.encoder(name).weights)
@@ -89,7 +89,7 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
 def _examined(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
 ) -> tuple[list[Item], Gathered]:
-    """The examples that are to be added; refuses what is bad unless it is to be skipped."""
+    """Return the examples to add, and where they come from; refuse what is bad unless it is to be skipped."""
     from dragon_rewards.exemplars.changes import examine, listed
     from dragon_rewards.exemplars.sources import gather
 
@@ -119,7 +119,7 @@ def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
 
 
 def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
-    """What to record: what was given now, else what was recorded before, else what is plain."""
+    """Return what to record: what was given now, else what was recorded before, else what is plain."""
     if old is None:
         modality = Modality.AUDIO if found.audio else Modality.TEXT
         old = Manifest(name, modality, 0, LICENCE, f"{modality} of the user's", "", "")

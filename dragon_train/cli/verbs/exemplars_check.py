@@ -1,4 +1,4 @@
-"""`dragon exemplars check`: whether the files of a set are still what they were when it was made."""
+"""The verb `dragon exemplars check`: whether the files of a set are still what they were when they were added."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
-    """Read all files of a set again, and compare; exits with 2 if something is wrong."""
+    """Read all files of a set again and compare them with its records; exit with 2 if something is wrong."""
     info = require_set(name)
     faults = [
         *_manifest_faults(info),
@@ -48,7 +48,7 @@ def _manifest_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
 
 
 def _audio_faults(examples: Sequence[Item]) -> list[tuple[str, str]]:
-    """Files that are missing or have changed, of those whose audio was ever on this machine."""
+    """Return the files that are missing or have changed, among those whose audio was ever on this machine."""
     local = [item for item in examples if item.path]
     if not local:
         return []

@@ -1,4 +1,4 @@
-"""`dragon exemplars facets`: split a set into clusters that captions name."""
+"""The verb `dragon exemplars facets`: split a set into clusters that captions name."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def facets(
 
 
 def _facetable(name: str) -> ExemplarSetInfo:
-    """A set of the user's: an installed one is refused with the remedy."""
+    """Return a set of the user's; refuse an installed one, with the remedy."""
     installed = load_registry().exemplar_sets.get(name)
     if installed and not find_set(name):
         raise DragonError(str(installed_fault(installed)))
@@ -79,7 +79,7 @@ def _facetable(name: str) -> ExemplarSetInfo:
 
 
 def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> list[str]:
-    """Captions to name facets by: those given, else the set's own, else those of all installed text sets."""
+    """Return captions to name facets by: those given, else the set's own, else those in all installed text sets."""
     reads = Modality.TEXT in encoder.modalities
     if file is None:
         installed = [each for each in load_registry().exemplar_sets.values() if (each.path / CAPTIONS).is_file()]
@@ -97,7 +97,7 @@ def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> li
 
 
 def _label(item: Item) -> str:
-    """Where an example is, or what it is if its audio is elsewhere."""
+    """Return where an example is, or what it is if its audio is elsewhere."""
     from dragon_rewards.exemplars.sources import Source
 
     return str(Source.of(item)) if item.path else item.caption or item.sha256

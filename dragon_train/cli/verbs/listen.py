@@ -1,4 +1,4 @@
-"""`dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
+"""The verbs `dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _opened(
     identical: int,
     device: str | None,
 ) -> ListeningTest:
-    """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    """Open the test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
     if b is None and not a.is_dir():
         raise DragonError(NO_RUN.format(a))
     from dragon_rewards.evaluation.listening.setup import check_test, open_test

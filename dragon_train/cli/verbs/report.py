@@ -1,4 +1,4 @@
-"""`dragon report`: a folder of results as a page to look at and listen to."""
+"""The verb `dragon report`: show a folder of results as a page to look at and listen to."""
 
 from __future__ import annotations
 
