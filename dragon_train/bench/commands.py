@@ -1,4 +1,4 @@
-"""Put the parts of a benchmark or an ablation together and run it, with a progress bar; checked before runs start."""
+"""Put the parts of a benchmark or an ablation together, check them, and run them with a progress bar."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
 
-VARIABLE = "_DRAGON_COMPLETE"  # of typer's scripts: what a shell wants
-WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # of bash: the words of the line, one a line here, and which is completed
+VARIABLE = "_DRAGON_COMPLETE"  # set by typer's scripts: what a shell wants
+WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # the words of bash's line, one a line here; which is completed
 BREAKS = ":@"  # characters of names at which bash breaks words
 
 

@@ -37,7 +37,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def heed_sigterm() -> None:
-    """Stop by SIGTERM from now on as by Ctrl-C, unless whoever started this process decided otherwise."""
+    """Make SIGTERM stop the command as Ctrl-C does, unless whoever started this process decided otherwise."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _stop)
 

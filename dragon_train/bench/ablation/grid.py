@@ -25,12 +25,12 @@ GRIDS = Path(str(files("dragon_train.bench.ablation"))) / "grids"
 EVALUATION = ("heldout_prompts", "inference_steps", "subset_size", "rounds")
 REWARD_PARTS = ("reduction", "encoder", "exemplar_set")
 KEYS = (*REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}))
-MAIN = "frame"  # of comparisons, or of a study's rows
+MAIN = "frame"  # the frame of comparisons, or of a study's rows
 OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
 MOST_CELLS = 10**5
 TableOf = dict[str, Any]
-FORM: dict[str, Any] = {  # of a file, key by key
+FORM: dict[str, Any] = {  # the type of each key of a file
     **dict.fromkeys(("question", "source", "study", "preset"), str),
     "axes": TableOf,
     "settings": TableOf,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.device) -> list[Media]:
-    """Generate several sets of clips by the untuned embedded pipeline, without guidance.
+    """Generate several sets of clips with the untuned embedded pipeline, without guidance.
 
     Args:
         sets: how many; they differ in their seeds alone.

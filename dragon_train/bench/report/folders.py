@@ -72,7 +72,7 @@ class Side:
 
     @property
     def complete(self) -> bool:
-        """Whether the clips are there and were made from exactly these prompts, seeds, settings and weights.
+        """True if the clips are there and were made from exactly these prompts, seeds, settings and weights.
 
         Raises:
             DragonError: the folder is there and holds no record of such clips.

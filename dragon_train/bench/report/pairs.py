@@ -83,7 +83,7 @@ def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[],
 
 
 def sampled(generation: Generation, weights: Path | None, device: torch.device) -> Clips | Images:
-    """Generate clips by the untuned model, or by the model whose weights are in a folder.
+    """Generate the clips with the untuned model, or with the model whose weights are in a folder.
 
     Raises:
         ConfigError: the pipeline makes neither audio nor images.

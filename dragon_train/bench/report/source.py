@@ -49,7 +49,7 @@ class TrainedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether its weights are there, so that the tuned model can be heard."""
+        """True if its weights are there, so that the tuned model can be heard."""
         return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
 
 

@@ -54,7 +54,7 @@ careless: of at least two repeats, or of at least two identical pairs, fewer tha
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
 # are to hold, of which prompts and on which device to make them, and says None of a path that it does not know. The
-# trainer's verbs, which `dragon` loads beside these, add its runs: this package knows nothing of training.
+# module of `dragon sample` adds the runs of the trainer.
 sources: list[Callable[[Path, int, Path | None, str | None], tuple[Path, Path] | None]] = []
 
 
