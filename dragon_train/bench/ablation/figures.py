@@ -143,7 +143,7 @@ def bar(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
 
 
 def finish(axes: Any, figure: Figure) -> None:
-    """Label the axes; for win rates, span 0 to 1 and draw a dotted line at 0.5, which means no effect."""
+    """Label the axes; for win rates, show at least 0 to 1 and draw a dotted line at 0.5, which means no effect."""
     if figure.y == "win_rate":
         axes.axhline(CHANCE, color="0.5", linewidth=1, linestyle=":")
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))  # error bars may end above 1
@@ -152,7 +152,7 @@ def finish(axes: Any, figure: Figure) -> None:
 
 
 def words(column: str) -> str:
-    """A column's name as people say it."""
+    """Return what a column is called on an axis: its entry in `WORDS`, or else its name with spaces."""
     return WORDS.get(column, column.replace("_", " "))
 
 
