@@ -26,8 +26,7 @@ def check_free(name: str) -> None:
     """Refuse a name under which a new set would not be found, as a plugin has a set of that name.
 
     Raises:
-        ComposeError: names the plugin.
-        DragonError: the name has characters that names do not have.
+        ComposeError: a plugin has it, or it is no name that a part may have.
     """
     registry = load_registry()
     if check_name(name) in registry.exemplar_sets:
