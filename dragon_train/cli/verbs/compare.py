@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
@@ -53,6 +52,8 @@ def compare(
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
+    from dragon_rewards.evaluation.folder_pairs import find_sides  # its package imports numpy: only now
+
     sides = find_sides(a, b, prompts)
     where = chosen_device(device)
     from dragon_rewards.evaluation.comparison import compare as compare_sides
