@@ -1,4 +1,4 @@
-"""Commands import what they need: help and lists nothing heavy, scoring no library of diffusion; and in one direction."""
+"""Commands import what they need: help and lists nothing heavy, scoring nothing of diffusion; and in one direction."""
 
 from __future__ import annotations
 
