@@ -2,9 +2,9 @@
 
 python tests/support/bounds.py [lowest-direct] [highest]      # both, where none is named
 
-torch is in both the CPU build that constraints.txt names: every other build of it takes gigabytes, and what a lower one
-lacks is not found so. Of an index other than PyPI uv is told by its variables, UV_INDEX and UV_FIND_LINKS. The
-environments and the versions that were resolved stay in build/bounds/.
+torch is in both the build that is installed here, as others take gigabytes; so what a lower one lacks is not found. uv
+is told by its variables where that build comes from, UV_INDEX or UV_FIND_LINKS. The environments and the versions that
+were resolved stay in build/bounds/.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,8 @@ RESOLUTIONS = ("lowest-direct", "highest")
 
 def fixed() -> Path:
     """Write the constraint that holds torch, and return its path."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     path = BUILD / "fixed.txt"
-    path.write_text("\n".join(line for line in lines if line.startswith("torch==")), encoding="utf-8")
+    path.write_text(f"torch=={version('torch')}\n", encoding="utf-8")
     return path
 
 
