@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,9 +35,15 @@ def environment_without_us(folder: Path) -> Environment:
     environment = Environment(folder)
     links = folder / "links"
     links.mkdir()
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if not entry.name.startswith("dragon"):
-            (links / entry.name).symlink_to(entry)
+    installed = {
+        entry.name: entry
+        for place in reversed(sys.path)  # the first place wins
+        if Path(place).name == "site-packages"
+        for entry in Path(place).iterdir()
+    }
+    for name, entry in installed.items():
+        if not name.startswith("dragon"):
+            (links / name).symlink_to(entry)
     (environment.site_packages / "links.pth").write_text(f"{links}\n", encoding="utf-8")
     return environment
 
