@@ -18,7 +18,6 @@ PAGE = GUIDE.read_text(encoding="utf-8")
 TABLES = ROOT / "reports" / "guide"
 
 
-@pytest.mark.slow
 def test_the_guide_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
     for block in blocks(PAGE):
