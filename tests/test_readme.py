@@ -54,6 +54,7 @@ def run(block: Block, folder: Path) -> None:
     assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_tour_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
     for block in blocks(PAGE):
