@@ -201,7 +201,7 @@ def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
 
 def _blocks(clips: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield all frames in order, at most a quarter of `MANY` values at a time: parts of clips, or short clips joined."""
+    """Yield all frames in order, at most a quarter of `MANY` values at a time: parts of clips, or clips joined."""
     most = max(1, MANY // (4 * clips[0].shape[1]))
     held: list[Tensor] = []
     for part in (part for clip in clips for part in clip.split(most)):
