@@ -29,7 +29,7 @@ from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator,
 from dragon_rewards.metrics.ragged import batches_of_equal_length, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -185,15 +185,14 @@ def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
     Their scatter is the sum of the scatters of the blocks, so that one block at a time is in float64.
     """
-    blocks = [block for clip in clips for block in clip.split(max(1, MANY // (4 * reference.dim)))]
-    count, factor = sum(map(len, blocks)), reference.factor.to(blocks[0].device)
-    mean = torch.stack([in_float64(block).sum(0) for block in blocks]).sum(0) / count
+    count, factor = sum(map(len, clips)), reference.factor.to(clips[0].device)
+    mean = torch.stack([in_float64(block).sum(0) for block in _blocks(clips)]).sum(0) / count
     squares = mean.new_zeros(1, len(mean), len(mean))
-    for block in blocks:
+    for block in _blocks(clips):
         squares += scatter(in_float64(block) - mean)
 
     def by_triangle(_: Tensor) -> Tensor:
-        return nuclear_norm(times_lower(_triangle(blocks, mean)[None], factor))
+        return nuclear_norm(times_lower(_triangle(clips, mean)[None], factor))
 
     trace, cross = trace_and_cross_of(squares, factor, by_triangle)
     fixed = reference.mean.detach().to(mean.device), reference.covariance.detach().trace().to(mean.device)
@@ -201,13 +200,25 @@ def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
     return distance.clamp(min=0)
 
 
-def _triangle(blocks: Sequence[Tensor], mean: Tensor) -> Tensor:
+def _blocks(clips: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield all frames in order, at most a quarter of `MANY` values at a time: parts of a clip, or clips joined."""
+    most = max(1, MANY // (4 * clips[0].shape[1]))
+    held: list[Tensor] = []
+    for part in (part for clip in clips for part in clip.split(most)):
+        if held and sum(map(len, held)) + len(part) > most:
+            yield torch.cat(held)
+            held = []
+        held.append(part)
+    yield torch.cat(held)
+
+
+def _triangle(clips: Sequence[Tensor], mean: Tensor) -> Tensor:
     """Return R of the centred frames X = Q R, which stands for them: X W has the singular values of R W.
 
     It is found block by block, as R of the last triangle stacked upon the next block (Demmel et al. 2012, arXiv
     0808.2664).
     """
     triangle = mean.new_zeros(0, len(mean))
-    for block in blocks:
+    for block in _blocks(clips):
         triangle = torch.linalg.qr(torch.cat([triangle, in_float64(block) - mean]), mode="r")[1]
     return triangle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,8 +20,24 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 MATMUL, CONVOLUTION, ATTENTION = "matmul", "convolution", "attention"
+ATTENTION_BACKWARD = "attention backward"
 FUNCTION, OTHER, VIEW = "function", "other", "view"
-FUNCTIONS = ("exp", "log", "pow", "sin", "cos", "tan", "erf", "elu", "silu", "sigmoid", "softmax", "norm", "sqrt")
+FUNCTIONS = (
+    "exp",
+    "log",
+    "pow",
+    "sin",
+    "cos",
+    "tan",
+    "erf",
+    "elu",
+    "silu",
+    "sigmoid",
+    "softmax",
+    "norm",
+    "sqrt",
+    "fft",
+)
 ON_CPU = aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001  which torch's own counter leaves out
 ON_CPU_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
 
@@ -30,12 +47,13 @@ class Cost:
     """What one operation takes.
 
     Attributes:
-        kind: `matmul`, `convolution`, `attention`; `function`, which is more than an addition of each element, `other`;
-            or `view`, which computes nothing.
+        kind: `matmul`, `convolution`, `attention`, `attention backward`; `function`, which is more than an addition of
+            each element, `other`; or `view`, which computes nothing.
         dtype: of its result.
         flops: floating point operations of products, a multiplication and an addition each; 0 of other kinds.
         traffic: bytes of what it reads and writes.
         width: of an attention's heads; 0 of other kinds.
+        heads: of an attention, of all its batch; each costs time of its own, however small it is.
     """
 
     kind: str
@@ -43,6 +61,7 @@ class Cost:
     flops: int
     traffic: int
     width: int = 0
+    heads: int = 1
 
 
 @dataclass
@@ -103,7 +122,8 @@ class Counting(TorchDispatchMode):
         if func is aten._local_scalar_dense.default and isinstance(args[0], FakeTensor):  # noqa: SLF001
             return torch.ones((), dtype=args[0].dtype).item()
         out = func(*args, **(kwargs or {}))
-        self.count.costs[cost_of(func, args, kwargs or {}, out)] += 1
+        if func.namespace != "prim":  # autograd asks tensors without values for their device, and others not
+            self.count.costs[cost_of(func, args, kwargs or {}, out)] += 1
         given = {identity(tensor.untyped_storage()) for tensor in tensors_of((args, kwargs))}
         for made in tensors_of(out):
             self._hold(made.untyped_storage(), given)
@@ -141,7 +161,10 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: An
         return Cost(VIEW, dtype, 0, 0)
     traffic = sum(tensor.nbytes for tensor in tensors_of((args, kwargs, out)))
     kind = kind_of(str(packet), multiplies=bool(flops))
-    return Cost(kind, dtype, flops, traffic, args[0].shape[-1] if kind == ATTENTION else 0)
+    if kind not in {ATTENTION, ATTENTION_BACKWARD}:
+        return Cost(kind, dtype, flops, traffic)
+    *heads, _, width = args[0].shape
+    return Cost(kind, dtype, flops, traffic, width, prod(heads))
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:
@@ -163,7 +186,9 @@ def kind_of(name: str, *, multiplies: bool) -> str:
         return FUNCTION if any(word in name for word in FUNCTIONS) else OTHER
     if "convolution" in name:
         return CONVOLUTION
-    return ATTENTION if "attention" in name else MATMUL
+    if "attention" in name:
+        return ATTENTION_BACKWARD if "backward" in name else ATTENTION
+    return MATMUL
 
 
 def is_view(func: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from time import monotonic, process_time
@@ -14,7 +14,18 @@ import torch
 from torch.nn import functional
 
 from dragon_rewards.compute.devices import wait_for
-from dragon_train.estimate.counting import ATTENTION, CONVOLUTION, FUNCTION, MATMUL, OTHER, VIEW, Cost, Count, Counting
+from dragon_train.estimate.counting import (
+    ATTENTION,
+    ATTENTION_BACKWARD,
+    CONVOLUTION,
+    FUNCTION,
+    MATMUL,
+    OTHER,
+    VIEW,
+    Cost,
+    Count,
+    Counting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +33,23 @@ if TYPE_CHECKING:
     from dragon_train.estimate.cards import Card
 
 GIGA, TERA = 1e9, 1e12
+LAYERS = 4  # of the network that tells how cold memory is when it is needed again
+# What a pipeline takes on a CPU beside the operations of its networks: its own Python, pages of memory that are fresh.
+# It was 1.2 to 1.4 on five of the six pipelines of reports/guide/estimate.md, and 1.8 on one whose step takes 60 ms.
+AROUND = 1.3
 SHORTEST = 0.01  # seconds that each operation is repeated for
-WIDTHS = (16, 64, 160, 320, 1024)
+WIDTHS = (4, 16, 64, 160, 320, 1024)
 LENGTHS = (2**8, 2**14, 2**18, 2**22, 2**24)
 ALIVE = 8  # results of elementwise operations at once
 SOFTMAX = (
     28  # of a head's width, what the softmax of a narrow one costs as much as, measured on a CPU at widths of 4 and 8
 )
-EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, CONVOLUTION: 0.3}  # assumed shares of what a card's sheet states
+EFFICIENCY = {
+    MATMUL: 0.5,
+    ATTENTION: 0.4,
+    ATTENTION_BACKWARD: 0.3,
+    CONVOLUTION: 0.3,
+}  # assumed shares of what a card's sheet states
 BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
 
 
@@ -105,13 +125,13 @@ class Benchmarked:
         device: which.
         curves: of each kind and type: seconds by flops, or by bytes.
         extra: seconds of an operation beside those: what modules and autograd do in Python.
-        slowdown: of operations that follow one another on cold memory, against the same one again and again.
+        slowdown: by type, of operations that follow one another on cold memory, against the same one again and again.
     """
 
     device: torch.device
     curves: Mapping[tuple[str, torch.dtype], Curve]
     extra: float = 0.0
-    slowdown: float = 1.0
+    slowdown: Mapping[torch.dtype, float] = field(default_factory=dict)
 
     @property
     def basis(self) -> str:
@@ -120,34 +140,50 @@ class Benchmarked:
         return f"{name}, by a benchmark of a few seconds ({torch.get_num_threads()} threads)"
 
     def seconds(self, count: Count) -> float:
-        """One operation after the other."""
+        """One operation after the other, and on a CPU what is around them."""
+        around = AROUND if self.device.type == "cpu" else 1.0
+        return around * self.operations(count)
+
+    def operations(self, count: Count) -> float:
+        """The operations alone."""
         return sum(times * self.of_one(cost) for cost, times in count.costs.items())
 
     def of_one(self, cost: Cost) -> float:
         """One operation."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
-        return self.extra + self.slowdown * self.curves[cost.kind, dtype](size_of(cost))
+        cold = self.slowdown.get(dtype, 1.0)
+        return self.extra + cold * cost.heads * self.curves[cost.kind, dtype](size_of(cost))
 
 
 def benchmark(device: torch.device) -> Benchmarked:
-    """Time every kind of operation at several sizes, in float32 and bfloat16, then two networks as a whole."""
+    """Time every kind of operation at several sizes, in float32 and bfloat16, then networks as a whole."""
     curves = {(VIEW, torch.float32): curve(device, [view])}
     for dtype in (torch.float32, torch.bfloat16):
-        for kind, run in {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention}.items():
+        products = {MATMUL: product, CONVOLUTION: convolution, ATTENTION: attention, ATTENTION_BACKWARD: backward}
+        for kind, run in products.items():
             curves[kind, dtype] = curve(device, [partial(run, width, dtype) for width in WIDTHS])
         curves[OTHER, dtype] = curve(device, [partial(elementwise, length, dtype) for length in LENGTHS])
         curves[FUNCTION, dtype] = curve(device, [partial(activation, length, dtype) for length in LENGTHS])
     bare = Benchmarked(device, curves)
-    taken, count = network(16, 8, device)
-    extra = max(0.0, (taken - bare.seconds(count)) / sum(count.costs.values()))
-    taken, count = network(256, 128, device)
-    return Benchmarked(device, curves, extra, max(1.0, taken / Benchmarked(device, curves, extra).seconds(count)))
+    taken, count = network(1, (8, 8, 16), torch.float32, device)
+    extra = max(0.0, (taken - bare.operations(count)) / sum(count.costs.values()))
+    warm = replace(bare, extra=extra)
+    return replace(warm, slowdown={dtype: slowdown_of(warm, dtype) for dtype in (torch.float32, torch.bfloat16)})
+
+
+def slowdown_of(warm: Benchmarked, dtype: torch.dtype) -> float:
+    """How much longer a network takes than its operations, each by itself."""
+    taken, count = network(LAYERS, (16, 80, 160), dtype, warm.device)
+    return max(1.0, taken / warm.operations(count))
 
 
 def size_of(cost: Cost) -> float:
-    """What the time of an operation goes by: flops, or bytes; an attention's softmax counts as wider heads would."""
+    """What the time of an operation goes by: flops, or bytes; of an attention, those of a head.
+
+    An attention's softmax counts as wider heads would.
+    """
     wider = (cost.width + SOFTMAX) / cost.width if cost.width else 1.0
-    return cost.flops * wider or cost.traffic
+    return cost.flops * wider / cost.heads or cost.traffic
 
 
 def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
@@ -157,9 +193,9 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
         run = make(device)
         with torch.no_grad(), Counting() as counting:
             run()
-        ((cost, times),) = counting.count.costs.items()
+        cost, times = max(counting.count.costs.items(), key=lambda each: size_of(each[0]))  # others are views
         with torch.no_grad():
-            points.append((size_of(cost) or 1, timed(run, device) / times))
+            points.append((size_of(cost) or 1, timed(run, device) / times / cost.heads))
     return Curve(*zip(*sorted(points), strict=True))
 
 
@@ -200,9 +236,23 @@ def convolution(width: int, dtype: torch.dtype, device: torch.device) -> Callabl
 
 
 def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of four heads of 64."""
-    states = torch.ones(1, 4, width, 64, dtype=dtype, device=device)
+    """Of heads of 64: many of few positions, so that the time is that of a head and not that of the call."""
+    states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device)
     return partial(functional.scaled_dot_product_attention, states, states, states)
+
+
+def heads_of(width: int) -> int:
+    """As many as are timed at once, with so many positions each."""
+    return max(4, 1024 // width)
+
+
+def backward(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """The gradients of the same."""
+    states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device, requires_grad=True)
+    with torch.enable_grad():
+        queries, keys, values = states.clone(), states.clone(), states.clone()
+        found = functional.scaled_dot_product_attention(queries, keys, values)
+    return partial(torch.autograd.grad, found, (queries, keys, values), torch.ones_like(found), retain_graph=True)
 
 
 def elementwise(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
@@ -222,16 +272,25 @@ def view(device: torch.device) -> Callable[[], object]:
     return partial(torch.ones(4, 4, device=device).view, 16)
 
 
-def network(width: int, length: int, device: torch.device) -> tuple[float, Count]:
-    """Seconds of diffusers' transformer layer and a convolution, forward and back, and what they consist of."""
+def network(layers: int, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> tuple[float, Count]:
+    """Seconds of transformer layers of diffusers and a convolution, forward and back, and what they consist of.
+
+    Args:
+        layers: how many.
+        shape: of their tokens, (clips, length, width).
+        dtype: of weights and tokens.
+        device: where they are.
+    """
     from diffusers.models.attention import BasicTransformerBlock
 
-    layer = BasicTransformerBlock(width, num_attention_heads=4, attention_head_dim=width // 4).to(device)
-    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device)
-    tokens = torch.ones(8, length, width, device=device)
+    _, length, width = shape
+    blocks = [BasicTransformerBlock(width, num_attention_heads=4, attention_head_dim=width // 4) for _ in range(layers)]
+    stack = torch.nn.Sequential(*blocks).to(device, dtype)
+    mixing = torch.nn.Conv1d(length, length, 7, padding=3, device=device, dtype=dtype)
+    tokens = torch.ones(shape, device=device, dtype=dtype)
 
     def run() -> None:
-        functional.gelu(mixing(layer(tokens))).square().mean().backward()
+        functional.gelu(mixing(stack(tokens))).square().mean().backward()
 
     run()
     with Counting() as counting:
