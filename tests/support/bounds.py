@@ -18,10 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bounds"
 RESOLUTIONS = ("lowest-direct", "highest")
-OLD = (
-    "-W",
-    "ignore::DeprecationWarning",
-)  # that old releases of libraries use what is deprecated is no fault of theirs
+OLD = ("-W", "ignore::DeprecationWarning")  # old releases use what newer ones of others call deprecated
 
 
 def fixed() -> Path:
