@@ -98,6 +98,7 @@ def test_score_fills_the_cache_and_info_and_clear_speak_of_it(songs: Path, tmp_p
     assert list(folder.glob("*/*")) == []
 
 
+@pytest.mark.slow
 def test_what_is_refused(songs: Path, tmp_path: Path) -> None:
     done = dragon("score", REWARDS[0], songs, DRAGON_CACHE=str(tmp_path / "kept"), DRAGON_CACHE_LIMIT="5GB")
     assert (done.returncode, done.stdout) == (2, "")
@@ -108,6 +109,7 @@ def test_what_is_refused(songs: Path, tmp_path: Path) -> None:
         assert done.stderr == "dragon: DRAGON_CACHE=off: there is no cache; unset it, or set it to a folder\n"
 
 
+@pytest.mark.slow
 def test_a_folder_that_takes_nothing_is_said_once_and_does_not_stop_scoring(songs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = dragon("score", REWARDS[0], songs, "--json", DRAGON_CACHE=str(tmp_path / "file" / "kept"))

@@ -90,6 +90,7 @@ def written(folder: Path) -> set[tuple[str, int]]:
     return {(path.name, path.stat().st_mtime_ns) for path in folder.glob("*/*.safetensors")}
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_cache_that_works(tmp_path: Path, processes: ForkServerContext) -> None:
     draw, amid = random.Random(0), 0
     for kill in range(KILLS):

@@ -124,6 +124,7 @@ def medium(tmp_path_factory: pytest.TempPathFactory, saved: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_host_holds_the_weights_once_in_the_precision_of_the_run(dtype: str, medium: Path, saved: Path) -> None:

@@ -133,6 +133,7 @@ LATER = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["score", "rank", "plugins"])
 def test_nothing_that_a_plugin_prints_is_a_result(site: Site, tmp_path: Path, verb: str) -> None:
     source = LOUD + "\n" + HEAD.format(encode=LOUD, build=LATER, judge=LOUD, whole=LOUD)
@@ -156,6 +157,7 @@ def test_help_is_a_result() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_stream_that_is_closed_is_no_fault(closed: str) -> None:
     shell = ["sh", "-c", f'"$@" {closed}', "sh", *DRAGON, "list", "encoders"]

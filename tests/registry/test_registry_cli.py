@@ -119,6 +119,7 @@ def test_a_refusal_is_a_message_on_stderr_and_exit_code_2(monkeypatch: pytest.Mo
     assert result.stderr == "dragon: unknown suite 'x'; did you mean y?\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["list", "rewards", "--json"], ["plugins"]])
 def test_help_and_lists_import_nothing_heavy(site: Site, arguments: list[str]) -> None:
     site.install("dragon-reward-good", GOOD)

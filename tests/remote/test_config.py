@@ -77,6 +77,7 @@ def test_an_added_server_is_listed_and_its_token_is_not_kept(
     assert (shown[2]["package"], shown[2]["token"]) == ("dragon-reward-odd 1.2", "env:DRAGON_TOKEN")
 
 
+@pytest.mark.slow
 def test_adding_again_replaces_and_removing_forgets(
     start: Callable[..., Server], add: Callable[..., None], dragon: Dragon
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_token_file_is_kept_by_its_absolute_path(
     assert load_registry().build_encoder("far-plain").identity == "plain-1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prefix", "reason"),
     [

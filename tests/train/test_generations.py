@@ -38,6 +38,7 @@ def chosen(name: str, sets: tuple[Generations, Generations], *, paired: bool = T
     return [int((both - latent).flatten(1).abs().sum(1).argmin()) for latent in demos.positive]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["vae@tunebook", "clap@tunebook", "clap@airs"])
 def test_selection_alone_reproduces_the_pattern_of_table_5(
     two_sets: tuple[Generations, Generations], space: str

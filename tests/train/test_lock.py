@@ -42,6 +42,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("train", "--reward", "vendi:logmel"), ("bench", "--rewards", "vendi:clap"), ("ablate", "seeds")]
 )

@@ -37,6 +37,7 @@ class KilledError(Exception):
     """Stands for a kill between two steps."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["all", "lora"])
 def test_an_interrupted_run_resumes_to_the_same_result(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(TINY, tuning=tuning)

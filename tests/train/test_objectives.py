@@ -44,6 +44,7 @@ def test_winners_are_one_clip_of_each_prompt_and_better_than_every_set(
     assert kept > max(sampled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "settings"),
     [

@@ -45,6 +45,7 @@ def test_another_pipeline_takes_the_captions_of_the_reward_or_music_of_all_kinds
     assert "music_prompts.txt" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_prompts_and_goes_on_with_no_others(tmp_path: Path) -> None:
     path, out = tmp_path / "mine.txt", tmp_path / "run"
     path.write_text("a jig\na hymn\na waltz\na song")

@@ -129,6 +129,7 @@ def test_any_error_of_the_system_is_a_refusal_with_the_file(dragon: Dragon, monk
     assert err == "dragon: 'here': Read-only file system; choose a place that can be written\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 @pytest.mark.parametrize("arguments", [("list", "suites"), ("--help",), ("list", "suites", "--json")])
 def test_output_that_finds_no_room_is_told(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -138,6 +139,7 @@ def test_output_that_finds_no_room_is_told(arguments: tuple[str, ...], tmp_path:
     assert err.startswith("dragon: output could not be written: No space left on device; make room")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["suites", "rewards"])
 def test_a_reader_that_has_gone_is_no_matter_for_words(verb: str, tmp_path: Path) -> None:
     with begun("list", verb, "--json", cwd=tmp_path) as process:
