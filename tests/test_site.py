@@ -20,7 +20,7 @@ NAV = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_te
 PAGES = {path: (DOCS / path).read_text(encoding="utf-8") for path in NAV if (DOCS / path).is_file()}
 RUN = [path for path, page in PAGES.items() if any(block.is_run for block in blocks(page))]
 BLOCKS = [block for page in PAGES.values() for block in blocks(page)]
-SETTINGS = [block for block in BLOCKS if block.language == "toml" and "\nreward = " in f"\n{block.text}"]
+SETTINGS = [block for block in BLOCKS if block.language == "toml" and "reward" in tomllib.loads(block.text)]
 VERBS = (
     "list", "sample", "score", "train", "plugins", "exemplars add", "exemplars facets", "exemplars export", "rank",
     "best-of", "compare", "export-reward", "report", "listen page", "ablate", "estimate", "doctor",
