@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ import reference_pages
 from generated import GENERATED, MAKERS, REPORTS
 from support.readme import ROOT, Block, blocks
 
+from dragon_rewards.former_names import MOVED
 from dragon_train.config import train_config
 
 DOCS = ROOT / "docs"
@@ -82,6 +85,22 @@ def test_every_ablation_is_in_the_navigation() -> None:
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.mark)
 def test_settings_are_the_trainers(block: Block) -> None:
     assert train_config(tomllib.loads(block.text), block.mark)
+
+
+def listed(name: str) -> list[list[str]]:
+    path = DOCS / "scripts" / f"{name}.txt"
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_renamed_modules_are_where_the_site_says() -> None:
+    moved = {old: tuple(homes) for old, *homes in listed("moved_modules")}
+    assert {old: moved.get(old) for old in MOVED} == MOVED
+    assert [home for homes in moved.values() for home in homes if find_spec(home) is None] == []
+
+
+@pytest.mark.parametrize("name", [name for _, *names in listed("renamed_symbols") for name in names])
+def test_renamed_symbols_are_where_the_site_says(name: str) -> None:
+    assert pkgutil.resolve_name(name)
 
 
 def test_tables_are_made_and_not_copied() -> None:

@@ -42,8 +42,14 @@ with random weights of the real classes; released weights have not been run yet.
 RENAMES = """\
 # Renamed modules
 
-These modules have moved since 0.1. They can be imported under their former names until 0.3, with a `DeprecationWarning`
-that says where they are now. What `dragon_rewards` and `dragon_train` export themselves has kept its names.
+What `dragon_rewards` and `dragon_train` export themselves has kept its names. Modules below them have moved since 0.1.
+Where the last column says so, a module can be imported under its former name until 0.3, with a `DeprecationWarning`
+that says where it is now.
+
+## Modules
+"""
+SYMBOLS = """
+## Classes and functions
 """
 
 
@@ -138,7 +144,7 @@ def _plugin(path: Path) -> str:
         f"- Brings: {brings}",
         f"- Weights: {', '.join(f'`{source}`' for source in weights) or 'none'}",
         f"- Licence: {project['license']} (the package); {', '.join(licences) or 'see its page'} (what it loads)",
-        f"- [All about it](plugins/{name}/README.md)",
+        f"- [{name}: what it computes, and how it was checked](plugins/{name}/README.md)",
     ]
     return f"## {name}\n\n{project['description']}.\n\n" + "\n".join(lines)
 
@@ -158,15 +164,27 @@ def _registered(folder: Path, groups: dict[str, dict[str, str]]) -> Iterator[tup
             yield from ((hook.removesuffix(SUFFIX).replace("_", " "), info) for info in found)
 
 
-def former_names() -> str:
-    """Return the page of modules that have moved."""
-    rows = [f"| `{old}` | {' and '.join(f'`{new}`' for new in homes)} |" for old, homes in MOVED.items()]
-    return "\n".join([RENAMES, "| former name | where it is now |", "|:--|:--|", *rows]) + "\n"
+def renames() -> str:
+    """Return the page of modules that have moved and of symbols that have another name."""
+    modules = [f"{row} {'yes' if row.split('`')[1] in MOVED else 'no'} |" for row in _rows("moved_modules")]
+    head = ["| former name | where it is now | former import works |", "|:--|:--|:--|"]
+    return (
+        "\n".join(
+            [RENAMES, *head, *modules, SYMBOLS, "| former name | name now |", "|:--|:--|", *_rows("renamed_symbols")]
+        )
+        + "\n"
+    )
+
+
+def _rows(name: str) -> list[str]:
+    """Return a row for each line of a list beside this script: a former name, and where it is now."""
+    lines = Path(__file__).with_name(f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    return [f"| `{old}` | {' and '.join(f'`{home}`' for home in homes)} |" for old, *homes in map(str.split, lines)]
 
 
 PAGES = {
     "reference/commands.md": commands,
     "reference/train-config.md": settings,
     "reference/plugins.md": plugins,
-    "reference/renames.md": former_names,
+    "reference/renames.md": renames,
 }
