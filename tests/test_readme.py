@@ -25,6 +25,7 @@ MADE = (
 )
 
 
+@pytest.mark.slow
 def test_the_tour_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
     for block in blocks(PAGE):

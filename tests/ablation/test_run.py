@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 
 from dragon_train.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 PRESET = """
 heldout_prompts = 6
 inference_steps = 2

@@ -73,6 +73,7 @@ def test_scores_are_the_same_bits_with_a_cold_a_warm_and_no_cache(
     assert cold == warm == none
 
 
+@pytest.mark.slow
 def test_score_fills_the_cache_and_info_and_clear_speak_of_it(songs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     own = {"DRAGON_CACHE": str(folder), "DRAGON_CACHE_LIMIT": "0.5"}

@@ -39,6 +39,7 @@ def config_of(name: str, saved: Path, **settings: Any) -> TrainConfig:
     return replace(SMALL, pipeline=str(folder_of(name, saved)), **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["embedded", *sorted(BUILDERS)])
 def test_every_pipeline_is_counted_without_its_weights(name: str, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_of(name, saved)
@@ -55,6 +56,7 @@ def test_every_pipeline_is_counted_without_its_weights(name: str, saved: Path, m
     assert found.held["moments"] == 2 * found.held["adapters"]
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("name", "settings"),
@@ -180,6 +182,7 @@ def test_the_command_prints_tables_and_json_and_makes_nothing(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
 
 
+@pytest.mark.slow
 @linux
 def test_a_step_is_measured_beside_it(tmp_path: Path) -> None:
     done = dragon("estimate", *LITTLE, "--device", "cpu", "--measure", cwd=tmp_path)
@@ -189,6 +192,7 @@ def test_a_step_is_measured_beside_it(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -206,6 +210,7 @@ def test_bad_input_is_refused_by_name(arguments: list[str], said: str, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_training_refuses_what_cannot_fit_before_folders_are_made(tmp_path: Path) -> None:
     program = (
         "from dragon_train.estimate import fit; fit.capacity = lambda device: 65 * 10**6; "

@@ -78,5 +78,5 @@ def test_a_benchmark_of_this_machine_knows_every_kind() -> None:
             cost = Cost(kind, dtype, flops, 10**6)
             assert 0 < machine.seconds(Count(Counter({cost: 1}))) < 1
     assert machine.extra >= 0
-    assert machine.slowdown >= 1
+    assert min(machine.slowdown.values()) >= 1
     assert "cpu" in machine.basis

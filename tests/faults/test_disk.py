@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from support.faults.forks import Done, Nursery
     from support.faults.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--steps", 2, "--guidance", 1)
 FULL: dict[str, tuple[int, tuple[object, ...]]] = {  # the largest file, and the command
     "sample": (64_000, ("sample", "a hymn", "a jig", *QUICK, "--out", "clips")),

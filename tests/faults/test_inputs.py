@@ -19,6 +19,8 @@ from support.faults.tally import Fate
 if TYPE_CHECKING:
     from support.faults.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 SCORE, ADD = ("score", "per-song-fad:logmel@airs"), ("exemplars", "add", "mine")
 MATCH = ("score", "clap-score:clap")
 QUICK = ("--steps", 2, "--guidance", 1)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from support.faults.forks import Done, Nursery
     from support.faults.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 IGNORED = ("home", "tmp")  # what libraries keep, and the system's folder for temporary files, which it empties
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from support.faults.forks import Nursery
     from support.faults.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 SECONDS, PAIRS, SAMPLE = 0.4, 3, 6
 SERVE = ("listen", "serve", "a", "b", "--db", "votes.sqlite", "--repeats", 0, "--identical", 1)
 TRIALS = PAIRS + 1

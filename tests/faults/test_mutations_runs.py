@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from support.faults.trying import Try
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # of long files
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning"),  # of long files
+]
 
 
 @pytest.mark.parametrize("kind", RUN_KINDS, ids=lambda kind: kind.name)

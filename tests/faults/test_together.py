@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from support.faults.forks import Done, Nursery
     from support.faults.tally import Tally
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 3
 FACTS = {
     "name": "mert",

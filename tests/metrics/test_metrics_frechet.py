@@ -34,6 +34,7 @@ def two_gaussians(seed: int, dim: int) -> tuple[Gaussian, Gaussian]:
     return Gaussian.fit(embeddings(seed, dim + 9, dim)), Gaussian.fit(embeddings(seed + 1, dim + 6, dim))
 
 
+@pytest.mark.slow
 @thorough
 @given(seeds, dims)
 def test_the_distance_is_symmetric_non_negative_and_zero_on_itself(seed: int, dim: int) -> None:

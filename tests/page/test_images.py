@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = Path(__file__).parents[2] / "plugins" / "dragon-stable-diffusion"
 TRAIN = """
 reward = "clip-score:clip + vendi:clip"

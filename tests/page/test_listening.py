@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
 
+pytestmark = pytest.mark.slow
+
 CONTROLS = ["--repeats", 0, "--identical", 0]
 
 

@@ -11,6 +11,8 @@ from support.accessibility import nodes, unnamed
 
 from page.conftest import HOSTILE, figures
 
+pytestmark = pytest.mark.slow
+
 FOCUSABLE = "a, button, select, summary, audio, [tabindex]"
 
 

@@ -23,6 +23,8 @@ from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import PROMPTS
 from page.conftest import QUICK, dragon
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "said"),

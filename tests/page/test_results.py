@@ -12,6 +12,8 @@ from support.browser import watched
 
 from page.conftest import QUICK, figures
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1_000_000
 
 

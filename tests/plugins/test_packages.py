@@ -8,6 +8,8 @@ import pytest
 from support.environments import Environment
 from support.installation import SHARED, run_tests, shared
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def environment(folder: Path) -> Environment:

@@ -16,6 +16,8 @@ from support.environments import Environment
 from support.installation import ROOT, SEPARATE, run_tests, separate
 from support.serving import Server, serve
 
+pytestmark = pytest.mark.slow
+
 LAION_CLAP = ROOT / "plugins" / "dragon-reward-laion-clap"
 SAVE = "import sys; from pathlib import Path; import conftest; conftest.save_weights(Path(sys.argv[1]))"
 

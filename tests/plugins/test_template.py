@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from support.readme import ROOT, blocks
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "plugins" / "dragon-reward-template" / "README.md").read_text(encoding="utf-8")
 # What pip writes as a package's command, for packages that are installed outside of the environment.
 COMMAND = "import sys; from importlib.metadata import entry_points as points; sys.argv[0] = {name!r}; "

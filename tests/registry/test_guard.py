@@ -193,6 +193,7 @@ WAITING = "print('ready', flush=True)\nimport time\ntime.sleep(60)\n"
 STUBBORN = "print('ready', flush=True)\nimport time\ntry:\n    time.sleep(60)\nexcept BaseException:\n    pass\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [WAITING, STUBBORN])
 def test_the_users_own_interruption_ends_the_command_while_plugins_load(site: Site, source: str) -> None:
     site.install("dragon-reward-slow", source)

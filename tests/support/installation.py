@@ -53,11 +53,8 @@ def separate(package: Path, folder: Path) -> Environment:
     """An environment with nothing but the package, the core, `dragon serve` and the versions of the package's own."""
     environment = Environment(folder / "environment")
     venv.create(environment.folder, with_pip=True, symlinks=True)
-    core = folder / "core"
-    core.mkdir()
-    for source in (ROOT / name for name in CORE):
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, core / source.name)
-    pip(environment, "-c", str(package / CONSTRAINTS), f"{core}[serve]", f"{copied(package, folder)}[test]")
+    core = f"{copied_core(folder)}[serve]"
+    pip(environment, "-c", str(package / CONSTRAINTS), core, f"{copied(package, folder)}[test]")
     return environment
 
 
@@ -73,6 +70,18 @@ def installed(requirement: Requirement) -> bool:
         return requirement.specifier.contains(metadata.version(requirement.name))
     except metadata.PackageNotFoundError:
         return False
+
+
+def copied_core(folder: Path) -> Path:
+    """Copy what the core is built of, and nothing that lies beside it."""
+    core = folder / "core"
+    core.mkdir()
+    for source in (ROOT / name for name in CORE):
+        if source.is_dir():
+            shutil.copytree(source, core / source.name, ignore=LEFTOVERS)
+        else:
+            shutil.copy(source, core / source.name)
+    return core
 
 
 def copied(package: Path, folder: Path) -> Path:

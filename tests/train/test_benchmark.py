@@ -22,6 +22,8 @@ from dragon_train.bench.result_files import SCORES
 from dragon_train.cli.app import app
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 
+pytestmark = pytest.mark.slow
+
 MINIATURE = """
 heldout_prompts = 10
 inference_steps = 2

@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from support.results import result
 
@@ -18,6 +19,8 @@ from dragon_train.loop.checkpoint import load_checkpoint
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 CONFIG = TrainConfig("vendi:logmel", steps=28, prompts_per_step=2, epochs=1, demonstration_steps=2, pool=1)

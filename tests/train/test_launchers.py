@@ -28,6 +28,8 @@ from dragon_train.objectives.configured import make_objective
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 CONFIG = TrainConfig("vendi:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 BOTH = pytest.mark.parametrize("name", ["local", "ray"])

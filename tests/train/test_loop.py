@@ -91,6 +91,7 @@ def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
         train(TINY, load_policy(), reward, make_objective(TINY), ["one"], tmp_path, lambda _: None)
 
 
+@pytest.mark.slow
 def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
     """Per-song FAD falls for most of 24 held-out clips; the same seeds before and after."""
     config = TrainConfig(

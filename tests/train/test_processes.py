@@ -12,6 +12,8 @@ import pytest
 import torch
 from support.results import result
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 reward = "{reward}"
 objective = "{objective}"

@@ -16,6 +16,8 @@ from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.locks import locked
 from dragon_train.loop.checkpoint import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parents[1]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 BENCH = """

@@ -17,6 +17,8 @@ from support.commands import DRAGON, dragon
 from dragon_rewards.evaluation.listening.plan import Clip, Kind, Pair, Plan, Side, Trial
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 
+pytestmark = pytest.mark.slow
+
 MOUNTS = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec "
 
 

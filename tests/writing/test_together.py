@@ -21,6 +21,8 @@ from dragon_rewards.exemplars.store import changing_sets, find_set, save_set
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Remote, changing_remotes, load_remotes, save_remotes
 
+pytestmark = pytest.mark.slow
+
 SPAWN = get_context("spawn")
 PROCESSES, ROUNDS = 4, 10
 

@@ -1,4 +1,4 @@
-"""`dragon compare`: two folders of clips, under many rewards."""
+"""The verb `dragon compare`: compare two folders of clips by many rewards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
@@ -53,6 +52,8 @@ def compare(
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
+    from dragon_rewards.evaluation.folder_pairs import find_sides  # its package imports numpy: only now
+
     sides = find_sides(a, b, prompts)
     where = chosen_device(device)
     from dragon_rewards.evaluation.comparison import compare as compare_sides
@@ -79,13 +80,13 @@ def compare(
 
 
 def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a reward may follow instead of its question, as rows: means over the clips of each folder."""
+    """Yield what a reward may follow instead of its question, as rows: means over the clips of each folder."""
     for name, unit in (("duration", "s"), ("loudness", "LUFS"), ("silence", "share")):
         yield {"confounder": f"{name} ({unit})", "a": row[f"{name}_a"], "b": row[f"{name}_b"]}
 
 
 def _notes(sides: Sides) -> Iterator[str]:
-    """What a reader of the table must know about the clips."""
+    """Yield what a reader of the table must know about the clips."""
     counts = f"A has {len(sides.a.files)} clips, B {len(sides.b.files)}"
     yield f"{counts}; clips are compared {sides.pairing}"
     if len(sides.a.files) != len(sides.b.files):

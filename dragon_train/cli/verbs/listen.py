@@ -1,4 +1,4 @@
-"""`dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
+"""The verbs `dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ careless: of at least two repeats, or of at least two identical pairs, fewer tha
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
 # are to hold, of which prompts and on which device to make them, and says None of a path that it does not know. The
-# trainer's verbs, which `dragon` loads beside these, add its runs: this package knows nothing of training.
+# module of `dragon sample` adds the runs of the trainer.
 sources: list[Callable[[Path, int, Path | None, str | None], tuple[Path, Path] | None]] = []
 
 
@@ -141,7 +141,7 @@ def _opened(
     identical: int,
     device: str | None,
 ) -> ListeningTest:
-    """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    """Open the test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
     if b is None and not a.is_dir():
         raise DragonError(NO_RUN.format(a))
     from dragon_rewards.evaluation.listening.setup import check_test, open_test

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves what asks for the second device out of the fast lane: a minute may pass until the device is compiled."""
+    for item in items:
+        if "second" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Shows the devices to the tests that ask for one, and hides them from the others of the process."""
     if backend := sys.modules.get("support.devices.second_device"):
