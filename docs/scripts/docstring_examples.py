@@ -15,7 +15,7 @@ HEADED = re.compile(r"^( *)Example:$", re.MULTILINE)
 BARE = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 
 
-class DocstringExamples(Extension):
+class DocstringExamples(Extension):  # type: ignore[misc]  # griffe is not followed
     """Give every example a heading that griffe knows."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:

@@ -23,6 +23,8 @@ from dragon_train.bench.tables import summary
 from dragon_train.cli.verbs import listing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dragon_rewards.suites import Slot
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +164,7 @@ def adapter_example() -> str:
     return f"```python\n{module.read_text(encoding='utf-8')}```"
 
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], str]] = {
     "adapter-example": adapter_example,
     "adapters": adapters,
     "cost": cost,
