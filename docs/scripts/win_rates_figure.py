@@ -23,10 +23,10 @@ NAMES = {
     "per-song-fad": "FAD of each clip",
     "dataset-fad": "FAD of the set",
 }
-INK, BAR, CHANCE = "#767676", "#2f81f7", "#c2410c"
-LEFT, RIGHT, TOP, ROW = 330, 60, 76, 26  # pixels: labels, percentages, title and axis, a bar with its gap
-WIDTH, THICK = 880, 14
-SCALE = WIDTH - LEFT - RIGHT  # pixels of 100%
+INK, BAR, CHANCE, BOUND = "#7A7F87", "#2f81f7", "#d1571b", "#ffffff"
+TOP, ROW, WIDTH, RIGHT = 86, 38, 540, 60  # pixels: title and axis, a label with its bar, the whole, percentages
+DROP, THICK = 6, 12  # from a label down to its bar; of a bar
+SCALE = WIDTH - RIGHT  # pixels of 100%
 
 
 def label(served: str) -> str:
@@ -36,20 +36,20 @@ def label(served: str) -> str:
     return ", ".join(filter(None, [NAMES[reduction], encoder, exemplar_set]))
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", more: str = "") -> str:
+def text(x: float, y: float, words: str, more: str = "") -> str:
     """Return a text element."""
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
+    return f'<text x="{x:g}" y="{y:g}"{more}>{escape(words)}</text>'
 
 
 def bar(place: int, row: pd.Series) -> str:
-    """Return a reward's label, its bar, the line from its lower bound to its win rate, and its percentage."""
-    y = TOP + place * ROW
-    middle, end, low = y + THICK / 2, LEFT + SCALE * row["win_rate"], LEFT + SCALE * row["lower"]
+    """Return a reward's label, its bar, in it the line from its lower bound to its win rate, and its percentage."""
+    y = TOP + place * ROW + DROP
+    middle, end, low = y + THICK / 2, SCALE * row["win_rate"], SCALE * row["lower"]
     return "\n".join(
         [
-            text(LEFT - 10, middle + 5, label(row["served"]), "end"),
-            f'<rect x="{LEFT}" y="{y}" width="{end - LEFT:.1f}" height="{THICK}" rx="2" fill="{BAR}"/>',
-            f'<path d="M{low:.1f} {middle:g}H{end:.1f}M{low:.1f} {y + 2}v{THICK - 4}" stroke="{INK}"/>',
+            text(0, y - DROP, label(row["served"])),
+            f'<rect y="{y}" width="{end:.1f}" height="{THICK}" rx="2" fill="{BAR}"/>',
+            f'<path d="M{low:.1f} {middle:g}H{end:.1f}M{low:.1f} {y + 2}v{THICK - 4}" stroke="{BOUND}" fill="none"/>',
             text(end + 8, middle + 5, f"{row['win_rate']:.0%}"),
         ]
     )
@@ -57,17 +57,17 @@ def bar(place: int, row: pd.Series) -> str:
 
 def figure(wins: pd.DataFrame) -> str:
     """Return the picture of a table of win rates, in the order of the table."""
-    height = TOP + ROW * len(wins) + 10
-    half, size = LEFT + SCALE / 2, f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
+    height = TOP + ROW * len(wins)
+    half, size = SCALE / 2, f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="15" fill="{INK}">',
             f"<title>Win rates of {len(wins)} tuned models over the untuned one</title>",
-            text(LEFT, 22, "How often the tuned model wins by its reward", more=' font-size="18" font-weight="bold"'),
-            text(LEFT, 44, "preset quick, seed 0; a line begins at the 95% lower bound"),
-            text(half, 66, "50%: no difference", "middle", f' fill="{CHANCE}"'),
+            text(0, 20, "How often the tuned model wins by its reward", more=' font-size="18" font-weight="bold"'),
+            text(0, 42, "preset quick, seed 0; a white line begins at the 95% lower bound"),
+            text(half, 64, "50%: no difference", more=f' fill="{CHANCE}"'),
+            f'<path d="M{half:g} 68V{height - ROW + THICK + DROP + 6}" stroke="{CHANCE}" stroke-width="1.5" stroke-dasharray="5 4"/>',
             *(bar(place, row) for place, (_, row) in enumerate(wins.iterrows())),
-            f'<path d="M{half:g} {TOP - 6}V{height - 8}" stroke="{CHANCE}" stroke-width="2" stroke-dasharray="5 4"/>',
             "</svg>",
             "",
         ]
