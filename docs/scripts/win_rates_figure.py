@@ -59,6 +59,7 @@ def figure(wins: pd.DataFrame) -> str:
     """Return the picture of a table of win rates, in the order of the table."""
     height = TOP + ROW * len(wins)
     half, size = SCALE / 2, f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
+    dashes = f'stroke="{CHANCE}" stroke-width="1.5" stroke-dasharray="5 4"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="15" fill="{INK}">',
@@ -66,7 +67,7 @@ def figure(wins: pd.DataFrame) -> str:
             text(0, 20, "How often the tuned model wins by its reward", more=' font-size="18" font-weight="bold"'),
             text(0, 42, "preset quick, seed 0; a white line begins at the 95% lower bound"),
             text(half, 64, "50%: no difference", more=f' fill="{CHANCE}"'),
-            f'<path d="M{half:g} 68V{height - ROW + THICK + DROP + 6}" stroke="{CHANCE}" stroke-width="1.5" stroke-dasharray="5 4"/>',
+            f'<path d="M{half:g} 68V{height - ROW + THICK + DROP + 6}" {dashes}/>',
             *(bar(place, row) for place, (_, row) in enumerate(wins.iterrows())),
             "</svg>",
             "",
