@@ -116,7 +116,7 @@ def installation(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
     """
     environment = environment_without_us(tmp_path_factory.mktemp("elsewhere") / "environment")
     pip = ("-m", "pip", "install", "--quiet", "--no-compile", "--no-index", f"--find-links={index}")
-    whole, parts = [], []
+    whole, parts = list[str](), list[str]()
     for package in map(project, PACKAGES):
         required = [Requirement(line) for line in package["dependencies"]]
         there = all(installed(each) for each in required if each.name != "dragon-rewards")

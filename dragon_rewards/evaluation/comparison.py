@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from dragon_rewards.evaluation.folder_pairs import Side, Sides
     from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.media.folder_pairs import Side, Sides
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward
     from dragon_rewards.suites import Suite

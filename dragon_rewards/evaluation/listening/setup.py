@@ -7,16 +7,16 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.sound import encode, measure, read_pair
 from dragon_rewards.evaluation.listening.votes import VoteFile
+from dragon_rewards.media.folder_pairs import find_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dragon_rewards.evaluation.folder_pairs import Sides
+    from dragon_rewards.media.folder_pairs import Sides
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.media.cache import open_cache
+from dragon_rewards.media.folder_pairs import find_sides
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
@@ -22,7 +23,7 @@ from dragon_train.cli.printing import Json, Wide, print_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dragon_rewards.evaluation.folder_pairs import Sides
+    from dragon_rewards.media.folder_pairs import Sides
 
 SUITE = "dragon20"
 MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")
@@ -52,8 +53,6 @@ def compare(
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
-    from dragon_rewards.evaluation.folder_pairs import find_sides  # its package imports numpy: only now
-
     sides = find_sides(a, b, prompts)
     where = chosen_device(device)
     from dragon_rewards.evaluation.comparison import compare as compare_sides

@@ -102,11 +102,12 @@ def page(
     device: Device = None,
 ) -> None:
     """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
-    from dragon_rewards.evaluation.listening.page import render_page
     from dragon_rewards.storage.files import check_file, write_text
 
     check_file(out, "--out")
     test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
+    from dragon_rewards.evaluation.listening.page import render_page  # imports torch: a wrong folder is refused by now
+
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
