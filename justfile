@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 bin := ".venv/bin"
-code := "dragon_rewards dragon_train tests reports plugins"
+code := "dragon_rewards dragon_train tests reports plugins docs"
 
 # List the recipes.
 default:
@@ -30,11 +30,13 @@ style:
 
 # Check types.
 types:
-    {{ bin }}/mypy plugins/*/*.py dragon_rewards dragon_train tests reports
+    {{ bin }}/mypy plugins/*/*.py dragon_rewards dragon_train tests reports docs
 
-# Write the generated blocks of the documents afresh.
+# Write the README's generated blocks and picture afresh, and build the site into site/.
 docs:
-    {{ bin }}/python tests/support/readme.py
+    {{ bin }}/python docs/scripts/win_rates_figure.py
+    {{ bin }}/python docs/scripts/generated.py
+    {{ bin }}/mkdocs build --strict
 
 # Build the wheels of the core and of every plugin into dist/, and check them.
 wheels:
