@@ -12,14 +12,12 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
+from dragon_train.cli.device import Device, chosen_device
 from dragon_train.cli.files import PROMPTS, check_csv, write_csv
 from dragon_train.cli.http import address, bound, run
 from dragon_train.cli.printing import Json, Wide, print_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dragon_rewards.evaluation.listening.results import Report
     from dragon_rewards.evaluation.listening.setup import ListeningTest
 
@@ -51,11 +49,6 @@ interval that takes all votes on a prompt as one draw; alpha is agreement, 1 ful
 consistent: repeats answered as before; equal: identical pairs called equal; left: choices of the left side
 hasty: votes that came sooner than both sounds can be heard to the end (0 too in files that hold no lengths)
 careless: of at least two repeats, or of at least two identical pairs, fewer than half answered so; or a hasty vote"""
-
-# What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
-# are to hold, of which prompts and on which device to make them, and says None of a path that it does not know. The
-# module of `dragon sample` adds the runs of the trainer.
-sources: list[Callable[[Path, int, Path | None, str | None], tuple[Path, Path] | None]] = []
 
 
 @listen.command()
@@ -161,11 +154,14 @@ def _opened(
 
 
 def _sides(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path]:
-    found = (source(path, count, prompts, device) for source in sources)
-    sides = next((sides for sides in found if sides), None)
-    if sides is None:
+    """Return the folders of clips that the untuned and the tuned model of a run make; prompts by default held-out."""
+    from dragon_train.bench.record import holds_results
+
+    if not holds_results(path):
         raise DragonError(NO_RUN.format(path))
-    return sides
+    from dragon_train.bench.report.folders import run_folders  # imports torch
+
+    return run_folders(path, count, chosen_device(device), prompts)
 
 
 def _print(made: Report, *, as_json: bool, wide: bool) -> None:

@@ -1,8 +1,7 @@
-"""The verb `dragon sample`, which lets a pipeline be heard; and what `dragon listen` plays of a run."""
+"""The verb `dragon sample`, which lets a pipeline be heard."""
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003  typer reads it
 from typing import Annotated
 
 import typer
@@ -25,7 +24,6 @@ from dragon_train.cli.generating import (
 )
 from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
 from dragon_train.cli.printing import Json, Wide, print_rows
-from dragon_train.cli.verbs.listen import sources
 from dragon_train.sampling.clip_folder import held_folder
 
 
@@ -57,24 +55,3 @@ def sample(
 
         rows = sample_to_folder(info, run, texts, folder, where, steps=steps, guidance=guided, seed=seed)
     print_rows(rows, as_json=as_json, wide=wide)
-
-
-def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
-    """Return the folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run.
-
-    Args:
-        path: folder of a run.
-        count: clips of each model.
-        prompts: file of prompts; None takes held-out ones where there are some.
-        device: of `--device`.
-    """
-    from dragon_train.bench.record import holds_results
-
-    if not holds_results(path):
-        return None
-    from dragon_train.bench.report.folders import run_folders  # imports torch
-
-    return run_folders(path, count, chosen_device(device), prompts)
-
-
-sources.append(run_clips)
