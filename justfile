@@ -3,7 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 bin := ".venv/bin"
-code := "dragon_rewards dragon_train tests reports plugins"
+code := "dragon_rewards dragon_train tests reports plugins docs"
 
 # List the recipes.
 default:
@@ -14,7 +14,7 @@ install:
     python3 -m venv .venv
     {{ bin }}/pip install -c constraints.txt -e ".[test]"
 
-# Run the fast lane: three minutes on two cores.
+# Run the fast lane.
 fast *arguments:
     {{ bin }}/pytest -n 2 -m "not slow" {{ arguments }}
 
@@ -32,9 +32,10 @@ style:
 types:
     {{ bin }}/mypy plugins/*/*.py dragon_rewards dragon_train tests reports
 
-# Write the generated blocks of the documents afresh.
+# Write the generated blocks of the README afresh, and build the site.
 docs:
-    {{ bin }}/python tests/support/readme.py
+    {{ bin }}/python docs/scripts/generated.py
+    {{ bin }}/mkdocs build --strict
 
 # Build the wheels of the core and of every plugin into dist/, and check them.
 wheels:
