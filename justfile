@@ -30,10 +30,11 @@ style:
 
 # Check types.
 types:
-    {{ bin }}/mypy plugins/*/*.py dragon_rewards dragon_train tests reports
+    {{ bin }}/mypy plugins/*/*.py dragon_rewards dragon_train tests reports docs
 
-# Write the generated blocks of the README afresh, and build the site.
+# Write the README's generated blocks and picture afresh, and build the site into site/.
 docs:
+    {{ bin }}/python docs/scripts/win_rates_figure.py
     {{ bin }}/python docs/scripts/generated.py
     {{ bin }}/mkdocs build --strict
 

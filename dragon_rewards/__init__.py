@@ -1,6 +1,6 @@
 """Rewards that judge one clip, one clip against a distribution, or a whole set of clips (DRAGON, arXiv 2504.15217).
 
-The names below are the public ones. They are imported on first use, so `import dragon_rewards` imports no torch.
+`__all__` lists the public names. They are imported on first use, so `import dragon_rewards` imports no torch.
 """
 
 from __future__ import annotations

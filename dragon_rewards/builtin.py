@@ -1,4 +1,4 @@
-"""The built-in parts, registered through the same hooks as anyone's."""
+"""The built-in encoders, exemplar sets and reductions, registered through the same hooks as a plugin's."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LICENCE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class Deferred:
-    """A factory `module:attribute` that is imported when it is called, so that listing imports no torch."""
+    """A factory `module:attribute` that is imported when it is called, so that listing parts imports no torch."""
 
     target: str
 
     def __call__(self) -> Any:
-        """Import the target and call it."""
+        """Import the attribute, call it, and return what it returns."""
         module, attribute = self.target.split(":")
         return getattr(import_module(module), attribute)()
 
@@ -110,26 +110,26 @@ REDUCTIONS = (
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """The encoders that need no download."""
+    """Register the built-in encoders, which need no download."""
     for encoder in ENCODERS:
         register(encoder)
 
 
 @hookimpl
 def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
-    """Every folder with a manifest under `exemplar_sets/`."""
+    """Register the exemplar sets that ship with this package: every folder with a manifest under `exemplar_sets/`."""
     for manifest in sorted(shipped_sets().glob(f"*/{MANIFEST}")):
         register(load_exemplar_set(manifest.parent))
 
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """The reductions of DRAGON's twenty rewards, coverage of facets, and best of four."""
+    """Register the reductions of DRAGON's twenty rewards, coverage of facets, and best of four."""
     for reduction in REDUCTIONS:
         register(reduction)
 
 
 def shipped_sets() -> Path:
-    """The folder of the exemplar sets that ship: inside an installed package, and beside the package in a checkout."""
+    """Return the folder of the shipped exemplar sets: inside an installed package, beside the package in a checkout."""
     installed = Path(str(files("dragon_rewards"))) / "exemplar_sets"
     return installed if installed.is_dir() else installed.parents[1] / "exemplar_sets"

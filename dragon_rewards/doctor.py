@@ -1,4 +1,4 @@
-"""What `dragon doctor` finds: everything on this machine that the project depends on, and what is wrong with it."""
+"""The report of `dragon doctor`: everything on this machine that the project depends on, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ LOST = "not installed"
 
 
 def section(collect: Callable[[], Iterable[Row]]) -> Section:
-    """Rows of equal keys, None where one has no value; where something breaks, those before it, and what was raised."""
+    """Collect rows and give all of them the same keys, with None where a row has no value.
+
+    If `collect` raises an error, the rows before it are kept, and a row with the key `fault` describes the error.
+    """
     rows: Section = []
     try:
         for row in collect():
@@ -44,7 +47,7 @@ def section(collect: Callable[[], Iterable[Row]]) -> Section:
 
 
 def attempt(find: Callable[..., Row], *given: Any) -> Row:
-    """A row, or what was raised instead."""
+    """Return the row that `find` returns, or a row with the key `fault` if it raises an error."""
     try:
         return find(*given)
     except Exception as error:  # noqa: BLE001  as in `section`
@@ -52,12 +55,12 @@ def attempt(find: Callable[..., Row], *given: Any) -> Row:
 
 
 def described(error: Exception) -> str:
-    """In a line."""
+    """Return the type and the message of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def versions() -> Iterator[Row]:
-    """Interpreter, platform, packages."""
+    """Yield the versions of the interpreter, the platform, the packages, and torch's CUDA."""
     yield {"package": "python", "version": platform.python_version()}
     yield {"package": "platform", "version": platform.platform()}
     for name in PACKAGES:
@@ -75,7 +78,7 @@ def _version(package: str) -> str:
 
 
 def devices() -> Iterator[Row]:
-    """Every device that torch has here: memory in bytes, and what it can compute in."""
+    """Yield every device that torch has here, with its memory in bytes and the precisions that it can compute in."""
     from dragon_rewards.compute.devices import available_devices, default_device
 
     chosen = default_device()
@@ -97,7 +100,7 @@ def _figures(memory: Any) -> tuple[int | None, int | None]:
 
 
 def plugins(loaded: Iterable[PluginRecord], failures: Iterable[PluginFailure]) -> Iterator[Row]:
-    """Those that loaded, and why others did not."""
+    """Yield a row for every plugin that loaded, and for every plugin that did not, with the reason."""
     for plugin in loaded:
         yield {"plugin": plugin.name, "package": plugin.package, "version": plugin.version, "state": "loaded"}
     for failure in failures:
@@ -106,7 +109,7 @@ def plugins(loaded: Iterable[PluginRecord], failures: Iterable[PluginFailure]) -
 
 
 def weights(parts: Iterable[tuple[str, str, tuple[Weights, ...]]]) -> Iterator[Row]:
-    """Of each part (what, name, weights): whether they are here, and how they are had."""
+    """Yield rows of the weights of each part (what, name, weights): whether they are here, and how to get them."""
     for what, name, needed in parts:
         part = f"{what} {name}"
         if not needed:
@@ -129,7 +132,7 @@ def _weights(needed: Weights) -> Row:
 
 
 def caches() -> Iterator[Row]:
-    """Folders that the project reads and writes: entries and bytes."""
+    """Yield the folders that the project reads and writes, with their numbers of entries and bytes."""
     for name, collect in (("embeddings", _embeddings), ("exemplar sets", _sets), ("hub", _hub)):
         yield {"cache": name, **attempt(collect)}
     own = os.environ.get(VARIABLE)

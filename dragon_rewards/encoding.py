@@ -1,12 +1,12 @@
-"""Audio files as encoders hear them: read ahead in threads, moved to a device, and encoded there, the shortest first.
+"""Encoding of audio files: read ahead in threads, moved to a device, and encoded there, the shortest files first.
 
-A file of up to five minutes is heard in one pass. A longer one, and any that is judged against audio of the user's, is
-cut into windows just as exemplar sets are (`read_windows`; each is decoded, mixed and resampled by itself), and its
-frames are those of all windows, one after another: so an hour takes no more memory than a window, and a track has the
-very frames that the statistics of its own set are made of. A file that is no longer than a window is one, so that both
-ways are the same.
+A file of up to five minutes is encoded in one pass. A longer file, and any file that is judged against audio of the
+user's, is cut into windows exactly as exemplar sets are (`read_windows`; each window is decoded, mixed and resampled by
+itself), and its frames are the frames of all windows, one after another. So an hour takes no more memory than a window,
+and a track has the very frames that the statistics of its own set are made of. A file that is no longer than one window
+has the same frames either way.
 
-Memory holds the files or windows that are read ahead and a batch; of the others, embeddings alone.
+Memory holds the files or windows that are read ahead and one batch; of all other files it holds embeddings only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from dragon_rewards.exemplars import items
 from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
 from dragon_rewards.media.clips import clips_on
 from dragon_rewards.media.cut import Cut
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
 if TYPE_CHECKING:
@@ -35,20 +36,24 @@ if TYPE_CHECKING:
     from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.rewards import Reward
 
-ROOM = 2**26  # samples that are read ahead, 256 MB, if so many are not a file for each thread
-WINDOWS = 2  # of a long file that a CPU encodes at once: eight take 90 MB more, and as long
+ROOM = 2**26  # samples that are read ahead, 256 MB; more where a file for each thread takes more
+WINDOWS = 2  # windows of a long file that a CPU encodes at once: eight take 90 MB more and are no faster
 
 
 @dataclass(frozen=True)
 class Files:
-    """Audio files, with a prompt for each if they have some."""
+    """Audio files, with a prompt for each of them or for none."""
 
     paths: Sequence[Path]
     prompts: Sequence[str] | None = None
 
 
 def cut_of(reward: Reward) -> Cut:
-    """How a reward hears files: as the examples of its set were cut, most of them, if they are audio of the user's."""
+    """Return how a reward's files are cut into windows.
+
+    If the reward's exemplar set is audio of the user's, files are cut as most examples of the set were; otherwise the
+    default applies.
+    """
     examples = items(reward.exemplar_set) if reward.exemplar_set else ()
     windows = Counter(item.window for item in examples if item.window)
     if not windows:
@@ -59,14 +64,16 @@ def cut_of(reward: Reward) -> Cut:
 
 @dataclass(frozen=True)
 class EncodingJob:
-    """Rewards of one sample rate and one cut, and where they hear.
+    """Rewards whose encoders share a sample rate and a cut, and the device on which they encode.
 
     Attributes:
-        rewards: one or more.
+        rewards: one reward or more.
         device: where the clips are encoded.
-        cache: where embeddings are kept for the next time.
-        on_progress: is told of each further step; a file takes one, and one for each reward.
-        on_audio: is shown rows and mono audio, some at a time, on the CPU: of every file, or of each of its windows.
+        cache: where embeddings are kept for the next time; None to keep none.
+        on_progress: called with the number of further steps done; a file takes one step to read and one for each
+            reward.
+        on_audio: called on the CPU with rows and their mono audio, some at a time: of each whole file, or of each
+            window.
     """
 
     rewards: Sequence[Reward]
@@ -77,17 +84,17 @@ class EncodingJob:
 
     @property
     def rate(self) -> int:
-        """In Hz, of all encoders."""
+        """The sample rate of the encoders of all rewards, in Hz."""
         return self.rewards[0].encoder.sample_rate
 
     @property
     def cut(self) -> Cut:
-        """That of all rewards."""
+        """The way in which all rewards of the job cut long files into windows."""
         return cut_of(self.rewards[0])
 
     @torch.no_grad()
     def encoded(self, files: Files, rows: Sequence[int], audio: Sequence[Tensor]) -> Encoded:
-        """What the rewards judge of audio (samples,) of the files at `rows`."""
+        """Encode audio (samples,) of the files at `rows`, and return the embeddings that the rewards judge."""
         names = [str(files.paths[row]) for row in rows]
         prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
         clips = clips_on(self.device, audio, self.rate, names, prompts, self.cache)
@@ -97,18 +104,19 @@ class EncodingJob:
 
 
 def encode_files(job: EncodingJob, files: Files) -> Media:
-    """The embeddings that the rewards judge, in the order of the files; raises as `encode_in_parts`."""
+    """Encode all files and return their embeddings in the order of the files; raises as `encode_in_parts`."""
     rows, parts = zip(*encode_in_parts(job, files), strict=True)
     return _in_order(list(chain.from_iterable(rows)), parts)
 
 
 def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int], Media]]:
-    """Rows and embeddings of the files that are heard in one pass, and then of each long file by itself.
+    """Yield rows and embeddings: first of all files that are encoded in one pass, and then of each long file by itself.
 
     Raises:
-        AudioError: a file is missing or not audio, which is told before anything is encoded; or no reward can judge it.
+        AudioError: a file is missing or not audio, which is found out before anything is encoded; or no reward can
+            judge it.
         DeviceError: a clip is too large for the memory of the device.
-        DragonError: an encoder failed. What was encoded by then is in the cache.
+        DragonError: an encoder failed. What was encoded before that is in the cache.
     """
     seconds = _lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
@@ -119,7 +127,7 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
 
 
 def _lengths(paths: Sequence[Path]) -> list[float]:
-    """Seconds of each file, by its header."""
+    """Return the length of each file in seconds, as its header states it."""
 
     def length(path: Path) -> Iterator[float]:
         yield seconds_of(path)
@@ -130,7 +138,7 @@ def _lengths(paths: Sequence[Path]) -> list[float]:
 
 
 def _short(job: EncodingJob, files: Files, order: Sequence[int], longest: float) -> Media:
-    """The embeddings of the files at `order`, the shortest first, but in the order of their rows."""
+    """Encode the files at the rows in `order`, the shortest first, and return their embeddings sorted by row."""
 
     def audio(row: int) -> Iterator[tuple[int, Tensor]]:
         yield row, resample(*read_mono(files.paths[row]), job.rate)
@@ -148,12 +156,12 @@ def _short(job: EncodingJob, files: Files, order: Sequence[int], longest: float)
 
 
 def _in_order(rows: Sequence[int], parts: Sequence[Media]) -> Media:
-    """All parts as one, in the order of the rows that they have one after another."""
+    """Join the parts, which hold the clips of `rows` one after another, and sort the clips by row."""
     return Media.concatenate(parts).select(sorted(range(len(rows)), key=rows.__getitem__))
 
 
 def _long(job: EncodingJob, files: Files, order: Sequence[int]) -> Iterator[tuple[list[int], Media]]:
-    """Each file of `order`, cut into windows."""
+    """Yield the row and the embeddings of each file in `order`, cut into windows."""
 
     def windows(row: int) -> Iterator[tuple[int, Tensor, bool]]:
         peak, name = 0.0, str(files.paths[row])
@@ -173,7 +181,7 @@ def _long(job: EncodingJob, files: Files, order: Sequence[int]) -> Iterator[tupl
 
 
 def _sounding(windows: Iterable[tuple[int, Tensor, bool]], job: EncodingJob) -> Iterator[tuple[int, Tensor]]:
-    """Row and audio of the windows in which something is heard."""
+    """Yield the row and the audio of each window in which something is heard."""
     for row, audio, silent in windows:
         job.on_audio([row], [audio])
         if not silent:
@@ -181,7 +189,7 @@ def _sounding(windows: Iterable[tuple[int, Tensor, bool]], job: EncodingJob) -> 
 
 
 def _joined(windows: Sequence[Encoded]) -> Encoded:
-    """The windows of a file as one clip: their frames one after another."""
+    """Join the windows of a file to one clip that has the frames of all windows, one after another."""
     known, first = EmbeddingStore.join([part.known for part in windows]), windows[0].select([0])
     joined = EmbeddingStore(
         {encoder: (torch.cat(each),) for encoder, each in known.frames.items()}, first.known.prompts
@@ -192,7 +200,7 @@ def _joined(windows: Sequence[Encoded]) -> Encoded:
 def _alike(
     heard: Iterable[tuple[int, Tensor]], device: torch.device, most: int = BATCH
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Rows and audio of neighbours of one length, as many as are encoded at once, and no more than `most`."""
+    """Yield the rows and the audio of neighbouring clips of equal length, in batches that are encoded at once."""
     for _, equal in groupby(heard, key=lambda clip: clip[1].shape):
         clips = iter(equal)
         for first in clips:

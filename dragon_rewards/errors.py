@@ -1,4 +1,4 @@
-"""Every refusal this project raises on purpose: what was wrong, with which value, and the remedy."""
+"""The errors that this project raises on purpose: each says what was wrong, with which value, and what to do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ if TYPE_CHECKING:
 
 
 class DragonError(Exception):
-    """Base of all refusals; the command line prints its message and exits with 2."""
+    """The base class of all errors raised on purpose; the command line prints the message and exits with status 2."""
 
 
 class UnknownNameError(DragonError):
-    """A name that nothing has registered."""
+    """Raised for a name under which nothing is registered; the message lists the known names that are most like it.
+
+    Args:
+        what: the kind of thing that was looked for, such as "encoder".
+        name: the unknown name.
+        known: all names that are registered.
+        failures: descriptions of the plugins that failed to load, as one of them may have held the name.
+    """
 
     def __init__(self, what: str, name: str, known: Iterable[str], failures: Iterable[str] = ()) -> None:
         names = sorted(known)
@@ -24,49 +31,49 @@ class UnknownNameError(DragonError):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[DragonError], tuple[str]]:
-        """Cross process borders as its message."""
+        """Pickle the error as a plain `DragonError` with the same message, so that it can pass between processes."""
         return DragonError, (str(self),)
 
 
 class ComposeError(DragonError):
-    """A reward name whose parts do not fit together."""
+    """Raised for a malformed name of a part or a reward, and for a reward whose parts do not fit together."""
 
 
 class AudioError(DragonError):
-    """A clip that no reward can judge: silent, not finite, empty, not audio."""
+    """Raised for a clip that no reward can judge: it is missing, empty, silent, not finite, or not audio."""
 
 
 class ImageError(DragonError):
-    """An image that no reward can judge: of another shape, out of range, not finite."""
+    """Raised for an image that no reward can judge: of a wrong shape, or with values out of range or not finite."""
 
 
 class TooFewClipsError(DragonError):
-    """Fewer clips than a distribution reward needs."""
+    """Raised when a reward is asked to judge fewer clips than it needs."""
 
 
 class ConfigError(DragonError):
-    """A configuration with an unknown key, an ill-typed value, or a value out of range."""
+    """Raised for a setting that cannot be used: an unknown key, a value of the wrong type, or a value out of range."""
 
 
 class TableError(ConfigError):
-    """A file that is no table or list, or a row of one that cannot be taken for what it is meant to hold."""
+    """Raised for a file that is no table or list, and for a row whose content is not what it should be."""
 
 
 class MissingColumnError(TableError):
-    """A table without a column that is wanted."""
+    """Raised for a table that lacks a column which is needed."""
 
 
 class EncoderError(DragonError):
-    """An encoder that failed, or returned something other than its descriptor promises."""
+    """Raised when an encoder fails, or returns something other than its descriptor promises."""
 
 
 class MissingPromptsError(DragonError):
-    """A reward that compares clips with their prompts, and clips without prompts."""
+    """Raised when a reward that compares clips with their prompts is given clips without prompts."""
 
 
 class WeightsError(DragonError):
-    """Weights that are not on this machine and could not be downloaded."""
+    """Raised for weights of a model that are not on this machine and could not be downloaded."""
 
 
 class DeviceError(DragonError):
-    """A device that is not there, that cannot do what is asked, or whose memory is too small."""
+    """Raised for a device that does not exist here, cannot do what is asked, or has too little memory."""

@@ -1,8 +1,12 @@
 """Rewards as the callables that other trainers expect: TRL, flow_grpo, Flow-Factory.
 
-All of them give one number per clip, higher is better. For a reward r of sets S that is what the clip adds to the set
-that it was generated in, r(S) - r(S less the clip): see `ranking.credits_of`. Rewards are computed on the CPU, without
-gradient. A clip that no reward can judge (silent, not finite) is refused, which stops the training.
+Each of them gives one number for each clip, of which higher is better. For a reward r of whole sets S that number is
+what clip x adds to the set in which it was generated (see `ranking.credits_of`):
+
+    r(S) - r(S without x)
+
+Rewards are computed on the CPU, without gradient. A clip that no reward can judge (silent, not finite) is refused,
+which stops the training.
 """
 
 from __future__ import annotations
@@ -29,11 +33,12 @@ if TYPE_CHECKING:
 
 
 class TrlReward:
-    """A reward function of TRL's trainers of language models, such as GRPOTrainer (read in TRL 1.16).
+    """A reward function for TRL's trainers of language models, such as GRPOTrainer (written against TRL 1.16).
 
-    Those generate tokens, so the audio is what `decode` makes of them: for a model of codec tokens, the codec's
-    decoder. For a reward of sets the set is the completions of one call: those of one process in one step. TRL has no
-    trainer of diffusion models any more; what its DDPOTrainer took until 2025 is `FlowGrpoReward`.
+    Language models generate tokens, and `decode` turns these into audio; for a model of codec tokens it is the codec's
+    decoder. For a reward of whole sets the set is the completions of one call, which are the completions of one process
+    in one step. TRL no longer has a trainer of diffusion models; `FlowGrpoReward` has the form that its DDPOTrainer
+    took until 2025.
     """
 
     def __init__(
@@ -43,14 +48,14 @@ class TrlReward:
 
         Args:
             name: the name of the reward.
-            decode: token ids of the completions -> audio of each, (samples,) or (channels, samples).
-            sample_rate: of that audio, in Hz.
+            decode: turns the token ids of the completions into the audio of each, (samples,) or (channels, samples).
+            sample_rate: the rate of that audio, in Hz.
 
         Raises:
-            DragonError: it does not compose, or a part of it cannot be built.
+            DragonError: the reward does not compose, or a part of it cannot be built.
         """
         self.reward, self.decode, self.sample_rate = _built(name), decode, sample_rate
-        self.__name__ = RewardName.parse(name).slug  # under which TRL logs it
+        self.__name__ = RewardName.parse(name).slug  # the name under which TRL logs the reward
 
     def __call__(
         self,
@@ -59,17 +64,17 @@ class TrlReward:
         completion_ids: Sequence[Sequence[int]],
         **columns: Any,  # noqa: ARG002  the dataset's, and the trainer's state
     ) -> list[float]:
-        """One number per completion; a prompt is a text, or a conversation whose last message is the text."""
+        """Return a number for each completion; a prompt is a text, or a conversation whose last message is the text."""
         audio = self.decode(completion_ids)
         return _credits(self.reward, audio, self.sample_rate, [_text(prompt) for prompt in prompts])
 
 
 class FlowGrpoReward:
-    """A reward function of flow_grpo, and of trainers of its form: ddpo-pytorch, TRL's DDPOTrainer until 2025.
+    """A reward function for flow_grpo, and for trainers of its form: ddpo-pytorch, TRL's DDPOTrainer until 2025.
 
-    Those hand decoded media over without a sample rate, so it is given here. Their own pipelines make images and
-    video; a training script around a pipeline of audio hands its waveforms over as `images`. For a reward of sets the
-    set is the batch of one call.
+    These trainers pass decoded media without a sample rate, so the rate is given here. Their own pipelines make images
+    and video; a training script around a pipeline of audio passes its waveforms as `images`. For a reward of whole sets
+    the set is the batch of one call.
     """
 
     def __init__(self, name: str, sample_rate: int) -> None:
@@ -82,18 +87,24 @@ class FlowGrpoReward:
         prompts: Sequence[str],
         metadata: Any,  # noqa: ARG002  part of the form
     ) -> tuple[list[float], dict[str, Any]]:
-        """Audio (clips, samples) or (clips, channels, samples), tensor or array -> numbers per clip, no metadata."""
+        """Return one number for each clip, and no metadata.
+
+        Args:
+            images: audio (clips, samples) or (clips, channels, samples), as a tensor or an array.
+            prompts: one prompt for each clip.
+            metadata: ignored; trainers of this form pass it.
+        """
         return _credits(self.reward, images, self.sample_rate, prompts), {}
 
 
 def flow_factory_reward(name: str) -> type[Any]:
-    """A reward model class of Flow-Factory: pointwise for rewards of clips, groupwise for rewards of sets.
+    """Return a reward model class for Flow-Factory: pointwise for rewards of clips, groupwise for rewards of sets.
 
-    It reads the audio of samples and its rate, which Flow-Factory's pipelines of audio and video have. For a reward of
-    sets the set is a group: the clips of one prompt. (Read in the sources of May 2026.)
+    The class reads the audio of samples and its rate, which Flow-Factory's pipelines of audio and video provide. For a
+    reward of whole sets the set is a group: the clips of one prompt. (Written against the sources of May 2026.)
 
     Raises:
-        DragonError: Flow-Factory is not installed; otherwise as `TrlReward`.
+        DragonError: Flow-Factory is not installed, the reward does not compose, or a part of it cannot be built.
     """
     reward = _built(name)
     try:
@@ -110,12 +121,12 @@ def flow_factory_reward(name: str) -> type[Any]:
 
 
 def _flow_factory_call(reward: Reward, output: Callable[..., Any]) -> Callable[..., Any]:
-    """The method that a trainer calls: it is given those fields of the samples that the signature names."""
+    """Return the method that a trainer calls; the trainer passes the fields of the samples that the signature names."""
 
     def call(
         self: Any,  # noqa: ARG001
         prompt: Sequence[str],
-        audio: Tensor | Sequence[Tensor] | None = None,  # stacked where all are equally long
+        audio: Tensor | Sequence[Tensor] | None = None,  # a single tensor if all are equally long
         audio_sample_rate: Sequence[int] | None = None,
     ) -> Any:
         if audio is None or audio_sample_rate is None:
@@ -126,21 +137,21 @@ def _flow_factory_call(reward: Reward, output: Callable[..., Any]) -> Callable[.
 
 
 def _built(name: str) -> Reward:
-    """The reward, refused before the training starts if it cannot be had."""
+    """Compose the reward and build its parts, so that what is missing is reported before the training starts."""
     reward = compose(name)
-    build_parts(reward, CPU)  # where `_credits` judges
+    build_parts(reward, CPU)  # the device on which `_credits` judges
     return reward
 
 
 def _credits(reward: Reward, audio: Any, sample_rate: int, prompts: Sequence[str]) -> list[float]:
-    """One number per clip, of tensors on any device or of arrays."""
+    """Return one number for each clip; clips may be tensors on any device, or arrays."""
     clips = Clips([torch.as_tensor(clip).detach().cpu() for clip in audio], sample_rate, list(prompts))
     values: list[float] = credits_of(reward, clips).tolist()
     return values
 
 
 def _text(prompt: Any) -> str:
-    """The text of a prompt, which may be a conversation, whose messages may be lists of parts."""
+    """Return the text of a prompt, which may be a conversation, whose messages may be lists of parts."""
     content = prompt if isinstance(prompt, str) else prompt[-1]["content"]
     if isinstance(content, str):
         return content

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
 
-MOVED = {  # former name -> the modules that hold now what it held
+MOVED = {  # former name -> the modules that now hold what the module of that name held
     "dragon_rewards.aesthetics": ("dragon_rewards.reductions.aesthetics",),
     "dragon_rewards.audio": ("dragon_rewards.media.audio",),
     "dragon_rewards.clips": ("dragon_rewards.media.clips",),
@@ -36,10 +36,10 @@ MOVED = {  # former name -> the modules that hold now what it held
 
 
 class FormerNames(MetaPathFinder, Loader):
-    """Finds modules under their former names."""
+    """Finds modules by the names that they had in 0.1, and fills them with what their successors hold."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
-        """Return a spec for a former name, and None for every other."""
+        """Return a spec for a former name, and None for every other name."""
         return ModuleSpec(name, self) if name in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -53,6 +53,6 @@ class FormerNames(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let former names be found, once in a process."""
+    """Make former names of modules importable; calling it again has no effect."""
     if not any(isinstance(finder, FormerNames) for finder in sys.meta_path):
         sys.meta_path.append(FormerNames())

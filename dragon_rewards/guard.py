@@ -1,7 +1,4 @@
-"""Where code of plugins runs: what it raises is its own failure, what it prints goes to stderr.
-
-What it returns is held to what it promised.
-"""
+"""Guards around code of plugins: they report its errors as its own, send its output to stderr and check its results."""
 
 from __future__ import annotations
 
@@ -25,12 +22,13 @@ if TYPE_CHECKING:
 def guarded(
     refusal: Callable[[BaseException], DragonError], spared: Callable[[BaseException], bool] | None = None
 ) -> Iterator[None]:
-    """In the block a plugin works: it neither ends the process nor prints to stdout.
+    """Guard a block in which a plugin works: the plugin neither ends the process nor prints to stdout.
 
     Args:
-        refusal: what to raise for what the plugin raised. Refusals of its own pass as they are, and so does what the
-            user's Ctrl-C raises.
-        spared: which errors pass as they are, such as that memory ran out where the caller mends that; by default none.
+        refusal: makes the error to raise from what the plugin raised. A `DragonError` of the plugin passes unchanged,
+            and so does the KeyboardInterrupt of the user's Ctrl-C.
+        spared: tells which other errors pass unchanged, such as running out of memory where the caller handles that;
+            None for no others.
     """
     with aside():
         try:
@@ -44,12 +42,15 @@ def guarded(
 
 
 def reason_of(error: BaseException) -> str:
-    """Type and text of an error; of one whose own text raises, too."""
+    """Return the type and the message of an error as text, even if the error cannot print its own message."""
     return f"{type(error).__name__}: {TracebackException.from_exception(error)}"
 
 
 class _Aside:
-    """Who is inside: `sys.stdout` is one for all threads, so the first exchanges it, and the last restores it."""
+    """Counts the blocks in which stdout is redirected; the first exchanges `sys.stdout`, and the last restores it.
+
+    `sys.stdout` is shared by all threads.
+    """
 
     def __init__(self) -> None:
         self.lock, self.inside, self.stdout = Lock(), 0, sys.stdout
@@ -72,7 +73,7 @@ _ASIDE = _Aside()
 
 @contextmanager
 def aside() -> Iterator[TextIO]:
-    """In the block, in whichever thread, `print` writes to stderr, so that stdout stays fit for a machine to read."""
+    """Redirect what any thread prints during the block to stderr, so that programs can still parse stdout."""
     _ASIDE.enter()
     try:
         yield sys.stderr
@@ -82,7 +83,10 @@ def aside() -> Iterator[TextIO]:
 
 @contextmanager
 def interruptions() -> Iterator[Callable[[], bool]]:
-    """In the block, whether the user has interrupted it: any other KeyboardInterrupt is one that a plugin made up."""
+    """Provide a function that tells whether the user has interrupted the process since the block began.
+
+    A KeyboardInterrupt for which it returns False was raised by a plugin.
+    """
     came: list[int] = []
 
     def noting(handler: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
@@ -108,14 +112,14 @@ def interruptions() -> Iterator[Callable[[], bool]]:
 def output_fault(
     output: object, shape: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | None, subject: str = ""
 ) -> str | None:
-    """What is wrong with what a plugin returned; None if it is a finite tensor as promised.
+    """Say what is wrong with what a plugin returned; return None if it is a finite tensor as promised.
 
     Args:
-        output: what it returned.
-        shape: that it promises.
-        dtype: that it promises; None is any of floating point.
-        device: where it was to compute; None is anywhere.
-        subject: what it was given, as in " for 'a.wav'".
+        output: what the plugin returned.
+        shape: the promised shape.
+        dtype: the promised type; None for any floating point type.
+        device: where the values should be; None for any device.
+        subject: what the plugin was given, as in " for 'a.wav'".
     """
     import torch
 

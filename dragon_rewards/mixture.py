@@ -1,4 +1,4 @@
-"""Several rewards at once: a weighted sum in which each is measured by its own spread."""
+"""Mixtures of rewards: weighted sums in which each reward is divided by its own standard deviation."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
 
 TERM = re.compile(r"(?:(?P<weight>[0-9.eE+-]+)\s*\*\s*)?(?P<name>[^\s*]+)")
-DRAWS = 64  # random subsets whose spread is a set reward's unit: known to about 9%, 1 / sqrt(2 * 64)
+DRAWS = 64  # random subsets that the spread is estimated from, to a relative error of 1 / sqrt(2 * 64), about 9%
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """The weighted sum of rewards of one set of clips, each divided by its standard deviation there.
+    """The weighted sum of several rewards of one set of clips, each divided by its standard deviation on those clips.
 
-    A per-clip reward varies over the clips. In a mixture with a reward of whole sets it stands for its mean over a set,
-    and all vary over random subsets of half of the clips. So weights compare what is attainable, whatever the units,
-    and a mixture has no value outside its set of clips: it chooses among clips, and is not reported.
+    The standard deviation of a per-clip reward is taken over the clips. If any of the rewards judges whole sets, each
+    per-clip reward is replaced by its mean over a set, and all standard deviations are taken over random subsets of
+    half of the clips. So the weights compare what selection can attain, whatever the units of the rewards are.
+
+    The value of a mixture has no meaning outside its set of clips: it serves to choose among them, and is not reported.
 
     Attributes:
         parts: the rewards.
-        weights: one number each, not all zero; a negative one keeps a reward down.
+        weights: one factor for each reward, not all of them 0; a negative factor keeps a reward low.
     """
 
     parts: tuple[Reward, ...]
@@ -42,7 +44,7 @@ class Mixture:
 
     @property
     def name(self) -> str:
-        """As `compose_mixture` reads it.
+        """The expression of the mixture, as `compose_mixture` reads it.
 
         >>> compose_mixture("0.5 * vendi:clap + clap-score:clap").name
         '0.5 * vendi:clap + clap-score:clap'
@@ -52,13 +54,13 @@ class Mixture:
 
     @property
     def kind(self) -> RewardKind:
-        """That of sets, if one of the parts judges sets."""
+        """The kind of the mixture: it judges whole sets if one of its parts does, and otherwise clips."""
         kinds = {part.kind for part in self.parts}
         of_sets = RewardKind.DISTRIBUTION_TO_DISTRIBUTION
         return of_sets if of_sets in kinds else max(kinds)
 
     def value(self, clips: Media) -> Tensor:
-        """(clips,): for parts that all judge clips; raises as the parts do."""
+        """Compute the mixture for each clip, (clips,), if all parts judge clips; raises as the parts do."""
         import torch
 
         values = torch.stack([_in_spreads(part.value(clips)) for part in self.parts])
@@ -67,7 +69,11 @@ class Mixture:
         )
 
     def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
-        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,)."""
+        """Prepare to value many subsets of `clips`; raises as the parts do.
+
+        Returns:
+            A function from index rows (subsets, size) to values (subsets,).
+        """
         rows = _halves(len(clips), max(part.reduction.minimum_clips for part in self.parts))
         prepared = [_of_subsets(part, clips) for part in self.parts]
         scales = [weight / _spread(value(rows)) for weight, value in zip(self.weights, prepared, strict=True)]
@@ -76,7 +82,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class _Sum:
-    """Scaled values of index rows, added up."""
+    """The sum of several values of index rows, each multiplied by its own factor."""
 
     values: tuple[Callable[[Tensor], Tensor], ...]
     scales: tuple[float, ...]
@@ -88,7 +94,7 @@ class _Sum:
 
 @dataclass(frozen=True)
 class _Means:
-    """A per-clip reward as one of sets."""
+    """A per-clip reward turned into a reward of whole sets: its mean over the clips of a row."""
 
     values: Tensor
 
@@ -101,7 +107,7 @@ def _of_subsets(part: Reward, clips: Media) -> Callable[[Tensor], Tensor]:
 
 
 def _halves(clips: int, least: int) -> Tensor:
-    """Index rows of random halves, always the same; of at least `least` clips."""
+    """Return index rows of random halves of the clips, at least `least` clips each; the draw is always the same."""
     import torch
 
     order = torch.rand(DRAWS, clips, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
@@ -109,11 +115,14 @@ def _halves(clips: int, least: int) -> Tensor:
 
 
 def mean_and_spread(reward: Reward, clips: Media) -> tuple[float, float]:
-    """The mean of a reward and its spread: over the clips, or for rewards of whole sets over random halves of them.
+    """Return the mean and the standard deviation of a reward over the clips.
+
+    For a reward of whole sets both are taken over random halves of the clips. Where the values do not vary, 1 takes the
+    place of the standard deviation.
 
     >>> import torch
     >>> from dragon_rewards.media.clips import Clips
-    >>> mean, spread = standing(compose("vendi:logmel"), Clips(torch.randn(6, 16_000), 16_000))
+    >>> mean, spread = mean_and_spread(compose("vendi:logmel"), Clips(torch.randn(6, 16_000), 16_000))
     >>> mean > 1, spread > 0
     (True, True)
     """
@@ -124,7 +133,7 @@ def mean_and_spread(reward: Reward, clips: Media) -> tuple[float, float]:
 
 
 def _spread(values: Tensor) -> float:
-    """The standard deviation, or 1 for values that do not vary: they choose nothing."""
+    """Return the standard deviation, or 1 if the values do not vary, as equal values do not affect a choice."""
     deviation = float(values.detach().double().std())
     return deviation if deviation > 0 else 1.0
 
@@ -134,10 +143,12 @@ def _in_spreads(values: Tensor) -> Tensor:
 
 
 def compose_mixture(expression: str, registry: Registry | None = None) -> AnyReward:
-    """The reward of a name, or the mixture of an expression such as "dataset-fad:clap@airs + 0.5 * clap-score:clap".
+    """Build the reward of a name, or the mixture of an expression.
+
+    Expressions are written as in "dataset-fad:clap@airs + 0.5 * clap-score:clap".
 
     Raises:
-        ComposeError: a term is no `[weight *] name`, a name does not compose, or one occurs twice.
+        ComposeError: a term is not of the form `[weight *] name`, a name does not compose, or a reward occurs twice.
         UnknownNameError: no plugin registered one of the parts.
     """
     terms = [_term(text, expression) for text in re.split(r"\s\+\s", expression)]

@@ -1,4 +1,4 @@
-"""Reward names are identities: `<reduction>:<encoder>[@<exemplar set>]`."""
+"""Names of rewards, which identify them completely: `<reduction>:<encoder>[@<exemplar set>]`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ REWARD_NAME = re.compile(r"([^:@]*):([^:@]*)(?:@([^:@]*))?")
 
 
 def check_name(name: str) -> str:
-    """Return `name` if a plugin may register a part under it.
+    """Return `name` unchanged if a plugin may register a part under it.
 
     Raises:
-        ComposeError: it is not made of lower-case letters, digits, '.', '_' and '-'.
+        ComposeError: it is not made of lower-case letters, digits, '.', '_' and '-', or does not start with a letter or
+            digit.
     """
     if not NAME.fullmatch(name):
         raise ComposeError(
@@ -27,7 +28,12 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class RewardName:
-    """The parts of a reward's name; `str` and `parse` are inverse.
+    """The parts of a reward's name; `RewardName.parse` reads the text of a name, and `str` writes it again.
+
+    Attributes:
+        reduction: the name of the reduction.
+        encoder: the name of the encoder.
+        exemplar_set: the name of the exemplar set; None for a reward that compares with none.
 
     Example:
         >>> RewardName.parse("per-song-fad:clap@airs")
@@ -47,7 +53,7 @@ class RewardName:
 
     @classmethod
     def parse(cls, text: str) -> RewardName:
-        """Read a reward's name.
+        """Split the text of a reward's name into its parts.
 
         Raises:
             ComposeError: `text` is not of the form `<reduction>:<encoder>[@<exemplar set>]`.
@@ -66,5 +72,5 @@ class RewardName:
 
     @property
     def slug(self) -> str:
-        """The name with characters that every file system takes; distinct names have distinct slugs."""
+        """The name in characters that every file system accepts; distinct names have distinct slugs."""
         return str(self).replace(":", "+")

@@ -1,4 +1,4 @@
-"""Which package brings an encoder that is not built in, so that a refusal can say what to install."""
+"""The packages of this project that bring further encoders, so that an error can say what to install."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BROUGHT = {
 
 
 def to_install(encoder: str) -> str | None:
-    """The command that installs an encoder from a clone of this project; None if none of its packages has it.
+    """Return the command that installs an encoder from a clone of this project; None if none of its packages has it.
 
     >>> to_install("vggish"), to_install("clap")
     ('pip install ./plugins/dragon-reward-vggish', None)

@@ -1,7 +1,7 @@
-"""What plugins register (light descriptors) and what those build (encoders, reductions).
+"""The contracts of plugins: the light descriptors that they register, and the encoders and reductions that they build.
 
-Descriptors hold names and facts only, so listing them imports neither torch nor any model; the model is built by
-calling `factory` on first use.
+A descriptor holds names and facts only, so listing descriptors imports neither torch nor any model. The encoder or
+reduction itself is built by calling the descriptor's `factory` when it is first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Modality(StrEnum):
-    """What an example is made of."""
+    """The medium that an example consists of, or that an encoder embeds."""
 
     AUDIO = "audio"
     IMAGE = "image"
@@ -27,7 +27,11 @@ class Modality(StrEnum):
 
 
 class RewardKind(StrEnum):
-    """What a reward judges (DRAGON, arXiv 2504.15217)."""
+    """The kinds of reward, told apart by what they judge (DRAGON, arXiv 2504.15217).
+
+    An instance reward judges each clip by itself. An instance-to-distribution reward compares each clip with an
+    exemplar set. A distribution-to-distribution reward judges a whole set of clips at once.
+    """
 
     INSTANCE = "instance"
     INSTANCE_TO_DISTRIBUTION = "instance-to-distribution"
@@ -35,40 +39,44 @@ class RewardKind(StrEnum):
 
     @property
     def per_clip(self) -> bool:
-        """Whether every clip gets a value of its own; otherwise the whole set gets one."""
+        """Whether every clip gets a value of its own; otherwise the whole set of clips gets a single value."""
         return self is not RewardKind.DISTRIBUTION_TO_DISTRIBUTION
 
 
 class ReferenceKind(StrEnum):
-    """What of an exemplar set a reduction compares with."""
+    """The form in which a reduction takes an exemplar set: as a Gaussian or as facets."""
 
-    STATISTICS = "statistics"  # a metrics.Gaussian of all frames
+    STATISTICS = "statistics"  # a metrics.Gaussian of all frames of the set
     FACETS = "facets"  # metrics.Facets, which `dragon exemplars facets` makes
 
 
 class Direction(StrEnum):
-    """Whether a larger or a smaller metric is better; a reward is always maximised."""
+    """The direction in which a raw metric is better; a reward is always maximised."""
 
     HIGHER = "higher"
     LOWER = "lower"
 
     @property
     def sign(self) -> int:
-        """+1 or -1: reward = sign * metric."""
+        """The factor, 1 or -1, by which a raw metric is multiplied to make a reward."""
         return 1 if self is Direction.HIGHER else -1
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns media into embeddings, by a tower for each modality that its descriptor lists.
+    """A model that turns media into embeddings, with one tower for each modality that its descriptor lists.
 
-    `identity` fingerprints weights and preprocessing: statistics that were computed under another one are refused.
+    The factory builds the encoder on the CPU, where it may be used as it is. For each other device rewards make one
+    copy, with all tensors that the encoder reaches through attributes, containers and closures; tensors in float64 stay
+    where they are if the device has no float64.
 
-    The factory builds it on the CPU, and it is asked there and on other devices: rewards copy it to the device of what
-    it judges, once, with all tensors that it reaches through attributes, containers and closures (in float64 where the
-    device has that). Frames are on the device of the media. What it makes on the way it makes there
-    (`device=audio.device`), and what it computes elsewhere, as a server does, it brings back; it moves nothing of its
-    own.
+    Frames are returned on the device of the media. The encoder creates new tensors on that device
+    (`device=audio.device`), and brings back what is computed elsewhere, such as on a server. It must not move tensors
+    that it holds.
+
+    Attributes:
+        identity: a fingerprint of weights and preprocessing. Statistics that were made with another identity are
+            refused.
     """
 
     identity: str
@@ -76,51 +84,66 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class AudioEncoder(Encoder, Protocol):
-    """An encoder that hears."""
+    """An encoder with a tower for audio; it implements `encode_audio`."""
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) at the descriptor's sample rate -> float32 frames (clips, frames, dim)."""
+        """Encode mono audio as frames.
+
+        Args:
+            audio: float samples (clips, samples) at the sample rate of the descriptor.
+
+        Returns:
+            Embeddings in float32 of shape (clips, frames, dim).
+        """
         ...
 
 
 @runtime_checkable
 class ImageEncoder(Encoder, Protocol):
-    """An encoder that sees."""
+    """An encoder with a tower for images; it implements `encode_image`."""
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """RGB images (images, 3, height, width) in [0, 1] -> float32 frames (images, frames, dim)."""
+        """Encode RGB images as frames.
+
+        Args:
+            images: values from 0 to 1 of shape (images, 3, height, width).
+
+        Returns:
+            Embeddings in float32 of shape (images, frames, dim).
+        """
         ...
 
 
 @runtime_checkable
 class TextEncoder(Encoder, Protocol):
-    """An encoder that reads; with another tower, in the space of that one."""
+    """An encoder with a tower for text, whose embeddings share a space with those that its other towers make."""
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> float32 embeddings (texts, dim)."""
+        """Encode texts as float32 embeddings of shape (texts, dim)."""
         ...
 
 
 @runtime_checkable
 class BoundedTextEncoder(TextEncoder, Protocol):
-    """An encoder that reads only the beginning of a long text, and says how much: people are told of texts it cuts.
+    """A text encoder that reads only the beginning of a long text; users are warned of texts that it cuts.
 
-    `token_limit` is the most tokens that it reads of a text, as `count_tokens` counts them.
+    Attributes:
+        token_limit: the most tokens of a text that it reads, as `count_tokens` counts them.
     """
 
     token_limit: int
 
     def count_tokens(self, texts: Sequence[str]) -> Sequence[int]:
-        """How many tokens each whole text has, with the marks of beginning and end if those count, too."""
+        """Count the tokens of each whole text, including the marks of beginning and end if the limit includes them."""
         ...
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What a reduction sees of a set of clips.
+    """The embeddings of a set of clips, which are all that a reduction sees of the clips.
 
     Attributes:
-        frames: per clip a float32 matrix (frames, dim); clips may differ in their number of frames.
+        frames: for each clip a float32 matrix (frames, dim); clips may differ in their number of frames.
         prompts: the prompts in the same space, (clips, dim), for reductions that declare `needs_prompts`.
     """
 
@@ -129,11 +152,11 @@ class Embeddings:
 
     @property
     def device(self) -> torch.device:
-        """Where they are, all of them."""
+        """The device on which all of these embeddings are."""
         return self.frames[0].device
 
     def to(self, device: torch.device) -> Embeddings:
-        """The same on another device, in one transfer; gradients flow through it."""
+        """Return these embeddings on another device, moved in one transfer through which gradients flow."""
         if device == self.device:
             return self
         from torch import cat
@@ -143,45 +166,51 @@ class Embeddings:
 
 
 class Reduction(Protocol):
-    """Turns embeddings, and the reference where the descriptor wants one, into raw metric values.
+    """A function that turns embeddings, and a reference where its descriptor asks for one, into raw metric values.
 
-    Like an encoder, it is copied to the device of the embeddings with all tensors that it holds; there the reference
-    is, too. Embeddings come on the CPU where their own device has no float64.
+    A reduction is copied to the device of the embeddings with all tensors that it holds, as an encoder is, and the
+    reference is on that device, too. If the clips' device has no float64, the embeddings come on the CPU.
 
-    The reference is a `metrics.Gaussian`, or `metrics.Facets` where the descriptor's `reference` says so; None without
-    an exemplar set. A reduction annotates the one that it declares.
+    The reference is a `metrics.Gaussian`, or a `metrics.Facets` if the descriptor's `reference` says so; it is None if
+    the reward has no exemplar set. A reduction annotates its parameter with the type that it declares.
 
-    Kinds that judge clips return (clips,); distribution kinds return a scalar: finite, of floating point, and on the
-    device of the embeddings, or the reward is refused. A distribution reduction may also have
-    `subsets(clips, reference) -> Callable[[Tensor], Tensor]`: the metric of many subsets of these clips at once, from
-    index rows (subsets, size) to (subsets,). Selection and evaluation use it; without it the reduction is called once
-    per subset.
+    Reductions of kinds that judge clips return a tensor (clips,); reductions that judge whole sets return a scalar.
+    Values must be finite, of a floating point type, and on the device of the embeddings; otherwise the reward is
+    refused.
+
+    A reduction of whole sets may also have the method `subsets` of `SubsetReduction`. Selection and evaluation use it;
+    a reduction without it is called once for each subset.
     """
 
     def __call__(self, clips: Embeddings, reference: Any) -> Tensor:
-        """The raw metric of `clips`."""
+        """Compute the raw metric of `clips`: (clips,) for kinds that judge clips, else a scalar."""
         ...
 
 
 class SubsetReduction(Reduction, Protocol):
-    """A distribution reduction that prepares once and then values many subsets."""
+    """A reduction of whole sets that prepares once and then computes the metric of many subsets."""
 
     def subsets(self, clips: Embeddings, reference: Any) -> Callable[[Tensor], Tensor]:
-        """Prepare for `clips`; the result maps index rows (subsets, size) to raw metrics (subsets,)."""
+        """Prepare to compute the metric of many subsets of `clips`.
+
+        Returns:
+            A function from index rows (subsets, size) to raw metrics (subsets,).
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that a part loads and its package does not bring: `dragon doctor` says whether they are there.
+    """The weights that a part loads and its package does not contain; `dragon doctor` reports whether they are present.
 
     Attributes:
         source: `owner/name` on the Hugging Face hub, or the address of a single file.
-        files: patterns of the files that are needed, `|` between alternatives; of an address the name of the file.
-        folder: below `$DRAGON_WEIGHTS`, where the user may put them; empty where that is not looked at.
-        size: bytes to download; None where nobody has said.
-        gated: whether its page asks to accept a licence before it lets anyone download; None where nobody has said.
-        revision: of a repository on the hub, a commit, tag or branch; None is its newest.
+        files: one entry for each file that is needed: a pattern, or several alternatives separated by `|`. For the
+            address of a single file, the name of that file.
+        folder: the folder below `$DRAGON_WEIGHTS` where the user may put them; empty if no folder there is searched.
+        size: bytes to download; None if that is not known.
+        gated: whether a licence must be accepted on its page before the download; None if that is not known.
+        revision: the commit, tag or branch of the repository on the hub; None for the newest.
     """
 
     source: str
@@ -194,11 +223,18 @@ class Weights:
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """A registered encoder: `dim` values per frame, fed mono audio at `sample_rate` Hz (0 if it hears no audio).
+    """The descriptor of an encoder, which a plugin registers.
 
     Attributes:
-        space: the name under which exemplar sets keep statistics of its space, where that is not its own.
-        weights: what it loads that its package does not bring.
+        name: the name under which it is registered.
+        modalities: the media that it embeds.
+        dim: the number of values in a frame.
+        sample_rate: the rate in Hz of the mono audio that it takes; 0 if it takes no audio.
+        licence: the licence of its weights.
+        summary: a few words on what it is good for.
+        factory: builds the encoder on the CPU.
+        space: the name under which exemplar sets keep statistics in its space; None for its own name.
+        weights: the weights that it loads and its package does not contain.
     """
 
     name: str
@@ -214,7 +250,16 @@ class EncoderInfo:
 
 @dataclass(frozen=True)
 class ExemplarSetInfo:
-    """A registered exemplar set: `path` is a folder with manifest.json, captions and reference statistics."""
+    """The descriptor of an exemplar set, which a plugin registers.
+
+    Attributes:
+        name: the name under which it is registered.
+        modality: whether its examples are audio, images or texts.
+        count: the number of its examples.
+        licence: the licence of its contents.
+        summary: a few words on what it holds.
+        path: the folder of its manifest, captions and reference statistics.
+    """
 
     name: str
     modality: Modality
@@ -226,14 +271,19 @@ class ExemplarSetInfo:
 
 @dataclass(frozen=True)
 class ReductionInfo:
-    """A registered reduction.
+    """The descriptor of a reduction, which a plugin registers.
 
     Attributes:
-        needs_reference: whether a reward of it names an exemplar set.
-        needs_prompts: whether it compares clips with their prompts, through the encoder's text tower.
-        minimum_clips: the fewest clips it can judge.
-        encoders: the encoders it is tied to (a head fitted in one space); empty for any.
-        reference: what of the exemplar set it compares with.
+        name: the name under which it is registered.
+        kind: what its rewards judge.
+        direction: whether a larger or a smaller metric is better.
+        summary: a few words on what it measures.
+        factory: builds the reduction.
+        needs_reference: whether its rewards name an exemplar set.
+        needs_prompts: whether it compares clips with their prompts, which the encoder's text tower embeds.
+        minimum_clips: the fewest clips that it can judge.
+        encoders: the only encoders that it works with, such as the one that its weights were fitted for; empty for any.
+        reference: whether it takes the exemplar set as a Gaussian or as facets.
     """
 
     name: str

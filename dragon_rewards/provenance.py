@@ -1,4 +1,4 @@
-"""What a result was made with: versions, plugins, device, weights."""
+"""Provenance of results: the versions, plugins, device and weights that a result was made with."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ PACKAGES = ("dragon-rewards", "torch", "diffusers", "transformers", "numpy", "sc
 def provenance(
     more_plugins: Iterable[PluginRecord] = (), device: torch.device | None = None, weights: Iterable[Weights] = ()
 ) -> dict[str, Any]:
-    """What a result was made with: interpreter, platform, packages, plugins, processors, device. Fit for JSON.
+    """Describe what a result was made with: interpreter, platform, packages, plugins, processors, device.
+
+    The description can be written as JSON.
 
     Args:
-        more_plugins: those of other registries than the rewards' own.
-        device: where it was computed, if on one.
-        weights: what was loaded from the hub, of which the commits are told.
+        more_plugins: plugins of other registries than `dragon_rewards`' own.
+        device: where the result was computed; None if that does not matter.
+        weights: the weights that were used; for those from the hub, the commits are recorded.
     """
     registry, found = load_registry(), commits(weights)
     return {

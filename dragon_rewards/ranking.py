@@ -1,4 +1,4 @@
-"""Audio files from the best to the worst under any reward; under one of sets, by what each clip adds to its set."""
+"""Ranking of audio files, the best first: by their own values, or by what each file adds to the value of its set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import Reward
 
-ROWS = 64  # subsets valued at once: their index rows are as long as the set
+ROWS = 64  # subsets valued at once, to bound memory: each index row is as long as the set
 VALUE, LEFT_OUT = "metric", "leave-one-out"
 
 
@@ -36,23 +36,24 @@ def rank_files(
     *,
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row per audio file, the best first; equal files keep their order.
+    """Rank audio files, the best first; files of equal value keep their order.
 
     Args:
-        reward: what to rank by.
+        reward: the reward to rank by.
         paths: files and folders.
-        table: prompts for rewards that need them; None for what lies beside the files.
-        on_progress: is told how many further steps of how many are done; a file takes two.
-        cache: where embeddings are kept for the next time.
+        table: a file of prompts, for rewards that need them; None for prompts that lie beside the files.
+        on_progress: called with the number of steps done and of all steps; a file takes two steps.
+        cache: where embeddings are kept for the next time; None to keep none.
         device: where clips are encoded and judged.
         skip_bad: whether files that no reward can judge are named on stderr and left out.
 
     Returns:
-        Rows with `path`, `rank` (from 1), `value`, `of` (`metric`: the value is the clip's own; `leave-one-out`: that
-        of the set less that of the set without the clip), `reward`, and `better`: whether higher or lower is.
+        One row for each file, with `path`, `rank` (from 1), `value`, `of`, `reward`, and `better`, which says whether
+        higher or lower is better. If `of` is `metric`, the value is the clip's own metric; if it is `leave-one-out`,
+        the value is the metric of the set minus the metric of the set without the clip.
 
     Raises:
-        DragonError: as `score_files`; a reward of sets needs one clip more.
+        DragonError: any of the errors of `score_files`; a reward of whole sets needs one clip more.
     """
     places = list(paths)
     files = usable(find_audio(places)) if skip_bad else find_audio(places)
@@ -72,14 +73,17 @@ def rank_files(
 
 
 def credits_of(reward: Reward, clips: Media) -> Tensor:
-    """What each clip is worth, (clips,), higher is better: its own value, or what it adds to the set's.
+    """Compute what each clip is worth, (clips,), of which higher is better: its own value, or what it adds to its set.
 
-    For a reward r of sets that is the leave-one-out difference r(S) - r(S less the clip), exact, in the units of r. The
-    sum over the clips is not r(S).
+    For a reward r of whole sets S the worth of clip x is the exact leave-one-out difference, in the units of r:
+
+        r(S) - r(S without x)
+
+    The sum of the differences over the clips is not r(S).
 
     Raises:
-        TooFewClipsError: a reward of sets, and without a clip fewer are left than it needs.
-        DragonError: as the reward.
+        TooFewClipsError: the reward judges whole sets, and a set without one clip is too small for it.
+        DragonError: the reward cannot value the clips.
     """
     check_credits(reward, len(clips))
     with torch.no_grad():
@@ -87,7 +91,11 @@ def credits_of(reward: Reward, clips: Media) -> Tensor:
 
 
 def check_credits(reward: Reward, clips: int) -> None:
-    """Raises TooFewClipsError if there are too few clips to tell what each is worth."""
+    """Refuse a set of clips that is too small to tell what each of them is worth.
+
+    Raises:
+        TooFewClipsError: there are too few clips.
+    """
     if reward.kind.per_clip:
         reward.check_count(clips)
     elif clips <= reward.reduction.minimum_clips:

@@ -1,4 +1,4 @@
-"""What is installed: encoders, exemplar sets and reductions by name, built on first use."""
+"""The registry of installed encoders, exemplar sets and reductions, by name; each is built when it is first used."""
 
 from __future__ import annotations
 
@@ -62,9 +62,12 @@ class Registry:
     """Everything that plugins registered; models and reference statistics are built once, when first asked for.
 
     Attributes:
+        encoders: name -> descriptor of an encoder.
+        exemplar_sets: name -> descriptor of an exemplar set.
+        reductions: name -> descriptor of a reduction.
         owners: (hook name, name) -> the plugin that registered it.
-        plugins: the plugins that loaded, kept with every result.
-        failures: the plugins that did not.
+        plugins: the plugins that loaded, which are recorded with every result.
+        failures: the plugins that did not load, with the reasons.
     """
 
     encoders: Mapping[str, EncoderInfo]
@@ -77,51 +80,76 @@ class Registry:
     _lock: RLock = field(default_factory=RLock, repr=False)
 
     def encoder(self, name: str) -> EncoderInfo:
-        """Raises UnknownNameError."""
+        """Return the descriptor of an encoder.
+
+        Raises:
+            UnknownNameError: no encoder is registered under this name.
+        """
         return self._find("encoder", name, self.encoders)
 
     def exemplar_set(self, name: str) -> ExemplarSetInfo:
-        """Raises UnknownNameError."""
+        """Return the descriptor of an exemplar set.
+
+        Raises:
+            UnknownNameError: no exemplar set is registered under this name.
+        """
         return self._find("exemplar set", name, self.exemplar_sets)
 
     def reduction(self, name: str) -> ReductionInfo:
-        """Raises UnknownNameError."""
+        """Return the descriptor of a reduction.
+
+        Raises:
+            UnknownNameError: no reduction is registered under this name.
+        """
         return self._find("reduction", name, self.reductions)
 
     def build_encoder(self, name: str, device: torch.device | None = None) -> Encoder:
-        """The encoder itself, where its factory left it, or its copy on a device: one for each, never moved again.
+        """Return the encoder itself, built once: as its factory left it, or its copy on a device.
+
+        There is one copy for each device, and it is never moved again.
+
+        Args:
+            name: the encoder's name.
+            device: where the copy is to be; None for the encoder that the factory returned.
 
         Raises:
-            DragonError: its factory raised, or returned something else, or it cannot be copied to the device.
+            UnknownNameError: no encoder is registered under this name.
+            DragonError: its factory failed or returned something that is no such encoder, or it cannot be copied to the
+                device.
         """
         info = self.encoder(name)
         built: Encoder = self._once(("register_encoders", name), lambda: _encoder(info), device)
         return built
 
     def build_reduction(self, name: str, device: torch.device | None = None) -> Reduction:
-        """The reduction itself, where its factory left it, or its copy on a device.
+        """Return the reduction itself, built once: as its factory left it, or its copy on a device.
+
+        Args:
+            name: the reduction's name.
+            device: where the copy is to be; None for the reduction that the factory returned.
 
         Raises:
-            DragonError: its factory raised, or it cannot be copied to the device.
+            UnknownNameError: no reduction is registered under this name.
+            DragonError: its factory failed, or it cannot be copied to the device.
         """
         built: Reduction = self._once(("register_reductions", name), self.reduction(name).factory, device)
         return built
 
     def reference(self, exemplar_set: str, encoder: str, device: torch.device) -> Gaussian:
-        """The Gaussian of an exemplar set in an encoder's space, on the device where the clips' embeddings are.
+        """Return the Gaussian of an exemplar set in an encoder's space, on the device of the clips' embeddings.
 
         Raises:
-            DragonError: the set has none for this encoder, or one that was made with other weights.
+            DragonError: the set has no statistics for this encoder, or they were made with other weights.
         """
         owner = self.owners.get(("register_encoders", encoder))
         read = partial(exemplars.reference, owner=owner, device=device)
         return self._kept("reference", exemplar_set, encoder, device, read)
 
     def facets(self, exemplar_set: str, encoder: str, device: torch.device) -> Facets:
-        """The facets of an exemplar set in an encoder's space, on the device where the clips' embeddings are.
+        """Return the facets of an exemplar set in an encoder's space, on the device of the clips' embeddings.
 
         Raises:
-            DragonError: the set has none for this encoder, or they are of other items, or made with other weights.
+            DragonError: the set has no facets for this encoder, or they were made of other items or with other weights.
         """
         return self._kept("facets", exemplar_set, encoder, device, exemplar_facets.read_facets)
 
@@ -174,7 +202,7 @@ class Registry:
         with guarded(refusal):
             try:
                 return make()
-            except DragonError as error:  # of which part it is, its own may not say
+            except DragonError as error:  # its own message may not say which part failed
                 raise refusal(error) from error
 
 
@@ -188,7 +216,7 @@ def _encoder(info: EncoderInfo) -> Encoder:
 
 @cache
 def load_registry() -> Registry:
-    """All built-in and installed parts; loaded once per process."""
+    """Return the registry of all built-in and installed parts, which is loaded once for each process."""
     loaded = load_plugins(GROUP)
     return Registry(
         encoders=loaded.descriptors["register_encoders"],

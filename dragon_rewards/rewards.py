@@ -1,4 +1,4 @@
-"""A reward is a reduction x an encoder x an exemplar set; `compose` puts one together from its name."""
+"""Rewards: each combines a reduction, an encoder and perhaps an exemplar set; `compose` builds one from its name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ NEAREST = 6  # as many names as a person reads in an error
 
 
 class AnyReward(Protocol):
-    """A reward, or a mixture of several: what a policy is tuned toward."""
+    """What a policy is tuned toward: a reward, or a mixture of several rewards."""
 
     @property
     def name(self) -> str:
@@ -50,31 +50,42 @@ class AnyReward(Protocol):
 
     @property
     def kind(self) -> RewardKind:
-        """What it judges: clips, clips against a distribution, or a whole set."""
+        """The kind of reward: whether it judges clips, clips against a distribution, or a whole set."""
         ...
 
     @property
     def parts(self) -> tuple[Reward, ...]:
-        """The rewards that are added up; a reward is its own only part."""
+        """The rewards that are added up; for a single reward, the reward itself."""
         ...
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The weight of each part."""
+        """The factor of each part, in the order of `parts`."""
         ...
 
     def value(self, clips: Media) -> Tensor:
-        """The value of clips, higher is better: (clips,), or a scalar for kinds that judge a whole set."""
+        """Value clips, where higher is better: (clips,), or a scalar for kinds that judge a whole set."""
         ...
 
     def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
-        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,)."""
+        """Prepare to value many subsets of `clips`.
+
+        Returns:
+            A function from index rows (subsets, size) to values (subsets,), of which higher is better.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Reward:
-    """Judges clips; `value` and `score` are always better when higher, `metric` is the raw figure.
+    """A reward, which judges clips; `value` and `score` are always better when higher, and `metric` is the raw metric.
+
+    Attributes:
+        name: the full name, as `compose` takes it.
+        reduction: the descriptor of the reduction.
+        encoder: the descriptor of the encoder.
+        exemplar_set: the descriptor of the exemplar set; None if the reduction compares with none.
+        registry: builds the parts.
 
     Example:
         >>> reward = compose("vendi:clap")
@@ -90,17 +101,17 @@ class Reward:
 
     @property
     def kind(self) -> RewardKind:
-        """What it judges: clips, clips against a distribution, or a whole set."""
+        """The kind of reward: whether it judges clips, clips against a distribution, or a whole set."""
         return self.reduction.kind
 
     @property
     def parts(self) -> tuple[Reward, ...]:
-        """The reward itself, as the only part of what is maximised."""
+        """The reward itself, which is its own only part."""
         return (self,)
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The weight of that part, 1."""
+        """The factor of the reward's only part, which is 1."""
         return (1.0,)
 
     @property
@@ -110,9 +121,9 @@ class Reward:
 
     @property
     def origin(self) -> str:
-        """What its values depend on beside its name: plugins with their versions, and the hash of its exemplar set.
+        """What the values depend on besides the name, as text: plugins with versions, and the exemplar set's hash.
 
-        By it, results are told from those that were made before a package was updated or a set was changed.
+        It tells results apart from results that were made before a package was updated or a set was changed.
         """
         parts = ("register_reductions", self.reduction.name), ("register_encoders", self.encoder.name)
         made = [str(self.registry.owners[part]) for part in parts]
@@ -120,22 +131,22 @@ class Reward:
         return "; ".join([*made, *held])
 
     def require_weights(self) -> None:
-        """Refuse a reward whose encoder's weights are not on this machine, at once: nothing is loaded or downloaded.
+        """Refuse the reward at once if its encoder's weights are not on this machine; nothing is loaded or downloaded.
 
         Raises:
-            WeightsError: says how to get them.
+            WeightsError: weights are missing; the message says how to get them.
         """
         require_weights(f"encoder '{self.encoder.name}'", self.encoder.weights)
 
     def metric(self, clips: Media) -> Tensor:
-        """The raw metric: (clips,), or a scalar for kinds that judge a whole set.
+        """Compute the raw metric of clips: (clips,), or a scalar for kinds that judge a whole set.
 
-        It is on the device of the clips, or on the CPU where that has no float64.
+        The result is on the device of the clips, or on the CPU if that device has no float64.
 
         Raises:
-            TooFewClipsError: fewer clips than the reduction needs.
-            MissingPromptsError: it compares clips with their prompts and they have none.
-            DragonError: a part could not be built, or an encoder or the reduction failed.
+            TooFewClipsError: there are fewer clips than the reduction needs.
+            MissingPromptsError: the reduction compares clips with their prompts, and the clips have none.
+            DragonError: a part could not be built, or the encoder or the reduction failed.
         """
         embeddings = self._embeddings(clips)
         reduction, reference = self._built(embeddings.device), self.reference(embeddings.device)
@@ -144,11 +155,17 @@ class Reward:
         return self._checked(values, (len(clips),) if self.kind.per_clip else (), embeddings.device)
 
     def value(self, clips: Media) -> Tensor:
-        """`metric` with the sign that makes higher better; raises as `metric` does."""
+        """Compute `metric` with the sign that makes higher better; raises as `metric` does."""
         return self.direction.sign * self.metric(clips)
 
     def score(self, audio: Tensor | Sequence[Tensor], sample_rate: int, prompts: Sequence[str] | None = None) -> Tensor:
-        """`value` of audio (clips, samples) at `sample_rate` Hz; raises as `metric` does."""
+        """Compute `value` of audio, and warn of prompts that the encoder cuts; raises as `metric` does.
+
+        Args:
+            audio: (clips, samples), (clips, channels, samples), or a sequence of (samples,) or (channels, samples).
+            sample_rate: the rate of the audio in Hz.
+            prompts: one prompt for each clip, for rewards that compare clips with prompts.
+        """
         from dragon_rewards.media.clips import Clips
 
         clips = Clips(audio, sample_rate, prompts)
@@ -156,20 +173,23 @@ class Reward:
         return self.value(clips)
 
     def embeddings(self, clips: Media) -> Embeddings:
-        """What the reduction sees of the clips, looked up in their cache if they have one.
+        """Return what the reduction sees of the clips, looked up in the clips' cache if they have one.
 
         Raises:
-            DragonError: the encoder could not be built or failed, or it wants prompts and the clips have none.
+            DragonError: the encoder could not be built or failed, or prompts are needed and the clips have none.
         """
         encoder = self.registry.build_encoder(self.encoder.name, clips.device)
         owner = self.registry.owners["register_encoders", self.encoder.name]
         return clips.embeddings(self.encoder, encoder, owner, with_prompts=self.reduction.needs_prompts)
 
     def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
-        """Prepare to value many subsets of `clips`: index rows (subsets, size) -> values (subsets,).
+        """Prepare to value many subsets of `clips`.
+
+        Returns:
+            A function from index rows (subsets, size) to values (subsets,), of which higher is better.
 
         Raises:
-            DragonError: this kind judges clip by clip; otherwise as `metric` does.
+            DragonError: this kind of reward judges clip by clip; otherwise raised as `metric` does.
         """
         from dragon_rewards.metrics import negated
 
@@ -183,7 +203,7 @@ class Reward:
         return _SubsetValues(self, metric if self.direction.sign > 0 else negated(metric), embeddings.device)
 
     def _named(self) -> AbstractContextManager[None]:
-        """Say which reward failed, and whose code it is."""
+        """Return a context in which every error names the reward that failed, and the plugin whose code failed."""
         return guarded(self._failed)
 
     def _failed(self, error: BaseException) -> DragonError:
@@ -198,7 +218,7 @@ class Reward:
         return f"reduction '{self.reduction.name}' of {owner}"
 
     def _checked(self, values: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """What the reduction returned, if it is as it promises: no NaN goes on from here."""
+        """Return the reduction's values if they are what a reduction promises; refuse values that are not finite."""
         fault = output_fault(values, shape, None, device)
         if fault:
             raise DragonError(f"reward '{self.name}' cannot be used: {self._code} {fault}")
@@ -216,10 +236,10 @@ class Reward:
         return self.embeddings(clips).to(statistics_device(clips.device))
 
     def reference(self, device: torch.device) -> Gaussian | Facets | None:
-        """What the reduction compares with, on a device; None without an exemplar set.
+        """Return what the reduction compares with, on a device; None for a reward without an exemplar set.
 
         Raises:
-            DragonError: the set has none for this encoder, or one that was made with other weights.
+            DragonError: the set has no statistics or facets for this encoder, or they were made with other weights.
         """
         if self.exemplar_set is None:
             return None
@@ -228,7 +248,11 @@ class Reward:
         return find(self.exemplar_set.name, self.encoder.name, device)
 
     def check_count(self, clips: int) -> None:
-        """Raises TooFewClipsError if the reduction needs more clips."""
+        """Refuse a number of clips that is too small for the reduction.
+
+        Raises:
+            TooFewClipsError: the reduction needs more clips.
+        """
         if clips < self.reduction.minimum_clips:
             raise TooFewClipsError(
                 f"'{self.name}' judges at least {self.reduction.minimum_clips} clips at once, and got {clips}"
@@ -237,7 +261,7 @@ class Reward:
 
 @dataclass(frozen=True)
 class _SubsetValues:
-    """Values of index rows; refuses those with too few clips."""
+    """Values of index rows by a reward; rows with too few clips are refused."""
 
     reward: Reward
     value: Callable[[Tensor], Tensor]
@@ -251,13 +275,13 @@ class _SubsetValues:
 
     @property
     def expansion(self) -> Callable[[Tensor, Tensor, Tensor], Expansion] | None:
-        """What `metrics.select_positive` leaps by; None if the value has none."""
+        """The expansion with which `metrics.select_positive` takes large steps; None if the value has none."""
         return getattr(self.value, "expansion", None)
 
 
 @dataclass(frozen=True)
 class _OneByOne:
-    """Raw metrics of index rows for a reduction without `subsets` of its own."""
+    """Raw metrics of index rows by a reduction that has no method `subsets`, which is called once for each row."""
 
     reduction: Reduction
     clips: Embeddings
@@ -274,10 +298,15 @@ class _OneByOne:
 
 
 def compose(name: str, registry: Registry | None = None) -> Reward:
-    """Put together the reward of this name; `compose(name).name == name`.
+    """Build the reward of this name; `compose(name).name == name`.
+
+    Args:
+        name: `<reduction>:<encoder>[@<exemplar set>]`.
+        registry: where the parts are looked up; None for all installed parts.
 
     Raises:
-        ComposeError: the name is malformed, or its parts do not fit; says why, and what is nearest.
+        ComposeError: the name is malformed, or its parts do not fit; the message says why, and names the nearest
+            rewards.
         UnknownNameError: no plugin registered one of its parts.
     """
     registry = registry or load_registry()
@@ -291,7 +320,7 @@ def compose(name: str, registry: Registry | None = None) -> Reward:
 
 
 def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: ExemplarSetInfo | None) -> str | None:
-    """Why these parts make no reward; None if they do."""
+    """Say why these parts cannot make a reward; return None if they can."""
     if reduction.encoders and encoder.name not in reduction.encoders:
         return f"'{reduction.name}' works only with encoder {' or '.join(sorted(reduction.encoders))}"
     if reduction.needs_prompts and Modality.TEXT not in encoder.modalities:
@@ -315,7 +344,7 @@ def _unserved(encoder: EncoderInfo, exemplar_set: ExemplarSetInfo) -> str | None
 
 
 def valid_names(registry: Registry) -> list[RewardName]:
-    """Every reward that composes, in the order of registration."""
+    """Return the name of every reward that composes, in the order of registration."""
     parts = product(registry.reductions.values(), registry.encoders.values(), (None, *registry.exemplar_sets.values()))
     return [
         RewardName(reduction.name, encoder.name, chosen.name if chosen else None)
@@ -335,7 +364,7 @@ def _likeness(name: RewardName, other: RewardName) -> tuple[int, float]:
 
 
 def warn_of_cut_prompts(rewards: Iterable[Reward], prompts: Sequence[str], device: torch.device) -> None:
-    """Log a warning for each encoder that compares clips with these prompts and does not read all of them.
+    """Log a warning for each encoder that compares clips with these prompts and does not read all of a prompt.
 
     Raises:
         DragonError: an encoder cannot be built.

@@ -1,4 +1,4 @@
-"""Score audio files: what can be told without decoding them is refused before anything is encoded."""
+"""Scoring of audio files; what can be checked without decoding them is checked before anything is encoded."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def score_files(
     *,
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """Raw metric of audio files, and of all audio in folders: one row per file, or one for the set.
+    """Compute the raw metric of audio files and all audio in folders: a row for each file, or one for the whole set.
 
     Args:
-        reward: what to score with.
+        reward: the reward to score with.
         paths: files and folders.
-        table: prompts for rewards that need them; None for what lies beside the files.
-        on_progress: is told how many further steps of how many are done; a file takes two.
-        cache: where embeddings are kept for the next time.
+        table: a file of prompts, for rewards that need them; None for prompts that lie beside the files.
+        on_progress: called with the number of steps done and of all steps; a file takes two steps.
+        cache: where embeddings are kept for the next time; None to keep none.
         device: where clips are encoded and judged.
         skip_bad: whether files that no reward can judge are named on stderr and left out.
 
     Returns:
-        Rows with `path` (kinds that judge clips) or `clips` (their number, for kinds that judge sets), `reward`,
-        `value`, and `better`: whether higher or lower is.
+        Rows with `path` (for kinds that judge clips) or `clips` (the number of clips, for kinds that judge sets),
+        `reward`, `value`, and `better`, which says whether higher or lower is better.
 
     Raises:
         AudioError: a path is missing, a folder has no audio, a file is not audio, or no reward can judge it.
@@ -79,9 +79,19 @@ def judged(
     cache: EmbeddingCache | None,
     device: torch.device,
 ) -> Tensor:
-    """What `judge` makes of audio files found in `places`, in their order; raises as `score_files`.
+    """Encode audio files and return what `judge` makes of them, in their order; raises as `score_files`.
 
-    Where the reward judges clips, it is asked for each long file by itself, whose frames are then let go.
+    A reward that judges clips is asked for each long file separately, whose frames are then released.
+
+    Args:
+        reward: the reward whose encoder is used.
+        judge: computes a tensor of values from encoded files.
+        paths: the audio files.
+        table: a file of prompts; None for prompts that lie beside the files.
+        places: the files and folders that the user named, in which `paths` were found.
+        on_progress: called with the number of steps done and of all steps; a file takes two steps.
+        cache: where embeddings are kept for the next time; None to keep none.
+        device: where clips are encoded and judged.
     """
     prompts = prompts_of(paths, table, places) if reward.reduction.needs_prompts else None
     build_parts(reward, device)
@@ -90,13 +100,17 @@ def judged(
     job, files = EncodingJob([reward], device, cache, lambda done: on_progress(done, steps)), Files(paths, prompts)
     if not reward.kind.per_clip or reward.reduction.minimum_clips > 1:
         return judge(encode_files(job, files))
-    parts = starmap(lambda rows, clips: (rows, judge(clips)), encode_in_parts(job, files))  # which holds no clips
+    parts = starmap(lambda rows, clips: (rows, judge(clips)), encode_in_parts(job, files))  # keeps no clips
     rows, values = zip(*parts, strict=True)
     return in_order(values, rows)
 
 
 def build_parts(reward: Reward, device: torch.device) -> None:
-    """Build the reward's parts now, so that one that cannot be built is refused before the clips are encoded."""
+    """Build the reward's parts now, so that a part that cannot be built is reported before the clips are encoded.
+
+    Raises:
+        DragonError: a part cannot be built.
+    """
     place = statistics_device(device)
     reward.registry.build_encoder(reward.encoder.name, device)
     reward.registry.build_reduction(reward.reduction.name, place)

@@ -1,4 +1,4 @@
-"""Suites are data: named lists of rewards, each with an optional stand-in for machines that lack its parts."""
+"""Suites: named lists of rewards, read from files; each reward may have a stand-in for machines that lack its parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORM = (
 
 @dataclass(frozen=True)
 class Slot:
-    """A reward of a suite, and the reward that stands in for it where its parts are not installed."""
+    """One entry of a suite: a reward, and the reward that stands in for it where its parts are not installed."""
 
     reward: str
     stand_in: str | None = None
@@ -42,7 +42,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of rewards; `source` is the user's file that it was read from, if one."""
+    """A named list of rewards.
+
+    Attributes:
+        name: the name of the suite.
+        summary: a few words on what it measures.
+        slots: its rewards, in order.
+        source: the user's file that it was read from; None for a suite that ships with the package.
+    """
 
     name: str
     summary: str
@@ -52,7 +59,13 @@ class Suite:
 
 @dataclass(frozen=True)
 class ResolvedSlot:
-    """The name of the reward that serves a slot, and a note where it is a stand-in."""
+    """A slot with the name of the reward that serves it on this machine.
+
+    Attributes:
+        slot: the entry of the suite.
+        served: the name of the reward that is used.
+        note: why a stand-in is used; empty if none is.
+    """
 
     slot: Slot
     served: str
@@ -61,16 +74,16 @@ class ResolvedSlot:
 
 @cache
 def builtin_suites() -> dict[str, Suite]:
-    """The suites that ship with the package, by name."""
+    """Return the suites that ship with the package, by name."""
     return _read(Path(str(files("dragon_rewards"))) / "suites.toml")
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
-    """A shipped suite by name, or the one suite in a `.toml` file of the same form.
+    """Return a shipped suite by its name, or the only suite in a `.toml` file of the user's.
 
     Raises:
         UnknownNameError: no suite of this name is shipped.
-        ConfigError: the file is missing, or not of the form of `suites.toml`.
+        ConfigError: the file is missing, has not the form of `suites.toml`, or does not hold exactly one suite.
     """
     path = Path(name_or_path)
     if path.suffix == ".toml":
@@ -82,10 +95,10 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 
 def serve(suite: Suite, registry: Registry) -> list[ResolvedSlot]:
-    """Choose, slot by slot, the reward itself where it composes and its stand-in where it does not.
+    """Choose for each slot of a suite the reward itself if it composes here, and its stand-in otherwise.
 
     Raises:
-        DragonError: neither composes; names the suite's file.
+        DragonError: neither composes; for a user's suite, the message names the file.
     """
     try:
         return [_serving(slot, registry) for slot in suite.slots]
@@ -108,7 +121,7 @@ def _serving(slot: Slot, registry: Registry) -> ResolvedSlot:
 
 
 def _lacking(slot: Slot, registry: Registry) -> str | None:
-    """Which part of a slot's reward is not installed, and what brings it."""
+    """Say which part of a slot's reward is not installed, and what brings it; return None if all are installed."""
     name = RewardName.parse(slot.reward)
     if name.encoder not in registry.encoders:
         return f"encoder '{name.encoder}' is not installed; {to_install(name.encoder) or 'no package here brings it'}"
@@ -118,19 +131,19 @@ def _lacking(slot: Slot, registry: Registry) -> str | None:
 
 
 def _first(refusal: DragonError) -> str:
-    """The first line of a refusal, without the names that are nearest."""
+    """Return the first line of an error's message, without the list of nearest names."""
     return str(refusal).splitlines()[0].partition("; nearest:")[0]
 
 
 class SlotTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """A slot in a file: `{ reward = "aesthetics:clap", stand_in = "aesthetics-degradation:clap" }`."""
+    """A slot in a file, such as `{ reward = "aesthetics:clap", stand_in = "aesthetics-degradation:clap" }`."""
 
     reward: str
     stand_in: str | None = None
 
 
 class SuiteTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """A suite in a file; a slot without a stand-in may be the name of its reward alone."""
+    """A suite as a file states it; a slot without a stand-in may be written as the name of its reward alone."""
 
     summary: str
     slots: Annotated[list[str | SlotTable], Meta(min_length=1)]

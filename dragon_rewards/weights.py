@@ -1,4 +1,4 @@
-"""Where a plugin's weights are: a folder of the user's, the cache of the Hugging Face hub, or the hub itself."""
+"""Finding the weights of encoders: in a folder of the user's, in the Hugging Face hub's cache, or on the hub itself."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import Weights
 
 VARIABLE = "DRAGON_WEIGHTS"
-INDEX = "model_index.json"  # of a pipeline that diffusers saved: it names the folders of its parts
-SNAPSHOTS = "snapshots"  # the folder in the hub's cache of those of a repository, named by their commits
+INDEX = "model_index.json"  # the index of a pipeline saved by diffusers; it names the folders of its parts
+SNAPSHOTS = "snapshots"  # the folder of a repository in the hub's cache, whose folders are named by commits
 SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 
 
 def find_weights(name: str, repository: str, files: Sequence[str]) -> Path:
-    """The folder that holds the weights of encoder `name`.
+    """Return the folder that holds the weights of encoder `name`, and download them if they are not on this machine.
 
-    `$DRAGON_WEIGHTS/<name>` where that folder exists; else the snapshot of `repository` in the hub's cache (`HF_HOME`),
-    downloaded when it is not there yet, unless `HF_HUB_OFFLINE=1`.
+    The folder is `$DRAGON_WEIGHTS/<name>` if that exists. Otherwise it is the snapshot of `repository` in the hub's
+    cache (`HF_HOME`), which is downloaded if it is not there yet, unless `HF_HUB_OFFLINE=1`.
 
     Args:
         name: the encoder, as it is registered.
         repository: `owner/name` on the Hugging Face hub.
-        files: patterns of the files that are needed, `|` between alternatives, for example
+        files: one entry for each file that is needed: a pattern, or several alternatives separated by `|`, for example
             `["config.json", "model.safetensors|pytorch_model.bin"]`.
 
     Raises:
-        WeightsError: they are in neither place and could not be downloaded; says what to put where.
+        WeightsError: a file is missing in the folder, or the weights are in neither place and could not be downloaded;
+            the message says what to put where.
     """
     own = os.environ.get(VARIABLE)
     if own and (Path(own) / name).is_dir():
@@ -48,7 +49,7 @@ def require_weights(part: str, weights: Iterable[Weights]) -> None:
     """Refuse a part, such as "encoder 'mert'", whose weights are not on this machine; nothing is downloaded.
 
     Raises:
-        WeightsError: says what is missing and how to get it.
+        WeightsError: weights are missing; the message says which, and how to get them.
     """
     for needed in weights:
         folder = weights_folder(needed)
@@ -65,7 +66,7 @@ def require_weights(part: str, weights: Iterable[Weights]) -> None:
 
 
 def weights_folder(weights: Weights) -> Path | None:
-    """Where these weights are or would be looked for, complete or not; None if there is no such folder yet."""
+    """Return the folder in which these weights are searched, complete or not; None if no such folder exists yet."""
     own = os.environ.get(VARIABLE)
     if own and weights.folder and (Path(own) / weights.folder).is_dir():
         return Path(own) / weights.folder
@@ -74,13 +75,16 @@ def weights_folder(weights: Weights) -> Path | None:
 
 
 def lacking_files(folder: Path, files: Iterable[str]) -> list[str]:
-    """What of these patterns has no file in a folder, or which parts of a pipeline that diffusers saved there."""
+    """Return the patterns that no file in the folder matches.
+
+    If all patterns match and `model_index.json` is one of them, return the incomplete parts of that diffusers pipeline.
+    """
     lacking = [patterns for patterns in files if not any(_matches(folder, patterns))]
     return lacking or (_lacking_parts(folder) if INDEX in files else [])
 
 
 def download_command(weights: Weights) -> str:
-    """What brings these weights to this machine, where there is a network."""
+    """Return the shell command that brings these weights to a machine with a network."""
     if "://" in weights.source:
         return f"curl -L --create-dirs -o {_torch_hub() / weights.files[0]} {weights.source}"
     patterns = [pattern for patterns in weights.files for pattern in patterns.split("|")]
@@ -90,16 +94,16 @@ def download_command(weights: Weights) -> str:
 
 
 def commits(weights: Iterable[Weights]) -> dict[str, str]:
-    """The commit of each repository on the hub whose snapshot is used here."""
+    """Return the commit of each repository on the hub whose snapshot is used here, by the repository's name."""
     folders = {needed.source: weights_folder(needed) for needed in weights}
     return {source: folder.name for source, folder in folders.items() if folder and folder.parent.name == SNAPSHOTS}
 
 
 def shards(part: Path) -> set[str]:
-    """The files of weights that the indices in a folder name, each a plain file in it.
+    """Return the names of the weight files that the indices in a folder list; each is a plain file in that folder.
 
     Raises:
-        WeightsError: an index cannot be read, or names anything else: it may be from anybody.
+        WeightsError: an index cannot be read, or lists anything else, as an index from a stranger may.
     """
     named: set[str] = set()
     for path in sorted(part.glob("*.safetensors.index.json")):
@@ -114,7 +118,7 @@ def shards(part: Path) -> set[str]:
 
 
 def fingerprint_files(name: str, files: Iterable[Path]) -> str:
-    """An encoder's identity: `name` and a short hash of the contents of its files.
+    """Return an encoder's identity: `name` and a short hash of the contents of its files.
 
     Example:
         >>> from pathlib import Path
@@ -157,23 +161,23 @@ def _snapshot(name: str, repository: str, files: Sequence[str]) -> Path:
 
 
 def _cached_snapshot(repository: str, revision: str | None) -> Path | None:
-    """The snapshot of a revision, or the newest, in the hub's cache."""
+    """Return the snapshot of a revision, or the newest one, in the hub's cache; None if there is none."""
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except (OSError, ValueError):  # it is not there, or this is no name on the hub
+    except (OSError, ValueError):  # the snapshot is not there, or the name is no name on the hub
         return None
 
 
 def _torch_hub() -> Path:
-    """Where torch.hub keeps its downloads, found without torch."""
+    """Return the folder where torch.hub keeps its downloads, without importing torch."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("TORCH_HOME") or caches / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def _lacking_parts(folder: Path) -> list[str]:
-    """Parts of a saved pipeline that are not there: a folder, or the weights of one that has a configuration."""
+    """Return the incomplete parts of a saved pipeline: the folder is missing, or the weights of its network are."""
     try:
         index = read_json(folder / INDEX, dict[str, Any], "download it again")
         names = [name for name, kind in index.items() if isinstance(kind, list) and kind and kind[0]]
@@ -186,5 +190,5 @@ def _is_whole(part: Path) -> bool:
     wanted = shards(part)
     if wanted:
         return all((part / shard).is_file() for shard in wanted)
-    network = (part / "config.json").is_file()  # of a tokenizer or a scheduler it has another name
+    network = (part / "config.json").is_file()  # tokenizers and schedulers have another file
     return part.is_dir() and (not network or any(part.glob("*.safetensors")))

@@ -1,4 +1,4 @@
-"""The parts of a run, built from its configuration in one place: for training, benchmarks, ablations and estimates."""
+"""Build the parts of a run from its configuration, in one place for training, benchmarks, ablations and estimates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run tunes, toward what, and how.
+    """The parts of a run: the policy that it tunes, the reward it is tuned toward, and the objective that it learns by.
 
     Attributes:
-        policy: the pipeline, on its device and in the precision of the run.
-        reward: what is maximised.
-        objective: the loss that moves the policy toward it.
+        policy: the pipeline, loaded onto its device in the precision of the run.
+        reward: the reward, or the mixture of rewards, that is maximised.
+        objective: what the policy learns from its generations, and by which loss.
     """
 
     policy: Policy

@@ -1,4 +1,4 @@
-"""The trainer's own pipelines and objectives, registered through the hooks that anyone uses."""
+"""Register the trainer's own pipelines, adapters and objectives, through the same hooks that plugins use."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
 
 
 def embedded(loading: Loading = IN_FULL) -> Policy:
-    """Build the embedded pipeline."""
+    """Build the policy of the embedded pipeline."""
     from dragon_train.embedded.pipeline import load_policy
 
     return load_policy(loading)
 
 
 def downloaded(name: str, loading: Loading = IN_FULL) -> Policy:
-    """Load a pipeline from the hub, or from its cache."""
+    """Load the policy of a pipeline from the hub, or from the hub's cache on this machine."""
     from dragon_train.registry import load_train_registry
 
     return load_train_registry().pipeline(name).factory(loading)
 
 
 def lazily(module: str, name: str) -> Callable[[Any], Any]:
-    """What has this name in a module of the trainer, which is imported when it is first called."""
+    """Return a function that calls `name` of a module of the trainer, which is imported at the first call.
+
+    Listing what is registered then imports neither torch nor diffusers.
+    """
 
     def call(argument: Any) -> Any:
         return getattr(import_module(f"dragon_train.{module}"), name)(argument)
@@ -102,7 +105,7 @@ GATED = {"stabilityai/stable-audio-open-1.0", "stabilityai/stable-audio-3-medium
 
 @hookimpl
 def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
-    """The embedded text-to-music model, and public ones that are downloaded on first use."""
+    """Register the embedded text-to-music model, and public models that are downloaded on first use."""
     register(
         PipelineInfo(
             "embedded",
@@ -118,14 +121,14 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
 
 @hookimpl
 def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
-    """The audio pipelines of diffusers."""
+    """Register an adapter for each audio pipeline of diffusers that can be tuned."""
     for adapter in ADAPTERS:
         register(adapter)
 
 
 @hookimpl
 def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
-    """The paper's two objectives, and two that learn without pairs."""
+    """Register the two objectives of the DRAGON paper, and two that learn without pairs."""
     preference = partial(lazily, "objectives.preference")
     register(
         ObjectiveInfo(

@@ -1,4 +1,4 @@
-"""The trainer's configuration: a frozen dataclass from TOML, every key and value checked before work starts."""
+"""Define the trainer's configuration: a frozen dataclass from TOML, whose values are checked before work starts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,18 @@ Precision = Literal["no", "bf16", "fp16"]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One tuning run; each field says what it may be and what it means, in a file and on the command line alike."""
+    """The settings of one tuning run; each field says what it may be and what it means.
+
+    The descriptions below are the help of the command line and the comments of a written configuration, too.
+
+    Raises:
+        ConfigError: a value is not one that its field allows, or two fields contradict each other.
+    """
 
     reward: Annotated[
         str,
         Meta(
-            description="What is maximised: a reward, or several with weights, as in 'A + 0.5 * B'; see "
+            description="The reward that is maximised, or several with weights, as in 'A + 0.5 * B'; see "
             "`dragon list rewards`."
         ),
     ]
@@ -46,12 +52,14 @@ class TrainConfig:
     pipeline: Annotated[
         str,
         Meta(
-            description="What is tuned: a name of `dragon list pipelines`, the folder of a saved pipeline, or "
-            "owner/name[@revision] on the hub."
+            description="The pipeline that is tuned: a name of `dragon list pipelines`, the folder of a saved "
+            "pipeline, or owner/name[@revision] on the hub."
         ),
     ] = "embedded"
-    objective: Annotated[str, Meta(description="Name of the objective, see `dragon list objectives`.")] = "dpo"
-    options: Annotated[Mapping[str, Number], Meta(description="The objective's own settings.")] = field(
+    objective: Annotated[str, Meta(description="The objective that it learns by; see `dragon list objectives`.")] = (
+        "dpo"
+    )
+    options: Annotated[Mapping[str, Number], Meta(description="The objective's own settings, by name.")] = field(
         default_factory=dict, hash=False
     )
     pairing: Annotated[
@@ -59,72 +67,85 @@ class TrainConfig:
         Meta(description="paired: clips of the same prompt compete; unpaired: all clips of a step compete."),
     ] = "paired"
     steps: Annotated[
-        Several, Meta(description="On-policy steps; each samples two sets of clips for the same prompts.")
+        Several,
+        Meta(description="The number of on-policy steps; each samples two sets of clips for the same prompts."),
     ] = 10
-    prompts_per_step: Annotated[int, Meta(ge=2, le=10**6, description="Clips in each of the two sets of a step.")] = 16
+    prompts_per_step: Annotated[
+        int, Meta(ge=2, le=10**6, description="The number of prompts of a step, and of clips in each of its two sets.")
+    ] = 16
     sampling_batch: Annotated[
-        Count, Meta(description="Most clips sampled or decoded at once; 0 is what the pipeline suggests.")
+        Count,
+        Meta(description="The most clips that are sampled or decoded at once; 0 is what the pipeline suggests."),
     ] = 0
-    epochs: Annotated[Several, Meta(description="Passes over one step's demonstrations, each with fresh noise.")] = 2
-    minibatch: Annotated[Several, Meta(description="Most pairs in one gradient step.")] = 32
+    epochs: Annotated[
+        Several, Meta(description="The number of passes over one step's demonstrations, each with fresh noise.")
+    ] = 2
+    minibatch: Annotated[Several, Meta(description="The most pairs in one gradient step.")] = 32
     microbatch: Annotated[
         Count,
         Meta(
-            description="Most pairs in memory at once, whose gradients are added up: lower saves memory; 0 is the "
-            "whole minibatch."
+            description="The most pairs that are in memory at once; their gradients are added up. Fewer save memory; 0 "
+            "is the whole minibatch."
         ),
     ] = 0
-    learning_rate: Annotated[Share, Meta(description="Of AdamW, without weight decay.")] = 1e-4
+    learning_rate: Annotated[Share, Meta(description="The learning rate of AdamW, without weight decay.")] = 1e-4
     beta: Annotated[
         float,
-        Meta(ge=0, le=1e9, description="Strength of the pull toward the reference, where the objective has one."),
+        Meta(ge=0, le=1e9, description="The strength of the pull toward the reference, where the objective has one."),
     ] = 500.0
-    tuning: Annotated[Tuning, Meta(description="lora: adapters learn; all: every weight of the denoiser does.")] = (
-        "lora"
-    )
-    lora_rank: Annotated[int, Meta(ge=1, le=10**4, description="Rank of the adapters.")] = 8
+    tuning: Annotated[
+        Tuning, Meta(description="lora: low-rank adapters learn; all: every weight of the denoiser learns.")
+    ] = "lora"
+    lora_rank: Annotated[int, Meta(ge=1, le=10**4, description="The rank of the adapters.")] = 8
     lora_targets: Annotated[
-        Names, Meta(description="Names of the layers that get an adapter; by default the attention's projections.")
+        Names,
+        Meta(description="The names of the layers that get an adapter; by default the attention's projections."),
     ] = ()
     ema: Annotated[
         float,
         Meta(
             ge=0,
             lt=1,
-            description="Decay of an exponential moving average of the tuned weights, which is then the result; "
-            "0 is none.",
+            description="The decay of an exponential moving average of the tuned weights, which is then the result; 0 "
+            "keeps no average.",
         ),
     ] = 0.0
     precision: Annotated[
         Precision,
-        Meta(description="Of the frozen weights and of what autocast allows; no is float32."),
+        Meta(description="The precision of the frozen weights, and of what autocast computes in it; no is float32."),
     ] = "no"
     gradient_checkpointing: Annotated[
-        bool, Meta(description="Compute activations twice rather than keep them: slower, and saves memory.")
+        bool, Meta(description="Compute activations twice rather than keep them, which is slower and saves memory.")
     ] = False
     compile: Annotated[
-        bool, Meta(description="Compile the denoiser: a minute at the start, and faster steps on a GPU.")
+        bool,
+        Meta(description="Compile the denoiser, which takes a minute at first and makes steps on a GPU faster."),
     ] = False
     demonstration_steps: Annotated[
-        Steps, Meta(description="Diffusion steps of on-policy clips; 0 is what the pipeline suggests.")
+        Steps,
+        Meta(description="The number of diffusion steps of on-policy clips; 0 is what the pipeline suggests."),
     ] = 0
     guidance: Annotated[
         Guidance,
-        Meta(description="Classifier-free guidance of on-policy clips; 1 is none, 0 what the pipeline suggests."),
+        Meta(
+            description="The strength of classifier-free guidance of on-policy clips; 1 is none, 0 is what the "
+            "pipeline suggests."
+        ),
     ] = 0.0
     pool: Annotated[
         int,
         Meta(
             ge=0,
             le=10**4,
-            description="Earlier steps whose generations, with both sets of the step, count beside D+ in a "
-            "distribution reward; 0 is the paper's rule, D+ alone.",
+            description="The number of earlier steps whose generations, with both sets of the step, count beside D+ in "
+            "a distribution reward; 0 is the paper's rule, by which D+ alone counts.",
         ),
     ] = 0
     keep: Annotated[
         Share,
         Meta(
-            description="Share of the pairs that learn: those that lose most reward when winner and loser trade places."
+            description="The share of the pairs that is learnt from: the pairs that lose most reward when winner and "
+            "loser trade places."
         ),
     ] = 1.0
     heldout: Annotated[
@@ -134,22 +155,27 @@ class TrainConfig:
     heldout_prompts: Annotated[
         Count,
         Meta(
-            description="Prompts, kept from training, on which `heldout` and the reward are compared with the untuned "
-            "model."
+            description="The number of prompts that are kept from training. On them the policy is compared with the "
+            "untuned model, by the reward and by `heldout`."
         ),
     ] = 0
-    heldout_every: Annotated[Several, Meta(description="Steps from one such comparison to the next.")] = 1
+    heldout_every: Annotated[
+        Several, Meta(description="The number of steps from one comparison on held-out prompts to the next.")
+    ] = 1
     patience: Annotated[
         Count,
         Meta(
-            description="Comparisons without a better mean win rate of the held-out rewards before tuning stops, its "
-            "best weights the result; 0 is never."
+            description="The number of comparisons without a better mean win rate of the held-out rewards after which "
+            "tuning stops, with its best weights as the result; 0 never stops it."
         ),
     ] = 0
     trackers: Annotated[
-        Names, Meta(description="Of accelerate (tensorboard, wandb, ...): told every figure; one or several.")
+        Names,
+        Meta(description="A tracker of accelerate (tensorboard, wandb, ...) to tell every figure; one or several."),
     ] = ()
-    seed: Annotated[Seed, Meta(description="Of prompts, generations, selection and noise.")] = 0
+    seed: Annotated[
+        Seed, Meta(description="The seed of all random choices: of prompts, generations, selection and noise.")
+    ] = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -164,7 +190,7 @@ class TrainConfig:
 
 
 def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
-    """Check every key and value of a mapping that came from `source`.
+    """Make a configuration of a mapping that came from `source`; every key and value is checked.
 
     Raises:
         ConfigError: a key is unknown or missing, or has a value that its field does not allow.
@@ -179,9 +205,9 @@ def train_config(values: Mapping[str, Any], source: str) -> TrainConfig:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The table of a TOML file.
+    """Read the table of a TOML file, whose keys and values are not checked yet.
 
     Raises:
-        DragonError: it is missing, cannot be read, or is no TOML.
+        DragonError: the file is missing, cannot be read, or is no TOML.
     """
     return read_toml(path, dict[str, Any], "correct it, or give another file")

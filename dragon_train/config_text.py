@@ -1,4 +1,4 @@
-"""A configuration as text: TOML that `dragon train` reads back, with what each setting means."""
+"""Write a configuration as text: TOML that `dragon train` reads back, with what each setting means as comments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 118  # of a line of a comment, less its mark
 
 
 def as_toml(config: TrainConfig) -> str:
-    """Every setting of a run, one after the other; read back, it is the same configuration."""
+    """Write every setting of a run as TOML; read back, it is the same configuration."""
     values = asdict(config)
     tables = {key: values.pop(key) for key in list(values) if isinstance(values[key], dict)}
     plain = [line for key, value in values.items() for line in (*_meaning(key), f"{key} = {_written(value)}", "")]
@@ -35,7 +35,7 @@ def _rows(table: dict[str, Any]) -> list[str]:
 
 
 def _written(value: object) -> str:
-    """A value as TOML has it, whose texts are JSON's but for one character that must not stand there as it is.
+    """Write a value as TOML has it: as JSON, except for one character that TOML does not allow unescaped.
 
     >>> _written(True), _written(1e-5), _written(("a", "b"))
     ('true', '1e-05', '["a", "b"]')

@@ -1,4 +1,4 @@
-"""What a trainer plugin registers: light descriptors of pipelines, adapters and objectives."""
+"""Describe what a trainer plugin registers: pipelines, adapters and objectives, without loading any of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ class Loading:
     """How the networks of a pipeline are loaded.
 
     Attributes:
-        dtype: of their weights; None is float32. What makes the media (`loading.DECODERS`) is in float32 in any case.
-        device: where to; None is the CPU. On `meta` nothing is loaded: the networks have shapes and no values.
+        dtype: the type of their weights; None is float32. Networks that make the media (`loading.DECODERS`) are in
+            float32 in any case.
+        device: where they are loaded to; None is the CPU. On `meta` nothing is loaded: the networks have shapes and no
+            values.
     """
 
     dtype: torch.dtype | None = None
@@ -33,10 +35,10 @@ IN_FULL = Loading()
 
 @runtime_checkable
 class PipelineFactory(Protocol):
-    """Builds a pipeline's policy; by default in float32, on the CPU."""
+    """A function that builds a pipeline's policy; by default in float32, on the CPU."""
 
     def __call__(self, loading: Loading = IN_FULL) -> Policy:
-        """Load the networks so."""
+        """Load the networks in the precision and onto the device that `loading` names, and return the policy."""
         ...
 
 
@@ -48,7 +50,11 @@ class PipelineInfo:
     moves what it returns.
 
     Attributes:
-        weights: what it loads that its package does not bring.
+        name: how a configuration and the command line name it.
+        summary: a line for `dragon list pipelines`.
+        licence: the licence of its weights.
+        factory: builds its policy.
+        weights: the downloads that it needs and its package does not bring.
     """
 
     name: str
@@ -60,7 +66,14 @@ class PipelineInfo:
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """A registered adapter: `factory(pipeline)` adapts a pipeline of the diffusers class `pipeline_class`."""
+    """A registered adapter: `factory(pipeline)` adapts a pipeline of the diffusers class `pipeline_class`.
+
+    Attributes:
+        name: its name among the adapters.
+        pipeline_class: the name of the diffusers class.
+        summary: a line for `dragon list adapters`.
+        factory: takes a loaded diffusers pipeline and returns the policy over it.
+    """
 
     name: str
     pipeline_class: str
@@ -73,8 +86,10 @@ class ObjectiveInfo:
     """A registered objective.
 
     Attributes:
+        name: how a configuration and the command line name it.
+        summary: a line for `dragon list objectives`.
         factory: builds it from the run's configuration.
-        paired_only: whether it compares clips of the same prompt.
+        paired_only: whether it compares clips of the same prompt, and so needs `pairing = "paired"`.
         options: its own settings with their defaults; the configuration's `options` holds the values.
     """
 

@@ -1,7 +1,7 @@
-"""Fields of settings: what each may be, by its annotation alone, in refusals and on the command line.
+"""Check the fields of settings by their annotations, and say in words what a field may be.
 
-`steps: Annotated[int, Meta(ge=1, description="On-policy steps.")] = 10` is the one place that knows the type, the
-bounds, the default and the meaning of a setting.
+`steps: Annotated[int, Meta(ge=1, description="The number of on-policy steps.")] = 10` is the one place that knows the
+type, the bounds, the default and the meaning of a setting; refusals and the command line read them from there.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NOUNS = {
 
 @cache
 def field_kinds(settings: type[Any]) -> dict[str, Any]:
-    """Name -> annotation of each field of a dataclass."""
+    """Return the annotation of each field of a dataclass, by the field's name."""
     return get_type_hints(settings, include_extras=True)
 
 
 def described(kind: Any) -> tuple[inspect.Type, str]:
-    """The type of a field, with its bounds, and what it means."""
+    """Return the type of a field, with its bounds, and the description of what it means."""
     info = inspect.type_info(kind)
     if not isinstance(info, inspect.Metadata):
         return info, ""
@@ -44,10 +44,10 @@ def described(kind: Any) -> tuple[inspect.Type, str]:
 
 
 def check_fields(settings: Any, prefix: str = "") -> None:
-    """Refuse a dataclass's value that its annotation does not allow.
+    """Refuse a dataclass that holds a value which the annotation of its field does not allow.
 
     Raises:
-        ConfigError: names the key, which `prefix` leads to, the value and what it must be.
+        ConfigError: the message names the key (after `prefix`), the value and what it must be.
     """
     kind_of: type = type(settings)
     for key, kind in field_kinds(kind_of).items():
@@ -55,7 +55,11 @@ def check_fields(settings: Any, prefix: str = "") -> None:
 
 
 def check_value(key: str, value: object, kind: Any) -> None:
-    """Refuse a value that an annotation does not allow; raises as `check_fields`."""
+    """Refuse a value that an annotation does not allow.
+
+    Raises:
+        ConfigError: the message names the key, the value and what it must be.
+    """
     try:
         msgspec.convert(value, kind)
     except (ValueError, TypeError, OverflowError, RecursionError):
@@ -63,7 +67,7 @@ def check_value(key: str, value: object, kind: Any) -> None:
 
 
 def allowed(info: inspect.Type) -> str:
-    """What a field may be, in words.
+    """Say in words what a field may be.
 
     >>> from typing import Annotated, Literal
     >>> allowed(described(Annotated[int, msgspec.Meta(ge=1, le=9)])[0])
@@ -85,7 +89,7 @@ def check_keys(values: Iterable[str], known: Sequence[str], source: str) -> None
     """Refuse a key that nothing reads.
 
     Raises:
-        ConfigError: names the nearest that is read, and all.
+        ConfigError: the message names the nearest known key, and all of them.
     """
     for key in values:
         if key not in known:
@@ -94,5 +98,5 @@ def check_keys(values: Iterable[str], known: Sequence[str], source: str) -> None
 
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON and TOML have them, with tuples in place of their lists, as frozen settings hold them."""
+    """Replace the lists among the values of JSON or TOML by tuples, which frozen settings hold."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

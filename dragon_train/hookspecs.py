@@ -1,4 +1,4 @@
-"""The trainer's plugin hooks; entry-point group `dragon_train`."""
+"""Declare the hooks by which plugins extend the trainer; their entry-point group is `dragon_train`."""
 
 from __future__ import annotations
 

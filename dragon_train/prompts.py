@@ -1,4 +1,4 @@
-"""Which prompts a run trains on, and which it keeps for comparison."""
+"""Choose which prompts a run trains on, and which it keeps from training for comparison."""
 
 from __future__ import annotations
 
@@ -25,20 +25,25 @@ MUSIC = "music_prompts.txt"
 
 
 class Prompts(NamedTuple):
-    """Prompts to tune on, and those that are kept from tuning."""
+    """The prompts to tune on, and the prompts that are kept from tuning."""
 
     train: tuple[str, ...]
     heldout: tuple[str, ...]
 
 
 def split(config: TrainConfig, path: Path | None) -> Prompts:
-    """The prompts to train on, and those kept from training: the last of a list in random order.
+    """Return the prompts to train on, and the prompts kept from training.
 
-    Without a list, the embedded model has prompts of its own, and other pipelines take the captions of the exemplar
-    sets that the reward names, if they are enough, or else a list of music of all kinds.
+    Of a list they are taken in random order, the last ones kept from training. Without a list, the embedded model has
+    prompts of its own, and other pipelines take the captions of the exemplar sets that the reward names, if they are
+    enough, or else a list of music of all kinds.
+
+    Args:
+        config: the run; its seed orders the list.
+        path: a file of prompts; None for the defaults.
 
     Raises:
-        ConfigError: the file at `path` cannot be read, or holds too few prompts.
+        ConfigError: the file cannot be read, or holds too few prompts.
     """
     wanted = config.prompts_per_step + config.heldout_prompts
     if path is None and config.pipeline == EMBEDDED:
@@ -54,18 +59,24 @@ def split(config: TrainConfig, path: Path | None) -> Prompts:
 
 
 def of_embedded() -> Prompts:
-    """The prompts of the embedded pipeline."""
+    """Return the prompts that ship with the embedded pipeline."""
     return Prompts(tuple(embedded_prompts("train")), tuple(embedded_prompts("heldout")))
 
 
 def divided(texts: Sequence[str], heldout: int, seed: int) -> Prompts:
-    """A list in random order, as a user's may be sorted and steps take consecutive prompts; its last are held out."""
+    """Shuffle a list of prompts and keep the last `heldout` of them from training.
+
+    A user's list may be sorted, and steps take consecutive prompts.
+    """
     mixed, kept = random.Random(seed).sample(texts, len(texts)), len(texts) - heldout
     return Prompts(tuple(mixed[:kept]), tuple(mixed[kept:]))
 
 
 def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
-    """The captions of the exemplar sets if they are enough, or music of all kinds; says which."""
+    """Return the captions of the exemplar sets if they are enough, or prompts for music of all kinds.
+
+    Which it is, is said on stderr.
+    """
     texts, source = described(config), "the captions of the exemplar sets"
     if len(texts) < wanted:
         texts, source = read_texts(shipped_prompts()), f"{MUSIC}, which ships with dragon_train"
@@ -75,11 +86,11 @@ def default_prompts(config: TrainConfig, wanted: int) -> Sequence[str]:
 
 
 def shipped_prompts() -> Path:
-    """The list of music of all kinds."""
+    """Return the path of the shipped list of prompts for music of all kinds."""
     return Path(str(files("dragon_train"))) / MUSIC
 
 
 def described(config: TrainConfig) -> Sequence[str]:
-    """The captions of the reward's exemplar sets: what they hold is what is wanted."""
+    """Return the captions of the reward's exemplar sets, without repetitions: what the sets hold is what is wanted."""
     sets = [part.exemplar_set for part in compose_mixture(config.reward).parts]
     return list(dict.fromkeys(caption for chosen in sets if chosen for caption in captions(chosen)))

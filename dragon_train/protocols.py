@@ -1,4 +1,10 @@
-"""The contracts of the trainer: what a pipeline offers, what an objective is given, and what it answers."""
+"""Define the contracts of the trainer: what it asks of a pipeline and of an objective, and what it gives them.
+
+The loop (`dragon_train.loop.loop`) knows a pipeline as a `Policy` and a way to learn as an `Objective`. In every step
+the objective's `collect` is given a `Rollout`, asks it for `Generations`, and returns an `Experience`. Then, for each
+part of that experience, its `losses` is given a `Learner` and returns what to minimise. Plugins implement `Policy`,
+`Objective` and `Experience`; the trainer implements `Rollout` and `Learner`.
+"""
 
 from __future__ import annotations
 
@@ -24,30 +30,30 @@ class Draw:
     """The random part of a denoising error; policy and reference are given the same draw.
 
     Attributes:
-        noise: unit Gaussian noise in the shape of the latents.
-        level: one noise level per clip, in the pipeline's own unit, (clips,).
+        noise: unit Gaussian noise in the shape of the latents, (clips, ...).
+        level: one noise level per clip, in the unit of the pipeline's noise process, (clips,).
     """
 
     noise: Tensor
     level: Tensor
 
     def select(self, rows: Tensor) -> Draw:
-        """That of these clips."""
+        """Return the noise and the levels of the clips that `rows`, a tensor of indices, names."""
         return Draw(self.noise[rows], self.level[rows])
 
     @staticmethod
     def cat(parts: Sequence[Draw]) -> Draw:
-        """Those of several sets of clips, one after the other."""
+        """Join the draws of several sets of clips into one, in their order."""
         return Draw(torch.cat([part.noise for part in parts]), torch.cat([part.level for part in parts]))
 
 
 class Policy(Protocol):
-    """A diffusion pipeline under tuning.
+    """A diffusion pipeline under tuning: it samples clips, decodes them, and tells how well its denoiser predicts them.
 
     Attributes:
-        batch: most clips that are sampled or decoded at once.
-        steps: diffusion steps of on-policy generations, where a run does not say otherwise.
-        guidance: likewise classifier-free guidance; 1 is none.
+        batch: the most clips that are sampled or decoded at once.
+        steps: the diffusion steps of on-policy generations, where a run does not set them.
+        guidance: the classifier-free guidance of on-policy generations, where a run does not set it; 1 is none.
     """
 
     batch: int
@@ -56,12 +62,12 @@ class Policy(Protocol):
 
     @property
     def pipeline(self) -> Any:
-        """The diffusers pipeline itself."""
+        """The diffusers pipeline that the policy wraps."""
         ...
 
     @property
     def denoiser(self) -> nn.Module:
-        """The network that is tuned; assignable, so that the reference can take its place."""
+        """The network that is tuned; it can be assigned, so that the reference can take its place."""
         ...
 
     @denoiser.setter
@@ -69,46 +75,75 @@ class Policy(Protocol):
 
     @property
     def lora_targets(self) -> Sequence[str]:
-        """Names of the linear layers that get an adapter by default."""
+        """The names of the linear layers that get an adapter by default."""
         ...
 
     def sample(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, gradient_steps: int = 0
     ) -> Tensor:
-        """Latents of one clip per prompt; a clip depends on its own prompt and seed alone.
+        """Sample the latents of one clip per prompt; a clip depends on its own prompt and seed alone.
 
-        Gradient flows through the last `gradient_steps` of the denoiser's steps; with 0, through none.
+        Args:
+            prompts: one text per clip.
+            seeds: one number per clip, from which its initial noise is drawn.
+            steps: the number of diffusion steps.
+            guidance: the strength of classifier-free guidance; 1 is none.
+            gradient_steps: the number of the last diffusion steps through whose denoiser calls gradient flows; 0 is
+                none.
+
+        Returns:
+            The latents, (clips, ...), in the pipeline's own layout.
         """
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> media (clips, ...), with gradient where the latents have it."""
+        """Decode latents (clips, ...) into media (clips, ...), with gradient where the latents have it."""
         ...
 
     def clips(self, latents: Tensor, prompts: Sequence[str]) -> Media:
-        """Decoded, as rewards take them."""
+        """Decode latents into clips with their prompts, in the form that rewards take."""
         ...
 
     def write(self, latents: Tensor, stem: Path) -> Path:
-        """Store one clip's media in a file named `stem` with a suffix of its kind; returns its path."""
+        """Decode one clip and store it in a file.
+
+        Args:
+            latents: the latents of one clip, without a dimension for clips.
+            stem: the path of the file without its suffix, which depends on the kind of media.
+
+        Returns:
+            The path of the file.
+        """
         ...
 
     def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """What the denoiser is told about the prompts: its further arguments, without guidance."""
+        """Return what the denoiser is told about the prompts, without guidance, as its further arguments by name."""
         ...
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Noise and noise levels as in the model's training."""
+        """Draw noise and one noise level per clip from the distribution that the model was trained with."""
         ...
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
-        """Mean squared error of the denoiser's native prediction, one value per clip, with gradient."""
+        """Return the mean squared error of the denoiser's native prediction for each clip, (clips,), with gradient.
+
+        Args:
+            latents: clean latents, (clips, ...).
+            condition: what `condition` returned for their prompts.
+            draw: the noise that is added to them, and its levels.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Generations:
-    """Clips of one set: latents for learning, media or their embeddings for the reward, the seeds they came from."""
+    """One set of clips: latents to learn from, media or their embeddings to judge, and the seeds they came from.
+
+    Attributes:
+        latents: what the pipeline sampled, (clips, ...).
+        clips: the decoded media, or what remains of them when their embeddings are known.
+        seeds: one number per clip.
+    """
 
     latents: Tensor
     clips: Media
@@ -116,7 +151,7 @@ class Generations:
 
     @property
     def prompts(self) -> Sequence[str]:
-        """One for each clip."""
+        """The prompts of the clips, one text for each; none where the clips have no prompts."""
         return self.clips.prompts or ()
 
 
@@ -125,27 +160,27 @@ class Experience(Protocol):
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """What is recorded of the step; `reward` is among them, the mean reward of what the policy made."""
+        """The numbers recorded of the step; `reward` is among them, the mean reward of what the policy made."""
         ...
 
     def __len__(self) -> int:
-        """How many units."""
+        """Return the number of units."""
         ...
 
     def select(self, rows: Tensor) -> Self:
-        """These units alone, with what was drawn for them."""
+        """Return the units that `rows`, a tensor of indices, names, with what was drawn for them."""
         ...
 
     def draw(self, policy: Policy, generator: torch.Generator) -> Self:
-        """The same units with fresh noise for one gradient step."""
+        """Return the same units with fresh noise for one gradient step."""
         ...
 
 
 class Timer(Protocol):
-    """Counts the seconds of the phases of a step."""
+    """A counter of the seconds that each phase of a step takes."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Count what happens inside as this phase, which `metrics.csv` has as `<name>_s`."""
+        """Count what happens in the `with` block as this phase, which `metrics.csv` has as `<name>_s`, in seconds."""
         ...
 
 
@@ -153,10 +188,10 @@ class Rollout(Protocol):
     """One step as an objective's `collect` sees it: its prompts, its random numbers, and the policy's generations.
 
     Attributes:
-        reward: what is maximised.
+        reward: the reward that is maximised.
         config: the configuration of the run.
-        pool: clips of earlier steps, with the embeddings that the reward asks for.
-        generator: draws random choices, the same in every process.
+        pool: the clips of earlier steps, with the embeddings that the reward asks for.
+        generator: the source of random choices, in the same state in every process.
     """
 
     reward: AnyReward
@@ -166,12 +201,12 @@ class Rollout(Protocol):
 
     @property
     def prompts(self) -> Sequence[str]:
-        """The prompts of the step."""
+        """The prompts of the step, `prompts_per_step` of them."""
         ...
 
     @property
     def clock(self) -> Timer:
-        """Counts the time of the phases."""
+        """The timer of the run, with which an objective counts its own phases."""
         ...
 
     def generate(self) -> Generations:
@@ -191,11 +226,16 @@ class Learner(Protocol):
     config: TrainConfig
 
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """The policy's denoising error of each clip: (clips,), with gradient."""
+        """Return the policy's denoising error for each clip, (clips,), with gradient."""
         ...
 
     def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """r(x) = |reference error|^2 - |policy error|^2 of each clip with the same draw: (clips,), with gradient."""
+        """Return how much better the policy denoises each clip than the reference does, (clips,), with gradient.
+
+        Both are given the same draw:
+
+            r(x) = |reference error|^2 - |policy error|^2
+        """
         ...
 
     def note(self, name: str, values: Tensor) -> None:
@@ -203,7 +243,7 @@ class Learner(Protocol):
         ...
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the units that all processes have in memory now, without gradient."""
+        """Return the mean over the units that all processes have in memory now, without gradient."""
         ...
 
 
@@ -214,9 +254,9 @@ class Objective(Protocol[AnyExperience]):
     """How a policy learns from a reward: what it collects in a step, and the loss on that."""
 
     def collect(self, rollout: Rollout) -> AnyExperience:
-        """Let the policy generate, and judge what it made; the result is the same in every process."""
+        """Let the policy generate, judge what it made, and return what to learn from, alike in every process."""
         ...
 
     def losses(self, learner: Learner, experience: AnyExperience) -> Tensor:
-        """The losses to minimise, one for each unit: (units,), with gradient."""
+        """Return the losses to minimise, one for each unit of the experience: (units,), with gradient."""
         ...

@@ -1,4 +1,4 @@
-"""What can be tuned and how: pipelines and objectives by name."""
+"""Find what can be tuned and how: pipelines, adapters and objectives by name, from this package and from plugins."""
 
 from __future__ import annotations
 
@@ -37,7 +37,16 @@ GROUP = PluginGroup(
 
 @dataclass(frozen=True)
 class TrainRegistry:
-    """Everything that trainer plugins registered."""
+    """Everything that trainer plugins registered.
+
+    Attributes:
+        pipelines: the pipelines by name.
+        adapters: the adapters by name.
+        objectives: the objectives by name.
+        owners: the plugin of each part, by its hook (such as `register_pipelines`) and the part's name.
+        plugins: the plugins that were loaded.
+        failures: the plugins that could not be loaded, with the reason.
+    """
 
     pipelines: Mapping[str, PipelineInfo]
     adapters: Mapping[str, AdapterInfo]
@@ -47,7 +56,7 @@ class TrainRegistry:
     failures: tuple[PluginFailure, ...]
 
     def pipeline(self, name: str) -> PipelineInfo:
-        """The pipeline of this name, or the one saved in this folder or under this name (owner/name) on the hub.
+        """Return the pipeline of this name, or the one saved in this folder or under this name (owner/name) on the hub.
 
         Raises:
             UnknownNameError: it is none of them.
@@ -61,11 +70,15 @@ class TrainRegistry:
         return self._built(self._find("pipeline", name, self.pipelines), "pipeline")
 
     def objective(self, name: str) -> ObjectiveInfo:
-        """Raises UnknownNameError."""
+        """Return the objective of this name.
+
+        Raises:
+            UnknownNameError: no plugin registered it.
+        """
         return self._built(self._find("objective", name, self.objectives), "objective")
 
     def _built(self, info: Part, what: str) -> Part:
-        """A part whose factory, if it fails, is named with its plugin."""
+        """Return the part with a factory that, if it fails, names the part and its plugin."""
         owner = self.owners[f"register_{what}s", info.name]
 
         def refusal(error: BaseException) -> DragonError:
@@ -86,7 +99,7 @@ def _guarded(factory: Callable[..., Any], refusal: Callable[[BaseException], Dra
 
 @cache
 def load_train_registry() -> TrainRegistry:
-    """All built-in and installed trainer parts; loaded once per process."""
+    """Load all built-in and installed trainer parts; they are loaded once per process."""
     loaded = load_plugins(GROUP)
     return TrainRegistry(
         pipelines=loaded.descriptors["register_pipelines"],

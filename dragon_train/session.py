@@ -1,4 +1,8 @@
-"""Put a configuration's parts together and train, with a progress bar; everything is checked before models load."""
+"""Run a training session as `dragon train` does: check everything, build the parts, and train with a progress bar.
+
+All that can be refused is refused before models load, which takes longest. The training itself is
+`dragon_train.loop.loop.train`.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +34,19 @@ if TYPE_CHECKING:
 
 
 def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, device: str | None) -> Path:
-    """Train as configured, on the device of this name or the default; returns the folder of the run.
+    """Train as configured, and return the folder of the run.
 
     Several processes have a device each, which `accelerate launch` gives them.
+
+    Args:
+        config: the settings of the run.
+        prompts: a file of prompts; None for the defaults of the pipeline and the reward.
+        out: the folder of the run; None for one in `runs` that is named after the reward.
+        device: the name of the device; None for the default.
+
+    Raises:
+        DragonError: something is unknown, contradictory or missing, or does not fit into memory, or the training
+            failed.
     """
     config = completed(config)
     info = load_train_registry().pipeline(config.pipeline)
@@ -65,11 +79,11 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
 
 
 def placed(name: str | None, precision: str) -> torch.device | None:
-    """Where to train; None leaves it to accelerate, where that has started several processes.
+    """Return where to train; None leaves it to accelerate, which has started several processes.
 
     Raises:
         DeviceError: torch has no such device here, or it cannot compute in the precision.
-        ConfigError: one device for several processes.
+        ConfigError: one device is named for several processes.
     """
     if not is_alone() and name is not None:
         raise ConfigError("--device names one device, and accelerate gives each process its own; leave it out")
@@ -86,7 +100,10 @@ def placed(name: str | None, precision: str) -> torch.device | None:
 
 
 def warn_of_small_encoders(config: TrainConfig, reward: AnyReward) -> None:
-    """The embedded encoders learnt ten synthesised instruments: enough for the embedded pipeline, and for no other."""
+    """Warn on stderr where an embedded encoder judges a pipeline that is not the embedded one.
+
+    The embedded encoders learnt ten synthesised instruments: enough for the embedded pipeline, and for no other.
+    """
     small = {part.encoder.name for part in reward.parts} & {"clap", "vae"}
     if small and config.pipeline != "embedded" and leads():
         print(
@@ -97,7 +114,7 @@ def warn_of_small_encoders(config: TrainConfig, reward: AnyReward) -> None:
 
 
 def show(bar: Progress, row: dict[str, float]) -> None:
-    """A line for each step: the reward, and where the time went."""
+    """Print a line for a finished step, with the reward and the share of time of each phase, and advance the bar."""
     seconds = {key.removesuffix("_s"): value for key, value in row.items() if key.endswith("_s") and value}
     total = sum(seconds.values())
     shares = ", ".join(f"{phase} {value / total:.0%}" for phase, value in seconds.items())
@@ -106,5 +123,5 @@ def show(bar: Progress, row: dict[str, float]) -> None:
 
 
 def slug(reward: str) -> str:
-    """A folder's name for a reward, or for a mixture of several."""
+    """Return the name of the folder for a reward, or for a mixture of several."""
     return "+".join(RewardName.parse(part.name).slug for part in compose_mixture(reward).parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CHECKED = ["dragon_rewards", "dragon_train", "tests", "reports"]
+CHECKED = ["dragon_rewards", "dragon_train", "tests", "reports", "docs"]
 PLUGINS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/*.py"))
 TOOLS = [
     pytest.param(["ruff", "check", "plugins"], id="check"),

@@ -1,1 +1,1 @@
-"""Where things are computed: devices, what follows a clip to its device, and how many clips fit at once."""
+"""Computing on devices: which devices there are, how parts are copied to them, and how many examples fit at once."""

@@ -1,4 +1,4 @@
-"""Batches of examples of one shape: as many together as suit the device, and fewer where its memory ran out."""
+"""Batches of examples of one shape: as large as suits the device, and smaller where its memory has run out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-BATCH = 32  # examples at once on an accelerator; more hardly saves time, and fewer depend on what memory is free
-CPU_BATCH = 8  # with more, what lies between two layers falls out of the caches: `vae` takes 1.3 times as long
+BATCH = 32  # examples at once on an accelerator: more hardly save time, and would depend on how much memory is free
+CPU_BATCH = 8  # with more, activations between layers no longer fit the caches: `vae` takes 1.3 times as long
 CPU_VALUES = 2**22  # for the same reason: eight clips of three minutes at once take `logmel` 4.6 times as long as alone
-ACTIVATIONS = 512  # bytes for each of an example's: four layers of 128 channels at once, as in an autoencoder
+ACTIVATIONS = 512  # bytes of activations for each byte of an example: four layers of 128 channels, as in an autoencoder
 
 
 def first_batch(example: Tensor, device: torch.device) -> int:
-    """Examples like this one that are tried at once on a device, at least one.
+    """Return how many examples of this shape to try at once on a device, at least one.
 
-    On the CPU as many as its caches bear, elsewhere what half of the free memory takes by a rough count: the other half
-    is left to what shares the device. A wrong guess costs an attempt, see `in_batches`.
+    On the CPU that is as many as its caches hold. On an accelerator it is as many as half of the free memory holds by a
+    rough estimate; the other half is left to other users of the device. A wrong estimate costs one attempt, see
+    `in_batches`.
+
+    Args:
+        example: an example of the shape that the batch will have.
+        device: where the batch will be encoded.
     """
     if device.type == "cpu":
         return max(1, min(CPU_BATCH, CPU_VALUES // example.numel()))
@@ -33,12 +38,17 @@ def first_batch(example: Tensor, device: torch.device) -> int:
 def in_batches(
     examples: Mapping[int, Tensor], encode: Callable[[list[int]], Tensor]
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Rows of equal shape and what `encode` makes of them, the smallest first.
+    """Encode examples in batches of equal shape, the smallest shapes first, and yield rows with what `encode` returned.
 
-    Where memory runs out, the batch is halved and tried again, and later ones are no larger; what was encoded stays.
+    If memory runs out, the batch is halved and tried again, and later batches are no larger; batches that are done are
+    kept.
+
+    Args:
+        examples: row -> example.
+        encode: encodes the examples at the given rows, and returns a tensor with one entry for each.
 
     Raises:
-        torch.OutOfMemoryError: a single example is too large. And what else `encode` raises.
+        torch.OutOfMemoryError: a single example is too large. Other errors of `encode` pass unchanged.
     """
     limit = BATCH
     shapes = {example.shape for example in examples.values()}

@@ -1,4 +1,4 @@
-"""Devices: which of them torch has here, where to compute by default, and which one can bear float64."""
+"""Devices: which of them torch has here, which one is the default, and which of them can compute in which precision."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ import torch
 
 from dragon_rewards.errors import DeviceError
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # of a run, beside "no": float32
-ACCELERATORS = ("cuda", "mps", "xpu")  # chosen without being named, in this order
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}  # precisions of a run, beside "no", which is float32
+ACCELERATORS = ("cuda", "mps", "xpu")  # accelerators that may be the default device, in this order
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a device, in bytes; what torch holds in reserve counts as free."""
+    """The memory of a device, in bytes; memory that torch holds in reserve counts as free."""
 
     free: int
     total: int
 
 
 def default_device() -> torch.device:
-    """The accelerator that torch has here (cuda, mps or xpu), else the CPU."""
+    """Return the first accelerator that torch has here (cuda, mps or xpu), or the CPU if there is none."""
     return next((torch.device(kind, 0) for kind in ACCELERATORS if device_count(kind)), CPU)
 
 
 def available_devices() -> list[torch.device]:
-    """The CPU and every device of each accelerator that torch has here."""
+    """Return the CPU and every device of each accelerator that torch has here."""
     kinds = dict.fromkeys([*ACCELERATORS, torch._C._get_privateuse1_backend_name()])  # noqa: SLF001  no public name
     return [CPU, *(torch.device(kind, index) for kind in kinds for index in range(device_count(kind)))]
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of this name, as in "cuda:1"; without a number, the first of its kind; without a name, the default.
+    """Return the device of a name such as "cuda:1"; without a number it is the first of its kind.
+
+    Args:
+        name: the name; None for the default device.
 
     Raises:
-        DeviceError: torch has no such device here; names those it has.
+        DeviceError: torch has no such device here; the message lists the devices that it has.
     """
     if name is None:
         return default_device()
@@ -53,7 +56,11 @@ def find_device(name: str | None) -> torch.device:
 
 
 def spread(name: str | None) -> list[torch.device]:
-    """The device of this name alone; without one, every accelerator of the default's kind, or else the CPU.
+    """Return the devices to spread work over: the named one alone, or every accelerator of the default device's kind.
+
+    Args:
+        name: the name of a device; None for all accelerators of the default kind, or the CPU if there is no
+            accelerator.
 
     Raises:
         DeviceError: torch has no such device here.
@@ -64,7 +71,7 @@ def spread(name: str | None) -> list[torch.device]:
 
 
 def device_count(kind: str) -> int:
-    """How many devices of a kind, such as "cuda", torch can compute on here."""
+    """Return how many devices of a kind, such as "cuda", torch can compute on here."""
     if kind == "cpu":
         return 1
     module: Any = getattr(torch, kind, None)
@@ -72,13 +79,13 @@ def device_count(kind: str) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """What its maker calls a device, such as "NVIDIA H100 80GB HBM3", where torch can tell; else its kind."""
+    """Return the maker's name of a device, such as "NVIDIA H100 80GB HBM3", or its kind where torch knows no name."""
     module: Any = torch.get_device_module(device.type)
     return str(module.get_device_name(device)) if hasattr(module, "get_device_name") else device.type
 
 
 def device_memory(device: torch.device) -> Memory | None:
-    """The memory of an accelerator; None where torch cannot tell, as of the CPU."""
+    """Return the memory of an accelerator; None where torch cannot tell, as for the CPU."""
     module: Any = torch.get_device_module(device.type)
     if not hasattr(module, "mem_get_info"):
         return None
@@ -88,7 +95,7 @@ def device_memory(device: torch.device) -> Memory | None:
 
 
 def host_memory() -> tuple[int | None, int | None]:
-    """Free and all memory of this machine, where its system tells."""
+    """Return the free and the total memory of this machine in bytes; both None where the system does not tell."""
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
@@ -97,7 +104,7 @@ def host_memory() -> tuple[int | None, int | None]:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when a device has done all that it was given."""
+    """Wait until a device has finished all work that it was given."""
     if device.type == "mps":
         torch.mps.synchronize()
     elif device.type != "cpu":
@@ -105,14 +112,17 @@ def wait_for(device: torch.device) -> None:
 
 
 def statistics_device(device: torch.device) -> torch.device:
-    """Where statistics of embeddings on `device` are computed, in float64: there, or on the CPU if it has none."""
+    """Return where float64 statistics of embeddings on `device` are computed: there, or on the CPU if need be.
+
+    The CPU is needed if `device` cannot compute in float64.
+    """
     return device if has_float64(device) else CPU
 
 
 def trains_in(precision: str, device: torch.device) -> bool:
-    """Whether a run on a device can have a precision, "no", "bf16" or "fp16".
+    """Return whether a run on a device can have a precision: "no", "bf16" or "fp16".
 
-    The CPU has no fp16 here: accelerate scales its gradients on accelerators alone.
+    The CPU does not train in fp16, because accelerate scales gradients on accelerators only.
     """
     if precision not in PRECISIONS:
         return True
@@ -120,7 +130,7 @@ def trains_in(precision: str, device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out; Apple's GPUs say so in a plain RuntimeError."""
+    """Return whether an error means that memory ran out, which Apple's GPUs report as a plain RuntimeError."""
     plain = isinstance(error, RuntimeError) and "out of memory" in str(error)
     return plain or isinstance(error, (torch.OutOfMemoryError, MemoryError))
 
@@ -129,7 +139,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Refuse a precision that a run on a device cannot have.
 
     Raises:
-        DeviceError: it cannot; names those it can.
+        DeviceError: the device cannot train in it; the message lists the precisions that it can train in.
     """
     if not trains_in(precision, device):
         choices = " or ".join(f'precision = "{other}"' for other in (*PRECISIONS, "no") if trains_in(other, device))
@@ -138,7 +148,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def has_float64(device: torch.device) -> bool:
-    """Whether a device can compute in float64; Apple's GPUs cannot."""
+    """Return whether a device can compute in float64, which Apple's GPUs cannot."""
     return device.type == "cpu" or _bears(str(device))
 
 
@@ -146,9 +156,9 @@ def has_float64(device: torch.device) -> bool:
 def _bears(name: str) -> bool:
     try:
         torch.ones(1, dtype=torch.float64, device=name)
-    except torch.OutOfMemoryError:  # tells nothing of the device, and is not to be remembered
+    except torch.OutOfMemoryError:  # says nothing about the device, so it must not be cached
         raise
-    except (TypeError, RuntimeError):  # torch raises the former for mps
+    except (TypeError, RuntimeError):  # torch raises TypeError for mps
         return False
     return True
 

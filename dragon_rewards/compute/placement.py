@@ -1,9 +1,9 @@
-"""Parts on devices: a copy of an encoder or a reduction whose tensors are where its clips are.
+"""Copies of encoders and reductions on devices, with all their tensors on the device of the clips.
 
-A part is what its factory built, of any kind: a module, an object that holds modules, a function over one. Its copy has
-every tensor that it reaches through attributes, slots, lists, tuples, dictionaries, closures, default arguments, bound
+A part is whatever its factory built: a module, an object that holds modules, a function over one. Its copy has every
+tensor that it reaches through attributes, slots, lists, tuples, dictionaries, closures, default arguments, bound
 methods and partial functions on the device. Objects that reach no such tensor (tokenizers, sessions, locks) are shared
-with the original, which stays as it is, in use or not.
+with the original, which stays as it is, whether it is in use or not.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONTAINERS = (dict, OrderedDict, list)  # of a copy are its own, empty ones too: what they will hold is on its device
+CONTAINERS = (dict, OrderedDict, list)  # always copied, even if empty, as they may be filled later
 
 
 class Placement:
-    """One device, and the copies of tensors on it: parts that share weights share their copies, too.
+    """One device, and the copies of tensors on it; parts that share weights share the copies of their weights, too.
 
-    Not for several threads at once; its copies are, as they are never moved again.
+    A placement must not be used by several threads at once. The copies that it makes may be, as they are never moved
+    again.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}  # by identity, with the original, which it keeps alive
+        # id -> (original, copy); the original is kept alive so that no other object gets its id.
+        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
 
     def copy_of(self, part: T) -> T:
-        """The part on this device; on the CPU the part itself, where all its tensors are there already.
+        """Return a copy of the part on this device.
 
-        Elsewhere the part is always another object, so that what it keeps on first use it keeps for one device.
+        On the CPU it is the part itself if all its tensors are there already. On any other device it is always a new
+        object, so that whatever the part caches on first use, it caches for that device only.
         """
         moving = _reaching(part, self)
         if not moving and self.device.type == "cpu":
@@ -50,13 +53,16 @@ class Placement:
         return copied
 
     def foreign(self, value: object) -> bool:
-        """Whether a value is a tensor that has to move; in float64 it stays where the device has none."""
+        """Return whether a value is a tensor that has to move to this device.
+
+        Tensors in float64 stay where they are if the device has no float64.
+        """
         if not isinstance(value, Tensor) or value.device == self.device or value.is_meta:
             return False
         return value.dtype != torch.float64 or has_float64(self.device)
 
     def moved(self, value: Any) -> Any:
-        """What `foreign` found, on this device; the same for every part that has it."""
+        """Return the copy on this device of a tensor that `foreign` found; all parts that hold it share the copy."""
         if id(value) not in self._tensors:
             tensor = value.detach().to(self.device)
             parameter = isinstance(value, nn.Parameter)
@@ -66,14 +72,14 @@ class Placement:
 
 
 class _Copy:
-    """The copy of one part, of which the objects of these identities are copied and others shared."""
+    """A copy of one part: objects whose identities are in `moving` are copied, and all others are shared."""
 
     def __init__(self, placement: Placement, moving: set[int]) -> None:
         self.placement, self.moving = placement, moving
         self.made: dict[int, Any] = {}
 
     def of(self, value: Any) -> Any:
-        """A value's copy, or the value itself if it reaches nothing that has to move."""
+        """Return the copy of a value, or the value itself if it reaches no tensor that has to move."""
         if id(value) not in self.moving and type(value) not in CONTAINERS:
             return value
         if id(value) not in self.made:
@@ -103,7 +109,7 @@ class _Copy:
         return twin
 
     def _filled(self, value: Any) -> Any:
-        """A copy of what can hold itself: it is known before it is filled."""
+        """Copy a value that may contain itself: the copy is known before it is filled."""
         twin = _shell(value)
         self.made[id(value)] = twin
         if isinstance(value, CellType):
@@ -111,17 +117,20 @@ class _Copy:
         elif isinstance(value, list):
             list.__setitem__(twin, slice(None), list(map(self.of, value)))
         elif isinstance(value, dict):
-            dict.update(twin, _each(value, self.of))  # subclasses may refuse it
+            dict.update(twin, _each(value, self.of))  # not the subclass's own update, which may refuse
         else:
             for name, held in _attributes(value):
                 _set(twin, name, self.of(held))
         if isinstance(twin, nn.RNNBase):
-            twin.to(self.placement.device)  # it keeps its weights in one block, too
+            twin.to(self.placement.device)  # it also holds its weights as one block of memory
         return twin
 
 
 def _shell(value: Any) -> Any:
-    """A copy that holds what the value holds, or an empty one; modules may refuse to be copied as other objects are."""
+    """Return a copy that holds what the value holds, or an empty one.
+
+    Modules may refuse to be copied as other objects are.
+    """
     if isinstance(value, CellType):
         return CellType()
     if not isinstance(value, nn.Module):
@@ -132,7 +141,7 @@ def _shell(value: Any) -> Any:
 
 
 def _set(value: object, name: str, held: object) -> None:
-    """Whatever the class makes of attributes: a module sorts them, a frozen dataclass refuses them."""
+    """Set an attribute even where the class forbids or redirects it, as frozen dataclasses and modules do."""
     own = getattr(value, "__dict__", {})
     if name in own:
         own[name] = held
@@ -145,7 +154,7 @@ def _each(mapping: dict[Any, Any], change: Any) -> dict[Any, Any]:
 
 
 def _reaching(part: object, placement: Placement) -> set[int]:
-    """The identities of everything in the part from which a foreign tensor can be reached, and of those tensors."""
+    """Return the identities of all foreign tensors in the part, and of everything from which they can be reached."""
     seen, holders, waiting = {id(part): part}, dict[int, list[int]](), [part]
     reaching: set[int] = set()
     found: list[int] = []
@@ -169,7 +178,7 @@ def _reaching(part: object, placement: Placement) -> set[int]:
 
 @singledispatch
 def _held(value: Any) -> Iterable[Any]:
-    """What a value holds directly; nothing for what is no part of an encoder."""
+    """Return what a value holds directly; nothing for a value that cannot be part of an encoder."""
     return [held for _, held in _attributes(value)]
 
 
@@ -209,7 +218,7 @@ def _(value: CellType) -> Iterable[Any]:
 
 
 def _attributes(value: object) -> Iterator[tuple[str, Any]]:
-    """Names and values in an object's dictionary and slots; the standard library's objects hold no weights."""
+    """Yield the names and values in an object's dictionary and slots; standard-library objects hold no weights."""
     kind = type(value)
     if isinstance(value, (type, ModuleType, Tensor)):
         return

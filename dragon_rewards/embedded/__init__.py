@@ -1,1 +1,1 @@
-"""The embedded models: small, trained by this project, shipped with the package."""
+"""The embedded models, which are small, trained by this project and shipped with the package."""

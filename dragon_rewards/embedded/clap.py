@@ -23,7 +23,7 @@ SHORTEST = 8 * HOP  # samples: two strided convolutions make one embedding of ei
 
 
 class AudioTower(nn.Module):
-    """Log-mel frames at 50 Hz -> unit embeddings at 6.25 Hz."""
+    """The network that maps log-mel frames at 50 Hz to unit embeddings at 6.25 Hz."""
 
     mel: Tensor
     window: Tensor
@@ -44,20 +44,20 @@ class AudioTower(nn.Module):
         )
 
     def log_mel(self, audio: Tensor) -> Tensor:
-        """(clips, samples) -> (clips, 64, samples / 320), roughly between -2 and 2."""
+        """Return the log-mel frames (clips, 64, samples / 320) of audio (clips, samples), roughly between -2 and 2."""
         padded = nn.functional.pad(audio, ((N_FFT - HOP) // 2, (N_FFT - HOP) // 2))
         spectrum = torch.stft(padded, N_FFT, HOP, window=self.window, center=False, return_complex=True)
         power = torch.view_as_real(spectrum).square().sum(-1)
         return ((self.mel.T @ power) + 1e-6).log10() / 2 + 1
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """(clips, 64, frames) -> unit embeddings (clips, frames / 8, 128)."""
+        """Return the unit embeddings (clips, frames / 8, 128) of log-mel frames (clips, 64, frames)."""
         embedded: Tensor = self.layers(log_mel)
         return nn.functional.normalize(embedded.transpose(1, 2), dim=-1)
 
 
 class TextTower(nn.Module):
-    """Word identifiers -> unit embeddings: two transformer layers and a mean over the words."""
+    """The network that maps word identifiers to unit embeddings: two transformer layers and a mean over the words."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class TextTower(nn.Module):
         self.project = nn.Linear(DIM, DIM)
 
     def forward(self, words: Tensor) -> Tensor:
-        """(texts, words), padded with 0 -> (texts, 128)."""
+        """Return the unit embeddings (texts, 128) of word identifiers (texts, words), which are padded with 0."""
         padding = words == 0
         hidden = self.layers(self.words(words) + self.places[: words.shape[1]], src_key_padding_mask=padding)
         kept = (~padding).unsqueeze(-1)
@@ -76,7 +76,7 @@ class TextTower(nn.Module):
 
 
 class EmbeddedClap(nn.Module):
-    """Both towers; `identity` is set by `load_encoder`."""
+    """The encoder of audio and text, made of both towers; `load_encoder` sets its `identity`."""
 
     identity = "untrained"
     token_limit = 32
@@ -89,24 +89,24 @@ class EmbeddedClap(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(2.6))
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono 16 kHz (clips, samples) -> unit frames (clips, frames, 128), 6.25 a second."""
+        """Return the unit frames (clips, frames, 128), 6.25 a second, of mono audio (clips, samples) at 16 kHz."""
         if audio.shape[1] < SHORTEST:
             return audio.new_zeros(len(audio), 0, DIM)
         frames: Tensor = self.audio(self.audio.log_mel(audio))
         return frames
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> word identifiers (texts, words), at most 32 words, padded with 0."""
+        """Return the word identifiers (texts, words) of texts, at most 32 words of each, padded with 0."""
         rows = [encoding.ids[: self.token_limit] or [1] for encoding in self.tokenizer.encode_batch(list(texts))]
         longest = max(map(len, rows))
         return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The words of each text."""
+        """Return the number of words of each text, before it is cut."""
         return [len(encoding.ids) for encoding in self.tokenizer.encode_batch(list(texts))]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit embeddings (texts, 128); words outside the vocabulary count as one unknown word."""
+        """Return the unit embeddings (texts, 128) of texts; words outside the vocabulary count as one unknown word."""
         embedded: Tensor = self.text(self.tokens(texts).to(self.log_temperature.device))
         return embedded
 
@@ -115,7 +115,7 @@ WEIGHTS = Path(str(files("dragon_rewards.embedded"))) / "weights" / "clap"
 
 
 def load_encoder(weights: Path = WEIGHTS) -> EmbeddedClap:
-    """The encoder `clap` in float32, frozen; the weights are stored as float16."""
+    """Load the encoder `clap` in float32, frozen; the weights are stored as float16."""
     stored = (weights / "model.safetensors").read_bytes()
     words = (weights / "tokenizer.json").read_bytes()
     model = EmbeddedClap(Tokenizer.from_str(words.decode()))

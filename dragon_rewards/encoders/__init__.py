@@ -1,1 +1,1 @@
-"""Encoders that need no weights."""
+"""Encoders that need no weights, and what all encoders of text share."""

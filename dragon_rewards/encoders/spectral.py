@@ -1,4 +1,4 @@
-"""Two encoders without weights, differentiable, for mono audio at 16 kHz: log-mel bands and pitch classes.
+"""Two differentiable encoders without weights, for mono audio at 16 kHz: log-mel bands and pitch classes.
 
 No frame reaches beyond its clip (no padding), so a clip's frames do not depend on its batch; a clip shorter than one
 window has no frames.
@@ -16,9 +16,14 @@ SAMPLE_RATE = 16_000
 
 
 def power_spectrum(audio: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Audio (clips, samples) -> power (clips, frames, bins); a sine of amplitude 1 peaks at 1.
+    """Return the power (clips, frames, bins) of audio (clips, samples); a sine of amplitude 1 has a peak of 1.
 
-    Frames are 1 + (samples - n_fft) // hop, and none below one window; `window` is (n_fft,) and sums to 2.
+    There are 1 + (samples - n_fft) // hop frames, and none where a clip is shorter than one window.
+
+    Args:
+        audio: mono, (clips, samples).
+        window: the window of one frame, (n_fft,), of sum 2.
+        hop: the samples between the starts of two frames.
 
     >>> power_spectrum(torch.ones(1, 1024), 2 * torch.hann_window(1024) / 512, 512).shape
     torch.Size([1, 1, 513])
@@ -31,16 +36,19 @@ def power_spectrum(audio: Tensor, window: Tensor, hop: int) -> Tensor:
 
 
 def unit_window(n_fft: int) -> Tensor:
-    """A Hann window (n_fft,) scaled to a sum of 2, so that a sine of amplitude 1 has a peak of magnitude 1."""
+    """Return a Hann window (n_fft,) of sum 2, with which a sine of amplitude 1 has a peak of magnitude 1."""
     window = torch.hann_window(n_fft)
     return 2 * window / window.sum()
 
 
 def pitch_classes(n_fft: int, lowest: float, highest: float) -> Tensor:
-    """Weights (bins, 12) that fold STFT bins onto the pitch classes C, C#, ..., B.
+    """Return the weights (bins, 12) that fold the bins of an STFT onto the pitch classes C, C#, ..., B.
 
-    A bin at f Hz lies at 69 + 12 log2(f / 440) semitones and is shared linearly between the two classes around it;
-    bins outside [lowest, highest] Hz count for none.
+    A bin at f Hz is shared linearly between the two classes around its pitch, in semitones:
+
+        pitch = 69 + 12 log2(f / 440)
+
+    Bins outside [lowest, highest] Hz count for no class. Audio is sampled at 16 kHz.
 
     >>> pitch_classes(4096, 55.0, 4000.0).shape
     torch.Size([2049, 12])
@@ -53,14 +61,16 @@ def pitch_classes(n_fft: int, lowest: float, highest: float) -> Tensor:
 
 
 def fingerprint(name: str, *parameters: object) -> str:
-    """`name` and a short hash of the parameters; statistics made under another one are refused."""
+    """Return `name` and a short hash of the parameters; statistics made under another fingerprint are refused."""
     return f"{name}-{sha256(repr((name, *parameters)).encode()).hexdigest()[:12]}"
 
 
 class LogMel(nn.Module):
-    """64 mel bands between 30 and 7600 Hz, 31.25 frames a second: log10(power + 1e-8) / 4 + 1.
+    """An encoder of 64 mel bands between 30 and 7600 Hz, 31.25 frames a second.
 
-    Silence (-80 dB and below) maps to -1, a full-scale sine to about 1.
+        frame = log10(power + 1e-8) / 4 + 1
+
+    Silence (-80 dB and below) maps to -1, a sine at full scale to about 1.
     """
 
     N_FFT, HOP, BANDS, LOWEST, HIGHEST, FLOOR = 1024, 512, 64, 30.0, 7600.0, 1e-8
@@ -77,16 +87,18 @@ class LogMel(nn.Module):
         self.register_buffer("window", unit_window(self.N_FFT), persistent=False)
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) -> frames (clips, frames, 64)."""
+        """Return the frames (clips, frames, 64) of mono audio (clips, samples) at 16 kHz."""
         power = power_spectrum(audio, self.window, self.HOP) @ self.bank
         frames: Tensor = (power + self.FLOOR).log10() / 4 + 1
         return frames
 
 
 class Chroma(nn.Module):
-    """12 pitch classes from C upwards, 15.6 frames a second, of unit norm; near 0 where nothing sounds.
+    """An encoder of 12 pitch classes from C upwards, 15.6 frames a second; frames have unit norm, near 0 in silence.
 
-    Amplitude a = sqrt(power of the bins between 55 and 4000 Hz, folded by octave); frame = a / (|a| + 1e-3).
+    With the amplitude a, the root of the power between 55 and 4000 Hz, folded by octave:
+
+        frame = a / (|a| + 1e-3)
     """
 
     N_FFT, HOP, LOWEST, HIGHEST, FLOOR = 4096, 1024, 55.0, 4000.0, 1e-3
@@ -100,7 +112,7 @@ class Chroma(nn.Module):
         self.register_buffer("window", unit_window(self.N_FFT), persistent=False)
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) -> frames (clips, frames, 12)."""
+        """Return the frames (clips, frames, 12) of mono audio (clips, samples) at 16 kHz."""
         power = power_spectrum(audio, self.window, self.HOP) @ self.classes
         # The offset keeps the square root's gradient finite at silence.
         amplitude = (power + 1e-10).sqrt()

@@ -1,4 +1,4 @@
-"""Prompts that are longer than what an encoder reads of a text: told once, with their number, before the work."""
+"""Warn of prompts that are longer than what an encoder reads of a text: once, with their number, before the work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_cut_texts(name: str, encoder: Encoder, texts: Sequence[str]) -> None:
-    """Log a warning if an encoder, of this name, does not read all of each text."""
+    """Log a warning if an encoder does not read all of each text; texts that occur twice count once.
+
+    Args:
+        name: the name of the encoder, for the warning.
+        encoder: the encoder; one without `token_limit` reads whole texts.
+        texts: the texts that it will be given.
+    """
     if not isinstance(encoder, BoundedTextEncoder):
         return
     limit, distinct = encoder.token_limit, list(dict.fromkeys(texts))

@@ -1,4 +1,4 @@
-"""Intervals that take the clips of one prompt as one draw."""
+"""Bootstrap intervals that take the clips of one prompt as one draw."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RESAMPLES = 1_999
-BATCH = 500  # resamples at once: those of 2,000 prompts take 8 MB
+BATCH = 500  # resamples at once, which take 8 MB for 2,000 prompts
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the two-sided 95% interval about it."""
+    """A mean and the two-sided 95% interval about it.
+
+    Attributes:
+        mean: the mean of the values themselves.
+        low: the lower end.
+        high: the upper end.
+    """
 
     mean: float
     low: float
@@ -27,20 +33,24 @@ class Interval:
 
 
 def cluster_interval(values: ArrayLike, clusters: ArrayLike, seed: int = 0) -> Interval:
-    """Percentile bootstrap interval of the mean of values (n,), resampling whole clusters (Efron and Tibshirani 1993).
+    """Return the mean of values (n,) and its percentile bootstrap interval, which resamples whole clusters.
 
     Clips, seeds and raters of one prompt are alike, so they are no independent trials: each of 1,999 resamples draws as
-    many clusters as there are, with replacement and with all their values, and takes the mean of what it drew. The
-    ends are the quantiles at 2.5% and 97.5%. With few clusters it is too narrow: of normal values it covers 88% with 10
-    clusters, 92% with 20 and 94% with 100 (reports/statistics).
+    many clusters as there are, with replacement and with all their values, and takes the mean of what it drew. With w_c
+    the number of times that cluster c was drawn, s_c the sum of its values and n_c their number:
+
+        mean* = sum_c w_c s_c / sum_c w_c n_c
+
+    The ends are the quantiles of mean* at 2.5% and 97.5% (Efron and Tibshirani 1993). With few clusters the interval is
+    too narrow: of normal values it covers 88% with 10 clusters, 92% with 20 and 94% with 100 (reports/statistics).
 
     Args:
-        values: one per comparison, such as `paired_wins` or the votes of raters.
+        values: (n,), one per comparison, such as `paired_wins` or the votes of raters.
         clusters: (n,), the prompt of each value.
-        seed: of the resamples; the same arguments give the same interval.
+        seed: the seed of the resamples; the same arguments give the same interval.
 
     Raises:
-        ValueError: other counts of values and clusters, values that are not finite, or fewer than 2 clusters.
+        ValueError: the counts of values and clusters differ, values are not finite, or there are fewer than 2 clusters.
 
     >>> cluster_interval([1, 1, 0, 1, 0.5, 1], ["hymn", "hymn", "jig", "air", "march", "reel"]).mean
     0.75
@@ -55,10 +65,10 @@ def cluster_interval(values: ArrayLike, clusters: ArrayLike, seed: int = 0) -> I
 
 
 def cluster_places(clusters: ArrayLike) -> NDArray[np.int64]:
-    """Number the clusters (n,) from 0.
+    """Number the clusters from 0, and return the number of each value's cluster, (n,).
 
     Raises:
-        ValueError: fewer than 2 clusters, of which one resamples to itself.
+        ValueError: there are fewer than 2 clusters; a single one resamples to itself.
     """
     names, places = np.unique(np.asarray(clusters), return_inverse=True)
     if len(names) < 2:  # noqa: PLR2004
@@ -67,7 +77,10 @@ def cluster_places(clusters: ArrayLike) -> NDArray[np.int64]:
 
 
 def resamples(clusters: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each cluster is drawn: rows (up to 500, clusters), 1,999 in all, each of as many draws as clusters."""
+    """Yield how often each cluster is drawn, in 1,999 resamples of as many draws as there are clusters.
+
+    Each yield holds the rows of up to 500 resamples, (rows, clusters).
+    """
     generator = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, BATCH):
         rows = min(BATCH, RESAMPLES - start)
@@ -76,6 +89,6 @@ def resamples(clusters: int, seed: int) -> Iterator[NDArray[np.int64]]:
 
 
 def percentile_interval(mean: float, resampled: NDArray[np.float64]) -> Interval:
-    """The interval of a figure from its resamples (resamples,)."""
+    """Return the interval of a figure: from the 2.5% to the 97.5% quantile of its resamples (resamples,)."""
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high))

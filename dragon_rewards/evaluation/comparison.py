@@ -1,4 +1,4 @@
-"""Two folders of clips under many rewards: who wins, how often and how surely. An encoder hears a clip once."""
+"""Compare two folders of clips under many rewards: who wins, how often and how surely. An encoder hears a clip once."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
-    from dragon_rewards.evaluation.folder_pairs import Side, Sides
     from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.media.folder_pairs import Side, Sides
     from dragon_rewards.registry import Registry
     from dragon_rewards.rewards import Reward
     from dragon_rewards.suites import Suite
@@ -63,7 +63,14 @@ def check(reward: Reward, sides: Sides, device: torch.device) -> None:
 
 
 def servable(suite: Suite, registry: Registry, sides: Sides, device: torch.device) -> tuple[list[Reward], list[str]]:
-    """The rewards of a suite that can judge these clips, each once, and notes on stand-ins and on those left out."""
+    """Return the rewards of a suite that can judge these clips, each once, and notes on stand-ins and what is left out.
+
+    Args:
+        suite: the suite of rewards.
+        registry: where its parts are.
+        sides: the clips to judge.
+        device: where they will be judged.
+    """
     rewards: dict[str, Reward] = {}
     notes = []
     for slot in suite.slots:
@@ -86,34 +93,33 @@ def compare(
     cache: EmbeddingCache | None,
     device: torch.device,
 ) -> list[dict[str, Any]]:
-    """One row per reward; a win is B's.
+    """Compare two folders under each of some rewards: one row per reward; a win is B's.
 
     Paired clips compare pair by pair, a tie counting half. Unpaired clips compare all with all: `win_rate` is the
     probability that a clip of B is better than one of A (Mann and Whitney 1947), and `lower` counts as many independent
     trials as there are disjoint pairs. Rewards of sets compare on matched random subsets, a sixteenth of the clips
-    each, as the benchmark does (`evaluation.distribution_wins`). They judge equally many clips of both: where there
-    are more, a seeded draw, because their values are biased by the number of clips (`metrics.fad_infinity` is not).
+    each, as the benchmark does (`evaluation.distribution_wins`). They judge equally many clips of both: where there are
+    more, a seeded draw, because their values are biased by the number of clips (`metrics.fad_infinity` is not).
 
     Args:
         sides: the clips.
         rewards: what to compare by, each once.
         on_progress: is told how many further steps of how many are done.
-        cache: where embeddings are kept for the next time.
+        cache: where embeddings are stored for the next time.
         device: where clips are encoded and judged.
 
     Returns:
         Rows with `reward`, `compared` (what, and how paired), `better`, `a` and `b` (raw metrics: means over clips, or
         of the set), `win_rate`, `lower` (one-sided 95% Clopper-Pearson bound), `p_value` (one-sided; binomial, or
         Mann-Whitney for unpaired clips), `holm` (`permutation_p` if there is one, else `p_value`, adjusted for as many
-        rewards), `trials` (of clips, prompts).
-        None where clips are not paired, or where it is for the other kind: of clips `low` and `high` (95% interval over
-        prompts), `controlled` (win rate without what goes with duration, loudness and silence, with its `_low` and
-        `_high`); of sets `permutation_p` (`evaluation.permutation_test`); of both `effect` (`rank_biserial`). Then, the
-        same in every row, the mean `duration`, `loudness` and `silence` of both sides, `_a` and `_b`, at the highest
-        sample rate that an encoder hears.
+        rewards), `trials` (of clips, prompts). None where clips are not paired, or where it is for the other kind: of
+        clips `low` and `high` (95% interval over prompts), `controlled` (win rate without what goes with duration,
+        loudness and silence, with its `_low` and `_high`); of sets `permutation_p` (`evaluation.permutation_test`); of
+        both `effect` (`rank_biserial`). Then, alike in every row, the mean `duration`, `loudness` and `silence` of both
+        sides, `_a` and `_b`, at the highest sample rate that an encoder hears.
 
     Raises:
-        DragonError: as `check` for any of the rewards, or as the rewards.
+        DragonError: `check` refuses one of the rewards, or a reward refuses the clips.
     """
     for reward in rewards:
         check(reward, sides, device)
@@ -147,7 +153,7 @@ class _Measured:
         self.found = {side.folder: [[] for _ in side.files] for side in (sides.a, sides.b)}
 
     def of(self, side: Side, rate: int) -> Callable[[Sequence[int], Sequence[torch.Tensor]], None]:
-        """Measures clips of a side, or windows of them, where they are not yet."""
+        """Return a function that measures clips of a side, or windows of them, where they are not measured yet."""
         found = self.found[side.folder]
 
         def measure(rows: Sequence[int], audio: Sequence[torch.Tensor]) -> None:
@@ -158,12 +164,12 @@ class _Measured:
         return measure
 
     def close(self) -> None:
-        """All clips are measured."""
+        """Note that all clips are measured, so that no further call measures any."""
         self.closed = True
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row for each clip."""
+        """The table of the confounders, with a row for each clip."""
         prompts = _prompts(self.sides)
         frames = [
             measured_frame(run, list(map(confounders, self.found[side.folder])), range(len(side.files)), prompts)
@@ -173,12 +179,15 @@ class _Measured:
 
 
 def _prompts(sides: Sides) -> Sequence[str] | None:
-    """The prompt of each pair, where clips pair and have one."""
+    """Return the prompt of each pair, where clips pair and have one."""
     return sides.a.prompts if sides.paired_by else None
 
 
 def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the p values adjusted, beside them: of sets those that take the whole set, which see more."""
+    """Add the adjusted p values to the rows, beside the p values.
+
+    Where a test takes whole sets, its p is adjusted, as it sees more.
+    """
     tests = [row["p_value"] if row["permutation_p"] is None else row["permutation_p"] for row in rows]
     adjusted = holm(tests).tolist()
     return [
@@ -213,7 +222,7 @@ def _known(figure: float | None) -> float | None:
 def _matched(
     reward: Reward, a: Media, b: Media, size: int, sides: Sides, confounders: pd.DataFrame
 ) -> dict[Hashable, Any]:
-    """As the benchmark compares a tuned model, B, with the untuned one, A."""
+    """Compare B with A as the benchmark compares a tuned model with the untuned one."""
     clips = min(len(a), len(b))
     subsets, prompts = matched_subsets(clips, size, ROUNDS, SEED), _prompts(sides)
     frame = pd.concat(

@@ -18,31 +18,34 @@ ROUNDING = 1e-9  # relative: what is left of differences that the confounders ex
 def controlled_win_rate(
     before: ArrayLike, after: ArrayLike, confounders: ArrayLike, clusters: ArrayLike, seed: int = 0
 ) -> Interval | None:
-    """The win rate that is left once the part of a reward's gain is removed that goes with its confounders.
+    """Return the win rate that is left once the part of a reward's gain is removed that goes with its confounders.
 
-    The paired differences of the rewards, d, are fitted by those of the confounders, X, with least squares: d = a +
-    X b + e. A pair wins where a + e = d - X b is positive: what its difference would be had the confounders not
-    changed; a tie counts half. Where they did not change, it is the plain win rate; for a reward that is a confounder
-    and nothing else it is 1/2. The length-controlled win rate of Dubois et al., arXiv 2404.04475, does this for wins,
-    by logistic regression. The interval is that of `cluster_interval`, with b fitted to each resample.
+    The paired differences d of the rewards are fitted by the differences X of the confounders, with least squares:
+
+        d = a + X b + e
+
+    A pair wins where a + e = d - X b is positive: what its difference would be had the confounders not changed; a tie
+    counts half. Where they did not change, it is the plain win rate; for a reward that is a confounder and nothing else
+    it is 1/2. The length-controlled win rate of Dubois et al., arXiv 2404.04475, does this for wins, by logistic
+    regression. The interval is made as in `cluster_interval`, with b fitted to each resample.
 
     It assumes that the reward follows the confounders linearly, equally for all prompts, and that what the tuning
     changed else does not go with them. It extrapolates to no change, and the interval is wide where all pairs changed
     by nearly the same.
 
     Args:
-        before: rewards (n,).
-        after: rewards (n,) of the other model on the same prompts.
+        before: the rewards of one model, (n,).
+        after: the rewards of the other model on the same prompts, (n,).
         confounders: (n, k), each pair's difference, after less before: seconds, decibels, share of silence.
         clusters: (n,), the prompt of each pair.
-        seed: of the resamples.
+        seed: the seed of the resamples.
 
     Returns:
-        None where it cannot be told: a confounder changed by one and the same in all pairs, or there are not more
-        clusters than confounders and the intercept.
+        The rate and its 95% interval. None where it cannot be told: a confounder changed by one and the same in all
+        pairs, or there are not more clusters than confounders and the intercept.
 
     Raises:
-        ValueError: other shapes, or values that are not finite.
+        ValueError: the shapes do not fit, or values are not finite.
 
     >>> louder = np.array([3.0, 1.0, 2.0, 4.0, 2.5])
     >>> controlled_win_rate(np.zeros(5), 0.1 * louder, louder[:, None], range(5)).mean
@@ -61,7 +64,7 @@ def controlled_win_rate(
 
 
 def _rates(gains: NDArray[np.float64], changes: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Controlled win rates with the pairs weighted by each row of weights (resamples, n): (resamples,)."""
+    """Return controlled win rates (resamples,), with the pairs weighted by each row of weights (resamples, n)."""
     shares = weights / weights.sum(1, keepdims=True)
     mean_change, mean_gain = shares @ changes, shares @ gains
     squares = shares @ (changes[:, :, None] * changes[:, None]).reshape(len(gains), -1)

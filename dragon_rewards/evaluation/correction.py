@@ -1,4 +1,4 @@
-"""p values of many rewards at once."""
+"""Adjust the p values of many rewards that are looked at together."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p values (m,) for m looks: rejecting those below 5% errs anywhere in at most 5% (Holm 1979).
+    """Adjust p values (m,) for m looks: rejecting the adjusted ones below 5% errs anywhere in at most 5% (Holm 1979).
 
-    In ascending order, the i-th of m, i from 0, is max over j <= i of min(1, (m - j) p_j). Valid however the tests
-    depend on each other.
+    In ascending order, for i from 0:
+
+        adjusted_i = max_{j <= i} min(1, (m - j) p_j)
+
+    Valid however the tests depend on each other.
 
     Raises:
-        ValueError: a p value outside [0, 1].
+        ValueError: a p value is outside [0, 1].
 
     >>> holm([0.04, 0.01, 0.03]).round(3)
     array([0.06, 0.03, 0.06])

@@ -1,4 +1,4 @@
-"""How large a paired difference is, whatever its units."""
+"""Effect sizes: how large a paired difference is, whatever its units."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 
 def standardized_difference(before: ArrayLike, after: ArrayLike) -> float:
-    """Mean of the paired differences d (n,) in units of their standard deviation, without the bias of a small n.
+    """Return the mean of the paired differences d (n,) in units of their standard deviation.
 
-    J mean(d) / sd(d): Cohen's d_z, with J = Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2)) for m = n - 1 (Hedges
-    1981). Differences that are all alike make it infinite, or 0 where all are 0.
+    It is Cohen's d_z without the bias of a small n (Hedges 1981). With m = n - 1:
+
+        J mean(d) / sd(d),    J = Gamma(m / 2) / (sqrt(m / 2) Gamma((m - 1) / 2))
+
+    Differences that are all alike make it infinite, or 0 where all are 0.
 
     Raises:
-        ValueError: different shapes, values that are not finite, or fewer than 3 pairs.
+        ValueError: the shapes differ, values are not finite, or there are fewer than 3 pairs.
 
     >>> round(standardized_difference([0, 0, 0, 0], [1, 2, 3, 4]), 3)
     1.401
@@ -36,13 +39,17 @@ def standardized_difference(before: ArrayLike, after: ArrayLike) -> float:
 
 
 def rank_biserial(before: ArrayLike, after: ArrayLike) -> float:
-    """Matched-pairs rank-biserial correlation, -1 to 1: ranks for `after` less ranks against, of all (Kerby 2014).
+    """Return the matched-pairs rank-biserial correlation, from -1 to 1 (Kerby 2014).
 
-    Pairs are ranked by the size of their difference. Equal sizes share their mean rank, and a tie of before and after
-    is ranked, too, and counts half for each (Pratt 1959). 1: every pair is higher after; 0: as much for as against.
+    With the rank R_i of |after_i - before_i| among all pairs:
+
+        sum_i sign(after_i - before_i) R_i / sum_i R_i
+
+    1: every pair is higher after; 0: as much for as against. Equal sizes share their mean rank, and a tie of before and
+    after is ranked, too, and counts half for each (Pratt 1959).
 
     Raises:
-        ValueError: different shapes, or values that are not finite.
+        ValueError: the shapes differ, values are not finite, or there are no pairs.
 
     >>> round(rank_biserial([0, 0, 0, 0], [1, 2, 3, -4]), 3)
     0.2

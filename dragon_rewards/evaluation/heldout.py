@@ -16,13 +16,14 @@ EVEN = 0.5  # a win rate that shows nothing
 
 
 def is_held_out(optimised: str, judge: str) -> bool:
-    """Whether training on the reward `optimised` never saw what the reward `judge` judges by.
+    """Return whether training on the reward `optimised` never saw what the reward `judge` judges by.
 
-    That is another encoder and, where the judge has an exemplar set, one that is neither the optimised reward's own nor
-    of the same music: `airs` and `airs-captions` are not held out from each other. The reduction may be the same.
+    The judge has to have another encoder and, where it has an exemplar set, one that is neither the optimised reward's
+    own nor of the same music: `airs` and `airs-captions` are not held out from each other. The reduction may be the
+    same.
 
     Raises:
-        ComposeError: a name that is no reward's.
+        ComposeError: a name is no reward's.
 
     >>> is_held_out("per-song-fad:clap@airs", "per-song-fad:vae@tunebook")
     True
@@ -38,7 +39,10 @@ def is_held_out(optimised: str, judge: str) -> bool:
 
 
 def same_question(optimised: str, judge: str) -> bool:
-    """Whether two rewards are of one reduction, so that a real gain on one is expected on the other.
+    """Return whether two rewards are of one reduction, so that a real gain on one is expected on the other.
+
+    Raises:
+        ComposeError: a name is no reward's.
 
     >>> same_question("per-song-fad:clap@airs", "per-song-fad:vae@tunebook")
     True
@@ -47,16 +51,17 @@ def same_question(optimised: str, judge: str) -> bool:
 
 
 def carry_over(compared: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
-    """What each run gained on its own reward, and what is left of it under held-out ones.
+    """Return what each run gained on its own reward, and what is left of it under held-out ones.
 
     Args:
-        compared: rows of `tables.comparisons`, every run under every reward.
-        served: run -> the reward that it was tuned on.
+        compared: rows of `score_tables.comparisons`, every run under every reward.
+        served: by run, the reward that it was tuned on.
 
     Returns:
-        A row per run: run; target, its win rate under its own reward; heldout, the mean win rate under the `judges`
-        held-out rewards; same_question, the mean under those of them with its own reduction; without_gain, the names of
-        these at a win rate of 1/2 or less. Means of nothing are missing.
+        A row per run, with these columns: `run`; `target`, its win rate under its own reward; `heldout`, the mean win
+        rate under its held-out rewards; `judges`, the number of these; `same_question`, the mean win rate under the
+        held-out rewards with its own reduction; `without_gain`, the names of these with a win rate of 1/2 or less.
+        Means of nothing are missing.
 
     >>> rewards = ["vendi:clap", "vendi:vae"]
     >>> compared = pd.DataFrame({"run": "vendi:clap", "reward": rewards, "win_rate": [0.9, 0.4]})
@@ -81,10 +86,13 @@ def _carried(run: str, reward: str, rates: pd.Series[float]) -> dict[Hashable, o
 
 
 def carry_over_summary(carried: pd.DataFrame) -> str:
-    """Every run whose gain does not carry over, by name.
+    """Name every run whose gain does not carry over, in sentences for a report.
 
     A run gained where its win rate under its own reward is above 1/2. The gain does not carry over where the mean win
     rate under held-out rewards of the same reduction is 1/2 or less; where there are none, nothing can be told.
+
+    Args:
+        carried: rows of `carry_over`.
     """
     gained = carried[carried["target"] > EVEN]
     groups = {

@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 
 def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """Where rewards (prompts, k) stand among those of reference clips (prompts, m) of the same prompt: 0 to 1.
+    """Return where rewards (prompts, k) stand among the rewards (prompts, m) of reference clips, 0 to 1: (prompts, k).
 
-    C(x, y) = P(r(x, z) < r(x, y)) + 1/2 P(r(x, z) = r(x, y)) for a random clip z of the reference model, the calibrated
-    reward of InfAlign (Balashankar et al., arXiv 2412.19792, section 4). Its mean over the clips of a model is that
-    model's win rate; it is the same for every monotone transformation of the reward, and uniform for the reference
-    model itself, so that prompts count alike.
+    For a clip y of prompt x and a random clip z of the reference model for x:
+
+        C(x, y) = P(r(x, z) < r(x, y)) + 1/2 P(r(x, z) = r(x, y))
+
+    It is the calibrated reward of InfAlign (Balashankar et al., arXiv 2412.19792, section 4). Its mean over the clips
+    of a model is that model's win rate; it is the same for every monotone transformation of the reward, and uniform for
+    the reference model itself, so that prompts count alike.
+
+    Args:
+        values: the rewards to calibrate, (prompts, k).
+        reference: the rewards of the reference model's clips, (prompts, m).
 
     Raises:
-        ValueError: other shapes, or values that are not finite.
+        ValueError: the shapes do not fit, or values are not finite.
 
     >>> calibrated([[1.0, 5.0]], [[0.0, 1.0, 2.0, 3.0]])
     array([[0.375, 1.   ]])
@@ -33,17 +40,26 @@ def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
 
 
 def best_of_n_transform(mean_and_spread: ArrayLike, n: int) -> NDArray[np.float64]:
-    """The reward C^(2n - 1) of calibrated rewards C, any shape, whose gain is a first gain in best-of-n win rate.
+    """Return the reward whose gain is a first gain in best-of-n win rate, of calibrated rewards C of any shape.
 
-    With U the share of the reference model's clips below a clip and F that of a model's, the model's best of n beats
-    the reference's with probability W = 1 - integral of n u^(n-1) F(u)^n du. Moving a little of the reference model's
-    mass (F(u) = u) to clips at C adds n^2 / (2n - 1) C^(2n - 1), but for a constant, so that mean is what to raise; at
-    n = 1 it is C itself, and larger n count only the best. InfAlign (arXiv 2412.19792, section 3) shows for every
-    procedure at inference that the best model under a KL penalty is that of a transformed reward; as the model leaves
-    the reference, F and with it the transformation change.
+        C^(2n - 1)
+
+    With U the share of the reference model's clips below a clip and F the distribution function of U over a model's
+    clips, the model's best of n beats the reference's with probability
+
+        W = 1 - integral_0^1 n u^(n-1) F(u)^n du
+
+    Moving a little of the reference model's mass (F(u) = u) to clips at C adds n^2 / (2n - 1) C^(2n - 1), up to a
+    constant, so its mean is what to raise; at n = 1 it is C itself, and larger n count only the best. InfAlign (arXiv
+    2412.19792, section 3) shows for every procedure at inference that the best model under a KL penalty is the best for
+    a transformed reward; as the model leaves the reference, F and with it the transformation change.
+
+    Args:
+        mean_and_spread: C, from `calibrated`.
+        n: how many clips the best is taken of.
 
     Raises:
-        ValueError: n below 1, or a value outside [0, 1].
+        ValueError: n is below 1, or a value is outside [0, 1].
 
     >>> best_of_n_transform([0.5, 0.9], n=2).round(3)
     array([0.125, 0.729])
@@ -56,13 +72,16 @@ def best_of_n_transform(mean_and_spread: ArrayLike, n: int) -> NDArray[np.float6
 
 
 def best_of_n_mean(values: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Expected best of n draws without replacement from each prompt's rewards (prompts, k): (prompts,).
+    """Return the expected best of n draws without replacement from each prompt's rewards (prompts, k): (prompts,).
 
-    Sum over i of C(i - 1, n - 1) / C(k, n) r_(i) for the rewards in ascending order, the U-statistic of the maximum, so
-    without bias for the model's best of n.
+    For the rewards r_(i) in ascending order, i from 1:
+
+        sum_i C(i - 1, n - 1) / C(k, n) r_(i)
+
+    It is the U-statistic of the maximum, so it is without bias for the model's best of n.
 
     Raises:
-        ValueError: no table (prompts, k), values that are not finite, n below 1 or above k.
+        ValueError: the values are no table (prompts, k) or not finite, or n is below 1 or above k.
 
     >>> best_of_n_mean([[1.0, 2.0, 4.0]], 2)
     array([3.33333333])
@@ -73,13 +92,20 @@ def best_of_n_mean(values: ArrayLike, n: int) -> NDArray[np.float64]:
 
 
 def best_of_n_wins(before: ArrayLike, after: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Per prompt, how often the best of n of `after` (prompts, k) beats the best of n of `before` (prompts, m).
+    """Return, per prompt, how often the best of n clips of `after` beats the best of n clips of `before`: (prompts,).
 
-    The exact expectation over draws of n clips of each without replacement, a tie counting half. The best of n of k is
-    the i-th lowest, i from 1, with probability C(i - 1, n - 1) / C(k, n).
+    It is the exact expectation over draws of n clips of each without replacement, a tie counting half. The best of n of
+    k is the i-th lowest, i from 1, with probability
+
+        C(i - 1, n - 1) / C(k, n)
+
+    Args:
+        before: the rewards of one model, (prompts, m).
+        after: the rewards of the other model, (prompts, k).
+        n: how many clips the best is taken of.
 
     Raises:
-        ValueError: other shapes, values that are not finite, n below 1 or above k or m.
+        ValueError: the shapes do not fit, values are not finite, or n is below 1 or above k or m.
 
     >>> best_of_n_wins([[0.0, 3.0]], [[1.0, 2.0]], 1), best_of_n_wins([[0.0, 3.0]], [[1.0, 2.0]], 2)
     (array([0.5]), array([0.]))
@@ -91,13 +117,21 @@ def best_of_n_wins(before: ArrayLike, after: ArrayLike, n: int) -> NDArray[np.fl
 
 
 def best_of_n_win_rate(before: ArrayLike, after: ArrayLike, n: int, seed: int = 0) -> Interval:
-    """The inference-time win rate under best of n: mean of `best_of_n_wins` with an interval over prompts.
+    """Return the inference-time win rate under best of n: the mean of `best_of_n_wins`, with an interval over prompts.
 
-    What InfAlign optimises (arXiv 2412.19792, section 2): a model that wins clip by clip may lose where everyone takes
-    the best of several, if it has become narrow.
+        mean_x P(best of n of `after` beats best of n of `before` | prompt x)
+
+    It is what InfAlign optimises (arXiv 2412.19792, section 2): a model that wins clip by clip may lose where everyone
+    takes the best of several, if it has become narrow.
+
+    Args:
+        before: the rewards of one model, (prompts, m).
+        after: the rewards of the other model, (prompts, k).
+        n: how many clips the best is taken of.
+        seed: the seed of the resamples of the interval.
 
     Raises:
-        ValueError: as `best_of_n_wins`, or fewer than 2 prompts.
+        ValueError: `best_of_n_wins` refuses the rewards, or there are fewer than 2 prompts.
 
     >>> wide, narrow = [[0, 4], [0, 4]], [[2, 3], [2, 3]]
     >>> best_of_n_win_rate(wide, narrow, n=1).mean, best_of_n_win_rate(wide, narrow, n=2).mean
@@ -108,7 +142,7 @@ def best_of_n_win_rate(before: ArrayLike, after: ArrayLike, n: int, seed: int = 
 
 
 def _weights(clips: int, n: int) -> NDArray[np.float64]:
-    """Probability that the best of n of so many clips is the i-th lowest."""
+    """Return the probability that the best of n of so many clips is the i-th lowest, (clips,)."""
     if not 1 <= n <= clips:
         raise ValueError(f"the best of {n} takes at least that many clips of every prompt, and at least 1; got {clips}")
     return np.array([comb(place, n - 1) / comb(clips, n) for place in range(clips)])

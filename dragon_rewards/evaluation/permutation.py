@@ -21,12 +21,12 @@ ROUNDING = 1e-9  # the same clips in another order have values that differ by ro
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """The difference of two models' rewards and the probability of it, or more, between equal models.
+    """The difference of two models' rewards, and how probable it, or more, is between equal models.
 
     Attributes:
-        difference: r(after) - r(before), of the sets of all clips.
+        difference: r(after) - r(before), of the sets of all clips, in units of the reward.
         p_value: one-sided.
-        permutations: random exchanges that it was compared with.
+        permutations: the number of random exchanges that it was compared with.
     """
 
     difference: float
@@ -41,24 +41,27 @@ def permutation_test(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> PermutationTest:
-    """Exchange the two models' clips, prompt by prompt with probability 1/2: how often is the difference as large?
+    """Test the difference of two models' rewards, by exchanging their clips prompt by prompt with probability 1/2.
 
-    Were the models equal, an exchange would change nothing but chance, so p = (1 + #{difference of an exchange >= the
-    observed}) / (1 + permutations) is at most p as often as it says, whatever the reward (Phipson and Smyth 2010). It
-    sees what disjoint subsets cannot: the value of the whole set, with its small bias and noise.
+    Were the models equal, an exchange would change nothing but chance, so
+
+        p = (1 + #{difference of an exchange >= the observed}) / (1 + permutations)
+
+    is at most p as often as it says, whatever the reward (Phipson and Smyth 2010). The test sees what disjoint subsets
+    cannot: the value of the whole set, with its small bias and noise.
 
     Args:
-        value: rewards (sets,), higher is better, of index rows (sets, pairs) into the clips of both models, those of
-            the untuned model first: `reward.subsets(Clips.concatenate([before, after]))`.
-        pairs: clips of each model; clip i of one and clip i of the other are a pair.
+        value: maps index rows (sets, pairs) into the clips of both models to rewards (sets,), higher is better; the
+            clips of the untuned model come first: `reward.subsets(Clips.concatenate([before, after]))`.
+        pairs: the clips of each model; clip i of one and clip i of the other are a pair.
         clusters: (pairs,), the prompt of each pair; pairs of one prompt are exchanged together. By default every pair
             has a prompt of its own.
-        permutations: how many exchanges; the least p is 1 / (1 + permutations).
-        seed: of the exchanges.
+        permutations: the number of exchanges; the least p is 1 / (1 + permutations).
+        seed: the seed of the exchanges.
 
     Raises:
-        ValueError: no pairs, no permutations, or another number of clusters than of pairs.
-        DragonError: as `value`.
+        ValueError: there are no pairs or no permutations, or another number of clusters than of pairs.
+        DragonError: `value` raises it.
 
     Example:
         >>> before, after = torch.zeros(8), torch.arange(8) / 8 + 0.1
@@ -77,14 +80,14 @@ def permutation_test(
 
 
 def _exchanges(prompts: NDArray[Any], permutations: int, seed: int) -> NDArray[np.bool_]:
-    """Whether each pair is exchanged: (permutations, pairs), alike within a prompt."""
+    """Draw whether each pair is exchanged: (permutations, pairs), alike within a prompt."""
     names, places = np.unique(prompts, return_inverse=True)
     drawn = np.random.default_rng(seed).random((permutations, len(names))) < 0.5  # noqa: PLR2004
     return drawn[:, places]
 
 
 def _values(value: Callable[[Tensor], Tensor], exchanged: NDArray[np.bool_], pairs: int) -> NDArray[np.float64]:
-    """Rewards of the sets that take the second model's clip where it is not exchanged."""
+    """Return the rewards of the sets that take the second model's clip where it is not exchanged."""
     rows = torch.from_numpy(np.arange(pairs) + pairs * ~exchanged)
     with torch.no_grad():
         values = torch.cat([value(batch).double().cpu() for batch in rows.split(BATCH)])

@@ -1,4 +1,4 @@
-"""How many prompts a comparison takes, one clip each from both models."""
+"""How many prompts a comparison takes, with one clip of each from both models."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ MOST = 100_000
 
 
 def prompts_for_width(half_width: float, rate: float = 0.5) -> int:
-    """Fewest prompts whose two-sided 95% Clopper-Pearson interval is at most 2 `half_width` wide at this win rate.
+    """Return the fewest prompts whose two-sided 95% interval (Clopper-Pearson) is at most 2 `half_width` wide.
 
-    At the rate 1/2 the interval is the widest. The wins are rate * n, interpolated between whole numbers.
+    For k = rate * n wins, interpolated between whole numbers, and the inverse B of the incomplete beta function:
+
+        width(n) = B_97.5%(k + 1, n - k) - B_2.5%(k, n - k + 1)
+
+    Args:
+        half_width: half of the width.
+        rate: the win rate at which it is measured; at 1/2 the interval is the widest.
 
     Raises:
-        ValueError: a half width or rate outside (0, 1), or more than 100,000 prompts.
+        ValueError: the half width or the rate is outside (0, 1), or it takes more than 100,000 prompts.
 
     >>> prompts_for_width(0.1), prompts_for_width(0.05), prompts_for_width(0.05, rate=0.8)
     (104, 402, 264)
@@ -45,14 +51,22 @@ def _width(prompts: int, rate: float) -> float:
 
 
 def prompts_for_power(rate: float, power: float = 0.8) -> int:
-    """Fewest prompts from which on a model that wins at this true rate shows it, with at least this probability.
+    """Return the fewest prompts from which on a model that wins at a true rate shows it with at least this probability.
 
     It shows where the one-sided 95% lower bound of `win_rate` is above 1/2. Of n prompts that takes k wins, the least k
-    with P(Bin(n, 1/2) >= k) <= 5%, and the power is P(Bin(n, rate) >= k), exact. It saws up and down with n; from the
-    returned n on it stays. Several clips of one prompt count less than as many prompts.
+    with P(Bin(n, 1/2) >= k) <= 5%, and the exact power is
+
+        P(Bin(n, rate) >= k)
+
+    It saws up and down with n; from the returned n on it stays. Several clips of one prompt count less than as many
+    prompts.
+
+    Args:
+        rate: the true win rate, above 1/2.
+        power: the probability to show it.
 
     Raises:
-        ValueError: a rate outside (1/2, 1), a power outside (0, 1), or more than 100,000 prompts.
+        ValueError: the rate is outside (1/2, 1), the power outside (0, 1), or it takes more than 100,000 prompts.
 
     >>> prompts_for_power(0.6), prompts_for_power(0.7), prompts_for_power(0.6, power=0.95)
     (169, 42, 281)

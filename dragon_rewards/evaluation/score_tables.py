@@ -1,4 +1,4 @@
-"""The long frames of scores and confounders, and what is derived from them: comparisons, win rates, cross-effects."""
+"""The long tables of scores and confounders, and what is derived from them: comparisons, win rates, cross-effects."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def scores_frame(
     seeds: Sequence[int],
     prompts: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Every reward's raw metric of one model's clips: columns run, model, prompt_id, seed, reward, value.
+    """Score one model's clips with every reward: columns run, model, prompt_id, seed, reward, value (the raw metric).
 
     Kinds that judge clips have one row per clip, prompt_id p0000 onwards by prompt; kinds that judge sets have one row
     per row of `subsets`, s0000 onwards, with the seed of the subset's first clip, and one row `all` for the whole set.
@@ -60,14 +60,14 @@ def scores_frame(
     Args:
         run: the tuning that the clips belong to; BASELINE for the untuned model.
         model: the model that was tuned, such as the name of a pipeline.
-        clips: of the held-out prompts, in the same order for both models.
+        clips: the clips of the held-out prompts, in the same order for both models.
         rewards: the rewards to score with.
         subsets: index rows (subsets, size), the same for both models.
         seeds: the seed of each clip.
         prompts: the prompt of each clip, where some have several; by default each clip has its own.
 
     Raises:
-        DragonError: another number of seeds or prompts than clips; otherwise as the rewards do.
+        DragonError: the number of seeds or of prompts is not the number of clips, or a reward refuses the clips.
     """
     ids = _prompt_ids(len(clips), seeds, prompts)
     with torch.no_grad():
@@ -82,12 +82,13 @@ def scores_frame(
 def confounders_frame(
     run: str, clips: Clips, seeds: Sequence[int], prompts: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """What a reward may follow instead of its question: columns run, prompt_id, seed, *CONFOUNDERS.
+    """Measure what a reward may follow instead of its question: columns run, prompt_id, seed, *CONFOUNDERS.
 
-    A row per clip, as in `scores_frame`: `dragon_rewards.media.loudness.confounders` of the mono mix.
+    There is a row per clip, as in `scores_frame`, with `dragon_rewards.media.loudness.confounders` of the mono mix:
+    duration in seconds, loudness in LUFS and the share of silence.
 
     Raises:
-        DragonError: another number of seeds or prompts than clips; the audio is gone.
+        DragonError: the number of seeds or of prompts is not the number of clips, or the audio is gone.
     """
     if not clips.media or not clips.sample_rate:
         raise DragonError(f"confounders of run '{run}' are measured on audio; this set has none")
@@ -98,7 +99,11 @@ def confounders_frame(
 def measured_frame(
     run: str, measured: Sequence[Mapping[str, float]], seeds: Sequence[int], prompts: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """`confounders_frame` of clips that were measured one by one; raises as that does."""
+    """Make the table of `confounders_frame` from the confounders of clips that were measured one by one.
+
+    Raises:
+        DragonError: the number of seeds or of prompts is not the number of clips.
+    """
     ids = _prompt_ids(len(measured), seeds, prompts)
     rows = [
         {"run": run, "prompt_id": place, "seed": seed, **found}
@@ -108,7 +113,7 @@ def measured_frame(
 
 
 def _prompt_ids(clips: int, seeds: Sequence[int], prompts: Sequence[str] | None) -> list[str]:
-    """p0000 onwards, in the order in which the prompts appear first."""
+    """Return p0000 onwards for each clip's prompt, in the order in which the prompts appear first."""
     if len(seeds) != clips or (prompts is not None and len(prompts) != clips):
         given = f"{len(seeds)} seeds" + ("" if prompts is None else f" and {len(prompts)} prompts")
         raise DragonError(f"{given} for {clips} clips; give one per clip")
@@ -137,7 +142,7 @@ def _rows(names: Sequence[str], seeds: Sequence[int], values: Sequence[float]) -
 
 
 def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> pd.DataFrame:
-    """Each run against the baseline of the same model under every reward, one row per run and reward.
+    """Compare each run with the baseline of the same model under every reward: one row per run and reward.
 
     Columns: run, reward, kind, direction, before, after (raw metric: mean over clips, or of the whole set), win_rate,
     lower, p_value, posterior, wins, trials, low, high, effect. Clips are paired by prompt and seed, subsets by their
@@ -163,7 +168,7 @@ def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> 
 
 
 def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every run's rows with the baseline's value beside each: columns run, *PAIR, before, after."""
+    """Return every run's rows with the baseline's value beside each: columns run, *PAIR, before, after."""
     baseline = frame[frame["run"] == BASELINE].rename(columns={"value": "before"})[[*PAIR, "before"]]
     runs = frame[frame["run"] != BASELINE].rename(columns={"value": "after"})
     _refuse(baseline[baseline.duplicated(PAIR)], "several values")
@@ -209,7 +214,7 @@ def _comparison(reward: Reward, pairs: pd.DataFrame, trials: int) -> dict[str, A
 def _wins(
     before: NDArray[np.float64], after: NDArray[np.float64], prompts: pd.Series[str], trials: int | None
 ) -> tuple[WinRate, Interval | None]:
-    """Prompt by prompt with an interval, or, where the number of trials is given, subset by subset."""
+    """Compare prompt by prompt, with an interval, or, where the number of trials is given, subset by subset."""
     if trials is not None:
         return distribution_wins(before, after, trials), None
     wins = pd.Series(paired_wins(before, after), prompts.index)
@@ -221,16 +226,17 @@ def _wins(
 def win_table(
     compared: pd.DataFrame, served: Mapping[str, str], permutation: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
-    """The target rewards alone: one row per run, under the reward it was tuned on.
+    """Return the comparisons under the target rewards alone: one row per run, under the reward it was tuned on.
 
     Args:
         compared: rows of `comparisons`.
-        served: run -> the reward that served it, which differs from the run's name where a stand-in served.
-        permutation: run -> p of `evaluation.permutation_test`, for those that were tested.
+        served: by run, the reward that served it, which differs from the run's name where a stand-in served.
+        permutation: by run, p of `evaluation.permutation_test`, for the runs that were tested.
 
     Returns:
         `compared` with the column `reward` renamed to `served`, in the order of `served`, and two columns more:
-        `permutation_p`, and `holm`, the same or else p_value, adjusted for as many rewards as there are rows.
+        `permutation_p`, and `holm`: this p, or p_value where there is none, adjusted for as many rewards as there are
+        rows.
 
     Raises:
         DragonError: a run has no comparison under its reward.
@@ -246,28 +252,29 @@ def win_table(
 
 
 def cross_table(compared: pd.DataFrame) -> pd.DataFrame:
-    """Win rates of every run (rows) under every reward (columns), both in their order of appearance."""
+    """Return the win rates of every run (rows) under every reward (columns), both in their order of appearance."""
     rates = compared.pivot_table(index="run", columns="reward", values="win_rate", sort=False)
     return rates.rename_axis(columns=None)
 
 
 def confounder_table(confounders: pd.DataFrame) -> pd.DataFrame:
-    """Mean confounders of every run, in the order of appearance: columns run, *CONFOUNDERS."""
+    """Return the mean confounders of every run, in the order of appearance: columns run, *CONFOUNDERS."""
     return confounders.groupby("run", sort=False)[CONFOUNDERS].mean().reset_index()
 
 
 def controlled_table(frame: pd.DataFrame, confounders: pd.DataFrame, rewards: Sequence[Reward]) -> pd.DataFrame:
-    """`controlled_win_rate` of each run under every reward that judges clips.
+    """Return the `controlled_win_rate` of each run under every reward that judges clips.
 
     Columns: run, reward, controlled, controlled_low, controlled_high; missing where it cannot be told.
 
     Args:
         frame: rows of `scores_frame` for BASELINE and for every other run.
-        confounders: rows of `confounders_frame` for the same.
-        rewards: the rewards to compare under; those of sets are passed over.
+        confounders: rows of `confounders_frame` for the same runs.
+        rewards: the rewards to compare under; rewards of sets are passed over.
 
     Raises:
-        DragonError: as `comparisons`; a clip that was scored has no confounders, or several.
+        DragonError: a row without exactly one of the baseline with the same model, reward, prompt and seed; or a clip
+            that was scored has no confounders, or several.
     """
     pairs = _with_changes(_pairs(frame), confounders)
     rows = [
@@ -280,7 +287,7 @@ def controlled_table(frame: pd.DataFrame, confounders: pd.DataFrame, rewards: Se
 
 
 def _with_changes(pairs: pd.DataFrame, confounders: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of clips with the change of each confounder from the baseline's clip to the run's."""
+    """Add to pairs of clips the change of each confounder from the baseline's clip to the run's."""
     measured = confounders.set_index(["run", *CLIP])[CONFOUNDERS]
     if measured.index.has_duplicates:
         run, prompt, seed = measured.index[measured.index.duplicated()][0]

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def matched_subsets(prompts: int, size: int, rounds: int, seed: int) -> NDArray[np.int64]:
-    """Index rows (rounds * (prompts // size), size) of subsets on which both models are compared.
+    """Draw the subsets on which both models are compared: index rows (rounds * (prompts // size), size).
 
     Each round is a random partition of the prompts into prompts // size disjoint subsets; the prompts % size left over
     differ from round to round. The same arguments give the same rows.
 
     Raises:
-        TooFewClipsError: fewer prompts than one subset takes.
-        ValueError: size or rounds below 1.
+        TooFewClipsError: there are fewer prompts than one subset takes.
+        ValueError: the size or the number of rounds is below 1.
 
     >>> matched_subsets(prompts=7, size=3, rounds=2, seed=0).shape
     (4, 3)

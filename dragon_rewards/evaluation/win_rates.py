@@ -1,4 +1,4 @@
-"""Win rates with exact statistics."""
+"""Win rates of one model against another, with exact statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often one model beats another.
+    """How often one model beats another, and how surely.
 
     Attributes:
         rate: wins / trials.
@@ -36,14 +36,23 @@ class WinRate:
 
 
 def win_rate(wins: float, trials: int) -> WinRate:
-    """Exact one-sided statistics of `wins` out of `trials` (DRAGON, arXiv 2504.15217, Table 4).
+    """Return the exact one-sided statistics of `wins` out of `trials` (DRAGON, arXiv 2504.15217, Table 4).
 
-    With k wins, n trials and I the regularised incomplete beta function, lower solves I_lower(k, n - k + 1) = 0.05
-    (Clopper and Pearson 1934), p = I_1/2(k, n - k + 1), posterior = I_1/2(n - k + 1, k + 1). For whole k these are the
-    binomial tail and its inverse; for the fractional k that half-won ties leave, the same functions interpolate.
+    With k wins, n trials and I the regularised incomplete beta function (lower: Clopper and Pearson 1934):
+
+        I_lower(k, n - k + 1) = 0.05
+        p = I_1/2(k, n - k + 1)
+        posterior = I_1/2(n - k + 1, k + 1)
+
+    For whole k these are the binomial tail and its inverse; for the fractional k that half-won ties leave, the same
+    functions interpolate.
+
+    Args:
+        wins: k, where a tie counts half.
+        trials: n, independent trials, at least 1.
 
     Raises:
-        ValueError: trials < 1, or wins outside [0, trials].
+        ValueError: there are no trials, or the wins are outside [0, trials].
 
     >>> result = win_rate(253, 420)
     >>> f"{result.rate:.2%} {result.lower:.2%} {result.p_value:.2e} {result.posterior:.4%}"
@@ -63,10 +72,10 @@ def win_rate(wins: float, trials: int) -> WinRate:
 
 
 def paired_wins(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
-    """Per pair of rewards (n,): 1 where `after` is higher, 1/2 where both are equal, else 0.
+    """Return, per pair of rewards (n,), 1 where `after` is higher, 1/2 where both are equal, else 0.
 
     Raises:
-        ValueError: different shapes, or values that are not finite.
+        ValueError: the shapes differ, or values are not finite.
 
     >>> paired_wins([1.0, 2.0, 3.0], [2.0, 2.0, 2.0])
     array([1. , 0.5, 0. ])
@@ -80,13 +89,20 @@ def paired_wins(before: ArrayLike, after: ArrayLike) -> NDArray[np.float64]:
 
 
 def signs_as_wins(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """1 where a difference (n,) is positive, 1/2 where it is 0, else 0."""
+    """Return 1 where a difference (n,) is positive, 1/2 where it is 0, else 0."""
     wins: NDArray[np.float64] = (np.sign(differences) + 1) / 2
     return wins
 
 
 def instance_wins(before: ArrayLike, after: ArrayLike) -> WinRate:
-    """Clip by clip, same prompt and seed: rewards (n,) of two models, n independent trials.
+    """Compare two models clip by clip, at the same prompt and seed: n independent trials.
+
+    Args:
+        before: the rewards of one model's clips, (n,).
+        after: the rewards of the other model's clips, (n,), whose wins count.
+
+    Raises:
+        ValueError: the shapes differ, values are not finite, or there are none.
 
     >>> instance_wins([0.0, 0.0, 0.0], [1.0, 1.0, -1.0]).rate
     0.6666666666666666
@@ -96,12 +112,20 @@ def instance_wins(before: ArrayLike, after: ArrayLike) -> WinRate:
 
 
 def distribution_wins(before: ArrayLike, after: ArrayLike, trials: int) -> WinRate:
-    """Subset by subset: rewards (subsets,) of two models on the same `matched_subsets`.
+    """Compare two models subset by subset, by the rewards of the same `matched_subsets`.
 
     The rate averages over the subsets of all rounds. The interval counts only `trials` = prompts // size independent
-    trials, the disjoint subsets of one round, with the wins scaled to them: subsets of different rounds share clips,
-    so further rounds steady the rate but add no independent evidence. Fewer than 5 disjoint subsets can never
-    show a rate above 1/2 at this level (0.05^(1/4) < 1/2).
+    trials, the disjoint subsets of one round, with the wins scaled to them: subsets of different rounds share clips, so
+    further rounds steady the rate but add no independent evidence. Fewer than 5 disjoint subsets can never show a rate
+    above 1/2 at this level (0.05^(1/4) < 1/2).
+
+    Args:
+        before: the rewards of one model's subsets, (subsets,).
+        after: the rewards of the other model's subsets, (subsets,), whose wins count.
+        trials: the disjoint subsets of one round.
+
+    Raises:
+        ValueError: the shapes differ, values are not finite, or there are no trials.
 
     >>> distribution_wins([0.0] * 20, [1.0] * 20, trials=5).lower > 0.5
     True

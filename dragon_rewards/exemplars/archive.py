@@ -1,7 +1,7 @@
-"""A user's exemplar set in one file without its audio: for others, where the music cannot be shared.
+"""Export of a user's exemplar set to one file without its audio, for others, where the music cannot be shared.
 
-A ZIP archive, without compression, of `manifest.json`, `items.jsonl` (hashes of the files, captions; no names),
-`<encoder>.safetensors`, `<encoder>.facets` and `hashes.json`, the SHA-256 of each of these.
+The file is an uncompressed ZIP archive of `manifest.json`, `items.jsonl` (hashes of the files and captions, but no
+names), `<encoder>.safetensors`, `<encoder>.facets`, and `hashes.json`, which holds the SHA-256 of each other file.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 ITEMS, HASHES = "items.jsonl", "hashes.json"
 LIMIT = 2**30  # bytes; statistics of 2,048 dimensions take 34 MB
-TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of ZIP: the same set makes the same file
+TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time that ZIP can hold, so that the same set makes the same file
 
 
 def export_set(info: ExemplarSetInfo, path: Path) -> list[str]:
-    """Write a set to a file; the encoders whose statistics it holds.
+    """Write a set to a file, and return the encoders whose statistics it holds.
 
     Raises:
-        DragonError: statistics or facets are not of all its files, or there are no statistics.
+        DragonError: the set has no statistics, or its statistics or facets were made of other files than it has now.
         OSError: the file cannot be written.
     """
     manifest = read_manifest(info.path)
@@ -98,16 +98,16 @@ def _keys(path: Path) -> frozenset[bytes]:
 def import_set(
     path: Path, name: str | None, check_free: Callable[[str], None], dims: Mapping[str, int]
 ) -> ExemplarSetInfo:
-    """Make a set of what `export_set` wrote.
+    """Create a set from a file that `export_set` wrote.
 
     Args:
         path: the file.
-        name: of the set here; None for its own.
-        check_free: raises if a set of that name would not be found.
-        dims: dimensions of the spaces that are known here, by name.
+        name: the name of the set here; None for the name that it was exported with.
+        check_free: raises an error if a set of that name would not be found.
+        dims: the dimension of each space that is known here, by the name of the space.
 
     Raises:
-        DragonError: the file is no such archive, was damaged or contradicts itself, or a set of this name is there.
+        DragonError: the file is no such archive, is damaged or contradicts itself, or a set of this name exists.
     """
     members = _members(path)
     with TemporaryDirectory() as scratch:
@@ -126,13 +126,13 @@ def import_set(
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """The files of an archive, whose names and hashes are right."""
+    """Return the files of an archive by name, after their names and hashes were checked."""
     try:
         with ZipFile(path) as archive:
             _check_form(archive)
             members = {name: archive.read(name) for name in archive.namelist()}
             hashes = decode_json(members.pop(HASHES), dict[str, str], f"{HASHES} in '{path}'", "export the set again")
-    # What a broken archive raises: zlib is not asked, but encryption and unknown versions are refused so.
+    # All that a broken archive raises: nothing is decompressed, but archives may be encrypted or of unknown versions.
     except (
         OSError,
         BadZipFile,
@@ -152,7 +152,7 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _check_form(archive: ZipFile) -> None:
-    """Refuse foreign names, compression, and more than fits."""
+    """Refuse an archive that holds foreign names, is compressed, or is too large."""
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     rest = set(names) - {MANIFEST, ITEMS, HASHES}
@@ -167,13 +167,13 @@ def _check_form(archive: ZipFile) -> None:
 
 
 def _checked(path: Path, folder: Path, packed: bytes, dims: Mapping[str, int]) -> tuple[Manifest, tuple[Item, ...]]:
-    """Manifest and items, which fit each other, the statistics and the facets."""
+    """Return the manifest and the items, after they were checked against each other, the statistics and the facets."""
     try:
         manifest = read_manifest(folder)
         examples = unpack_items(packed, f"{ITEMS} in it", "export the set again")
         fault = set_fault(manifest, examples, folder, dims)
     except DragonError as error:
-        reason = str(error).replace(f"{folder}/", "").partition("; ")[0]  # without the remedy for a copy that is gone
+        reason = str(error).replace(f"{folder}/", "").partition("; ")[0]  # without the remedy for the scratch copy
         raise DragonError(f"'{path}': {reason}; export the set again") from error
     if fault:
         raise DragonError(f"'{path}' contradicts itself: {fault}; export the set again")

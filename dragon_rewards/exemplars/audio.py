@@ -1,4 +1,4 @@
-"""The audio of a user's exemplar set: read in windows, so that an hour takes no more memory than a window does."""
+"""The audio of a user's exemplar set, read in windows so that an hour takes no more memory than a window."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def inspect(source: Source, seconds: float) -> Item:
     """Read all of a file, and describe it as an example that is cut into windows of that many seconds.
 
     Raises:
-        AudioError: no reward can judge it: it is missing, no audio, cut off, silent, far too loud, or not finite.
+        AudioError: the file is missing, no audio, cut off, silent, far too loud, or not finite, so no reward can judge
+            it.
     """
     digest, silences, peak, end = content_hash(source), [], 0.0, 0.0
     for window in windows(source, seconds):
@@ -39,7 +40,7 @@ def inspect(source: Source, seconds: float) -> Item:
 
 
 def windows(source: Source, seconds: float) -> Iterator[Window]:
-    """`read_windows` of an example.
+    """Read the audio of an example in windows of that many seconds, as `read_windows` does.
 
     Raises:
         AudioError: the file is missing or no audio.
@@ -49,7 +50,7 @@ def windows(source: Source, seconds: float) -> Iterator[Window]:
 
 
 def sounding(item: Item) -> Iterator[Window]:
-    """The windows of an example that statistics are made of.
+    """Read the windows of an example that are not silent, which statistics are made of.
 
     Raises:
         AudioError: the file is missing or no audio.
@@ -58,17 +59,17 @@ def sounding(item: Item) -> Iterator[Window]:
 
 
 def content_hash(source: Source) -> str:
-    """SHA-256 of an audio file's bytes.
+    """Return the SHA-256 of an audio file's bytes in hexadecimal digits.
 
     Raises:
-        AudioError: it is missing.
+        AudioError: the file is missing.
     """
     with source.open() as stream:
         return file_digest(stream, "sha256").hexdigest()
 
 
 def fault(item: Item) -> str | None:
-    """What is wrong with the audio of an example; None if it is there, as it was when it was added."""
+    """Say what is wrong with the audio of an example; return None if it is here, as it was when it was added."""
     if item.path is None:
         return "not on this machine"
     try:

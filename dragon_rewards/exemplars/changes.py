@@ -1,4 +1,4 @@
-"""What adding to a user's exemplar set, or removing from it, makes of its items."""
+"""Changes of a user's exemplar set: what adding or removing files or captions makes of its items."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """The examples after a change, and how many of them it concerned.
+    """The examples of a set after a change, and the number of examples that the change concerned.
 
     Attributes:
-        added: new ones.
-        known: those that were there already, by content, or twice among the new ones.
-        replaced: files whose content is another than it was.
+        items: all examples after the change.
+        added: the number of new examples.
+        known: the number of examples that were in the set already, by content, or came twice among the new ones.
+        replaced: the number of files whose content has changed.
     """
 
     items: tuple[Item, ...]
@@ -37,10 +38,10 @@ class Change:
 
 
 def modality_of(found: Gathered) -> Modality:
-    """What was found: audio or text.
+    """Return whether audio or text was found.
 
     Raises:
-        DragonError: nothing was.
+        DragonError: nothing was found.
     """
     if not found.audio and not found.captions:
         raise DragonError("nothing was found to add:\n" + listed(found.faults))
@@ -48,12 +49,12 @@ def modality_of(found: Gathered) -> Modality:
 
 
 def examine(found: Gathered, window: float, on_progress: Callable[[int, int], None]) -> list[Item]:
-    """An item of each caption, or of each audio file, which is read from end to end.
+    """Return an item for each caption, or for each audio file, which is read from end to end.
 
     Args:
-        found: where they are; what is wrong with a file is added to its faults.
-        window: seconds of the windows that audio is cut into.
-        on_progress: is told how many of how many files are read.
+        found: where the examples are; a message on each file that cannot be used is added to its faults.
+        window: the length in seconds of the windows that audio is cut into.
+        on_progress: called with the number of files that are read, and of all files.
     """
     if found.captions:
         return [text_item(caption) for caption in found.captions]
@@ -79,12 +80,16 @@ def examine(found: Gathered, window: float, on_progress: Callable[[int, int], No
 
 
 def listed(faults: Iterable[str]) -> str:
-    """A line for each."""
+    """Return one line for each fault, indented, as the rest of an error message."""
     return "\n".join(f"  {fault}" for fault in faults)
 
 
 def united(old: Sequence[Item], new: Sequence[Item]) -> Change:
-    """The old examples and the new ones, each content once; a file that moved is found where it is now."""
+    """Return the old examples and the new ones, with each content once.
+
+    A file that has moved is recorded where it is now. A file that is at an old place with new content replaces the old
+    example.
+    """
     places: dict[tuple[str | None, int | None], str]
     places = {(item.path, item.row): item.sha256 for item in new if item.path}
     kept = {item.sha256: item for item in old if places.get((item.path, item.row), item.sha256) == item.sha256}
@@ -98,16 +103,20 @@ def united(old: Sequence[Item], new: Sequence[Item]) -> Change:
 
 
 def _moved(known: Item, found: Item) -> Item:
-    """A known example, at its old place if the file is there still."""
+    """Return a known example, at its old place if its file still exists, otherwise at the place where it was found."""
     there = known.path is not None and Path(known.path).exists()
     return known if there else replace(known, path=found.path, row=found.row)
 
 
 def without(old: Sequence[Item], places: Iterable[str]) -> list[Item]:
-    """The examples that are at none of these places: files and folders of audio, or files of captions.
+    """Return the examples that are at none of these places.
+
+    Args:
+        old: the examples of the set.
+        places: files and folders of audio, or files of captions.
 
     Raises:
-        DragonError: there are none at a place.
+        DragonError: no example is at one of the places.
     """
     kept = list(old)
     for place in places:
@@ -124,6 +133,6 @@ def _captions_in(place: str) -> set[str]:
 
 
 def _audio_at(place: str, old: Sequence[Item]) -> set[str]:
-    """Hashes of the examples that were added from this file or folder, which may be gone."""
+    """Return the hashes of the examples that were added from this file or folder, which need not exist any more."""
     path = str(Path(place).expanduser().absolute())
     return {item.sha256 for item in old if item.path and (item.path == path or item.path.startswith(path + os.sep))}

@@ -1,9 +1,9 @@
-"""Facets of a user's set are found by k-means over its windows or captions, and named by the captions nearest to them.
+"""Facets of a user's set: found by k-means over its windows or captions, and named by the captions nearest to them.
 
-Towers of an encoder share a space, but sound and text lie apart in it (Liang et al., arXiv 2203.02053). So each side is
-centred before they are compared, and a name says what sets a facet off from the rest of the set: slow organ hymns
-beside fast fiddle jigs are "a slow, sad hymn played on church organ", where plain cosines say "a fast, dark chorale on
-the organ" too.
+The towers of an encoder share a space, but sound and text lie apart in it (Liang et al., arXiv 2203.02053). So both are
+centred before they are compared, and a name says how a facet differs from the rest of the set. For example, slow organ
+hymns beside fast fiddle jigs are then named "a slow, sad hymn played on church organ", where plain cosines would name
+them "a fast, dark chorale on the organ", too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
 
-NEAREST = 3  # captions and examples of a facet: as many as fit a row
+NEAREST = 3  # captions and examples of a facet, as many as fit a row of a table
 
 
 def make_facets(
@@ -42,21 +42,21 @@ def make_facets(
     names: Sequence[str],
     device: torch.device,
 ) -> Description:
-    """Find facets of a user's set in an encoder's space, and keep them with the set.
+    """Find facets of a user's set in an encoder's space, and store them with the set.
 
     Args:
         info: the set.
         encoder_info: the encoder's descriptor.
         encoder: the encoder itself.
-        owner: the plugin that registered it; embeddings of audio are cached under it.
-        count: of facets.
-        seed: of k-means.
-        names: captions to name facets by; read only by an encoder of text.
+        owner: the plugin that registered the encoder; embeddings of audio are cached under it.
+        count: the number of facets.
+        seed: the seed of k-means.
+        names: captions to name facets by; ignored by an encoder that takes no text.
         device: where audio is encoded.
 
     Raises:
-        DragonError: the encoder does not embed the set; audio of it is missing or has changed; it has fewer different
-            windows or captions than facets; another process has changed the set meanwhile.
+        DragonError: the encoder does not embed the set; audio of the set is missing or has changed; the set has fewer
+            different windows or captions than facets; another process has changed the set meanwhile.
     """
     manifest = read_manifest(info.path)
     most = sum(item.windows or 1 for item in items(info))
@@ -84,7 +84,7 @@ def _embedded(
     owner: PluginRecord | None,
     device: torch.device,
 ) -> tuple[Sequence[Item], Tensor]:
-    """The item of each point, and the points (points, dim): of windows of audio, or of captions."""
+    """Return the item that each point is from, and the points (points, dim): windows of audio, or captions."""
     if info.modality is Modality.AUDIO and Modality.AUDIO in encoder_info.modalities:
         from dragon_rewards.exemplars.statistics import pooled_windows
 
@@ -97,7 +97,7 @@ def _embedded(
 
 
 def _nearest_captions(facets: Facets, points: Tensor, names: Sequence[str], encoder: Encoder) -> list[tuple[str, ...]]:
-    """Of each facet the captions of the largest cosines with it, both centred."""
+    """Return for each facet the captions that have the largest cosines with it after both were centred."""
     if not names or not isinstance(encoder, TextEncoder):
         return [()] * len(facets.shares)
     texts = encode_texts(names, encoder).cpu().double()
@@ -107,7 +107,14 @@ def _nearest_captions(facets: Facets, points: Tensor, names: Sequence[str], enco
 
 
 def _facet(distances: Tensor, members: Tensor, named: tuple[str, ...], sources: Sequence[Item]) -> Facet:
-    """A facet's figures, of the distances (points,) from its centroid and which points (points,) are nearest to it."""
+    """Return the figures of a facet.
+
+    Args:
+        distances: the distance of each point from the facet's centroid, (points,).
+        members: whether this centroid is the nearest one of each point, (points,).
+        named: the captions that name the facet.
+        sources: the item that each point is from.
+    """
     own = members.nonzero()[:, 0]
     nearest = dict.fromkeys(sources[index].sha256 for index in own[distances[own].argsort(stable=True)].tolist())
     spread = distances[own].square().mean().sqrt()

@@ -1,8 +1,9 @@
-"""The facets of a user's set in an encoder's space, on disk: `<encoder>.facets` in the folder of the set.
+"""Files of facets: `<encoder>.facets` in the folder of a user's set holds the set's facets in an encoder's space.
 
-A safetensors file of `metrics.Facets`, whose header holds as JSON what they were made with and of, and what they are
-like: one file, so that tensors and description never part, with a checksum of both. It is described without the
-library, which imports numpy. Files of the set are named by hashes alone, so that a set is exported as it is.
+It is a safetensors file of `metrics.Facets`. Its header holds as JSON what the facets were made with and from, and what
+they are like, so that tensors and description never part, and one checksum covers both. Facets are described without
+the safetensors library, which imports numpy. Files of the set are identified by hashes only, so that a set can be
+exported as it is.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ TENSORS = {"centroids": ("float", "facets", "dim"), "variance": ("float",), "sha
 
 @dataclass(frozen=True)
 class Facet:
-    """What a facet is like.
+    """The size and spread of a facet, and the captions and examples that are nearest to it.
 
     Attributes:
-        share: of the set's windows or captions that are nearest to its centroid, from 0 to 1.
-        spread: their root mean squared distance from it, in embedding units.
-        captions: the nearest ones, nearest first; none where the encoder reads no text.
-        examples: SHA-256 of the set's items that are nearest to it, nearest first.
+        share: the share of the set's windows or captions that are nearest to its centroid, from 0 to 1.
+        spread: the root mean squared distance of these from the centroid, in embedding units.
+        captions: the nearest captions, nearest first; none if the encoder takes no text.
+        examples: SHA-256 of the set's items that are nearest to the centroid, nearest first.
     """
 
     share: Annotated[float, Meta(ge=0, le=1)]
@@ -50,7 +51,7 @@ class Facet:
 
 
 class Header(Struct, frozen=True):
-    """The metadata of a file: a `Description`, whose facets are JSON."""
+    """The metadata of a file of facets: a `Description` whose facets are encoded as JSON."""
 
     identity: str
     items: Hash
@@ -59,7 +60,13 @@ class Header(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Description:
-    """What facets in a file are: made with an encoder's `identity`, of the items whose hash is `items`."""
+    """The description of a file of facets.
+
+    Attributes:
+        identity: the identity of the encoder that they were made with.
+        items: the hash of the items that they were made from.
+        facets: the description of each facet.
+    """
 
     identity: str
     items: str
@@ -67,20 +74,20 @@ class Description:
 
 
 def facets_path(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path:
-    """Where the set keeps facets in this encoder's space."""
+    """Return the path of the file where the set keeps facets in this encoder's space."""
     return info.path / f"{space_of(encoder)}{SUFFIX}"
 
 
 def facets_of(info: ExemplarSetInfo) -> list[str]:
-    """The encoders that the set has facets for, by the names of their spaces."""
+    """Return the names of the spaces in which the set has facets; most are named after their encoders."""
     return sorted(path.stem for path in info.path.glob(f"*{SUFFIX}"))
 
 
 def describe_facets(path: Path) -> Description:
-    """What the facets in a file are.
+    """Read the description of the facets in a file.
 
     Raises:
-        DragonError: it is broken.
+        DragonError: the file is broken.
     """
     return _described(read_metadata(path, AGAIN), path)
 
@@ -94,14 +101,14 @@ def _described(metadata: Mapping[str, str], path: Path) -> Description:
 
 
 def write_facets(path: Path, facets: Facets, description: Description) -> None:
-    """Write facets to a file, which appears whole or not at all."""
+    """Write facets and their description to a file, which appears whole or not at all."""
     described = json.dumps([asdict(facet) for facet in description.facets])
     metadata = {"identity": description.identity, "items": description.items, "facets": described}
     write_tensors(path, facets.to_tensors(), metadata)
 
 
 def load_facets(path: Path) -> tuple[Facets, Description]:
-    """The inverse of `write_facets`.
+    """Read facets and their description from a file that `write_facets` wrote.
 
     Raises:
         DragonError: the file is broken.
@@ -121,10 +128,10 @@ def load_facets(path: Path) -> tuple[Facets, Description]:
 
 
 def read_facets(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder) -> Facets:
-    """The facets of a set in an encoder's space, as kept.
+    """Read the facets that a set keeps in an encoder's space.
 
     Raises:
-        DragonError: there are none, or they are of other items or of another identity of the encoder.
+        DragonError: there are none, or they were made of other items or with another identity of the encoder.
     """
     wrong = facets_fault(info, encoder_info)
     if wrong:
@@ -140,7 +147,7 @@ def read_facets(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encod
 
 
 def facets_fault(info: ExemplarSetInfo, encoder: EncoderInfo) -> str | None:
-    """Why a set has no facets in an encoder's space that can be used, and the remedy; None if it has."""
+    """Say why a set has no usable facets in an encoder's space, and what to do; return None if it has."""
     if not items(info):
         return installed_fault(info)
     path = facets_path(info, encoder)
@@ -154,7 +161,7 @@ def facets_fault(info: ExemplarSetInfo, encoder: EncoderInfo) -> str | None:
 
 
 def stale(info: ExemplarSetInfo, encoder: str, description: Description) -> str | None:
-    """That facets are of other items than the set's, and the remedy; None if they are not."""
+    """Say that facets were made of other items than the set has now, and what to do; return None if they were not."""
     if description.items == read_manifest(info.path).sha256:
         return None
     return (
@@ -168,7 +175,7 @@ def _command(info: ExemplarSetInfo, encoder: str, description: Description) -> s
 
 
 def installed_fault(info: ExemplarSetInfo) -> str:
-    """That an installed set has no facets, and the remedy: a set of the user's, whose captions or audio are there."""
+    """Say that an installed set has no facets, and how to make a set of the user's own that has them."""
     own = info.path / CAPTIONS if info.modality is Modality.TEXT else "FOLDER"
     return (
         f"exemplar set '{info.name}' is installed, and facets are kept with sets of your own; make one, and facets of "

@@ -1,7 +1,7 @@
-"""What a set from a stranger has to be: its parts are checked against each other, all of them, before any is kept.
+"""Checks of a set from a stranger: all of its parts are compared with each other before any of them is stored.
 
-Readers have seen to types, and archives to names, sizes and hashes. That is not enough: whoever writes a file writes
-its hashes, too, and statistics that fit no set would judge in silence.
+Types are checked by the readers, and names, sizes and hashes by the archive. That is not enough: whoever writes a file
+writes its hashes, too, and statistics that belong to no set would give wrong values without any sign of it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from dragon_rewards.exemplars.sets import Manifest
 
 STATISTICS = ".safetensors"
-TENSORS = {"mean", "covariance", "count", "items"}  # and `factor`, where the covariance needs one
-LONGEST = 2**16  # characters of a text
-DAY = 86_400.0  # seconds: no window is longer
-SLACK = 0.01  # relative: windows are whole samples, which is less than this of 1 s at 50 Hz and more
-DENSEST = 192_000  # frames that a second of audio has at most: an encoder gives no more than one for a sample
+TENSORS = {"mean", "covariance", "count", "items"}  # and `factor` if the covariance needs one
+LONGEST = 2**16  # the most characters of a text
+DAY = 86_400.0  # the longest window in seconds
+SLACK = 0.01  # relative tolerance: windows are whole samples, which changes 1 s at 50 Hz or more by less than this
+DENSEST = 192_000  # the most frames of a second of audio: an encoder gives at most one for each sample
 
 
 def set_fault(manifest: Manifest, examples: Sequence[Item], folder: Path, dims: Mapping[str, int]) -> str | None:
-    """What contradicts itself in a set that is to be imported; None if nothing does.
+    """Say what is contradictory in a set that is to be imported; return None if nothing is.
 
     Args:
-        manifest: the set's.
-        examples: its items.
-        folder: of its statistics and facets.
-        dims: dimensions of the spaces that are known here, by name.
+        manifest: the manifest of the set.
+        examples: the items of the set.
+        folder: the folder of its statistics and facets.
+        dims: the dimension of each space that is known here, by the name of the space.
 
     Raises:
-        DragonError: a file of statistics or facets is none.
+        DragonError: a file of statistics or facets is broken.
     """
     return next(_faults(manifest, examples, folder, dims), None)
 
@@ -72,7 +72,7 @@ def _is_text(item: Item) -> bool:
 
 
 def _is_audio(item: Item) -> bool:
-    """Whether it is as long as its windows, of which at least one is heard."""
+    """Return whether the item is audio as long as its windows, at least one of which is not silent."""
     cut = item.windows + item.silent
     if item.windows < 1 or item.silent < 0 or not 0 < item.window <= DAY or not 0 < item.seconds <= DAY * cut:
         return False

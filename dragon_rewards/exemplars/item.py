@@ -1,7 +1,7 @@
-"""The examples of a user's exemplar set: a line of JSON each, in a file that is named after its contents.
+"""The examples of a user's exemplar set: one line of JSON for each, in a file that is named after its contents.
 
-The manifest names the contents by their hash. A set is changed by writing the new file of examples beside the old one
-and then replacing the manifest: a kill at any moment leaves the old set or the new one.
+The manifest holds the hash of the contents. A set is changed by writing the new file of examples beside the old one and
+then replacing the manifest, so a process that is killed at any moment leaves the old set or the new one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-LARGEST = 2**31  # bytes of a list: that of a million examples has a third of it
+LARGEST = 2**31  # bytes of a list: a million examples have a third of that
 AGAIN = "remove the set and add it again"
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a terminal would obey; no line of UTF-8
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls terminals, ends lines, is no UTF-8
 
 
 @dataclass(frozen=True)
 class Item:
-    """An example: a caption, or an audio file that stays where it is.
+    """An example of a set: a caption, or an audio file that stays where it is.
 
     Attributes:
-        sha256: of the audio file's bytes, or of the caption in UTF-8.
-        caption: of a text set's example, or of audio that came with one.
-        path: of the audio file; None where the audio is not on this machine, and for text.
-        row: of the parquet file at `path`, if the audio is in one.
-        seconds: of audio, in all its windows.
+        sha256: the hash of the audio file's bytes, or of the caption in UTF-8.
+        caption: the caption that is the example, or that came with the audio; None if there is none.
+        path: the audio file, or the parquet file that holds it; None if the audio is not on this machine, and for text.
+        row: the row of the parquet file at `path`; None if the audio is a file of its own.
+        seconds: the length of the audio, in all its windows.
         window: the length in seconds of the windows that the audio is cut into.
-        windows: how many windows are encoded.
-        silent: how many are left out because nothing is heard in them.
+        windows: the number of windows that are encoded.
+        silent: the number of windows that are left out because nothing is heard in them.
     """
 
     sha256: Hash
@@ -54,38 +54,38 @@ class Item:
 
     @property
     def key(self) -> bytes:
-        """Names what statistics are made of, 32 bytes: the content and how it was cut."""
+        """The key, 32 bytes, by which statistics record this example: a hash of the content and the window's length."""
         return sha256(f"{self.sha256} {self.window}".encode()).digest()
 
     @property
     def portable(self) -> Item:
-        """Without what concerns this machine only."""
+        """The example without what concerns only this machine: without path and row."""
         return replace(self, path=None, row=None)
 
 
 def is_line(text: str) -> bool:
-    """Whether a text is a caption: one line, not blank, without control characters."""
+    """Return whether a text can be a caption: a single line that is not blank and has no control characters."""
     return bool(text.strip()) and not CONTROL.search(text)
 
 
 def text_item(caption: str) -> Item:
-    """The example that a caption is."""
+    """Return the example that consists of a caption."""
     return Item(sha256(caption.encode()).hexdigest(), caption)
 
 
 def pack_items(items: Iterable[Item]) -> bytes:
-    """A line of JSON each; what is not known is left out."""
+    """Return one line of JSON for each example, without the fields that are None."""
     lines = ({key: value for key, value in asdict(item).items() if value is not None} for item in items)
-    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # ASCII: names of files may be no UTF-8
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()  # in ASCII, as names of files may be no UTF-8
 
 
 def unpack_items(content: bytes, where: str, remedy: str) -> tuple[Item, ...]:
-    """The inverse of `pack_items`.
+    """Read the examples that `pack_items` wrote.
 
     Args:
         content: the lines.
-        where: what they are, for refusals.
-        remedy: as the end of a sentence.
+        where: what they are, for error messages.
+        remedy: what to do if they cannot be read, as the end of a sentence.
 
     Raises:
         DragonError: a line is no item.
@@ -95,17 +95,17 @@ def unpack_items(content: bytes, where: str, remedy: str) -> tuple[Item, ...]:
 
 
 def items_hash(items: Iterable[Item]) -> str:
-    """SHA-256 of the examples as they are exported; where the audio lies plays no part."""
+    """Return the SHA-256 of the examples as they are exported, which does not depend on where the audio lies."""
     return sha256(pack_items(item.portable for item in items)).hexdigest()
 
 
 def items_name(content_hash: str) -> str:
-    """The file of examples that a manifest with this hash stands for."""
+    """Return the name of the file of examples that belongs to a manifest with this hash."""
     return f"items-{content_hash[:16]}.jsonl"
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
-    """The examples in a file, read once for as long as it stays the same.
+    """Read the examples in a file; as long as the file does not change, it is read only once.
 
     Raises:
         DragonError: the file cannot be read, or a line is no item.
@@ -123,7 +123,7 @@ def _read(path: Path, _modified: int, _node: int) -> tuple[Item, ...]:
 
 
 def has_audio(items: Sequence[Item]) -> bool:
-    """Whether every example is audio that is on this machine, as far as the set knows."""
+    """Return whether there are examples, and all of them are audio that was on this machine when it was added."""
     return bool(items) and all(item.path is not None for item in items)
 
 

@@ -1,6 +1,6 @@
-"""The exemplar sets that the user made: a plugin of its own, which loads last, so that what is installed goes first.
+"""The built-in plugin of the user's own exemplar sets; it loads last, so that installed sets take their names first.
 
-A set that is broken is left out and named among the failures (`store.found_sets`); the others are registered.
+A set that is broken is left out and reported among the failures (`store.found_sets`); the others are registered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
-    """Every set of the user's, but those whose names are taken."""
+    """Register every exemplar set of the user's, except sets whose names are taken."""
     for info in found_sets()[0]:
         with suppress(ValueError):
             register(info)

@@ -1,4 +1,4 @@
-"""The Gaussian of an exemplar set in an encoder's space: as stored, or of what the set holds, encoded now."""
+"""The Gaussian of an exemplar set in an encoder's space: read from the set, or computed from its captions or audio."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def reference(
     owner: PluginRecord | None = None,
     device: torch.device | None = None,
 ) -> Gaussian:
-    """The Gaussian of a set in an encoder's space: as stored, or of the captions or the user's audio, encoded now.
+    """Return the Gaussian of a set in an encoder's space: stored statistics, or captions or audio that are encoded now.
 
     Args:
         info: the set.
         encoder_info: the encoder's descriptor.
         encoder: the encoder itself.
         owner: the plugin that registered the encoder; embeddings of audio are cached under it.
-        device: where audio is encoded; None is the CPU. The Gaussian is on the CPU.
+        device: where audio is encoded; None for the CPU. The Gaussian is on the CPU.
 
     Raises:
-        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio
-            of a user's set is missing or has changed.
+        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio of
+            a user's set is missing or has changed.
     """
     if info.modality is Modality.AUDIO and items(info):
         from dragon_rewards.compute.devices import CPU

@@ -1,6 +1,6 @@
-"""An exemplar set on disk: a folder of `manifest.json`, `captions.txt` and `<encoder>.safetensors` statistics.
+"""Exemplar sets on disk: a folder of `manifest.json`, `captions.txt` and `<encoder>.safetensors` statistics.
 
-A user's set has a file of items in place of `captions.txt`, and statistics that are made when they are first needed.
+A user's set has a file of items instead of `captions.txt`, and its statistics are made when they are first needed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,17 @@ TEXT_BATCH = 256  # captions per pass of a text tower: bounds the memory of a lo
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` records; `sha256` is the `content_hash` of the folder."""
+    """The contents of `manifest.json`.
+
+    Attributes:
+        name: the name of the set.
+        modality: whether its examples are audio, images or texts.
+        count: the number of its examples.
+        licence: the licence of its contents.
+        summary: a few words on what it holds.
+        provenance: where its contents are from.
+        sha256: the `content_hash` of the folder.
+    """
 
     name: str
     modality: Modality
@@ -55,7 +65,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Statistics:
-    """A set's Gaussian in an encoder's space, and the identity of the encoder that embedded it."""
+    """A set's Gaussian in an encoder's space, and the identity of the encoder that embedded the set."""
 
     gaussian: Gaussian
     identity: str
@@ -65,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `<folder>/manifest.json`.
 
     Raises:
-        DragonError: it is missing, or not exactly the fields of a manifest.
+        DragonError: the file is missing, or does not have exactly the fields of a manifest.
     """
     path = folder / MANIFEST
     try:
@@ -94,7 +104,7 @@ def load_exemplar_set(folder: Path) -> ExemplarSetInfo:
 
 
 def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
-    """The examples of a user's set; none for a set that was installed, which keeps captions and statistics only.
+    """Return the examples of a user's set; none for an installed set, which keeps captions and statistics only.
 
     Raises:
         DragonError: the set is broken.
@@ -111,7 +121,11 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
 
 
 def captions(info: ExemplarSetInfo) -> list[str]:
-    """The captions of a set, in order."""
+    """Return the captions of a set, in order; examples without a caption are left out.
+
+    Raises:
+        DragonError: the set is broken.
+    """
     if (info.path / CAPTIONS).is_file():
         return lines_of(_text(info.path / CAPTIONS))
     return [item.caption for item in items(info) if item.caption is not None]
@@ -125,32 +139,32 @@ def _text(path: Path) -> str:
 
 
 def gaussian_of(tensors: Mapping[str, Tensor], where: str, remedy: str) -> Gaussian:
-    """The Gaussian in the tensors of a file of statistics, whatever else is in it.
+    """Return the Gaussian in the tensors of a file of statistics, which may hold other tensors, too.
 
     Raises:
-        DragonError: they have other types or shapes, or make no Gaussian.
+        DragonError: tensors are missing or have other types or shapes, or make no Gaussian.
     """
     from dragon_rewards.metrics import Gaussian
 
     check_tensors(tensors, STATISTICS, where, remedy, optional=("factor",))
     try:
         return Gaussian.from_tensors(tensors)
-    except (DragonError, RuntimeError) as error:  # torch's, of a factorisation
+    except (DragonError, RuntimeError) as error:  # torch raises RuntimeError if it cannot factorise
         raise DragonError(f"{where} holds no statistics ({error}); {remedy}") from error
 
 
 def encoders_of(info: ExemplarSetInfo) -> list[str]:
-    """The encoders that the set has statistics for, by the names of their spaces."""
+    """Return the names of the spaces in which the set has statistics; most are named after their encoders."""
     return sorted(path.stem for path in info.path.glob("*.safetensors"))
 
 
 def space_of(encoder: EncoderInfo) -> str:
-    """The name under which sets keep statistics in this encoder's space."""
+    """Return the name of the encoder's space, under which sets keep statistics."""
     return encoder.space or encoder.name
 
 
 def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
-    """Whether `reference` can give the set's Gaussian in this encoder's space."""
+    """Return whether `reference` can give the set's Gaussian in this encoder's space."""
     if info.modality is Modality.TEXT:
         return Modality.TEXT in encoder.modalities or space_of(encoder) in encoders_of(info)
     if space_of(encoder) in encoders_of(info):
@@ -159,7 +173,7 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
 
 
 def encode_texts(texts: Sequence[str], encoder: TextEncoder) -> Tensor:
-    """Embeddings (texts, dim) of many texts, 256 at a time; without gradient."""
+    """Return the embeddings (texts, dim) of many texts, encoded 256 at a time and without gradient."""
     import torch
 
     with torch.no_grad():
@@ -173,7 +187,8 @@ def write_exemplar_set(
     """Write the folder `info.path`: captions, statistics by encoder name, and the manifest last.
 
     Raises:
-        DragonError: the name is malformed, a caption spans lines, or a text set's count is not that of its captions.
+        DragonError: the name is malformed, a caption spans several lines, or a text set does not have `info.count`
+            captions.
     """
     check_name(info.name)
     _check_captions(info, captions)
@@ -212,9 +227,10 @@ def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> Non
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over names, lengths and bytes of the captions and of all statistics; of a user's set over its items.
+    """Return the SHA-256 of a set's contents.
 
-    Statistics of a user's set follow from its items, and say which they were made of.
+    For an installed set the hash covers names, lengths and bytes of the captions and of all statistics. For a user's
+    set it covers the items only, because statistics follow from the items and record which of them they were made of.
     """
     if not (folder / CAPTIONS).is_file():
         return items_hash(items(load_exemplar_set(folder)))

@@ -1,7 +1,7 @@
-"""Where examples come from: folders, audio files, tables of captions, parquet shards, datasets of the Hugging Face hub.
+"""The places where examples come from: folders, audio files, tables of captions, parquet files, datasets of the hub.
 
-Captions of audio are those that lie beside it, as `prompts` finds them: in tables, such as `metadata.csv` of an
-`audiofolder` of the hub's, which count for all files below them, or in a text for each file.
+Captions of audio are those that lie beside it, as the module `prompts` finds them: in tables, such as `metadata.csv` of
+an `audiofolder` of the Hugging Face hub, which hold for all files below them, or in a text file for each audio file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DATASET = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Source:
-    """An audio file, or the one in a row of a parquet file, and its caption if it has one."""
+    """An audio file, or a row of a parquet file that holds one, and its caption if it has one."""
 
     path: Path
     row: int | None = None
@@ -44,24 +44,32 @@ class Source:
 
     @staticmethod
     def of(item: Item) -> Source:
-        """Where the audio of an example is."""
+        """Return the file, or the row of a file, that holds an example's audio."""
         return Source(Path(str(item.path)), item.row, item.caption)
 
     def open(self) -> BufferedReader | BytesIO:
-        """The bytes of the audio file.
+        """Open the audio file and return the stream of its bytes.
 
         Raises:
-            AudioError: it is missing.
+            AudioError: the file is missing or cannot be read.
         """
         try:
             return self.path.open("rb") if self.row is None else BytesIO(_bytes(self.path, self.row))
-        except (OSError, LookupError, TypeError, ValueError) as error:  # pyarrow's errors are of these
+        except (OSError, LookupError, TypeError, ValueError) as error:  # pyarrow's errors are subclasses of these
             raise AudioError(f"'{self}' cannot be read ({error})") from error
 
 
 @dataclass
 class Gathered:
-    """What was found: audio or captions, and what is wrong with the rest."""
+    """The examples that were found, and what is wrong with files that cannot be used.
+
+    Attributes:
+        audio: the audio files, in order, as the keys.
+        captions: the captions, in order, as the keys.
+        faults: a message for each file or caption that cannot be used.
+        origins: where the examples are from, for the manifest, as the keys.
+        files: the audio files of all places, and audio that cannot be used.
+    """
 
     audio: dict[Source, None] = field(default_factory=dict)
     captions: dict[str, None] = field(default_factory=dict)
@@ -70,13 +78,13 @@ class Gathered:
     files: Found = field(default_factory=Found)
 
     def add_caption(self, text: str, where: str) -> None:
-        """Take a caption as one line."""
+        """Take a caption as one line, or record a fault if it has control characters."""
         line = self.line(text, where)
         if line:
             self.captions[line] = None
 
     def line(self, text: str, where: str) -> str | None:
-        """A caption as one line; None, and a fault, where it has control characters."""
+        """Return a caption as one line; if it has control characters, record a fault and return None."""
         line = " ".join(text.split())
         if is_line(line):
             return line
@@ -85,11 +93,11 @@ class Gathered:
 
 
 def gather(places: Iterable[str]) -> Gathered:
-    """What is to be found in these files, folders and datasets (`owner/name`); no audio is read.
+    """Find the examples in these files, folders and datasets (`owner/name`); no audio is read.
 
     Raises:
-        DragonError: a place does not exist or holds neither audio nor captions; a table is malformed; audio and
-            captions are mixed.
+        DragonError: a place does not exist or holds neither audio nor captions; a table is malformed; there are both
+            audio and captions.
     """
     found = Gathered()
     for place in places:
@@ -138,7 +146,7 @@ def _gather_folder(folder: Path, found: Gathered) -> None:
 
 
 def _gather_audio(files: Sequence[Path], places: Sequence[Path], found: Gathered) -> None:
-    """Audio files with the captions that lie beside them."""
+    """Take audio files, with the captions that lie beside them."""
     said = prompt_sources(files, None, places)
     found.faults += said.faults
     for file in files:
@@ -157,7 +165,7 @@ def _gather_captions(table: Table, found: Gathered) -> None:
 
 
 def _dataset(name: str) -> Path:
-    """The folder of a dataset in the hub's cache, downloaded if it is not there."""
+    """Return the folder of a dataset in the hub's cache, and download it if it is not there."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -170,7 +178,7 @@ def _dataset(name: str) -> Path:
 
 
 def _gather_shard(path: Path, found: Gathered) -> None:
-    """The rows of a parquet file that holds audio, with captions if it has some."""
+    """Take the rows of a parquet file that holds audio, with its captions if it has any."""
     table = read_table(path)
     for place, row in enumerate(table.rows):
         text = table.text(row) if table.has(TEXT) else None
@@ -179,7 +187,7 @@ def _gather_shard(path: Path, found: Gathered) -> None:
 
 
 def _bytes(path: Path, row: int) -> bytes:
-    """The audio file in a row of a parquet file."""
+    """Return the bytes of the audio file in a row of a parquet file."""
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:

@@ -1,7 +1,7 @@
-"""Statistics of a user's audio: made when they are first needed, and mended when files were added or removed.
+"""Statistics of a user's audio: made when they are first needed, and updated when files were added or removed.
 
-A file of statistics holds, beside the Gaussian, the keys of the items that it was made of: it is never read as what it
-is not, whatever became of the set meanwhile.
+A file of statistics holds, beside the Gaussian, the keys of the items that it was made of. So it is never used for
+another selection of items, whatever has become of the set meanwhile.
 """
 
 from __future__ import annotations
@@ -39,14 +39,20 @@ if TYPE_CHECKING:
 
 KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
 AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
-SHOWN = 20  # files that a refusal names
+SHOWN = 20  # the most files that an error message names
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Statistics in a file: what they were made with and of."""
+    """The statistics in a file.
+
+    Attributes:
+        gaussian: the Gaussian of all frames.
+        identity: the identity of the encoder that made the frames.
+        keys: the keys of the items that the frames are from.
+    """
 
     gaussian: Gaussian
     identity: str
@@ -54,10 +60,10 @@ class Kept:
 
 
 def read_kept(path: Path) -> Kept:
-    """The statistics in a file.
+    """Read the statistics in a file.
 
     Raises:
-        DragonError: it is broken.
+        DragonError: the file is broken.
     """
     tensors, metadata = read_tensors(path, AGAIN)
     identity = metadata.get("identity")
@@ -81,10 +87,10 @@ def up_to_date(
     owner: PluginRecord | None,
     device: torch.device,
 ) -> Gaussian:
-    """The Gaussian of a user's audio in an encoder's space, made on a device or mended if need be, and kept.
+    """Return the Gaussian of a user's audio in an encoder's space, made or updated on a device if need be, and stored.
 
     Raises:
-        DragonError: audio that is needed is missing or has changed; the encoder failed.
+        DragonError: audio that is needed is missing or has changed, there is too little of it, or the encoder failed.
     """
     path = info.path / f"{space_of(encoder_info)}.safetensors"
     wanted = {item.key: item for item in items(info)}
@@ -104,10 +110,10 @@ def up_to_date(
 
 
 def _keep(path: Path, made: Kept) -> None:
-    """Write statistics for the next time; where that fails, say so: they serve this time."""
+    """Store statistics for the next time; if that fails, log a warning, as they can still be used this time."""
     try:
         with changing_sets():
-            if (path.parent / MANIFEST).is_file():  # or the set has been removed meanwhile
+            if (path.parent / MANIFEST).is_file():  # otherwise the set has been removed meanwhile
                 write_kept(path, made)
     except (OSError, DragonError) as error:
         log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)
@@ -120,10 +126,10 @@ def pooled_windows(
     owner: PluginRecord | None,
     device: torch.device,
 ) -> tuple[list[Item], Tensor]:
-    """The item of each window of a user's audio, and the windows' mean frames (windows, dim), on the CPU.
+    """Return the item of each window of a user's audio, and the mean frame of each window (windows, dim), on the CPU.
 
     Raises:
-        DragonError: audio is missing or has changed; the encoder failed.
+        DragonError: audio is missing or has changed, or the encoder failed.
     """
     ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
     _check_audio(ear, items(info), "no embeddings")
@@ -136,17 +142,17 @@ def pooled_windows(
 
 
 def _anew(ear: _WindowEncoder, wanted: Mapping[bytes, Item], why: str) -> Moments:
-    """The moments of all items; `why` says what they are made for."""
+    """Compute the moments of all items; `why` says in an error message why they are needed."""
     examples = list(wanted.values())
     _check_audio(ear, examples, why)
     return ear.moments(examples)
 
 
 def _mended(ear: _WindowEncoder, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
-    """Kept statistics with the new items merged in and the removed ones taken out; None if starting over is better.
+    """Update stored statistics: merge new items in and take removed ones out; return None if starting over is better.
 
-    It is where audio of removed items is gone, or where most of the items are, or most of the spread: float64 cancels
-    when little is left.
+    Starting over is better if audio of removed items is gone, or if most of the items or most of the spread is removed,
+    because float64 cancels when little is left.
     """
     added = [item for key, item in wanted.items() if key not in kept.keys]
     known = {item.key: item for item in removed_items(ear.info.path)}
@@ -178,7 +184,7 @@ def _check_audio(ear: _WindowEncoder, needed: Iterable[Item], why: str) -> None:
 
 @dataclass(frozen=True)
 class _WindowEncoder:
-    """An encoder that listens to examples of a set, and what it has heard before."""
+    """An encoder applied to the windows of examples of a set, with the cache of what it encoded before."""
 
     info: ExemplarSetInfo
     encoder_info: EncoderInfo
@@ -189,7 +195,7 @@ class _WindowEncoder:
 
     @torch.no_grad()
     def moments(self, examples: Sequence[Item]) -> Moments:
-        """The moments of all frames of some examples, a few windows in memory at a time; on the CPU."""
+        """Compute the moments of all frames of some examples, with a few windows in memory at a time, on the CPU."""
         total, place = None, statistics_device(self.device)
         for _, frames in self.heard(examples):
             heard = Moments.of(torch.cat(frames).to(place))
@@ -200,7 +206,7 @@ class _WindowEncoder:
 
     @torch.no_grad()
     def heard(self, examples: Sequence[Item]) -> Iterator[tuple[list[Item], list[Tensor]]]:
-        """The items of a few windows at a time, and the frames (frames, dim) of each of these windows."""
+        """Yield the items of a few windows at a time, with the frames (frames, dim) of each of these windows."""
         threads = reading_threads()
         with ahead(self._windows, self._noted(examples), threads, threads) as windows:
             while batch := list(islice(windows, CHUNK)):
@@ -209,13 +215,16 @@ class _WindowEncoder:
                 yield sources, list(clips.embeddings(self.encoder_info, self.encoder, self.owner).frames)
 
     def _windows(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
-        """Item, name and audio as `dragon score` has it, so that embeddings of whole files are found in its cache."""
+        """Yield item, name and audio of each window.
+
+        The audio is what `dragon score` encodes, so that embeddings of whole files are found in its cache.
+        """
         for window in sounding(item):
             name = f"{item.path}, from {window.start:g} s"
             yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
-        """The examples, one after the other, and on stderr how far it is."""
+        """Yield the examples one after another, and show the progress on stderr."""
         with progress(f"{self.info.name}: encoding", "files", len(examples)) as bar:
             bar.say(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'")
             for item in examples:

@@ -1,4 +1,4 @@
-"""The exemplar sets that a user made: a folder each, of a manifest, items and statistics."""
+"""The store of the user's own exemplar sets: one folder for each set, with its manifest, items and statistics."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ REMOVED = "removed.jsonl"
 
 
 def sets_folder() -> Path:
-    """`$DRAGON_EXEMPLARS`, or `dragon-rewards/exemplars` in the folder of the user's data.
+    """Return the folder of the user's sets.
+
+    It is `$DRAGON_EXEMPLARS`, or by default `dragon-rewards/exemplars` in the user's data folder.
 
     Raises:
-        ConfigError: there is no home to put the default folder in.
+        ConfigError: there is no home directory to put the default folder in.
     """
     own = os.environ.get(VARIABLE)
     if own:
@@ -48,10 +50,10 @@ def sets_folder() -> Path:
 
 @contextmanager
 def changing_sets() -> Iterator[None]:
-    """Inside, no other process changes a set: for what is read, changed and written again.
+    """Keep other processes from changing a set during the block, in which a set is read, changed and written again.
 
     Raises:
-        ConfigError: another process is at it for a minute.
+        ConfigError: another process has held the lock for a minute.
         OSError: the folder of the sets cannot be written.
     """
     with locked(sets_folder(), wait=PATIENCE):
@@ -59,7 +61,7 @@ def changing_sets() -> Iterator[None]:
 
 
 def check_sets_folder() -> None:
-    """Refuse sets that could not be written, before the work for them begins.
+    """Refuse to begin the work on a set that could not be written.
 
     Raises:
         DragonError: nothing can be written to the folder of the sets.
@@ -68,15 +70,15 @@ def check_sets_folder() -> None:
 
 
 def set_folders() -> list[Path]:
-    """The folder of every set, broken ones included; one without a manifest is none, or not any more."""
+    """Return the folder of every set, including broken ones; a folder without a manifest is no set."""
     return sorted(manifest.parent for manifest in sets_folder().glob(f"*/{MANIFEST}"))
 
 
 def describe_set(folder: Path) -> ExemplarSetInfo:
-    """The set in a folder.
+    """Describe the set in a folder, and check it.
 
     Raises:
-        DragonError: it is broken.
+        DragonError: the set is broken.
     """
     info = load_exemplar_set(folder)
     if not all(text.isprintable() for text in (info.name, info.licence, info.summary)):
@@ -89,10 +91,10 @@ def describe_set(folder: Path) -> ExemplarSetInfo:
 
 
 def found_sets() -> tuple[list[ExemplarSetInfo], list[PluginFailure]]:
-    """The user's sets, and why others were left out, as failures of a plugin each: a broken set is alone in that.
+    """Return the user's sets, and for each broken set, which affects no other, a failure that says why.
 
     Raises:
-        ConfigError: there is no home to put the default folder in.
+        ConfigError: there is no home directory to put the default folder in.
     """
     infos: list[ExemplarSetInfo] = []
     failures: list[PluginFailure] = []
@@ -107,7 +109,7 @@ def found_sets() -> tuple[list[ExemplarSetInfo], list[PluginFailure]]:
 
 
 def broken_sets() -> list[PluginFailure]:
-    """Why sets were left out."""
+    """Return for each set that was left out a failure that says why."""
     try:
         return found_sets()[1]
     except ConfigError:  # the plugin that registers the sets fails with it
@@ -115,7 +117,7 @@ def broken_sets() -> list[PluginFailure]:
 
 
 def find_set(name: str) -> ExemplarSetInfo | None:
-    """The user's set of this name, if there is one.
+    """Describe the user's set of this name; return None if there is none.
 
     Raises:
         DragonError: the name is malformed, or the set is broken.
@@ -125,7 +127,7 @@ def find_set(name: str) -> ExemplarSetInfo | None:
 
 
 def require_set(name: str) -> ExemplarSetInfo:
-    """The user's set of this name.
+    """Describe the user's set of this name.
 
     Raises:
         UnknownNameError: there is none.
@@ -138,13 +140,13 @@ def require_set(name: str) -> ExemplarSetInfo:
 
 
 def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | None) -> ExemplarSetInfo:
-    """Write a set, or replace one; its statistics stay, and are mended when they are next needed.
+    """Write a set, or replace one; its statistics stay, and are updated when they are next needed.
 
-    What was read before is the caller's to hold: `changing_sets`.
+    The caller holds `changing_sets` from before it read the set that it changes.
 
     Args:
         manifest: what to record; `count` and `sha256` are filled in.
-        examples: all that the set is to hold.
+        examples: all examples that the set is to hold.
         before: the manifest that the change started from; None for a new set.
 
     Raises:
@@ -166,7 +168,7 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed left of a new set, or of one that was being removed.
+    """Remove what a process that was killed left of a new set, or of a set that was being removed.
 
     Raises:
         DragonError: there is a set in the folder.
@@ -177,10 +179,14 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def check_unchanged(folder: Path, before: Manifest | None) -> None:
-    """Refuse to go on with a set that is another than it was.
+    """Refuse to go on with a set that has changed.
+
+    Args:
+        folder: the folder of the set.
+        before: the manifest that it had before; None if there was no set.
 
     Raises:
-        DragonError: its manifest is not the one before.
+        DragonError: its manifest is another one now.
     """
     found = read_manifest(folder) if (folder / MANIFEST).is_file() else None
     if found != before:
@@ -188,7 +194,7 @@ def check_unchanged(folder: Path, before: Manifest | None) -> None:
 
 
 def _keep_removed(folder: Path, examples: Sequence[Item]) -> None:
-    """Note where the audio of removed examples is, so that statistics that cover it can be rid of it."""
+    """Record where the audio of removed examples is, so that they can be taken out of statistics that include them."""
     if not any(folder.glob("*.safetensors")):
         return
     kept = {item.key for item in examples}
@@ -198,16 +204,16 @@ def _keep_removed(folder: Path, examples: Sequence[Item]) -> None:
 
 
 def removed_items(folder: Path) -> tuple[Item, ...]:
-    """Audio that statistics of the set may cover still."""
+    """Return the removed examples that statistics of the set may still include."""
     path = folder / REMOVED
     return read_items(path) if path.is_file() else ()
 
 
 def delete_set(name: str) -> None:
-    """Remove a set and its statistics; the audio stays.
+    """Remove a set and its statistics; the audio files stay.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no set of this name.
         DragonError: the name is malformed, or the folder cannot be removed.
     """
     folder = sets_folder() / check_name(name)

@@ -1,1 +1,1 @@
-"""Clips of audio and images: found, read, resampled, measured, encoded and cached."""
+"""Clips of audio and images: they are found, read, resampled, measured, encoded and cached here."""

@@ -1,4 +1,4 @@
-"""Audio files in and out, mono, resampling, and the refusal of clips that no reward can judge."""
+"""Read and write audio files, mix them to mono, resample them, and refuse clips that no reward can judge."""
 
 from __future__ import annotations
 
@@ -41,7 +41,13 @@ PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: 
 
 @dataclass(frozen=True)
 class Window:
-    """Mono audio (samples,) at `rate` Hz; `start` is its place in the file, in seconds."""
+    """A window of a longer file.
+
+    Attributes:
+        audio: mono, (samples,), full scale 1.
+        rate: the sample rate in Hz.
+        start: the place of the window in the file, in seconds.
+    """
 
     audio: Tensor
     rate: int
@@ -49,17 +55,17 @@ class Window:
 
     @property
     def peak(self) -> float:
-        """`peak_of` it."""
+        """The largest absolute sample of the window, as `peak_of` returns it."""
         return peak_of(self.audio)
 
     @property
     def silent(self) -> bool:
-        """Whether nothing is heard in it."""
+        """Whether nothing can be heard in the window: its peak is below 1e-5."""
         return self.peak < UNHEARD
 
 
 def read_audio(path: Path) -> tuple[Tensor, int]:
-    """Read a file as float32 audio (channels, samples) in [-1, 1] and its sample rate in Hz.
+    """Read a file as float32 audio (channels, samples) in [-1, 1], and return it with its sample rate in Hz.
 
     Raises:
         AudioError: the file is missing, is not audio, holds no samples, or ends before it should.
@@ -69,10 +75,10 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
 
 
 def read_mono(path: Path) -> tuple[Tensor, int]:
-    """What rewards judge of a file: `to_mono` of what `read_audio` reads, (samples,), and its rate in Hz.
+    """Read a file, mix it to mono (samples,) as rewards judge it, and return it with its sample rate in Hz.
 
     Raises:
-        AudioError: as `read_audio`, or no reward can judge it (`check_peak`).
+        AudioError: the file cannot be read (see `read_audio`), or no reward can judge it (see `check_peak`).
     """
     audio, rate = _decoded(path)
     mono = to_mono(audio)
@@ -90,24 +96,25 @@ def _decoded(path: Path) -> tuple[Tensor, int]:
 
 
 def _blocks(sound: soundfile.SoundFile, frames: int) -> Iterator[NDArray[np.float32]]:
-    """What is left of a file, (samples, channels), in blocks and then an empty one."""
+    """Yield what is left of a file, (samples, channels), in blocks, and then an empty one."""
     yield (block := sound.read(frames, **FORM))
     while len(block):
         yield (block := sound.read(frames, **FORM))
 
 
 def read_windows(file: Path | BinaryIO, seconds: float, name: str) -> Iterator[Window]:
-    """The windows of a file in order, silent ones included; a rest below 1 s counts only if it is all there is.
+    """Yield the windows of a file in order, silent ones included.
 
-    Each is decoded and mixed by itself, so that a file of hours takes no more memory than a window does.
+    A rest shorter than 1 s counts only if it is all there is. Each window is decoded and mixed to mono by itself, so
+    that a file of hours takes no more memory than a window does.
 
     Args:
         file: a path, or the bytes of a file.
         seconds: the length of a window.
-        name: the file's, for refusals.
+        name: the name of the file in error messages.
 
     Raises:
-        AudioError: as `read_audio`, where the fault is met.
+        AudioError: the file cannot be read (see `read_audio`); raised where the fault is met.
     """
     with opened(file, name) as sound:
         rate, position = int(sound.samplerate), 0
@@ -119,17 +126,26 @@ def read_windows(file: Path | BinaryIO, seconds: float, name: str) -> Iterator[W
 
 
 def seconds_of(path: Path) -> float:
-    """The length of a file by its header; raises as `read_audio` does, but for what only decoding tells."""
+    """Return the length of a file in seconds, by its header.
+
+    Raises:
+        AudioError: the file is missing, is not audio, or declares more than it has; what only decoding tells stays
+            unseen.
+    """
     with opened(path) as sound:
         return float(sound.frames / sound.samplerate)
 
 
 @contextmanager
 def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile.SoundFile]:
-    """An audio file to read from, whose end is where its header says.
+    """Open an audio file to read from it, and check that it ends where its header says.
+
+    Args:
+        file: a path, or the bytes of a file.
+        name: the name of the file in error messages; by default its path.
 
     Raises:
-        AudioError: it is missing, is not audio, is cut off, or cannot be decoded where it is read.
+        AudioError: the file is missing, is not audio, is cut off, or cannot be decoded where it is read.
     """
     name = str(file) if name is None else name
     if isinstance(file, Path) and not file.is_file():
@@ -146,7 +162,7 @@ def opened(file: Path | BinaryIO, name: str | None = None) -> Iterator[soundfile
 
 
 def _handle(file: Path | BinaryIO) -> str | bytes | BinaryIO:
-    """What soundfile opens; a path as bytes where names of files are bytes, which need not be UTF-8."""
+    """Return what soundfile opens: a path as bytes where names of files are bytes, which need not be UTF-8."""
     if not isinstance(file, Path):
         return file
     return str(file) if os.name == "nt" else os.fsencode(file)
@@ -176,7 +192,7 @@ def _check_whole(sound: soundfile.SoundFile, file: Path | BinaryIO, name: str) -
 
 
 def _check_end(sound: soundfile.SoundFile, frames: int, name: str) -> None:
-    """Refuse a file of which fewer samples were read than its header declares, or none."""
+    """Refuse a file of which no samples were read, or fewer than its header declares."""
     if not frames:
         raise AudioError(f"'{name}' holds no samples; remove it or record it again")
     if frames < sound.frames:
@@ -185,9 +201,12 @@ def _check_end(sound: soundfile.SoundFile, frames: int, name: str) -> None:
 
 
 def write_audio(path: Path, audio: Tensor, rate: int) -> None:
-    """Write audio (samples,) or (channels, samples) in [-1, 1]; the suffix names the format (WAV: 16 bits).
+    """Write audio (samples,) or (channels, samples) in [-1, 1] to a file, which appears whole or not at all.
 
-    The file appears whole or not at all.
+    Args:
+        path: where to write; the suffix names the format (WAV: 16 bits).
+        audio: the samples, on any device.
+        rate: the sample rate in Hz.
     """
     file, kind, samples = io.BytesIO(), path.suffix[1:].upper(), np.atleast_2d(audio.detach().cpu().numpy()).T
     with soundfile.SoundFile(file, "w", rate, samples.shape[1], format=kind) as sound:
@@ -197,7 +216,7 @@ def write_audio(path: Path, audio: Tensor, rate: int) -> None:
 
 
 def to_mono(audio: Tensor) -> Tensor:
-    """(..., channels, samples) -> (..., samples): the mean of the channels.
+    """Mix audio (..., channels, samples) to mono (..., samples): return the mean of the channels.
 
     >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, 0.5]]))
     tensor([0.5000, 0.2500])
@@ -206,15 +225,15 @@ def to_mono(audio: Tensor) -> Tensor:
 
 
 def resample(audio: Tensor, source: int, target: int) -> Tensor:
-    """(..., samples) at `source` Hz -> (..., samples * target / source) at `target` Hz, on the device it came from.
+    """Resample audio (..., samples) from `source` Hz to `target` Hz: return (..., samples * target / source).
 
-    soxr in its high quality setting, all clips in one call; equal rates return the audio itself. soxr computes on the
-    CPU and carries no gradients: audio elsewhere, or that requires them, is resampled by a windowed sinc in torch. For
-    signals below 0.9 of the lower Nyquist frequency it is exact to 1e-6 of the peak, and soxr to 3e-4, but for 50 ms at
-    both ends.
+    The result is on the device of the audio. Equal rates return the audio itself. soxr resamples all clips in one call,
+    in its high quality setting. It computes on the CPU and carries no gradients, so audio on another device, or audio
+    that requires gradients, is resampled by a windowed sinc in torch. For signals below 0.9 of the lower Nyquist
+    frequency, and except for 50 ms at both ends, the sinc is exact to 1e-6 of the peak and soxr to 3e-4.
 
     Raises:
-        AudioError: a rate is not positive, as that of an encoder that hears no audio.
+        AudioError: a rate is not positive; an encoder that hears no audio has the rate 0.
 
     >>> resample(torch.zeros(3, 441), 44_100, 16_000).shape
     torch.Size([3, 160])
@@ -231,11 +250,11 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
 
 
 def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
-    """(clips, samples) at `source` Hz -> as `resample`, by one strided convolution that gives all phases."""
+    """Resample audio (clips, samples) as `resample` does, by one strided convolution that gives all phases."""
     up, down = target // gcd(source, target), source // gcd(source, target)
     exact = audio.to(torch.float64 if _is_rounded(audio.device) else audio.dtype)
     bank, reach = _phases(up, down, audio.device, exact.dtype)
-    samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, whose ties are those of floats
+    samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, ties included: in floats
     padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
     padded = torch.nn.functional.pad(exact, (reach, padding))[:, None]
     phases = torch.nn.functional.conv1d(padded, bank, stride=down)
@@ -243,13 +262,13 @@ def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
 
 
 def _is_rounded(device: torch.device) -> bool:
-    """Whether convolutions in float32 there may keep 10 bits of a factor (TF32), which float64 has a way around."""
+    """Return whether float32 convolutions there may keep 10 bits of a factor (TF32), and float64 avoids that."""
     return device.type != "cpu" and has_float64(device)
 
 
 @cache
 def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, int]:
-    """A Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
+    """Return a Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
 
     Output sample q * up + p lies at input sample q * down + p * down / up: phase p weighs input sample q * down + k by
     the low-pass at p * down - k * up, in samples at `up` times the input's rate.
@@ -269,7 +288,7 @@ def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tup
 
 
 def peak_of(audio: Tensor) -> float:
-    """The largest absolute sample; infinity where one is NaN."""
+    """Return the largest absolute sample of audio; infinity where a sample is NaN."""
     lowest, highest = torch.aminmax(audio)
     peak = max(-float(lowest), float(highest))
     return inf if isnan(float(lowest)) or isnan(peak) else peak
@@ -278,8 +297,13 @@ def peak_of(audio: Tensor) -> float:
 def check_peak(peak: float, name: str) -> None:
     """Refuse a recording that no reward can judge, by its largest absolute sample.
 
+    Args:
+        peak: the largest absolute sample, full scale 1, as `peak_of` returns it.
+        name: the name of the recording in error messages.
+
     Raises:
-        AudioError: as `check_values`; or the peak is above 8, far outside of [-1, 1].
+        AudioError: the peak is NaN or infinite; it is below 1e-4, so that the recording is silent; or it is above 8,
+            far outside of [-1, 1].
     """
     check_values(peak, name, SILENCE)
     if peak > LOUDEST:
@@ -291,6 +315,11 @@ def check_peak(peak: float, name: str) -> None:
 
 def check_values(peak: float, name: str, silence: float) -> None:
     """Refuse audio in which there is nothing to judge, by its largest absolute sample.
+
+    Args:
+        peak: the largest absolute sample, full scale 1, as `peak_of` returns it.
+        name: the name of the audio in error messages.
+        silence: the peak below which audio is silent.
 
     Raises:
         AudioError: the peak is NaN or infinite, or below `silence`.

@@ -1,4 +1,4 @@
-"""Embeddings kept on disk, so that audio that an encoder has seen is not encoded again.
+"""A cache on disk for embeddings, so that audio that an encoder has seen is not encoded again.
 
 An entry is found by what it was made of and with: the samples, the encoder's identity, the package that registered it.
 Names and dates of files play no part, so a renamed file is found and a changed one is not. The device plays none
@@ -46,11 +46,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What makes embeddings of audio: an encoder, and the package and version it came in.
+    """The maker of embeddings: an encoder, and the package and version that it came in.
 
     Attributes:
+        encoder: the encoder's name.
         identity: the encoder's fingerprint of its weights and preprocessing.
         sample_rate: in Hz, of what the encoder is fed.
+        dim: the dimension of its embeddings.
+        package: the distribution that registered it.
+        version: the version of this distribution.
     """
 
     encoder: str
@@ -61,7 +65,7 @@ class CacheKey:
     version: str
 
     def key(self, clip: Tensor, sample_rate: int) -> str:
-        """The name of the embeddings of a float32 clip (channels, samples) at `sample_rate` Hz: 64 hex digits."""
+        """Return the key of the embeddings of a float32 clip (channels, samples) at `sample_rate` Hz: 64 hex digits."""
         made_with = [FORMAT, _versions(), asdict(self), sample_rate, list(clip.shape)]
         digest = sha256(json.dumps(made_with).encode())
         digest.update(clip.detach().cpu().contiguous().numpy().data)
@@ -75,7 +79,13 @@ def _versions() -> list[str]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache: its size in bytes, and when it was last used, in seconds since 1970."""
+    """A file of the cache.
+
+    Attributes:
+        path: where it lies.
+        size: in bytes.
+        used: when it was last used, in seconds since 1970.
+    """
 
     path: Path
     size: int
@@ -83,7 +93,7 @@ class Entry:
 
     @property
     def encoder(self) -> str | None:
-        """The encoder that made it; None if the file is broken."""
+        """The name of the encoder that made the entry; None if the file is broken."""
         try:
             return peek_metadata(self.path).get("encoder")
         except (OSError, DragonError):
@@ -92,14 +102,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Usage:
-    """A number of entries and their bytes."""
+    """How much space a group of entries takes.
+
+    Attributes:
+        entries: the number of entries.
+        bytes: the bytes of all of them together.
+    """
 
     entries: int
     bytes: int
 
 
 class EmbeddingCache:
-    """Embeddings in a folder that stays below a size: when it is full, those that were used least recently go.
+    """A folder of embeddings that stays below a size: when it is full, the least recently used entries are removed.
 
     Attributes:
         folder: made when the first entry is stored.
@@ -113,7 +128,7 @@ class EmbeddingCache:
         self._room = 0  # bytes to write until the folder is walked again; none at first, as its size is not known
 
     def load(self, key: str) -> Tensor | None:
-        """Frames (frames, dim) in float32, or None; a broken file counts as missing and is removed."""
+        """Return the frames (frames, dim) of a key, in float32; None if there are none. A broken file is removed."""
         path = self._path(key)
         try:
             frames = _read(path)
@@ -127,7 +142,7 @@ class EmbeddingCache:
         return frames
 
     def store(self, frames: Mapping[str, Tensor], maker: CacheKey) -> None:
-        """Keep frames (frames, dim) by key; where that fails, say so once and keep no more."""
+        """Store the frames (frames, dim) of each key; where that fails, log it once and store no more."""
         if not self._takes_entries:
             return
         try:
@@ -141,12 +156,12 @@ class EmbeddingCache:
             log.warning("embeddings are no longer kept in '%s' (%s); %s", self.folder, error, remedy)
 
     def entries(self) -> list[Entry]:
-        """All entries, in no order; files that are not the cache's are left out."""
+        """Return all entries, in no order; files that are not the cache's are left out."""
         found = self.folder.glob(f"{HEX}{HEX}/{HEX}*.safetensors")
         return list(chain.from_iterable(_stat(path) for path in found if ENTRY.fullmatch(path.name)))
 
     def usage(self) -> dict[str | None, Usage]:
-        """What each encoder takes, by name; broken files are those of None."""
+        """Return the space that each encoder takes, by its name; broken files are counted under None."""
         count, size = Counter[str | None](), Counter[str | None]()
         for entry in self.entries():
             encoder = entry.encoder
@@ -155,7 +170,7 @@ class EmbeddingCache:
         return {encoder: Usage(count[encoder], size[encoder]) for encoder in count}
 
     def clear(self, encoder: str | None = None) -> Usage:
-        """Remove all entries, or those of an encoder; what was removed.
+        """Remove all entries, or only the entries of one encoder, and return how much was removed.
 
         Raises:
             OSError: the folder is read-only.
@@ -194,26 +209,26 @@ class EmbeddingCache:
 
 @dataclass(frozen=True)
 class CacheView:
-    """The place of each clip of a set in a cache, for one encoder; clips go by their row."""
+    """The place of each clip of a set in a cache, for one encoder; clips are named by their row in the set."""
 
     cache: EmbeddingCache
     maker: CacheKey
     keys: Sequence[str]
 
     def load(self) -> dict[int, Tensor]:
-        """Frames (frames, dim) of the clips that are there."""
+        """Return the frames (frames, dim) of the clips that the cache has, by row."""
         found = ((row, self.cache.load(key)) for row, key in enumerate(self.keys))
         return {row: frames for row, frames in found if frames is not None}
 
     def store(self, frames: Mapping[int, Tensor]) -> None:
-        """Keep frames (frames, dim) of some clips."""
+        """Store the frames (frames, dim) of some clips, by row."""
         self.cache.store({self.keys[row]: clip for row, clip in frames.items()}, self.maker)
 
 
 def open_cache() -> EmbeddingCache | None:
-    """The cache that the environment names; None if it says `DRAGON_CACHE=off`.
+    """Open the cache that the environment names; return None if it says `DRAGON_CACHE=off`.
 
-    The folder is `$DRAGON_CACHE`, by default `$XDG_CACHE_HOME/dragon-rewards/embeddings`; the limit
+    The folder is `$DRAGON_CACHE`, by default `$XDG_CACHE_HOME/dragon-rewards/embeddings`. The limit is
     `$DRAGON_CACHE_LIMIT` GiB, by default 10.
 
     Raises:
@@ -236,7 +251,7 @@ def _default_folder() -> Path:
 
 
 def _limit(text: str) -> int:
-    """A number of GiB in bytes."""
+    """Convert a text that is a number of GiB to bytes; raises ConfigError if it is no positive number."""
     with suppress(ValueError):
         gib = float(text)
         if isfinite(gib) and gib > 0:
@@ -247,7 +262,7 @@ def _limit(text: str) -> int:
 
 
 def _stat(path: Path) -> Iterator[Entry]:
-    """The file as an entry, unless another process has removed it."""
+    """Yield the file as an entry, unless another process has removed it."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -256,7 +271,7 @@ def _stat(path: Path) -> Iterator[Entry]:
 
 
 def _read(path: Path) -> Tensor | None:
-    """The frames in a file; None if it is broken."""
+    """Return the frames in a file; None if it is broken."""
     try:
         content = path.read_bytes()  # at once: safe_open opens a path twice, and it may be removed in between
         tensors, facts = unpack_tensors(content, str(path), "")
@@ -269,7 +284,7 @@ def _read(path: Path) -> Tensor | None:
 
 
 def _write(path: Path, frames: Tensor, maker: CacheKey) -> int:
-    """Write frames to a file that replaces `path` when it is whole and on the disk; its size in bytes."""
+    """Write frames to a file that replaces `path` when it is whole and on the disk; return its size in bytes."""
     frames = frames.detach().cpu().contiguous()
     facts = {"encoder": maker.encoder, "identity": maker.identity, "package": maker.package, "version": maker.version}
     content = pack_tensors({"frames": frames}, {**facts, "sha256": _checksum(frames)})

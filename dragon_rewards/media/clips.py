@@ -1,4 +1,4 @@
-"""A set of clips of audio."""
+"""Sets of clips of audio that audio encoders embed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class Clips(Encodable):
-    """Clips at one sample rate, with their prompts and names.
+    """A set of clips of audio at one sample rate, with their prompts and names.
 
     Attributes:
         media: per clip a float32 tensor (channels, samples); clips may differ in channels and length.
         sample_rate: in Hz, of every clip.
         prompts: one text per clip, or None.
-        names: one name per clip, which refusals use.
+        names: one name per clip, which error messages use.
         known: the embeddings computed so far.
-        cache: where embeddings are looked up before they are computed, and kept after; None for clips that are new.
+        cache: where embeddings are looked up before they are computed, and stored after; None for clips that are new.
     """
 
     noun = "clip"
@@ -44,11 +44,11 @@ class Clips(Encodable):
         names: Sequence[str] | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        """Take (clips, samples), (clips, channels, samples), or a sequence of (samples,) or (channels, samples).
+        """Take audio (clips, samples), (clips, channels, samples), or a sequence of (samples,) or (channels, samples).
 
         Raises:
-            AudioError: no clips; a clip of another shape or type, empty, not finite or silent; a count of prompts or
-                names that is not the count of clips; a sample rate that is not a positive whole number.
+            AudioError: there are no clips; a clip has another shape or type, is empty, not finite or silent; the count
+                of prompts or of names is not the count of clips; or the sample rate is not a positive whole number.
         """
         if not isinstance(sample_rate, int) or sample_rate <= 0:
             raise AudioError(f"a sample rate is a positive whole number of Hz, not {sample_rate!r}")
@@ -56,7 +56,7 @@ class Clips(Encodable):
 
     @property
     def audio(self) -> tuple[Tensor, ...]:
-        """The clips, each (channels, samples)."""
+        """The audio of every clip, each a float32 tensor (channels, samples)."""
         return self.media
 
     def _laid_out(self, example: Tensor, name: str) -> Tensor:
@@ -95,10 +95,18 @@ def clips_on(
     prompts: Sequence[str] | None,
     cache: EmbeddingCache | None,
 ) -> Clips:
-    """Clips of mono audio on a device: all that comes from files moves to it here.
+    """Make a set of clips on a device from mono audio; all audio that comes from files moves to its device here.
+
+    Args:
+        device: where the clips are to be.
+        audio: the samples of each clip, (samples,).
+        rate: the sample rate of all clips in Hz.
+        names: one name per clip.
+        prompts: one text per clip, or None.
+        cache: where embeddings are stored, or None.
 
     Raises:
-        AudioError: no reward can judge one.
+        AudioError: no reward can judge a clip.
         DeviceError: the memory of the device is too small.
     """
     try:

@@ -1,4 +1,4 @@
-"""How audio files are cut into what is encoded at once."""
+"""The lengths by which audio files are cut into parts that are encoded at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ LONGEST = 300.0  # seconds in one pass: in stereo at 48 kHz 115 MB, and half of 
 
 @dataclass(frozen=True)
 class Cut:
-    """Files of up to `longest` seconds are heard in one pass, longer ones in windows of `window` seconds."""
+    """The rule by which a file is encoded whole or in windows.
+
+    Attributes:
+        longest: in seconds; a file of up to this length is encoded in one pass.
+        window: in seconds; the length of the windows that a longer file is cut into.
+    """
 
     longest: float = LONGEST
     window: float = WINDOW

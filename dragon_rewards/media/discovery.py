@@ -1,7 +1,7 @@
-"""Which files are audio: every command searches folders in this one way, and says what it left out.
+"""Find the audio files below folders; every command searches in this one way and says what it left out.
 
 Links to files and folders are followed, each folder once. Hidden files and folders, and the `__MACOSX` of archives that
-a Mac made, hold no audio. A file that is named in two ways, as by a link, counts once, under the first of its names.
+a Mac made, hold no audio. A file that is named in two ways, for example by a link, counts once, under the first name.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SHOWN = 5  # names of files that are left out
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Of the files that the decoder of this machine reads."""
+    """Return the suffixes, such as `.wav`, of the files that the decoder of this machine reads."""
     from soundfile import available_formats
 
     return frozenset(suffix for name in available_formats() for suffix in FORMATS.get(name, ()))
@@ -59,21 +59,26 @@ def suffixes() -> frozenset[str]:
 
 @dataclass
 class Found:
-    """What was found in folders: audio, in order and each file once, and the audio that cannot be taken."""
+    """The audio that was found in folders, and the audio that cannot be decoded here.
+
+    Attributes:
+        files: the audio to take, in the order found, by its path without links, so that each file is there once.
+        left_out: audio without a decoder here, by its path without links.
+    """
 
     files: dict[str, Path] = field(default_factory=dict)
     left_out: dict[str, Path] = field(default_factory=dict)
 
     def add(self, path: Path) -> bool:
-        """Take a file, unless it is there under another name; whether it was taken."""
+        """Take a file unless it is there under another name, and return whether it was taken."""
         return self.files.setdefault(os.path.realpath(path), path) is path
 
     def leave_out(self, path: Path) -> None:
-        """Note audio that cannot be taken."""
+        """Note a file of audio that cannot be decoded here."""
         self.left_out.setdefault(os.path.realpath(path), path)
 
     def search(self, files: Iterable[Path]) -> list[Path]:
-        """Take the audio among the files of a folder; returns that audio."""
+        """Take the audio among the files of a folder, and return it; audio without a decoder is noted as left out."""
         taken = []
         for path in files:
             suffix = path.suffix.lower()
@@ -85,7 +90,7 @@ class Found:
         return taken
 
     def tell(self) -> None:
-        """Say on stderr how many files are left out, and which."""
+        """Say on stderr how many files are left out, and name the first of them; print nothing if there are none."""
         if self.left_out:
             names = listed_names(list(self.left_out.values()))
             sys.stderr.write(
@@ -95,9 +100,10 @@ class Found:
 
 
 def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, folders as all audio below them in sorted order; what is named twice counts once.
+    """Return the audio that paths name: files as they are given, folders as all audio below them, in sorted order.
 
-    What the decoder reads is audio, by its suffix. Audio that it does not read is named on stderr.
+    A file that is named twice counts once. The suffix decides what is audio. Audio that the decoder does not read is
+    named on stderr.
 
     Raises:
         AudioError: a path does not exist, or a folder holds no audio.
@@ -113,14 +119,18 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_there(paths: Iterable[Path]) -> None:
-    """Raises AudioError where a path does not exist."""
+    """Refuse paths that do not exist.
+
+    Raises:
+        AudioError: a path does not exist.
+    """
     for path in paths:
         if not path.exists():
             raise AudioError(f"'{path}' does not exist; check the path")
 
 
 def no_audio(folder: Path, found: Found) -> AudioError:
-    """The refusal of a folder in which nothing was found."""
+    """Return the error for a folder in which no audio was found; it names the audio that cannot be decoded, if any."""
     if found.left_out:
         names = listed_names(list(found.left_out.values()))
         return AudioError(
@@ -131,23 +141,23 @@ def no_audio(folder: Path, found: Found) -> AudioError:
 
 
 def listed_names(paths: Sequence[Path]) -> str:
-    """The first of some files, and how many more there are."""
+    """Return the first five paths, joined by commas, and how many more there are."""
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return ", ".join(map(str, paths[:SHOWN])) + more
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """All that is below a folder and no folder, sorted: through links, without what is hidden.
+    """Return all files below a folder, sorted; links are followed, and hidden files and folders are passed over.
 
     Raises:
-        AudioError: it does not exist, or it or a folder below it cannot be read.
+        AudioError: the folder does not exist, or it or a folder below it cannot be read.
     """
     check_there([folder])
     return sorted(_below(folder, {os.path.realpath(folder)}))
 
 
 def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """`visible_files` in no order; `seen` are the true paths of the folders that were searched, against loops."""
+    """Yield the files of `visible_files` in no order; `seen` holds the folders searched so far, as links may loop."""
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
@@ -164,7 +174,7 @@ def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link to itself is none."""
+    """Return whether an entry is a folder or a link to one; a link to itself is none."""
     try:
         return entry.is_dir()
     except OSError:

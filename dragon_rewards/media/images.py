@@ -1,4 +1,4 @@
-"""A set of images."""
+"""Sets of images that image encoders embed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Images(Encodable):
-    """RGB images, with their prompts and names.
+    """A set of RGB images, with their prompts and names.
 
     Attributes:
         media: per image a float32 tensor (3, height, width) in [0, 1]; images may differ in size.
         prompts: one text per image, or None.
-        names: one name per image, which refusals use.
+        names: one name per image, which error messages use.
         known: the embeddings computed so far.
-        cache: where embeddings are looked up before they are computed, and kept after; None for images that are new.
+        cache: where embeddings are looked up before they are computed, and stored after; None for images that are new.
 
     Example:
         >>> import torch
@@ -46,11 +46,11 @@ class Images(Encodable):
         names: Sequence[str] | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        """Take (images, 3, height, width), or a sequence of (3, height, width).
+        """Take images (images, 3, height, width), or a sequence of images (3, height, width).
 
         Raises:
-            ImageError: no images; an image of another shape or type, empty, or with values that are not finite or
-                outside [0, 1]; a count of prompts or names that is not the count of images.
+            ImageError: there are no images; an image has another shape or type, is empty, or holds values that are not
+                finite or outside [0, 1]; or the count of prompts or of names is not the count of images.
         """
         super().__init__(images, 0, prompts, names, cache)
 

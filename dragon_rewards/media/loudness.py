@@ -1,4 +1,4 @@
-"""How loud a clip is and how much of it is silent, by the standards of broadcasting."""
+"""Measure how loud a clip is and how much of it is silent, by the standards of broadcasting."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SILENT = -60.0  # dBFS
 
 
 def loudness(audio: Tensor, sample_rate: int) -> float:
-    """Integrated loudness in LUFS of mono audio (samples,), full scale 1 (ITU-R BS.1770-4).
+    """Return the integrated loudness of mono audio (samples,), full scale 1, in LUFS (ITU-R BS.1770-4).
 
-    Mean square after K-weighting over blocks of 400 ms that pass the gates, at -70 LUFS and 10 LU below the mean; a
-    mono sine of 997 Hz at full scale has -3.01 LUFS, and the filters of pyloudnorm come within 0.1 of it. Where no
-    block passes, as in silence, it is -inf. The standard has no value for less than one block: such a clip is one block
-    of its own length.
+    It is the mean square after K-weighting, over the blocks of 400 ms that pass both gates: -70 LUFS, and 10 LU below
+    the mean. A mono sine of 997 Hz at full scale has -3.01 LUFS; the filters of pyloudnorm come within 0.1 of it. Where
+    no block passes, as in silence, the loudness is -inf. The standard has no value for less than one block: a clip
+    shorter than that is one block of its own length.
 
     Raises:
-        AudioError: audio of another shape, empty, or not finite; a sample rate below 1 Hz.
+        AudioError: the audio is not of shape (samples,), is empty, or is not finite; or the sample rate is below 1 Hz.
 
     >>> tone = torch.sin(torch.arange(480_000).double() * 2 * math.pi * 997 / 48_000)
     >>> round(loudness(tone, 48_000), 2)
@@ -44,7 +44,7 @@ def loudness(audio: Tensor, sample_rate: int) -> float:
 
 
 def _metered(audio: Tensor, sample_rate: int) -> tuple[float, NDArray[np.float64]]:
-    """`loudness`, and that of each block, ungated."""
+    """Return the `loudness` of audio, and the loudness of each block without gates, in LUFS."""
     from pyloudnorm import Meter
 
     _check(audio, sample_rate)
@@ -54,10 +54,12 @@ def _metered(audio: Tensor, sample_rate: int) -> tuple[float, NDArray[np.float64
 
 
 def gain_to(target: float, audio: Tensor, sample_rate: int) -> float:
-    """The factor that brings audio (samples,) to `target` LUFS; it may clip, so leave headroom.
+    """Return the factor that brings audio (samples,) to a loudness of `target` LUFS; the result may clip.
+
+        gain = 10^((target - loudness) / 20)
 
     Raises:
-        AudioError: as `loudness`, or the audio is silent.
+        AudioError: the audio cannot be measured (see `loudness`), or it is silent.
 
     >>> tone = torch.sin(torch.arange(48_000) * 2 * math.pi * 997 / 48_000)
     >>> round(loudness(gain_to(-23.0, tone, 48_000) * tone, 48_000), 2)
@@ -70,12 +72,12 @@ def gain_to(target: float, audio: Tensor, sample_rate: int) -> float:
 
 
 def silence(audio: Tensor, sample_rate: int) -> float:
-    """The share, 0 to 1, of frames of 50 ms of audio (samples,) whose root mean square is below -60 dBFS.
+    """Return the share, 0 to 1, of frames of 50 ms of audio (samples,) whose root mean square is below -60 dBFS.
 
-    Full scale is 1. A shorter last frame counts as one.
+    Full scale is 1. A shorter last frame counts as one frame.
 
     Raises:
-        AudioError: as `loudness`.
+        AudioError: the audio is not of shape (samples,), is empty, or is not finite; or the sample rate is below 1 Hz.
 
     >>> silence(torch.cat([torch.ones(8_000), torch.zeros(8_000)]), 16_000)
     0.5
@@ -88,13 +90,13 @@ def silence(audio: Tensor, sample_rate: int) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a clip, or of a window of it.
+    """The length, loudness and silence of a clip, or of a window of it.
 
     Attributes:
-        duration: in seconds.
-        loudness: integrated, in LUFS.
-        silence: its share.
-        blocks: loudness of the gating blocks in LUFS.
+        duration: the length in seconds.
+        loudness: the integrated loudness in LUFS; -inf in silence.
+        silence: the share of silent frames, 0 to 1.
+        blocks: the loudness of each gating block in LUFS, (blocks,).
     """
 
     duration: float
@@ -104,20 +106,24 @@ class Measured:
 
 
 def measured(audio: Tensor, sample_rate: int) -> Measured:
-    """Measure mono audio (samples,).
+    """Measure the length, loudness and silence of mono audio (samples,).
 
     Raises:
-        AudioError: as `loudness`.
+        AudioError: the audio cannot be measured (see `loudness`).
     """
     level, blocks = _metered(audio, sample_rate)
     return Measured(len(audio) / sample_rate, level, silence(audio, sample_rate), blocks)
 
 
 def confounders(parts: Sequence[Measured]) -> dict[str, float]:
-    """What a reward may follow instead of its question, of a clip that was measured whole or in parts.
+    """Return what a reward may follow instead of its question: the duration, loudness and silence of a clip.
 
-    Duration in seconds, integrated loudness in LUFS (a clip below the gate of -70 LUFS has -70), share of silence. Of
-    several parts the blocks are gated together, of which those across two parts are missing.
+    `duration` is in seconds; `loudness` is integrated, in LUFS, and -70 for a clip below that gate; `silence` is a
+    share. Where a clip was measured in several parts, their blocks are gated together; blocks across two parts are
+    missing.
+
+    Args:
+        parts: measurements of one clip, whole or window by window.
     """
     duration = sum(part.duration for part in parts)
     level = parts[0].loudness if len(parts) == 1 else _gated(np.concatenate([part.blocks for part in parts]))
@@ -126,7 +132,7 @@ def confounders(parts: Sequence[Measured]) -> dict[str, float]:
 
 
 def _gated(blocks: NDArray[np.float64]) -> float:
-    """Integrated loudness of blocks in LUFS: the mean power of those that pass both gates."""
+    """Return the integrated loudness in LUFS of blocks: the mean power of those blocks that pass both gates."""
     powers = 10 ** (blocks[blocks >= GATE] / 10)
     if not powers.size:
         return -math.inf

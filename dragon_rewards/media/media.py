@@ -1,10 +1,13 @@
-"""A set of examples whose embeddings are computed once per encoder, whichever rewards ask."""
+"""Sets of examples of one modality, which are embedded once per encoder, however many rewards ask.
+
+`Media` is any such set. `Encodable` holds the audio or the images themselves, `Encoded` only what encoders made of
+them.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -17,6 +20,7 @@ from dragon_rewards.compute.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.media.cache import CacheKey, CacheView
+from dragon_rewards.media.embeddings import EmbeddingStore
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
@@ -37,41 +41,17 @@ FOREIGN = (
 )
 
 
-@dataclass(frozen=True)
-class EmbeddingStore:
-    """Embeddings computed so far, by encoder name: frames per example, and prompts (examples, dim)."""
-
-    frames: dict[str, tuple[Tensor, ...]]
-    prompts: dict[str, Tensor]
-
-    def select(self, rows: Sequence[int]) -> EmbeddingStore:
-        """What is known of some examples."""
-        return EmbeddingStore(
-            {encoder: tuple(frames[row] for row in rows) for encoder, frames in self.frames.items()},
-            {encoder: prompts[list(rows)] for encoder, prompts in self.prompts.items()},
-        )
-
-    @staticmethod
-    def join(parts: Sequence[EmbeddingStore]) -> EmbeddingStore:
-        """What is known of all parts together: the encoders that every part has."""
-        frames = set.intersection(*(set(part.frames) for part in parts))
-        prompts = set.intersection(*(set(part.prompts) for part in parts))
-        return EmbeddingStore(
-            {encoder: tuple(chain.from_iterable(part.frames[encoder] for part in parts)) for encoder in frames},
-            {encoder: torch.cat([part.prompts[encoder] for part in parts]) for encoder in prompts},
-        )
-
-
 class Media(ABC):
-    """Examples of one modality, with their prompts and names.
+    """A set of examples of one modality, with their prompts and names.
 
     Attributes:
-        media: a float32 tensor per example; none where they are gone.
-        sample_rate: of audio, in Hz; 0 for what has none.
+        media: a float32 tensor per example; empty where the media are gone.
+        sample_rate: the rate of audio, in Hz; 0 for images and where the media are gone.
         prompts: one text per example, or None.
-        names: one name per example, which refusals use.
+        names: one name per example, which error messages use.
         known: the embeddings computed so far.
-        cache: where embeddings are looked up before they are computed, and kept after; None for examples that are new.
+        cache: where embeddings are looked up before they are computed, and stored after; None for examples that are
+            new.
     """
 
     noun: ClassVar[str] = "example"
@@ -95,25 +75,25 @@ class Media(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the examples are, or what is known of them; the CPU where there is neither."""
+        """The device of the examples or, where these are gone, of their embeddings; the CPU where there are neither."""
         held = chain(self.media, *self.known.frames.values(), self.known.prompts.values())
         return next((tensor.device for tensor in held), CPU)
 
     @abstractmethod
     def _encode(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> tuple[Tensor, ...]:
-        """Frames (frames, dim) of each example."""
+        """Return the frames (frames, dim) of each example."""
 
     def embeddings(
         self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None = None, *, with_prompts: bool = False
     ) -> Embeddings:
-        """What a reduction sees of these examples, encoded on the first call for this encoder's name only.
+        """Return the embeddings that a reduction judges; an encoder runs on the first call with its name only.
 
         Audio is mixed to mono and resampled to the encoder's rate. Examples are encoded in batches of equal shape, the
-        smallest first, so that one that is too small is refused before the long work. Gradients flow when the media
-        require them.
+        smallest first, so that an example that is too small is refused before the long work. Gradients flow when the
+        media require them.
 
-        With a cache, only examples that it lacks are encoded, and each batch is kept as soon as it is done. That is
-        valid as an encoder's frames of an example do not depend, but for rounding, on its batch.
+        With a cache, only the examples that it lacks are encoded, and each batch is stored as soon as it is done. This
+        is valid because an encoder's frames of an example depend on the rest of its batch by rounding at most.
 
         Args:
             info: the encoder's descriptor.
@@ -121,11 +101,15 @@ class Media(ABC):
             owner: the plugin that registered it; without one, nothing is cached, as a new version could not be told.
             with_prompts: whether the prompts are embedded too (they are not cached).
 
+        Returns:
+            Frames (frames, dim) of each example, and with `with_prompts` the embedded prompts (examples, dim).
+
         Raises:
             AudioError: a clip is shorter than one frame of the encoder.
             ImageError: an image is smaller than one frame of the encoder.
-            EncoderError: the encoder failed or broke its contract, or has no tower for these media, or none for text
-                where prompts are asked for; or the media are gone and it was not asked before.
+            DeviceError: a single example does not fit into the memory of the device.
+            EncoderError: the encoder failed or broke its contract; it does not embed these media, or no text where
+                prompts are asked for; or the media are gone and this encoder was not asked before.
             MissingPromptsError: prompts are asked for and the examples have none.
         """
         prompts = self._embed_prompts(info, encoder) if with_prompts else None
@@ -134,7 +118,11 @@ class Media(ABC):
         return Embeddings(self.known.frames[info.name], prompts)
 
     def select(self, indices: Iterable[int] | Tensor) -> Self:
-        """The examples at `indices`, in that order, with the embeddings computed so far."""
+        """Return the examples at `indices`, in that order, with the embeddings computed so far.
+
+        Raises:
+            DragonError: there are no indices; for clips an AudioError, for images an ImageError.
+        """
         rows = [int(index) for index in indices]
         self._check_counts(len(rows), None, rows)
         chosen = copy(self)
@@ -145,18 +133,19 @@ class Media(ABC):
         return chosen
 
     def without_media(self) -> Encoded:
-        """Their embeddings, prompts and names alone, which take little memory and are easily sent."""
+        """Return a set of the embeddings, prompts and names alone, which takes little memory and is easily sent."""
         return Encoded(EmbeddingStore(dict(self.known.frames), dict(self.known.prompts)), self.names, self.prompts)
 
     @staticmethod
     def concatenate(sets: Sequence[AnyMedia]) -> AnyMedia:
-        """All examples of `sets` in order; embeddings that every set has already are kept, and a cache they share.
+        """Return one set of all examples of `sets`, in order.
 
-        Where one of the sets is without media, so is the whole.
+        It keeps the embeddings that every set has already, and the cache if all sets share one. Where one of the sets
+        is without media, so is the whole.
 
         Raises:
-            DragonError: no sets, different modalities or sample rates, or prompts in some sets only; for clips an
-                AudioError, for images an ImageError.
+            DragonError: there are no sets; they differ in modality or sample rate; or only some of them have prompts.
+                For clips it is an AudioError, for images an ImageError.
         """
         joined = copy(_joinable(sets))
         prompts = [part.prompts for part in sets if part.prompts is not None]
@@ -198,13 +187,13 @@ class Media(ABC):
 
 
 class Encoded(Media):
-    """Examples whose media are gone: prompts, names, and embeddings by the encoders that were asked before."""
+    """A set of examples whose media are gone: it holds prompts, names, and the embeddings computed before."""
 
     def __init__(self, known: EmbeddingStore, names: Sequence[str], prompts: Sequence[str] | None = None) -> None:
-        """Take `known`, `names` and `prompts` of another set, perhaps of another process.
+        """Take the embeddings, names and prompts of another set, perhaps of another process.
 
         Raises:
-            DragonError: no names, or a count of prompts or embeddings that is not theirs.
+            DragonError: there are no names, or the count of prompts or of embeddings is not the count of names.
         """
         super().__init__((), 0, prompts, names, known)
         self._check_counts(len(self.names), self.prompts, self.names)
@@ -225,7 +214,7 @@ class Encoded(Media):
 
 
 class Encodable(Media):
-    """Examples that an encoder can be given."""
+    """A set of examples whose media are here and were checked, so that every encoder of their modality can be asked."""
 
     short: ClassVar[str] = "smaller"
 
@@ -250,31 +239,31 @@ class Encodable(Media):
 
     @abstractmethod
     def _laid_out(self, example: Tensor, name: str) -> Tensor:
-        """The example as float32 in its layout; raises `refusal` if it has another shape or type, or is empty."""
+        """Return the example as float32 in its layout; raises `refusal` if it is empty or of another shape or type."""
 
     @abstractmethod
     def _extremes(self, batch: Tensor) -> Tensor:
-        """What tells of each example of a batch whether a reward can judge its values, (examples, ...)."""
+        """Return, for each example of a batch, the values by which `_check_values` decides, (examples, ...)."""
 
     @abstractmethod
     def _check_values(self, extremes: Any, name: str) -> None:
-        """Raises `refusal` if no reward can judge an example with these extremes."""
+        """Refuse an example with these extremes if no reward can judge it, with an error of the type `refusal`."""
 
     @abstractmethod
     def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
-        """What encodes a batch of such media; None if the encoder cannot."""
+        """Return the encoder's method that embeds a batch of such media; None if it has none."""
 
     @abstractmethod
     def _fed(self, batch: Tensor, info: EncoderInfo) -> Tensor:
-        """Examples of one shape as the encoder is fed them."""
+        """Return a batch of examples of one shape as the encoder is fed them."""
 
     @abstractmethod
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
-        """Of one example as it is fed, in words."""
+        """Say in words how large one example is as the encoder is fed it."""
 
     @abstractmethod
     def _extent(self, example: Tensor) -> str:
-        """Of an example itself, in words."""
+        """Say in words how large one example is."""
 
     def _stacked(self, rows: Sequence[int]) -> Tensor:
         return torch.stack([self.media[row] for row in rows])
@@ -303,14 +292,14 @@ class Encodable(Media):
         return tuple(frames[row] for row in range(len(self)))
 
     def _shelf(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> CacheView | None:
-        """Where the embeddings are kept; None if they are not."""
+        """Return the place of these examples in the cache; None if their embeddings are not cached."""
         if self.cache is None or owner is None or any(example.requires_grad for example in self.media):
             return None
         maker = CacheKey(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
         return CacheView(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
 
     def _encode_rows(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], rows: Sequence[int]) -> Tensor:
-        """Frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
+        """Return the frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
         name = self.names[rows[0]]
         try:
             return self._encode_batch(info, tower, self._fed(self._stacked(rows), info), name)
@@ -325,7 +314,7 @@ class Encodable(Media):
             ) from error
 
     def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:
-        """Frames (examples, frames, dim) of a batch; `name` is the first example's, for refusals."""
+        """Return the frames (examples, frames, dim) of a batch; error messages name its first example, `name`."""
         subject = f"'{name}' ({self._size(batch[0], info)})"
         with _explained(info.name, subject, batch.device):
             frames = tower(batch)
@@ -344,7 +333,10 @@ class Encodable(Media):
 def _explained(
     encoder: str, subject: str, device: torch.device, *, mended: bool = True
 ) -> AbstractContextManager[None]:
-    """Say which encoder failed, on what and with what, unless it ran out of memory and the caller mends that."""
+    """Turn a failure of an encoder into an EncoderError that says which encoder failed, on what and why.
+
+    With `mended`, running out of memory passes unchanged, as the caller then tries a smaller batch.
+    """
     mend = "" if device.type == "cpu" else FOREIGN.format(device=device)
 
     def refusal(error: BaseException) -> EncoderError:
@@ -354,7 +346,11 @@ def _explained(
 
 
 def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
-    """The set that the others are joined to: one without media if there is one."""
+    """Return the set that the others are joined to: one without media if there is one, else the first.
+
+    Raises:
+        DragonError: the sets do not join; for clips an AudioError, for images an ImageError.
+    """
     if not sets:
         raise DragonError("there are no sets to join; give one or more")
     without = [part for part in sets if isinstance(part, Encoded)]
@@ -370,7 +366,7 @@ def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
 
 
 def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject: str) -> None:
-    """Hold an encoder to its contract: a finite float32 tensor of the shape its descriptor promises."""
+    """Refuse what an encoder returned unless it is a finite float32 tensor of the shape its descriptor promises."""
     fault = output_fault(output, shape, torch.float32, None, f" for {subject}")
     if fault:
         raise EncoderError(f"encoder '{encoder}' {fault}")

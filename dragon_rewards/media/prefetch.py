@@ -1,6 +1,6 @@
-"""Read ahead of whoever takes what is read: in threads, in order, and no further ahead than memory should bear.
+"""Read sources ahead of their use: in threads, in order, and no further ahead than memory should bear.
 
-Decoding and resampling leave the interpreter to others, so that they keep as many cores busy as there are threads.
+Decoding and resampling release Python's global lock, so that they keep as many cores busy as there are threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHUNK = 8  # items of a source at once: of audio in windows of 30 s at 48 kHz, 4
 
 
 def reading_threads() -> int:
-    """As many as there are cores for this process."""
+    """Return how many threads to read with: as many as this process has cores, and at most 16."""
     return min(MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -31,15 +31,16 @@ def reading_threads() -> int:
 def ahead(
     read: Callable[[S], Iterable[T]], sources: Iterable[S], threads: int, look: int
 ) -> Generator[Iterator[T], None, None]:
-    """What `read` gives of one source after the other; at the end of the block, or if it fails, no more is read.
+    """Yield the items that `read` gives of one source after another, read ahead in threads.
 
-    At most `look` sources are read ahead of the one that is taken from, and eight items of each.
+    At most `look` sources are read ahead of the current one, and eight items of each. At the end of the block, or if it
+    fails, no more is read.
 
     Args:
         read: a generator, which runs in threads; what it raises is raised where its next item would have been.
-        sources: what it is given.
-        threads: how many are read at once.
-        look: how far ahead.
+        sources: the arguments of `read`, one after another.
+        threads: how many sources are read at once.
+        look: how many sources are read ahead.
     """
     pool = ThreadPoolExecutor(threads, "read")
     try:

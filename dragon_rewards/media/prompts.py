@@ -1,8 +1,9 @@
-"""Prompts of audio files: from a table that names them, or from what lies beside them.
+"""Find the prompts of audio files, in a table that names them or in what lies beside them.
 
-Beside a file that is the project's own `prompts.csv`, the tables of an `audiofolder` of the Hugging Face hub, and the
-file's own text: `track.caption.txt`, `track_prompt.txt` or `track.txt` for `track.wav`. The first of these three that
-is there counts: beside one of the others, as ACE-Step has them, `track.txt` holds lyrics.
+Beside a file these count: the project's own table `prompts.csv`; the tables of an `audiofolder` of the Hugging Face
+hub; and the file's own text, which is `track.caption.txt`, `track_prompt.txt` or `track.txt` for `track.wav`. The first
+of these three texts that is there counts: where one of the others is there, as ACE-Step writes them, `track.txt` holds
+lyrics.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ SIDECARS = (".caption.txt", "_prompt.txt", ".txt")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is said of a file, and where: its prompt and the seed that it was made from, as far as they are known."""
+    """What is known of a file besides its audio.
+
+    Attributes:
+        where: where that is written, for error messages.
+        text: the prompt of the file; None if it is not known.
+        seed: the seed that the file was made from; None if it is not known.
+    """
 
     where: str
     text: str | None
@@ -35,27 +42,32 @@ class Entry:
 
 @dataclass(frozen=True)
 class PromptSource:
-    """What is said of files, by their `located` paths, and what is wrong with tables beside them that are no help."""
+    """The prompts and seeds of files, and what is wrong with tables beside the files that cannot be used.
+
+    Attributes:
+        entries: what is known of each file, by its `located` path.
+        faults: one message per table beside the files that lacks a column, or per file that it names and that is gone.
+    """
 
     entries: Mapping[Path, Entry]
     faults: tuple[str, ...] = ()
 
     def of(self, file: Path) -> Entry | None:
-        """What is said of a file, under the name that it is given by or, of a link, under that of the file itself."""
+        """Return what is known of a file by the path that it is given by, or by the path that a link leads to."""
         return self.entries.get(located(file)) or self.entries.get(file.resolve())
 
 
 def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> list[str]:
-    """The prompt of each file.
+    """Return the prompt of each file.
 
     Args:
         files: the audio.
         table: where the prompts are; None for what lies beside the files.
-        places: folders that the files were found in, whose tables count for all below them.
+        places: folders that the files were found in, whose tables count for all files below them.
 
     Raises:
         MissingPromptsError: a file has no prompt.
-        TableError: as `prompt_sources`.
+        TableError: a table cannot be used (see `prompt_sources`).
     """
     said = prompt_sources(files, table, places)
     texts = [entry.text if (entry := said.of(file)) else None for file in files]
@@ -69,10 +81,15 @@ def prompts_of(files: Sequence[Path], table: Path | None = None, places: Iterabl
 
 
 def prompt_sources(files: Sequence[Path], table: Path | None = None, places: Iterable[Path] = ()) -> PromptSource:
-    """What `table`, or else what lies beside the files, says of them; arguments as of `prompts_of`.
+    """Return what `table` says of the files or, without a table, what lies beside them says.
+
+    Args:
+        files: the audio.
+        table: where the prompts are; None for what lies beside the files.
+        places: folders that the files were found in, whose tables count for all files below them.
 
     Raises:
-        TableError: a table or a text cannot be read, `table` lacks a column, or two differ on a file.
+        TableError: a table or a text cannot be read, `table` lacks a column, or two sources differ on a file.
     """
     if table is not None:
         return PromptSource(table_entries(table))
@@ -90,11 +107,11 @@ def prompt_sources(files: Sequence[Path], table: Path | None = None, places: Ite
 
 
 def table_entries(path: Path) -> dict[Path, Entry]:
-    """What a table says, by `located` path of the file.
+    """Read what a table says of files, by the `located` path of each.
 
     Raises:
-        MissingColumnError: it lacks the column of paths or that of texts.
-        TableError: it cannot be read, or lists a path twice.
+        MissingColumnError: the table lacks the column of paths or the column of texts.
+        TableError: the table cannot be read, or lists a path twice.
     """
     table = read_table(path)
     table.require(PATH, TEXT)
@@ -103,7 +120,7 @@ def table_entries(path: Path) -> dict[Path, Entry]:
 
 
 def tables_of(files: Iterable[Path], places: Iterable[Path]) -> list[Path]:
-    """The tables beside these files, and above them in the folders of `places`."""
+    """Return the tables beside these files, and above them in the folders of `places`."""
     within = list(places)
     beside = dict.fromkeys(file.parent for file in files)
     folders = dict.fromkeys(above for folder in beside for above in _up(folder, within))
@@ -111,13 +128,17 @@ def tables_of(files: Iterable[Path], places: Iterable[Path]) -> list[Path]:
 
 
 def _up(folder: Path, places: Iterable[Path]) -> Iterator[Path]:
-    """A folder, and those above it that are in one of the places."""
+    """Yield a folder, and the folders above it that lie in one of the places."""
     yield folder
     yield from (above for above in folder.parents if any(above.is_relative_to(place) for place in places))
 
 
 def sidecars(files: Iterable[Path]) -> dict[Path, Entry]:
-    """What texts say that belong to one file each, by its `located` path; raises TableError."""
+    """Read the texts that belong to one file each, by the `located` path of the file.
+
+    Raises:
+        TableError: a text cannot be read.
+    """
     found = {}
     for file in files:
         paths = (file.with_name(file.stem + ending) for ending in SIDECARS)
@@ -135,7 +156,11 @@ def _is_file(path: Path) -> bool:
 
 
 def united(parts: Iterable[Mapping[Path, Entry]]) -> dict[Path, Entry]:
-    """What all of them say; raises TableError where two differ on a file."""
+    """Return what all parts together say of each file.
+
+    Raises:
+        TableError: two parts give other words for one file.
+    """
     known: dict[Path, Entry] = {}
     for part in parts:
         for file, entry in part.items():

@@ -1,7 +1,8 @@
-"""Whether an audio file ends before it should, by what its header declares: of two files, one may be half of the other.
+"""Tell whether an audio file ends before it should, by the length that its header declares.
 
-libsndfile takes what is there for the whole and tells of the rest in its log alone. Formats that declare nothing cannot
-be told, such as MP3 without a Xing header.
+A file that is cut off has to be told: of two files, one may be half of the other. libsndfile takes what is there for
+the whole, and tells of the rest in its log alone. Formats that declare no length cannot be told, such as MP3 without a
+Xing header.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-# Lines of libsndfile's log: of WAV and CAF, AIFF, AU, SVX; RF64 and W64 have but that of the whole.
+# Lines of libsndfile's log: of WAV and CAF, AIFF, AU, SVX; RF64 and W64 have only the one of the whole.
 CHUNK = re.compile(r"^\s*(?:data|SSND|BODY|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 WHOLE = re.compile(r"^\s*(?:riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN = 2**31 - 2**16  # bytes: what writes to a pipe declares as much as a field holds, for it cannot know
@@ -24,7 +25,12 @@ SLACK = 2**11  # bytes: some writers are off by a frame
 
 
 def shortfall(sound: SoundFile, file: BinaryIO) -> str | None:
-    """What is missing of an open file, whose bytes `file` has; None if it is whole as far as can be told."""
+    """Say what is missing of an open audio file; None if it is whole as far as can be told.
+
+    Args:
+        sound: the file, opened by soundfile.
+        file: its bytes; the position in it changes.
+    """
     if sound.format == "OGG":
         return _ogg(file)
     if sound.format == "MP3":
@@ -36,12 +42,12 @@ def shortfall(sound: SoundFile, file: BinaryIO) -> str | None:
 
 
 def _unknown(sound: SoundFile) -> int:
-    """The bytes from which a declared length is a placeholder."""
+    """Return the number of bytes from which a declared length is a placeholder."""
     return 2**62 if sound.format in {"RF64", "W64"} else UNKNOWN
 
 
 def _ogg(file: BinaryIO) -> str | None:
-    """The last page of a stream (RFC 3533, section 6) says that it is, and has all that it announces."""
+    """Say whether the last page of an Ogg stream is missing or cut off (RFC 3533, section 6); None if it is whole."""
     file.seek(max(0, file.seek(0, 2) - PAGE))
     tail = file.read()
     start = tail.rfind(b"OggS")
@@ -53,7 +59,10 @@ def _ogg(file: BinaryIO) -> str | None:
 
 
 def _mp3(file: BinaryIO) -> str | None:
-    """The Xing header declares the bytes of the stream, which begins behind the ID3 tags."""
+    """Say how much is missing of the bytes that the Xing header of an MP3 stream declares; None if nothing is.
+
+    The stream begins behind the ID3 tags.
+    """
     size, start = file.seek(0, 2), 0
     file.seek(0)
     while (tag := file.read(10))[:3] == b"ID3":

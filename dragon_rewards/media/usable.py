@@ -1,4 +1,4 @@
-"""Leave out files that no reward can judge, where that is asked for: every file is read once before the long work."""
+"""Leave out files that no reward can judge, where that is asked for; every file is read once before the long work."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def usable(files: Sequence[Path]) -> list[Path]:
-    """Those of the files that can be judged; the others are named on stderr, with what is wrong and their number.
+    """Return the files that can be judged; name the others on stderr, with their number and what is wrong with each.
 
     Raises:
-        AudioError: none can.
+        AudioError: none of the files can be judged.
     """
     bad = unusable(files)
     left = [file for file in files if file not in bad]
@@ -29,7 +29,7 @@ def usable(files: Sequence[Path]) -> list[Path]:
 
 
 def unusable(files: Sequence[Path]) -> set[Path]:
-    """Those of the files that no reward can judge, which are named on stderr, with what is wrong and their number."""
+    """Return the files that no reward can judge; name them on stderr, with their number and what is wrong with each."""
 
     def faults(path: Path) -> Iterator[str | None]:
         try:
@@ -49,7 +49,7 @@ def unusable(files: Sequence[Path]) -> set[Path]:
 
 
 def _check(path: Path) -> None:
-    """Read a file from end to end; raises AudioError as those who hear it do."""
+    """Read a file from end to end, as encoding it would; raises AudioError where no reward can judge it."""
     cut, name = Cut(), str(path)
     if seconds_of(path) <= cut.longest:
         read_mono(path)

@@ -1,4 +1,4 @@
-"""The metric core: pure functions of tensors, exact, batched and differentiable, on the device of the embeddings."""
+"""The metrics: pure functions of tensors, exact, batched and differentiable, on the device of the embeddings."""
 
 from dragon_rewards.metrics.contributions import ClipContributions, clip_contributions
 from dragon_rewards.metrics.facets import Facets, facet_coverage, facet_coverage_subsets

@@ -1,4 +1,4 @@
-"""What every metric refuses: embeddings that are no matrix, too few, not finite, or of another space."""
+"""Refuse embeddings that no metric can judge: not a matrix, too few, not finite, or of another space."""
 
 from __future__ import annotations
 
@@ -18,25 +18,44 @@ LARGEST = 1e70  # products of two covariances hold fourth powers, 1e280: below 1
 
 
 def checked_matrix(rows: Tensor, what: str, minimum: int) -> Tensor:
-    """`rows` in float64, if it is a finite matrix of at least `minimum` rows; `what` names it in the refusal."""
+    """Return `rows` in float64, if it is a finite matrix of at least `minimum` rows.
+
+    Args:
+        rows: (n, d).
+        what: the name of the matrix in the error message.
+        minimum: the least n.
+
+    Raises:
+        DragonError: it is no matrix, has too few rows or no columns, or holds values that are NaN, infinite or above
+            1e70.
+    """
     _check_shape(rows, what, minimum)
     _check_finite([rows], [what])
     return in_float64(rows)
 
 
 def in_float64(rows: Tensor) -> Tensor:
-    """`rows` in float64, on the CPU where their device has no float64; differentiable."""
+    """Return `rows` in float64, on the CPU where their device has no float64; differentiable."""
     return rows.to(statistics_device(rows.device)).double()
 
 
 def check_clips(frames: Sequence[Tensor], dim: int, minimum: int) -> None:
-    """Refuse clips that are no finite matrices of `dim` columns and at least `minimum` rows; names the clip."""
+    """Refuse clips that are not finite matrices of `dim` columns and at least `minimum` rows.
+
+    Raises:
+        DragonError: there are no clips, or a clip, which is named by its index, is refused.
+    """
     names = _checked_names(frames, dim, minimum)
     _check_finite(frames, names)
 
 
 def pooled_clips(frames: Sequence[Tensor], dim: int) -> Tensor:
-    """All frames of all clips together in float64, (frames, dim); a refusal names the clip by its index."""
+    """Return all frames of all clips together in float64, (frames, dim).
+
+    Raises:
+        DragonError: there are no clips, or a clip, which is named by its index, has no frames, another dimension, or
+            NaN or infinite values.
+    """
     names = _checked_names(frames, dim, minimum=1)
     pooled = in_float64(torch.cat(list(frames)))
     if not _all_finite([pooled]):
@@ -45,7 +64,7 @@ def pooled_clips(frames: Sequence[Tensor], dim: int) -> Tensor:
 
 
 def _checked_names(frames: Sequence[Tensor], dim: int, minimum: int) -> list[str]:
-    """The names of clips whose shapes are as they should be."""
+    """Return the names of clips, if their shapes are as they should be."""
     if len(frames) == 0:
         raise DragonError("there are no clips to judge")
     names = [f"clip {index}" for index in range(len(frames))]
@@ -75,7 +94,7 @@ def _check_finite(matrices: Sequence[Tensor], names: Sequence[str]) -> None:
 
 
 def _all_finite(matrices: Sequence[Tensor]) -> bool:
-    """One answer for all, so that an accelerator is waited for once; there, of all together, in a few launches."""
+    """Return one answer for all matrices, so that an accelerator is waited for once, and asked in a few launches."""
     if matrices[0].device.type != "cpu" and len(matrices) > 1:
         matrices = [torch.cat(list(matrices))]
     extremes = [extreme for rows in matrices if len(rows) for extreme in rows.detach().aminmax()]
@@ -83,7 +102,11 @@ def _all_finite(matrices: Sequence[Tensor]) -> bool:
 
 
 def check_dim(found: int, expected: int, what: str) -> None:
-    """Refuse embeddings of another dimension than what they are compared with."""
+    """Refuse embeddings whose dimension is not the one of what they are compared with.
+
+    Raises:
+        DragonError: `found` is not `expected`; `what` names the embeddings.
+    """
     if found != expected:
         raise DragonError(
             f"{what} has {found} dimensions, and what it is compared with has {expected}: embed both with one encoder"
@@ -91,7 +114,11 @@ def check_dim(found: int, expected: int, what: str) -> None:
 
 
 def check_rows(rows: Tensor, count: int) -> None:
-    """Refuse subsets that are not index rows (subsets, size) into `count` clips."""
+    """Refuse subsets that are not index rows (subsets, size) into `count` clips.
+
+    Raises:
+        DragonError: the rows are no matrix of whole numbers, have no columns, or hold an index that no clip has.
+    """
     if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype not in {torch.int32, torch.int64}:  # noqa: PLR2004  a matrix
         raise DragonError(f"subsets must be rows of clip indices, not {rows.dtype} of shape {tuple(rows.shape)}")
     if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < count:

@@ -1,4 +1,4 @@
-"""Which clips of a set hurt: what each contributes to the Fréchet audio distance of all of them."""
+"""Which clips of a set hurt: what each of them contributes to the Fréchet audio distance (FAD) of all."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ BATCH_ELEMENTS = 2**24  # float64 values of one array of a batch: 128 MiB; four 
 
 @dataclass(frozen=True, eq=False)
 class ClipContributions:
-    """What every clip adds to the FAD of a set, in squared embedding units; positive: the clip hurts.
+    """What every clip adds to the FAD of a set, in squared embedding units; where it is positive, the clip hurts.
 
     Attributes:
-        value: FAD of all clips together, a scalar.
-        leave_one_out: FAD of all clips less FAD of all but this one, (clips,).
-        marginal: slope of the FAD in the weight of this clip's frames, at weight 1, (clips,): leave-one-out to first
-            order.
+        value: the FAD of all clips together, a scalar.
+        leave_one_out: the FAD of all clips less the FAD of all clips except this one, (clips,).
+        marginal: the slope of the FAD in the weight of this clip's frames, at weight 1, (clips,): leave-one-out to
+            first order.
     """
 
     value: Tensor
@@ -45,17 +45,23 @@ class ClipContributions:
 
 
 def clip_contributions(frames: Sequence[Tensor], reference: Gaussian) -> ClipContributions:
-    """The contribution of each clip to `dataset_fad`, exact (leave-one-out) and to first order (marginal).
+    """Return the contribution of each clip to `dataset_fad`, exact (leave-one-out) and to first order (marginal).
 
-    Leave-one-out takes each clip's moments off those of all frames, then one symmetric eigenvalue problem per clip.
-    The marginal needs one in all: for frames of weight w, which count as w frames, it is the sum over the clip's frames
+        leave_one_out_c = FAD(all clips) - FAD(all clips except c)
+
+    It takes each clip's moments off the moments of all frames, then one symmetric eigenvalue problem per clip. The
+    marginal needs one problem in all: for frames of weight w, which count as w frames, it is the sum over the clip's
+    frames x
 
         2 (mu - mu_r)^T (x - mu) / n + [(x - mu)^T G (x - mu) - tr G S] / (n - 1)
 
-    for G = dFAD/dS = I - T, where T = S_r^1/2 (S_r^1/2 S S_r^1/2)^-1/2 S_r^1/2 is the optimal transport map from S to
-    S_r (Olkin and Pukelsheim 1982; gradient: Bhatia, Jain and Lim, arXiv 1712.01504). Where S has no full rank, its
-    pseudo-inverse serves: weights move S only within its own range. Distances are as accurate as `dataset_fad`, which
-    is taken clip by clip where taking moments off would lose digits. Without gradient.
+    for G = dFAD/dS = I - T, where T is the optimal transport map from S to S_r (Olkin and Pukelsheim 1982; gradient:
+    Bhatia, Jain and Lim, arXiv 1712.01504):
+
+        T = S_r^1/2 (S_r^1/2 S S_r^1/2)^-1/2 S_r^1/2
+
+    Where S has no full rank, its pseudo-inverse serves: weights move S only within its own range. Distances are as
+    accurate as `dataset_fad`, which is taken clip by clip where taking moments off would lose digits. Without gradient.
 
     Args:
         frames: per clip a matrix (frames, d); at least 2 clips.
@@ -95,7 +101,7 @@ def _check_remainders(counts: Sequence[int]) -> None:
 
 
 def _without(whole: Moments, centred: Tensor, lengths: Sequence[int], reference: Gaussian) -> Tensor:
-    """FAD of all frames but each clip's, (clips,), for frames about the mean of all."""
+    """Return the FAD of all frames except each clip's, (clips,); frames are given about the mean of all."""
 
     def anew(which: Tensor) -> Tensor:
         return _one_by_one(which.tolist(), whole.mean, centred, lengths, reference)
@@ -113,9 +119,10 @@ def _without(whole: Moments, centred: Tensor, lengths: Sequence[int], reference:
 
 
 def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[Tensor, Tensor]:
-    """FAD of all frames but those of one of the clips (k, n, d), about the mean of all: (k,); and where that is sure.
+    """Return the FAD of all frames except those in one of the clips, (k,), and where that value is sure, (k,).
 
-    The inverse of a merge; a remainder that is small beside what was taken off is not sure.
+    The clips (k, n, d) are given about the mean of all frames. This is the inverse of a merge; a remainder that is
+    small beside what was taken off is not sure.
     """
     left, device = whole.count - clips.shape[1], clips.device
     shift = -clips.sum(1) / left
@@ -131,7 +138,7 @@ def _fads_without(clips: Tensor, whole: Moments, reference: Gaussian) -> tuple[T
 def _one_by_one(
     clips: Sequence[int], mean: Tensor, centred: Tensor, lengths: Sequence[int], reference: Gaussian
 ) -> Tensor:
-    """FAD without each of these clips (k,), from the frames of the others, which are stacked: (k,)."""
+    """Return the FAD without each of these clips, (k,), from the frames of the others, which are stacked."""
     clip_of_frame = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     frames, dim = len(centred), centred.shape[1]
     removed = [lengths[clip] for clip in clips]
@@ -144,7 +151,7 @@ def _one_by_one(
 
 
 def _marginal(whole: Moments, centred: Tensor, lengths: Sequence[int], factor: Tensor, reference: Gaussian) -> Tensor:
-    """Slopes of the FAD in the weight of each clip's frames, (clips,)."""
+    """Return the slopes of the FAD in the weight of each clip's frames, (clips,)."""
     shift = whole.mean - reference.mean.detach().to(centred.device)
     energies = _transported(centred, factor) * sqrt(whole.count - 1)
     cross = energies.sum()  # (n - 1) tr T S
@@ -154,17 +161,20 @@ def _marginal(whole: Moments, centred: Tensor, lengths: Sequence[int], factor: T
 
 
 def _transported(centred: Tensor, factor: Tensor) -> Tensor:
-    """x^T T x / sqrt(n - 1) of every centred frame x, (frames,).
+    """Return x^T T x / sqrt(n - 1) of every centred frame x, (frames,).
 
     T = W P^-1/2 W^T for P = W^T S W, where X^T X = (n - 1) S. For singular vectors u_k and values s_k of X W that makes
-    sum_k u_xk^2 s_k: nothing is divided by what may be all rounding.
+
+        sum_k u_xk^2 s_k:
+
+    nothing is divided by what may be all rounding.
     """
     vectors, sizes = _singular_vectors(times_lower(centred, factor))
     return (vectors.square() * torch.where(sizes > ROUNDING * sizes.amax(), sizes, 0.0)).sum(1)
 
 
 def _singular_vectors(whitened: Tensor) -> tuple[Tensor, Tensor]:
-    """Left singular vectors (n, k) and singular values (k,) of X W (n, d).
+    """Return the left singular vectors (n, k) and singular values (k,) of X W (n, d).
 
     An accelerator is slow at them. Axes of the Gram matrix turn X W into columns that are orthogonal up to rounding of
     the largest and, to second order, as long as the singular values: no root of an eigenvalue is taken.

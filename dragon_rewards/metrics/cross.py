@@ -4,7 +4,10 @@ For centred frames X (n, d) of covariance S = X^T X / (n - 1) and a reference S_
 values of X W / sqrt(n - 1). So found, it errs by a few eps of |X| |W|, whatever the spectra. It is also the sum of the
 roots of the eigenvalues of X W's Gram matrices: half the work, and one launch for a batch of them on an accelerator.
 But a Gram matrix is off by eps of its largest eigenvalue, which costs the root of a small one p far more:
-eps max p / (2 sqrt p). Roots of eigenvalues are taken where this is shown to lose nothing, else singular values.
+
+    eps max p / (2 sqrt p)
+
+Roots of eigenvalues are taken where this is shown to lose nothing, else singular values.
 """
 
 from __future__ import annotations
@@ -36,9 +39,14 @@ EPS = torch.finfo(torch.float64).eps
 
 
 def trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the scatters S = X^T X for centred frames X (clips, n, d): tr S and tr (W^T S W)^1/2, each (clips,).
+    """Return tr S and tr (W^T S W)^1/2, each (clips,), of the scatters S = X^T X of clips.
 
-    Off by at most about 1e-10 of |X| |W|, of which the cross term is not more; mostly by 1e-14. Differentiable in X.
+    The cross term is off by at most about 1e-10 of |X| |W|, of which it is not more; mostly by 1e-14. Differentiable in
+    X.
+
+    Args:
+        centred: X, the centred frames (clips, n, d) in float64.
+        factor: W, (d, d), lower triangular.
     """
     if centred.shape[1] >= centred.shape[2]:
         return _by_scatter(centred, factor)
@@ -47,12 +55,12 @@ def trace_and_cross(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def trace_and_cross_of(squares: Tensor, factor: Tensor, otherwise: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Of scatters S (k, d, d): tr S and tr (W^T S W)^1/2, each (k,).
+    """Return tr S and tr (W^T S W)^1/2, each (k,), of scatters S.
 
     Args:
-        squares: the scatters.
-        factor: W, (d, d).
-        otherwise: finds the cross terms, by their indices, of scatters whose small roots were lost to rounding.
+        squares: the scatters, (k, d, d).
+        factor: W, (d, d), lower triangular.
+        otherwise: finds the cross terms of scatters, given by their indices, whose small roots were lost to rounding.
     """
     values = congruent_eigenvalues(squares, factor)
     sure = roots_are_sure(values, squares, factor)
@@ -60,12 +68,22 @@ def trace_and_cross_of(squares: Tensor, factor: Tensor, otherwise: Callable[[Ten
 
 
 def traced_root(values: Tensor, sure: Tensor | None = None) -> Tensor:
-    """Trace of P^1/2 for positive semi-definite P of these eigenvalues (..., d); without the small ones if not sure."""
+    """Return tr P^1/2 of positive semi-definite matrices P, given by their eigenvalues.
+
+        tr P^1/2 = sum_i sqrt(p_i)
+
+    Args:
+        values: the eigenvalues, (..., d).
+        sure: where the small eigenvalues are exact, (...); elsewhere, and by default, they count as zero.
+    """
     return principal_roots(values, sure).sum(-1)
 
 
 def nuclear_norm(frames: Tensor) -> Tensor:
-    """Sum of the singular values of matrices (..., n, d): (...). What is within rounding of zero passes no gradient."""
+    """Return the sum of the singular values of matrices (..., n, d): (...).
+
+    Singular values within rounding of zero pass no gradient.
+    """
     values = singular_values(frames)
     if not values.requires_grad:
         return values.sum(-1)
@@ -74,12 +92,24 @@ def nuclear_norm(frames: Tensor) -> Tensor:
 
 
 def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
-    """Whether the roots of the eigenvalues (..., d) of W^T S W, as found, are those of S (..., d, d) and W: (...).
+    """Return whether the roots of the eigenvalues of W^T S W that were found are right: (...).
 
-    The logarithms of the eigenvalues found should sum to log det W^T S W = 2 log det W + log det S, which triangles
-    give; what they miss, m, is the sum of all relative errors e / p, and nearly all that of the smallest. For errors e
-    alike in size the roots' e / (2 sqrt p) then sum to m sum p^-1/2 / (2 sum p^-1), which is what is tested. Of random
-    spectra with condition numbers up to 1e16 none that was off by 2e-11 of |X| |W| passed (tests).
+    The logarithms of the eigenvalues should sum to a figure that triangles give:
+
+        log det W^T S W = 2 log det W + log det S
+
+    What they miss, m, is the sum of all relative errors e / p, and nearly all of it is due to the smallest p. For
+    errors e alike in size, the errors e / (2 sqrt p) of the roots then sum to
+
+        m sum p^-1/2 / (2 sum p^-1),
+
+    which is what is tested. Of random spectra with condition numbers up to 1e16 none that was off by 2e-11 of |X| |W|
+    passed (tests).
+
+    Args:
+        values: the eigenvalues, (..., d).
+        squares: S, (..., d, d).
+        factor: W, (d, d), lower triangular.
     """
     values, diagonal = values.detach(), pivots(squares)
     expected = 2 * (diagonal.log().sum(-1) + factor.diagonal().abs().log().sum(-1))
@@ -89,9 +119,11 @@ def roots_are_sure(values: Tensor, squares: Tensor, factor: Tensor) -> Tensor:
 
 
 def worst_is_small(values: Tensor, share: float = WORST) -> Tensor:
-    """Whether rounding costs the roots of eigenvalues (..., d) at worst a small share of their sum: (...).
+    """Return whether rounding costs the roots of eigenvalues (..., d) at worst a small share of their sum: (...).
 
-    Zeros apart, an eigenvalue p is off by eps sum p at most, and its root by eps sum p / (2 sqrt p).
+    Zeros apart, an eigenvalue p is off by at most eps sum p, and its root by at most
+
+        eps sum p / (2 sqrt p)
     """
     found = values.detach()
     noise = EPS * found.sum(-1, keepdim=True)
@@ -100,7 +132,7 @@ def worst_is_small(values: Tensor, share: float = WORST) -> Tensor:
 
 
 def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) -> Tensor:
-    """Cross terms (k,), those that are not `sure` replaced by what `otherwise` finds for their indices."""
+    """Return the cross terms (k,), each that is not `sure` (k,) replaced by what `otherwise` finds for its index."""
     if bool(sure.all()):
         return cross
     doubtful = (~sure).nonzero()[:, 0]
@@ -108,7 +140,7 @@ def settled(cross: Tensor, sure: Tensor, otherwise: Callable[[Tensor], Tensor]) 
 
 
 def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """By the Gram matrices (d, d), where frames outnumber dimensions."""
+    """Return `trace_and_cross` by the Gram matrices (d, d), where frames outnumber dimensions."""
 
     def by_frames(which: Tensor) -> Tensor:
         return nuclear_norm(times_lower(centred[which], factor))
@@ -117,7 +149,7 @@ def _by_scatter(centred: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_frames(frames: Tensor) -> Tensor:
-    """Nuclear norms of centred frames (clips, n, d), n < d, by their Gram matrices (n, n): (clips,).
+    """Return the nuclear norms (clips,) of centred frames (clips, n, d), n < d, by their Gram matrices (n, n).
 
     Centred, a Gram matrix has one eigenvalue of zero, for the vector of ones: the smallest found.
     """

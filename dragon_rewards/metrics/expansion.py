@@ -1,4 +1,4 @@
-"""Second-order expansion of a set reward: what all exchanges do to it, singly and together, without valuing any."""
+"""The second-order expansion of a set reward: what all exchanges do to it, singly and together, without valuing any."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ STRIP = 128  # rows of all moves' matrices held at once
 
 @dataclass(frozen=True, eq=False)
 class Expansion:
-    """r(z) - r(0) = slope . z + z^T curvature z of moves z: each moves the weights of some clips.
+    """The quadratic by which a reward changes under moves z, each of which moves the weights of some clips.
+
+        r(z) - r(0) = slope . z + z^T curvature z
 
     Attributes:
         slope: (moves,).
@@ -36,11 +38,14 @@ class Expansion:
         return Expansion(-self.slope, -self.curvature)
 
     def climb(self, start: Tensor, *, balanced: bool) -> Tensor:
-        """From signs z (moves,) of one size, always flip the one or two that raise the expansion most, until none do.
+        """Flip signs of z, one or two at a time, always those that raise the expansion most, until no flip raises it.
 
         Args:
-            start: the first z; its entries differ in sign only.
+            start: the first z, (moves,); its entries differ in sign only.
             balanced: flip only two of opposite sign, so that the sum of z stays.
+
+        Returns:
+            The last z, (moves,).
 
         Example:
             >>> import torch
@@ -60,7 +65,13 @@ class Expansion:
             signs[list({*divmod(best, len(signs))})] *= -1
 
     def rises(self, signs: Tensor) -> Tensor:
-        """What flipping signs i and j of z (moves,) adds to the expansion, (moves, moves); on the diagonal, i alone."""
+        """Return what flipping signs i and j of z (moves,) adds to the expansion, (moves, moves).
+
+        The diagonal holds what flipping i alone adds. With steps s = -2 z and c for the curvature:
+
+            g_i = s_i (slope_i + 2 (c z)_i) + s_i^2 c_ii
+            g_ij = g_i + g_j + 2 s_i s_j c_ij
+        """
         steps = -2 * signs
         single = steps * (self.slope + 2 * self.curvature @ signs) + steps.square() * self.curvature.diagonal()
         both = single[:, None] + single + 2 * torch.outer(steps, steps) * self.curvature
@@ -68,18 +79,23 @@ class Expansion:
 
 
 def root_curvature(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor) -> Tensor:
-    """Inner products of the moves' changes D of a covariance, as tr M^1/2 bends along them: (moves, moves).
+    """Return the inner products of the moves' changes of a covariance M, as tr M^1/2 bends along them: (moves, moves).
 
-    In the axes of M = diag(roots^2), tr (M + E)^1/2 has the second-order term -1/4 sum_ij E_ij^2 / (r_i r_j (r_i +
-    r_j)), from the divided differences of the slope 1 / (2 r) (Daleckii and Krein 1965). Here D = E / sqrt(r_i r_j),
-    so the product of moves a and b is sum_ij D^a_ij D^b_ij / (r_i + r_j).
+    In the axes of M = diag(r^2), tr (M + E)^1/2 has the second-order term
+
+        -1/4 sum_ij E_ij^2 / (r_i r_j (r_i + r_j)),
+
+    from the divided differences of the slope 1 / (2 r) (Daleckii and Krein 1965). With D = E / sqrt(r_i r_j), the
+    product of moves a and b is
+
+        sum_ij D^a_ij D^b_ij / (r_i + r_j)
 
     Args:
-        frames: (frames, d), float32, of clip after clip, in the axes of M, each axis divided by sqrt(r).
-        lengths: frames of each clip.
+        frames: (frames, d), float32, clip after clip, in the axes of M, each axis divided by sqrt(r).
+        lengths: the number of frames of each clip.
         moves: changes of the clips' weights, (moves, clips); D^a is the sum of weight * frames^T frames.
-        added: frames that each move adds, (moves,): as many of M itself, diag(roots), are taken off D.
-        roots: (d,), positive.
+        added: the frames that each move adds, (moves,): as many times M itself, diag(r), is taken off D.
+        roots: r, (d,), positive.
     """
     roots = roots.float()
     products = torch.zeros(len(moves), len(moves), device=roots.device)
@@ -90,7 +106,10 @@ def root_curvature(frames: Tensor, lengths: Sequence[int], moves: Tensor, added:
 
 
 def _strip(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
-    """Rows from `start` on of every D / sqrt(r_i + r_j), right of the diagonal block for its mirror image too."""
+    """Return rows from `start` on of every D / sqrt(r_i + r_j).
+
+    Right of the diagonal block, each entry stands for its mirror image too.
+    """
     own, rest = slice(start, start + STRIP), slice(start, None)
     changes = torch.zeros(len(moves), len(roots[own]), len(roots[rest]), device=roots.device)
     (_add_dense if on_accelerator(frames) else _add_sparse)(changes, frames, lengths, moves, own, rest)
@@ -103,7 +122,7 @@ def _strip(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor,
 def _add_sparse(
     changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice
 ) -> None:
-    """Add weight * frames^T frames clip by clip, without those of weight 0: most, where moves are exchanges."""
+    """Add weight * frames^T frames clip by clip, and pass over clips of weight 0: most, where moves are exchanges."""
     clips = frames.split(list(lengths))
     for change, move in zip(changes, moves, strict=True):
         for index in move.nonzero()[:, 0].tolist():
@@ -111,7 +130,10 @@ def _add_sparse(
 
 
 def _add_dense(changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice) -> None:
-    """The same for all clips of a batch at once: more arithmetic, and as many launches for many clips as for few."""
+    """Add weight * frames^T frames for all clips of a batch at once.
+
+    It takes more arithmetic than `_add_sparse`, and as many launches for many clips as for few.
+    """
     for batch, clips in stacks(frames, lengths, changes[0].numel()):
         products = clips[..., own].mT @ clips[..., rest]
         changes.flatten(1).addmm_(moves[:, batch].float(), products.flatten(1))

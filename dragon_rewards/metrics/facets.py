@@ -27,15 +27,18 @@ BATCH_ELEMENTS = 5 * 2**20  # float64 memberships gathered at once: 40 MiB
 class Facets:
     """Clusters of a set of embeddings, in float64, and how the set is shared among them.
 
-    A point belongs to facet k by p_k(x) = exp(-|x - c_k|^2 / 2v) / sum_j exp(-|x - c_j|^2 / 2v): the posterior of a
-    mixture of equal spherical Gaussians, of which k-means is the hard limit. With one variance v for all facets, the
-    facet of the largest p_k is that of the nearest centroid; with a variance for each, wide facets would draw in what
-    k-means had given to others, and everything far away. p depends on x only in the span of the centroids, so v is
-    measured there: noise in other directions neither blurs the facets nor sharpens them.
+    A point x belongs to facet k by its membership
+
+        p_k(x) = exp(-|x - c_k|^2 / 2v) / sum_j exp(-|x - c_j|^2 / 2v):
+
+    the posterior of a mixture of equal spherical Gaussians, of which k-means is the hard limit. With one variance v for
+    all facets, the facet of the largest p_k is the one of the nearest centroid; with a variance for each, wide facets
+    would draw in what k-means had given to others, and everything far away. p depends on x only in the span of the
+    centroids, so v is measured there: noise in other directions neither blurs the facets nor sharpens them.
 
     Attributes:
-        centroids: (k, d), in embedding units.
-        variance: (), v, per dimension of the centroids' span, in squared embedding units.
+        centroids: c, (k, d), in embedding units.
+        variance: v, (), per dimension of the centroids' span, in squared embedding units.
         shares: (k,), the mean of p over the set's own embeddings; their sum is 1.
 
     Raises:
@@ -59,14 +62,15 @@ class Facets:
 
     @classmethod
     def fit(cls, points: Tensor, count: int, seed: int = 0) -> Facets:
-        """The best of 8 seeded runs of k-means++ (Arthur and Vassilvitskii 2007), the largest facet first.
+        """Fit facets by the best of 8 seeded runs of k-means++ (Arthur and Vassilvitskii 2007), the largest first.
 
-        v is at least 1% of the least squared distance of two centroids, lest facets without spread have no gradient.
+        v is at least 1% of the least squared distance of two centroids, so that facets without spread have a gradient,
+        too.
 
         Args:
             points: (n, d), one embedding per example.
-            count: of facets, from 2 to the number of different points.
-            seed: of the runs' starts.
+            count: the number of facets, from 2 to the number of different points.
+            seed: the seed of the starts of the runs.
 
         Raises:
             DragonError: `points` is no matrix, is empty, or holds NaN or infinite values; `count` does not fit.
@@ -93,11 +97,13 @@ class Facets:
 
     @property
     def dim(self) -> int:
-        """Dimension of the embeddings."""
+        """The dimension d of the embeddings, as the centroids have it."""
         return self.centroids.shape[1]
 
     def memberships(self, points: Tensor) -> Tensor:
-        """How much each of the points (n, d) belongs to each facet: p, (n, k), of sum 1. Differentiable.
+        """Return how much each of the points (n, d) belongs to each facet: p, (n, k), of sum 1. Differentiable.
+
+            p_k(x) = exp(-|x - c_k|^2 / 2v) / sum_j exp(-|x - c_j|^2 / 2v)
 
         Raises:
             DragonError: `points` is no matrix or of another dimension, or holds NaN or infinite values.
@@ -111,16 +117,16 @@ class Facets:
         return (closeness / self.variance.to(points.device)).softmax(1)
 
     def to(self, device: torch.device) -> Facets:
-        """The same on another device."""
+        """Return a copy of these facets on another device."""
         return Facets(*(tensor.to(device) for tensor in (self.centroids, self.variance, self.shares)))
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Centroids, variance and shares by name, as safetensors stores them."""
+        """Return centroids, variance and shares by name, as safetensors stores them."""
         return {"centroids": self.centroids, "variance": self.variance, "shares": self.shares}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Facets:
-        """The inverse of `to_tensors`.
+        """Make facets from what `to_tensors` returned.
 
         Raises:
             DragonError: a tensor is missing, or the tensors make no facets.
@@ -132,24 +138,30 @@ class Facets:
 
 
 def facet_coverage(frames: Sequence[Tensor], facets: Facets) -> Tensor:
-    """How much of the shares of a set's facets these clips cover: a scalar from 0 to 1, without unit.
+    """Return how much of the shares of a set's facets these clips cover: a scalar from 0 to 1, without unit.
 
-    sum_k min(p_k, w_k) = 1 - sum_k |p_k - w_k| / 2, one less the total variation, where p_k is the mean over clips of
-    the memberships of their mean frames and w_k the set's own share: the intersection of histograms (Swain and Ballard
-    1991) over bins that k-means finds (Richardson and Weiss, arXiv 1805.12462). It is 1 for the set itself. A sample
-    of m clips of the set's own distribution covers less: about 1 - sum_k sqrt(w_k (1 - w_k) / (2 pi m)), where facets
-    are apart; 0.81 for 32 clips and 8 equal facets. It judges proportions alone: a clip that is like nothing in the
+    With p_k the mean over clips of the memberships of their mean frames and w_k the set's own share:
+
+        sum_k min(p_k, w_k) = 1 - sum_k |p_k - w_k| / 2
+
+    That is one less the total variation: the intersection of histograms (Swain and Ballard 1991) over bins that k-means
+    finds (Richardson and Weiss, arXiv 1805.12462). It is 1 for the set itself. A sample of m clips of the set's own
+    distribution covers less where facets are apart, about
+
+        1 - sum_k sqrt(w_k (1 - w_k) / (2 pi m)),
+
+    which is 0.81 for 32 clips and 8 equal facets. Coverage judges proportions alone: a clip that is like nothing in the
     set counts for the facet that it is least unlike, which a Fréchet distance beside it would tell. Differentiable; but
     where facets are many deviations apart memberships are all but 0 or 1, and the gradient vanishes with their doubt:
     selection, which takes no gradient, serves there.
 
     Args:
         frames: per clip a matrix (frames, d).
-        facets: of the set to cover.
+        facets: the facets of the set to cover.
 
     Raises:
-        DragonError: there are no clips, or a clip has no frames, another dimension, or NaN or infinite values; the
-            clip is named by its index.
+        DragonError: there are no clips, or a clip has no frames, another dimension, or NaN or infinite values; the clip
+            is named by its index.
 
     Example:
         >>> import torch
@@ -162,14 +174,14 @@ def facet_coverage(frames: Sequence[Tensor], facets: Facets) -> Tensor:
 
 
 def facet_coverage_subsets(frames: Sequence[Tensor], facets: Facets) -> Callable[[Tensor], Tensor]:
-    """Prepare `facet_coverage` of many subsets of these clips: maps index rows (subsets, size) to values (subsets,).
+    """Prepare `facet_coverage` of many subsets of these clips: it maps index rows (subsets, size) to values (subsets,).
 
     Args:
         frames: per clip a matrix (frames, d).
-        facets: of the set to cover.
+        facets: the facets of the set to cover.
 
     Raises:
-        DragonError: as `facet_coverage`; the result refuses rows that are no indices of clips.
+        DragonError: the clips are refused by `facet_coverage`; the result refuses rows that are no indices of clips.
 
     Example:
         >>> import torch
@@ -195,7 +207,7 @@ class _CoverageSubsets:
 
 
 def _memberships(frames: Sequence[Tensor], facets: Facets) -> Tensor:
-    """Of the mean frame of each clip, (clips, k)."""
+    """Return the memberships of the mean frame of each clip, (clips, k)."""
     return facets.memberships(clip_means(frames, facets.dim))
 
 
@@ -204,7 +216,7 @@ def _overlap(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _clustered(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Centroids (k, d) and each point's label (n,), of the run with the least sum of squared distances."""
+    """Return the centroids (k, d) and each point's label (n,), by the run with the least sum of squared distances."""
     import numpy as np
     from scipy.cluster.vq import ClusterError, kmeans2
 
@@ -224,7 +236,7 @@ def _clustered(points: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _variance(residuals: Tensor, centroids: Tensor) -> Tensor:
-    """v: mean squared residual (n, d) per dimension of the centroids' span, but for its floor."""
+    """Return v: the mean squared residual (n, d) per dimension of the centroids' span, but no less than its floor."""
     _, sizes, axes = torch.linalg.svd(centroids - centroids.mean(0), full_matrices=False)
     span = axes[sizes > ROUNDING * sizes[0]]
     floor = SHARPEST * torch.pdist(centroids).min().square()

@@ -1,8 +1,11 @@
-"""Fréchet audio distance (FAD): between Gaussians, of single clips and of sets of clips; `subsets`: of many at once.
+"""Fréchet audio distance (FAD) between Gaussians, of single clips and of sets of clips; `subsets` has it of many sets.
 
-Every form is |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2 (Dowson and Landau 1982; FAD: Kilgour et al.,
-arXiv 1812.08466), in squared embedding units. They differ in how they reach the last term, the cross term: it is also
-tr (W^T S W)^1/2 for any W with W W^T = S_r, and a triangular W takes half the work.
+Every form is, in squared embedding units (Dowson and Landau 1982; FAD: Kilgour et al., arXiv 1812.08466),
+
+    |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2
+
+They differ in how they reach the last term, the cross term: it is also tr (W^T S W)^1/2 for any W with W W^T = S_r, and
+a triangular W takes half the work.
 """
 
 from __future__ import annotations
@@ -37,12 +40,15 @@ MANY = 2**22  # values of a set that takes 32 MiB in float64; of more, a block a
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
-    """Squared Fréchet distance of two Gaussians of equal dimension: a scalar >= 0 in squared embedding units.
+    """Return the squared Fréchet distance of two Gaussians: a scalar >= 0 in squared embedding units.
 
-    The cross term is the sum of the roots of the eigenvalues of W^T a W, for b = W W^T; where these lose digits, of the
-    singular values of the product of both factors. Differentiable (once) in mean and covariance of both; directions in
-    which the product has no variance pass no gradient. Accurate to 1e-10 of the traces where both were fitted to frames
-    or are well-conditioned; a covariance alone leaves what `Gaussian.factor` says.
+        |mu_a - mu_b|^2 + tr S_a + tr S_b - 2 tr (S_b^1/2 S_a S_b^1/2)^1/2
+
+    (Dowson and Landau 1982). The cross term is the sum of the roots of the eigenvalues of W^T S_a W, for S_b = W W^T;
+    where these lose digits, it is the sum of the singular values of the product of both factors. Differentiable (once)
+    in mean and covariance of both; directions in which the product has no variance pass no gradient. Accurate to 1e-10
+    of the traces where both were fitted to frames or are well-conditioned; a covariance alone leaves what
+    `Gaussian.factor` says.
 
     Raises:
         DragonError: the two differ in dimension.
@@ -68,12 +74,16 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> Tensor:
 
 
 def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
-    """FAD of each clip's own frames from the reference: (clips,), in squared embedding units; smaller is better.
+    """Return the FAD of each clip's own frames from the reference, (clips,), in squared embedding units.
 
-    The instance-to-distribution reward of DRAGON (arXiv 2504.15217). The cross term is the nuclear norm of
-    Xc W / sqrt(n - 1) for the centred frames Xc (n, d) and S_r = W W^T, see `cross`. Accurate to 1e-10 of the squared
-    distance of the means plus both traces, if the reference was fitted to frames or is well-conditioned; see
-    `Gaussian.factor` for others. Differentiable in the frames, not in the reference.
+    For the mean mu and covariance S of the clip's frames, smaller is better:
+
+        FAD = |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2
+
+    It is the instance-to-distribution reward of DRAGON (arXiv 2504.15217). The cross term is the nuclear norm of Xc W /
+    sqrt(n - 1) for the centred frames Xc (n, d) and S_r = W W^T, see `cross`. Accurate to 1e-10 of the squared distance
+    of the means plus both traces, if the reference was fitted to frames or is well-conditioned; see `Gaussian.factor`
+    for others. Differentiable in the frames, not in the reference.
 
     Args:
         frames: per clip a matrix (frames, d) of at least 2 frames; clips may differ in length.
@@ -99,18 +109,22 @@ def per_song_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
 
 def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
-    """FAD of all frames of all clips together from the reference: a scalar in squared embedding units.
+    """Return the FAD of all frames of all clips together from the reference: a scalar in squared embedding units.
 
-    The distribution-to-distribution reward of DRAGON (arXiv 2504.15217); computed like `per_song_fad` of
-    the one long clip, and as accurate. Differentiable in the frames, not in the reference.
+    For the mean mu and covariance S of all frames:
+
+        FAD = |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2
+
+    It is the distribution-to-distribution reward of DRAGON (arXiv 2504.15217), computed like `per_song_fad` of the one
+    long clip, and as accurate. Differentiable in the frames, not in the reference.
 
     Args:
         frames: per clip a matrix (frames, d); at least 2 frames in all.
         reference: the Gaussian of the exemplar set.
 
     Raises:
-        DragonError: there are fewer than 2 frames, or a clip (named by its index) is empty, has NaN or infinite
-            values, or another dimension than the reference.
+        DragonError: there are fewer than 2 frames, or a clip (named by its index) is empty, has NaN or infinite values,
+            or another dimension than the reference.
 
     Example:
         >>> import torch
@@ -129,13 +143,22 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
 
 def check_total(frames: int) -> None:
-    """Refuse a set of clips of fewer frames than a covariance needs."""
+    """Refuse a set of clips of fewer frames in all than a covariance needs.
+
+    Raises:
+        DragonError: there are fewer than 2 frames.
+    """
     if frames < MINIMUM_FRAMES:
         raise DragonError(f"a set of clips needs at least {MINIMUM_FRAMES} frames in all, not {frames}")
 
 
 def fads_of_stack(frames: Tensor, reference: Gaussian) -> Tensor:
-    """FAD of frames (clips, n, d), which it centres in place, from the reference: (clips,)."""
+    """Return the FAD of each clip from the reference, (clips,), in squared embedding units.
+
+    Args:
+        frames: (clips, n, d) in float64; they are centred in place.
+        reference: the Gaussian of the exemplar set.
+    """
     mean, degrees = frames.mean(1), frames.shape[1] - 1
     trace, cross = trace_and_cross(frames.sub_(mean.unsqueeze(1)), reference.factor.to(frames.device))
     shift = (mean - reference.mean.detach().to(frames.device)).square().sum(1)
@@ -144,7 +167,7 @@ def fads_of_stack(frames: Tensor, reference: Gaussian) -> Tensor:
 
 
 def _fads(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
-    """FAD of each of some clips of one length (n, d): (clips,)."""
+    """Return the FAD of each of some clips of one length (n, d): (clips,)."""
     if len(clips) == 1 and _are_many(clips):
         return _fad_of_many(clips, reference)[None]
     joined = in_float64(torch.cat(list(clips)))
@@ -152,15 +175,15 @@ def _fads(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
 
 def _are_many(clips: Sequence[Tensor]) -> bool:
-    """Whether they are better brought to float64 in blocks; with gradients, all of them are kept in any case."""
+    """Return whether the clips are better brought to float64 in blocks; with gradients, all are kept in any case."""
     wanted = torch.is_grad_enabled() and any(clip.requires_grad for clip in clips)
     return not wanted and sum(clip.numel() for clip in clips) > MANY
 
 
 def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
-    """FAD of all frames together, of which there are more than dimensions: a scalar.
+    """Return the FAD of all frames together, of which there are more than dimensions: a scalar.
 
-    Their scatter is the sum of those of the blocks, so that a block at a time is in float64.
+    Their scatter is the sum of the scatters of the blocks, so that one block at a time is in float64.
     """
     count, factor = sum(map(len, clips)), reference.factor.to(clips[0].device)
     mean = torch.stack([in_float64(block).sum(0) for block in _blocks(clips)]).sum(0) / count
@@ -178,7 +201,7 @@ def _fad_of_many(clips: Sequence[Tensor], reference: Gaussian) -> Tensor:
 
 
 def _blocks(clips: Sequence[Tensor]) -> Iterator[Tensor]:
-    """All frames in order, at most a quarter of `MANY` values at a time: parts of a clip, or short clips joined."""
+    """Yield all frames in order, at most a quarter of `MANY` values at a time: parts of clips, or clips joined."""
     most = max(1, MANY // (4 * clips[0].shape[1]))
     held: list[Tensor] = []
     for part in (part for clip in clips for part in clip.split(most)):
@@ -190,9 +213,10 @@ def _blocks(clips: Sequence[Tensor]) -> Iterator[Tensor]:
 
 
 def _triangle(clips: Sequence[Tensor], mean: Tensor) -> Tensor:
-    """R of the centred frames X = Q R, which stands for them: X W has the singular values of R W.
+    """Return R of the centred frames X = Q R, which stands for them: X W has the singular values of R W.
 
-    It is that of R of the blocks so far upon the next block (Demmel et al. 2012, arXiv 0808.2664).
+    It is found block by block, as R of the last triangle stacked upon the next block (Demmel et al. 2012, arXiv
+    0808.2664).
     """
     triangle = mean.new_zeros(0, len(mean))
     for block in _blocks(clips):

@@ -1,4 +1,4 @@
-"""The Gaussian that stands for a distribution of embeddings."""
+"""The Gaussian that stands for a distribution of embeddings, and the moments that it is made of."""
 
 from __future__ import annotations
 
@@ -24,17 +24,21 @@ TINY = torch.finfo(torch.float64).tiny  # squares below have fewer digits
 AGREEMENT = 1e-9  # relative, of the variances by a factor and by the covariance: rounding leaves 1e-13
 ROOM = 1e-10  # of the largest: asymmetry and negative eigenvalues by rounding; the 11 installed covariances have none
 # Times sqrt(d), the same of a covariance whose maker kept it in float32: an entry is off by up to 2^-24 of itself, and
-# |S| by Frobenius is at most sqrt(d) times the largest eigenvalue. Of the 11, that of `descriptions` (140 frames in 128
+# |S| by Frobenius is at most sqrt(d) times the largest eigenvalue. Of the 11, `descriptions` (140 frames in 128
 # dimensions) goes down to -2.3e-9 then, where -6.7e-7 is allowed.
 ROOM_OF_FLOAT32 = 2.0**-24
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Centred moments of a set of frames, in float64; sets are united by `+` and taken out by `-`.
+    """The centred moments of a set of frames, in float64; sets are united by `+` and taken out by `-`.
 
-    Chan, Golub and LeVeque 1979: with n = n_a + n_b and the shift s = mean_b - mean_a,
-    mean = mean_a + s n_b / n and scatter = scatter_a + scatter_b + s s^T n_a n_b / n; `-` solves these for a.
+    With n = n_a + n_b and the shift s = mean_b - mean_a (Chan, Golub and LeVeque 1979):
+
+        mean = mean_a + s n_b / n
+        scatter = scatter_a + scatter_b + s s^T n_a n_b / n
+
+    `-` solves these for a.
 
     Attributes:
         mean: (d,), in embedding units.
@@ -48,7 +52,7 @@ class Moments:
 
     @classmethod
     def of(cls, frames: Tensor, minimum: int = 1) -> Moments:
-        """The moments of frames (n, d).
+        """Return the moments of frames (n, d).
 
         Raises:
             DragonError: `frames` is no matrix, has fewer than `minimum` rows, or holds NaN or infinite values.
@@ -77,22 +81,22 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """Mean and covariance of a set of frames, in float64.
+    """The mean and covariance of a set of frames, in float64.
 
-    One that comes from outside, by this constructor or from a file, has to be symmetric to within 1e-10 of its largest
-    entry, and its eigenvalues no lower than -1e-10 of the largest, or what rounding to float32 leaves where all entries
-    are of that type; `fit` and `merge`, whose results are so by how they are made, look no further.
+    A Gaussian that comes from outside, by this constructor or from a file, has to be symmetric to within 1e-10 of its
+    largest entry, and its eigenvalues no lower than -1e-10 of the largest, or what rounding to float32 leaves where all
+    entries are of that type; `fit` and `merge`, whose results are so by how they are made, look no further.
 
     Attributes:
         mean: (d,), in embedding units.
         covariance: (d, d), unbiased (divided by count - 1), in squared embedding units.
-        count: the frames behind them, at least 2.
+        count: the number of frames behind them, at least 2.
         triangle: W of the frames themselves, W W^T = covariance, lower triangular (d, d), where the covariance has lost
             the small roots to rounding; else None. `fit` makes it; no Gaussian of merged moments has one.
 
     Raises:
         DragonError: the shapes do not fit, a dtype is not float64, a value is not finite, count is below 2, the
-            covariance is not symmetric or not positive semi-definite, or the triangle is of another one.
+            covariance is not symmetric or not positive semi-definite, or the triangle belongs to another covariance.
 
     Example:
         >>> import torch
@@ -114,7 +118,7 @@ class Gaussian:
 
     @classmethod
     def _made(cls, mean: Tensor, covariance: Tensor, count: int, triangle: Tensor | None = None) -> Gaussian:
-        """One whose covariance is one by how it was made: no decomposition makes sure of it."""
+        """Make a Gaussian whose covariance is one by how it was made: no decomposition makes sure of it."""
         made = object.__new__(cls)
         vars(made).update(mean=mean, covariance=covariance, count=count, triangle=triangle)
         made._check_form()
@@ -148,7 +152,7 @@ class Gaussian:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no eigenvalue is negative by more than rounding, as after much was taken out by `without`."""
+        """Whether no eigenvalue is negative by more than rounding, as one may be after `without` took much out."""
         if self.is_well_conditioned:  # it has a Cholesky factor
             return True
         values = eigenvalues(self.covariance.detach())
@@ -171,7 +175,9 @@ class Gaussian:
 
     @classmethod
     def fit(cls, frames: Tensor) -> Gaussian:
-        """The sample mean and unbiased covariance of frames (n, d); where need be, with the factor of the frames.
+        """Fit the sample mean and unbiased covariance of frames (n, d); where need be, with the factor of the frames.
+
+            mean = 1 / n sum_i x_i,    covariance = 1 / (n - 1) sum_i (x_i - mean) (x_i - mean)^T
 
         Raises:
             DragonError: `frames` is no matrix, has fewer than 2 rows, or holds NaN or infinite values.
@@ -186,21 +192,23 @@ class Gaussian:
 
     @classmethod
     def of_moments(cls, moments: Moments) -> Gaussian:
-        """The sample mean and unbiased covariance of the frames behind some moments.
+        """Return the Gaussian with the sample mean and unbiased covariance of the frames behind some moments.
+
+            covariance = scatter / (count - 1)
 
         Raises:
-            DragonError: they are of fewer than 2 frames.
+            DragonError: the moments are of fewer than 2 frames.
         """
         return cls._made(moments.mean, moments.scatter / (moments.count - 1), moments.count)
 
     @property
     def moments(self) -> Moments:
-        """The inverse of `of_moments`."""
+        """The moments of the frames behind this Gaussian, of which `of_moments` makes it."""
         return Moments(self.mean, (self.count - 1) * self.covariance, self.count)
 
     @property
     def dim(self) -> int:
-        """Dimension of the embeddings."""
+        """The dimension d of the embeddings, as the mean has it."""
         return len(self.mean)
 
     @cached_property
@@ -215,9 +223,13 @@ class Gaussian:
     def factor(self) -> Tensor:
         """A lower triangular W with W W^T = covariance, which may be singular, (d, d); a constant, without gradient.
 
-        That of the frames, if it was kept. A covariance alone that is not well-conditioned hides eigenvalues below
-        `ROUNDING` of the largest r, so W stands for none; a distance from any other Gaussian, of covariance S, is then
-        off by up to 2 sqrt(tr S d ROUNDING r), as |A^1/2 - B^1/2|^2 <= |A - B|_1 (Powers and Størmer 1970).
+        It is the factor of the frames, if that was kept. A covariance alone that is not well-conditioned hides
+        eigenvalues below `ROUNDING` of the largest, r, so W stands for none of them; a distance from any other
+        Gaussian, of covariance S, is then off by up to
+
+            2 sqrt(tr S d ROUNDING r),
+
+        as |A^1/2 - B^1/2|^2 <= |A - B|_1 (Powers and Størmer 1970).
         """
         if self.triangle is not None:
             return self.triangle
@@ -229,11 +241,11 @@ class Gaussian:
 
     @cached_property
     def is_well_conditioned(self) -> bool:
-        """Whether the covariance, rounded to float64, still holds what a distance depends on, to 1e-10 of its trace."""
+        """Whether the covariance in float64 still holds what a distance depends on, to 1e-10 of its trace."""
         return bool(well_conditioned(self.covariance, pivots(self.covariance)))
 
     def merge(self, other: Gaussian) -> Gaussian:
-        """The Gaussian of both sets of frames together, without a factor of its own.
+        """Return the Gaussian of both sets of frames together, without a factor of its own.
 
         Raises:
             DragonError: the two differ in dimension.
@@ -241,9 +253,10 @@ class Gaussian:
         return Gaussian.of_moments(self.moments + other.moments)
 
     def without(self, other: Gaussian) -> Gaussian:
-        """The Gaussian of these frames less some of them, those of `other`: the inverse of `merge`.
+        """Return the Gaussian of the frames that are left when the frames of `other` are taken out.
 
-        It cancels: eigenvalues are off by a few float64 eps of the largest of `self`, not of the result.
+        It is the inverse of `merge`, and it cancels: eigenvalues are off by a few float64 eps of the largest of `self`,
+        not of the result.
 
         Raises:
             DragonError: the two differ in dimension, or fewer than 2 frames would be left.
@@ -251,22 +264,22 @@ class Gaussian:
         return Gaussian.of_moments(self.moments - other.moments)
 
     def constant(self, most: int) -> Gaussian:
-        """The same without gradient and factor, counted as `most` frames where it is of more."""
+        """Return a copy without gradient and factor, which counts as at most `most` frames."""
         return Gaussian._made(self.mean.detach(), self.covariance.detach(), min(self.count, most))
 
     def to(self, device: torch.device) -> Gaussian:
-        """The same on another device, which has to have float64."""
+        """Return a copy on another device, which has to have float64."""
         triangle = None if self.triangle is None else self.triangle.to(device)
         return Gaussian._made(self.mean.to(device), self.covariance.to(device), self.count, triangle)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Mean, covariance, count and, where the frames' own was kept, factor by name, as safetensors stores them."""
+        """Return mean, covariance, count and the frames' factor, where it was kept, as safetensors stores them."""
         tensors = {"mean": self.mean, "covariance": self.covariance, "count": torch.tensor(self.count)}
         return tensors if self.triangle is None else {**tensors, "factor": self.triangle}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Gaussian:
-        """The inverse of `to_tensors`.
+        """Make a Gaussian from what `to_tensors` returned.
 
         Raises:
             DragonError: a tensor is missing, or the tensors make no Gaussian.
@@ -281,18 +294,21 @@ class Gaussian:
 
 
 def _triangle(rows: Tensor) -> Tensor:
-    """A lower triangular W (d, d) with W W^T = X^T X for rows X (n, d): the squares are never formed."""
+    """Return a lower triangular W (d, d) with W W^T = X^T X for rows X (n, d); the squares are never formed."""
     upper: Tensor = torch.linalg.qr(rows, mode="r")[1]
     missing = rows.shape[1] - len(upper)
     return torch.nn.functional.pad(upper, (0, 0, 0, missing)).mT.contiguous()
 
 
 def principal_roots(eigenvalues: Tensor, sure: Tensor | None = None) -> Tensor:
-    """Square roots of the eigenvalues (..., d) of positive semi-definite matrices.
+    """Return the square roots of the eigenvalues of positive semi-definite matrices, (..., d).
 
-    Those within rounding of zero, relative to the largest, count as zero and pass no gradient: the slope there is
-    infinite, and along a direction without variance there is nothing to learn from it. Of matrices whose eigenvalues
-    are `sure` (...) to be exact, however small, all that are positive count.
+    Eigenvalues within rounding of zero, relative to the largest, count as zero and pass no gradient: the slope there is
+    infinite, and along a direction without variance there is nothing to learn from it.
+
+    Args:
+        eigenvalues: (..., d).
+        sure: where eigenvalues are exact, however small, (...); there, all that are positive count.
     """
     least = ROUNDING * eigenvalues.amax(-1, keepdim=True)
     kept = eigenvalues > (least if sure is None else torch.where(sure.unsqueeze(-1), 0.0, least))

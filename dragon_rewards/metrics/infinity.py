@@ -1,4 +1,4 @@
-"""FAD-infinity: the Fréchet audio distance that infinitely many clips would have, and how sure that is."""
+"""FAD-infinity: the Fréchet audio distance that infinitely many clips would have, and how sure it is."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ TINY = torch.finfo(torch.float64).tiny
 
 @dataclass(frozen=True)
 class FadInfinity:
-    """FAD extrapolated to infinitely many clips.
+    """The FAD, extrapolated to infinitely many clips.
 
     Attributes:
         value: the intercept, in squared embedding units; may be below 0 where the two distributions are alike.
         interval: the ends of its 95% confidence interval over the draw of the clips; the reference is taken as exact.
-        slope: of the FAD in 1 / clips; slope / clips is the bias of `dataset_fad`.
-        r2: of the line through the mean FAD of each subset size and that of the whole set.
+        slope: the slope of the FAD in 1 / clips; slope / clips is the bias of `dataset_fad`.
+        r2: the share of variance that the line explains, through the mean FAD of each subset size and the whole set's
+            FAD.
     """
 
     value: float
@@ -44,20 +45,27 @@ class FadInfinity:
 def fad_infinity(
     frames: Sequence[Tensor], reference: Gaussian, generator: torch.Generator | None = None
 ) -> FadInfinity:
-    """`dataset_fad` extrapolated to infinitely many clips: comparable between sets of different size.
+    """Extrapolate `dataset_fad` to infinitely many clips, which makes sets of different size comparable.
 
-    The FAD of n clips is biased by about slope / n (Chong and Forsyth, arXiv 1911.07023; for audio: Gui et al., arXiv
-    2311.01616). 25 random subsets of n/1.25, n/1.5, n/1.75 and n/2 clips are drawn without replacement; FAD(m) =
-    value + slope / m is fitted by least squares, through FAD(n) and weighted by the inverse of x = 1/m - 1/n, to which
-    the variance of a subset about the whole set is proportional. Clips are drawn, not frames: the frames of a clip are
-    not independent.
+    The FAD of m clips is biased by about slope / m (Chong and Forsyth, arXiv 1911.07023; for audio: Gui et al., arXiv
+    2311.01616), in squared embedding units:
 
-    Interval: the delete-d jackknife (Shao and Wu 1989). Residuals over sqrt(n x) have the variance V of the FAD of n
-    clips. The FAD is a squared distance, so its variance grows in proportion to it; a candidate f is in the interval if
-    (f - value)^2 <= t^2 V (f + slope / n) / F, where F, at which V was measured, lies midway between the FAD of the set
-    and the mean of its subsets, and t is Student's 97.5% point for n - 1 degrees of freedom (a score interval, Wilson
-    1927). Over 1000 draws each of 8, 20 and 40 Gaussian clips of 5 correlated frames in 4 dimensions it covered the
-    true FAD in 93.4% to 96.0%; where half of the clips have fewer frames than dimensions it is too wide.
+        FAD(m) = value + slope / m
+
+    25 random subsets of n/1.25, n/1.5, n/1.75 and n/2 clips are drawn without replacement. The line is fitted by least
+    squares, through FAD(n) and weighted by the inverse of x = 1/m - 1/n, to which the variance of a subset about the
+    whole set is proportional. Clips are drawn, not frames: the frames of a clip are not independent.
+
+    The interval is a delete-d jackknife (Shao and Wu 1989). Residuals over sqrt(n x) have the variance V of the FAD of
+    n clips. The FAD is a squared distance, so its variance grows in proportion to it; a candidate f is in the interval
+    if
+
+        (f - value)^2 <= t^2 V (f + slope / n) / F,
+
+    where F, at which V was measured, lies midway between the FAD of the set and the mean of its subsets, and t is
+    Student's 97.5% point for n - 1 degrees of freedom (a score interval, Wilson 1927). Over 1000 draws each of 8, 20
+    and 40 Gaussian clips of 5 correlated frames in 4 dimensions it covered the true FAD in 93.4% to 96.0%; where half
+    of the clips have fewer frames than dimensions it is too wide.
 
     Args:
         frames: per clip a matrix (frames, d); at least 8 clips.
@@ -65,7 +73,9 @@ def fad_infinity(
         generator: the draw of the subsets; a fixed seed where none is given.
 
     Raises:
-        DragonError: there are fewer than 8 clips, or as `dataset_fad`.
+        TooFewClipsError: there are fewer than 8 clips.
+        DragonError: there are no clips, or a clip (named by its index) is empty, has NaN or infinite values, or another
+            dimension than the reference.
 
     Example:
         >>> import torch
@@ -88,16 +98,16 @@ def fad_infinity(
 
 
 def _subsets(clips: int, size: int, generator: torch.Generator) -> Tensor:
-    """Random rows of `size` of the clips, (SUBSETS, size), without replacement."""
+    """Draw random rows of `size` of the clips, (SUBSETS, size), without replacement."""
     return torch.rand(SUBSETS, clips, generator=generator).argsort(dim=1)[:, :size]
 
 
 def _extrapolated(whole: Tensor, x: Tensor, rises: Tensor, clips: int) -> FadInfinity:
-    """The fit to rises (sizes, subsets) of the FAD over that of the whole set, at x = 1/m - 1/n, (sizes, 1)."""
+    """Fit the line to the rises (sizes, subsets) of the FAD over the whole set's FAD, at x = 1/m - 1/n, (sizes, 1)."""
     slope = rises.mean() / x.mean()  # least squares with weights 1 / x
     residuals = rises - slope * x
     variance = (residuals.square() / (clips * x)).sum() / (rises.numel() - 1)
-    variance = variance * (1 + 1 / (clips * x.sum() * SUBSETS))  # and that of the slope, by the draw of the subsets
+    variance = variance * (1 + 1 / (clips * x.sum() * SUBSETS))  # and the slope's own, by the draw of the subsets
     spread = float(stdtrit(clips - 1, 0.975)) ** 2 * variance / (whole + rises.mean() / 2).clamp(min=TINY)
     centre, half = whole + spread / 2, (spread * whole + spread.square() / 4).sqrt()
     bias = slope / clips
@@ -106,7 +116,7 @@ def _extrapolated(whole: Tensor, x: Tensor, rises: Tensor, clips: int) -> FadInf
 
 
 def _r2(means: Tensor, fitted: Tensor) -> float:
-    """Share of the variance of the mean rises that the line explains; the whole set, from which they rise, is one."""
+    """Return the share of the variance of the mean rises that the line explains; the whole set is one of the points."""
     points = torch.cat([means.new_zeros(1), means])
     total = (points - points.mean()).square().sum().clamp(min=TINY)
     return 1 - float((means - fitted).square().sum() / total)

@@ -21,12 +21,14 @@ PAIRS = 2**19  # 524,288: every pair of 1024 frames
 
 
 def kernel_audio_distance(x: Tensor, y: Tensor, bandwidth: float | None = None) -> Tensor:
-    """KAD of evaluated frames x from the reference y: 100 MMD^2, a scalar without unit; smaller is better.
+    """Return the KAD of evaluated frames x from the reference y: a scalar without unit; smaller is better.
 
-    MMD^2 = mean k(x_i, x_j) over i != j + mean k(y_i, y_j) over i != j - 2 mean k(x_i, y_j), for the kernel
-    k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2)): the unbiased estimate (Gretton et al. 2012, equation 3), so that two
-    sets of one distribution have a distance of 0 on average and may fall below it. KAD: Chung et al., arXiv
-    2502.15602; 100 is the factor of the authors' kadtk.
+        KAD = 100 MMD^2
+        MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
+        k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))
+
+    It is the unbiased estimate (Gretton et al. 2012, equation 3), so that two sets of one distribution have a distance
+    of 0 on average and may fall below it. KAD: Chung et al., arXiv 2502.15602; 100 is the factor of the authors' kadtk.
 
     Every term is centred before its distances are taken: off by about 1e-13 at most, wherever the frames lie, for a
     bandwidth of the order of their spread. Memory grows with m + n, forward and backward. Differentiable (once) in x,
@@ -56,10 +58,12 @@ def kernel_audio_distance(x: Tensor, y: Tensor, bandwidth: float | None = None) 
 
 
 def median_bandwidth(y: Tensor) -> float:
-    """The median of |y_i - y_j| over i < j, in embedding units: kadtk's bandwidth for a reference y.
+    """Return kadtk's bandwidth for a reference y: the median distance of two of its frames, in embedding units.
 
-    Fix it to compare by one kernel what is judged against several references. Over all pairs of up to 1024 frames, the
-    lower median; over 2^19 pairs drawn with a fixed seed where there are more. Without gradient.
+        bandwidth = median_{i < j} |y_i - y_j|
+
+    Fix it to compare by one kernel what is judged against several references. It is taken over all pairs of up to 1024
+    frames, as the lower median, and over 2^19 pairs drawn with a fixed seed where there are more. Without gradient.
 
     Args:
         y: the frames of the reference, (n, d), at least 2.
@@ -93,7 +97,7 @@ def _checked_bandwidth(bandwidth: float) -> float:
 
 
 def _pairs(count: int) -> Tensor:
-    """Indices (2, pairs) of two different frames: all pairs, or `PAIRS` drawn with a fixed seed where they are more."""
+    """Return indices (2, pairs) of two different frames: all pairs, or `PAIRS` drawn with a fixed seed if more."""
     if count * (count - 1) // 2 <= PAIRS:
         return torch.triu_indices(count, count, offset=1)
     generator = torch.Generator().manual_seed(0)
@@ -103,7 +107,7 @@ def _pairs(count: int) -> Tensor:
 
 
 def _mean_within(rows: Tensor, width: float) -> Tensor:
-    """Mean kernel of two different rows; of two blocks that differ, one order stands for both."""
+    """Return the mean kernel of two different rows; of two blocks that differ, one order stands for both."""
     blocks = ((rows - rows.detach().mean(0)) / width).split(_block(rows))
     sums = [_block_sum(block, block) for block in blocks]
     sums += [2 * _block_sum(*pair) for pair in combinations(blocks, 2)]
@@ -111,19 +115,19 @@ def _mean_within(rows: Tensor, width: float) -> Tensor:
 
 
 def _mean_between(rows: Tensor, others: Tensor, width: float) -> Tensor:
-    """Mean kernel of a row and another."""
+    """Return the mean kernel of a row and another."""
     centre = others.mean(0)
     pairs = product(*(((side - centre) / width).split(_block(rows)) for side in (rows, others)))
     return torch.stack([_block_sum(*pair) for pair in pairs]).sum() / (len(rows) * len(others))
 
 
 def _block(rows: Tensor) -> int:
-    """Rows of each side of a block: an accelerator has no such caches, and wants few launches."""
+    """Return the rows of each side of a block: an accelerator has no such caches, and wants few launches."""
     return isqrt(ROOMY) if on_accelerator(rows) else BLOCK
 
 
 def _block_sum(rows: Tensor, others: Tensor) -> Tensor:
-    """Sum of the kernel over all rows and others; a backward pass computes it again, so that no block is kept."""
+    """Return the sum of the kernel over all rows and others; a backward pass computes it again, so no block is kept."""
     if rows.requires_grad:
         total: Tensor = checkpoint(_kernel_sum, rows, others, use_reentrant=False, preserve_rng_state=False)
         return total

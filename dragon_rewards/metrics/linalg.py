@@ -24,7 +24,7 @@ SPREAD = 1e5  # |S^1/2| |S^-1/2| up to which S in float64 fixes a distance: to e
 
 
 def scatter(frames: Tensor) -> Tensor:
-    """X^T X of frames (..., n, d) in float64: (..., d, d).
+    """Return X^T X of frames X (..., n, d) in float64: (..., d, d).
 
     Example:
         >>> import torch
@@ -44,7 +44,7 @@ def scatter(frames: Tensor) -> Tensor:
 
 
 def times_lower(frames: Tensor, lower: Tensor) -> Tensor:
-    """X W of frames (..., n, d) and a lower triangular W (d, d) in float64: (..., n, d).
+    """Return X W of frames X (..., n, d) and a lower triangular W (d, d) in float64: (..., n, d).
 
     Example:
         >>> import torch
@@ -58,7 +58,9 @@ def times_lower(frames: Tensor, lower: Tensor) -> Tensor:
 
 
 def eigenvalues(symmetric: Tensor) -> Tensor:
-    """Of symmetric matrices (..., d, d) in float64, in ascending order: (..., d); only the lower triangle is read.
+    """Return the eigenvalues of symmetric matrices (..., d, d) in float64, in ascending order: (..., d).
+
+    Only the lower triangles are read.
 
     Example:
         >>> import torch
@@ -72,7 +74,11 @@ def eigenvalues(symmetric: Tensor) -> Tensor:
 
 
 def congruent_eigenvalues(symmetric: Tensor, lower: Tensor) -> Tensor:
-    """Eigenvalues of W^T S W for symmetric S (..., d, d) and a lower triangular W (d, d) in float64: (..., d).
+    """Return the eigenvalues of W^T S W, in ascending order: (..., d).
+
+    Args:
+        symmetric: S, (..., d, d), in float64.
+        lower: W, (d, d), lower triangular, in float64.
 
     Example:
         >>> import torch
@@ -86,7 +92,9 @@ def congruent_eigenvalues(symmetric: Tensor, lower: Tensor) -> Tensor:
 
 
 def pivots(symmetric: Tensor) -> Tensor:
-    """The diagonal of the Cholesky factor of S (..., d, d) in float64: (..., d); NaN where S has none. A constant.
+    """Return the diagonal of the Cholesky factor of S (..., d, d) in float64: (..., d); NaN where S has none.
+
+    It is a constant, without gradient.
 
     Example:
         >>> import torch
@@ -102,19 +110,24 @@ def pivots(symmetric: Tensor) -> Tensor:
 
 
 def well_conditioned(symmetric: Tensor, diagonal: Tensor) -> Tensor:
-    """Whether covariances S (..., d, d) with these `pivots` (..., d) hold the small roots, too: (...).
+    """Return whether covariances S (..., d, d) with these `pivots` (..., d) hold the small roots, too: (...).
 
-    A change E of S, such as its own rounding, changes tr (F S F^T)^1/2 by at most |E| |F| |S^-1/2| / 2 (F and S^-1/2 by
-    Frobenius norm: Cauchy and Schwarz for the slope tr T E / 2 of the transport map T). With |E| = eps tr S this is
-    eps / 2 |S^1/2| |S^-1/2| of |F| |S^1/2|. Pivots L bound |S^-1/2|^2 = tr S^-1 from below: the last 1 / L^2 is on the
-    diagonal of S^-1, and others are at most what stands there.
+    A change E of S, such as its own rounding, changes tr (F S F^T)^1/2 by at most
+
+        |E| |F| |S^-1/2| / 2
+
+    (F and S^-1/2 by Frobenius norm: Cauchy and Schwarz for the slope tr T E / 2 of the transport map T). With |E| = eps
+    tr S this is eps / 2 |S^1/2| |S^-1/2| of |F| |S^1/2|. Pivots L bound |S^-1/2|^2 = tr S^-1 from below: the last 1 /
+    L^2 is on the diagonal of S^-1, and others are at most what stands there.
     """
     traces = symmetric.detach().diagonal(dim1=-2, dim2=-1).sum(-1)
     return traces * diagonal.pow(-2).sum(-1) <= SPREAD**2
 
 
 def singular_values(frames: Tensor) -> Tensor:
-    """Of matrices (..., n, m) in float64, each to within rounding of the largest, in no order: (..., min(n, m)).
+    """Return the singular values of matrices (..., n, m) in float64, in no order: (..., min(n, m)).
+
+    Each is exact to within rounding of the largest.
 
     Example:
         >>> import torch
@@ -129,7 +142,7 @@ def singular_values(frames: Tensor) -> Tensor:
 
 
 def _by_mirrored_eigenvalues(tall: Tensor) -> Tensor:
-    """Singular values of matrices (..., n, m), n >= m: the upper half of the eigenvalues of [[0, R^T], [R, 0]]."""
+    """Return the singular values of matrices (..., n, m), n >= m, as the upper eigenvalues of [[0, R^T], [R, 0]]."""
     triangle = torch.linalg.qr(tall, mode="r")[1]
     columns = tall.shape[-1]
     mirrored = tall.new_zeros(*tall.shape[:-2], 2 * columns, 2 * columns)
@@ -138,12 +151,15 @@ def _by_mirrored_eigenvalues(tall: Tensor) -> Tensor:
 
 
 def on_accelerator(tensor: Tensor) -> bool:
-    """Whether launches and transfers cost more here than arithmetic."""
+    """Return whether launches and transfers cost more than arithmetic where the tensor is."""
     return tensor.device.type != "cpu"
 
 
 def room(tensor: Tensor, elements: int) -> int:
-    """Float64 values for one array of a batch: `elements` suits the CPU's caches; an accelerator wants few launches."""
+    """Return how many float64 values one array of a batch may hold on the tensor's device.
+
+    `elements` suits the caches of a CPU; an accelerator wants few launches, and takes more.
+    """
     return max(elements, ROOMY) if on_accelerator(tensor) else elements
 
 
@@ -154,7 +170,10 @@ def _pivots(matrix: Tensor) -> Tensor:
 
 
 def _congruent(symmetric: Tensor, lower: Tensor) -> Tensor:
-    """W^T S W, of which only the lower triangle is meant; in Fortran's order, the transpose, it is the upper one."""
+    """Return W^T S W, of which only the lower triangle is meant.
+
+    In Fortran's order, which is the transpose, it is the upper one.
+    """
     product, _ = dsygst(symmetric.detach().numpy().T, lower.numpy().T, itype=2)
     return torch.from_numpy(product.T)
 
@@ -164,5 +183,5 @@ def _by_blas(tensor: Tensor) -> bool:
 
 
 def _wanted(tensor: Tensor) -> bool:
-    """Whether a gradient is."""
+    """Return whether a gradient of this tensor is wanted."""
     return tensor.requires_grad and torch.is_grad_enabled()

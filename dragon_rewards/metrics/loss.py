@@ -1,4 +1,4 @@
-"""Fréchet distance as a training loss: statistics of a large population, gradient through the current batch."""
+"""The Fréchet distance as a training loss: statistics of a large population, gradient through the current batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaussian) -> Tensor:
-    """FAD from the reference of a population merged with the current batch: a scalar in squared embedding units.
+    """Return the FAD from the reference of a population merged with a batch: a scalar in squared embedding units.
 
     FD-loss (Yang et al., arXiv 2604.28190): the FAD of a batch alone is biased and noisy, so the N frames of earlier
-    generations stand beside the B frames of the batch. The value is exactly the FAD of all N + B frames, as far as
-    their covariance still holds it (`Gaussian.factor`).
+    generations stand beside the B frames of the batch. For the mean mu and covariance S of all N + B frames the value
+    is
 
-    The gradient is (N + B) / B times that of the value, so that the step size depends on neither N nor B / N. For mean
-    mu and covariance S of all N + B frames, and G = dFAD/dS, it is for each frame x of the batch
+        FAD = |mu - mu_r|^2 + tr S + tr S_r - 2 tr (S_r^1/2 S S_r^1/2)^1/2,
+
+    exactly, as far as the covariance still holds it (`Gaussian.factor`).
+
+    The gradient is the value's times (N + B) / B, so that the step size depends on neither N nor B / N. With G =
+    dFAD/dS, it is for each frame x of the batch
 
         (2 / B) [mu - mu_r + (N + B) / (N + B - 1) G (x - mu)],
 
@@ -31,7 +35,7 @@ def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaus
 
     Args:
         frames: the batch, per clip a matrix (frames, d); at least 2 frames in all.
-        population: of earlier generations, without this batch, on the device of the frames; see `update_population`.
+        population: the frames of earlier generations, without this batch, on the same device; see `update_population`.
         reference: the Gaussian of the exemplar set, on the device of the frames.
 
     Raises:
@@ -57,12 +61,16 @@ def frechet_loss(frames: Sequence[Tensor], population: Gaussian, reference: Gaus
 
 
 def update_population(population: Gaussian, frames: Sequence[Tensor], memory: int) -> Gaussian:
-    """The population with a batch added, earlier frames counting as at most `memory`: a constant, without gradient.
+    """Return the population with a batch added, in which earlier frames count as at most `memory`; without gradient.
 
-    Exact (Chan merge of centred moments) until `memory` frames are reached; from then on an exponential moving average,
-    in which B new frames weigh B / (memory + B) and what went before memory / (memory + B). Its mean is as steady as
-    that of 2 memory + B frames, and as old: the sum of its squared weights is 1 / (2 memory + B), their mean age
-    memory / B batches. A queue of that many frames would have to hold the moments (d, d) of every batch.
+    It is exact (by `Moments`) until `memory` frames are reached. From then on it is an exponential moving average, in
+    which the B new frames and what went before weigh
+
+        B / (memory + B)    and    memory / (memory + B)
+
+    Its mean is as steady and as old as the mean of 2 memory + B frames: the sum of its squared weights is 1 / (2 memory
+    + B), their mean age memory / B batches. A queue of that many frames would have to hold the moments (d, d) of every
+    batch.
 
     Args:
         population: the frames so far; start with `Gaussian.fit` of generations made without gradient.
@@ -70,7 +78,8 @@ def update_population(population: Gaussian, frames: Sequence[Tensor], memory: in
         memory: the frames that earlier generations count as, at least 2.
 
     Raises:
-        DragonError: as `frechet_loss`, or the memory is below 2 frames.
+        DragonError: there are fewer than 2 frames, a clip (named by its index) is empty, has NaN or infinite values or
+            another dimension than the population, or the memory is below 2 frames.
 
     Example:
         >>> import torch
@@ -88,5 +97,5 @@ def update_population(population: Gaussian, frames: Sequence[Tensor], memory: in
 
 
 def _fitted(frames: Sequence[Tensor], other: Gaussian) -> Gaussian:
-    """The Gaussian of all frames of a batch, of the same dimension as `other`."""
+    """Return the Gaussian of all frames of a batch, which must have the dimension of `other`."""
     return Gaussian.of_moments(Moments.of(pooled_clips(frames, other.dim), MINIMUM_FRAMES))

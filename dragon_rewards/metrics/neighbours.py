@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: fidelity and diversity of a set, from nearest neighbours.
+"""Precision, recall, density and coverage: the fidelity and the diversity of a set, from nearest neighbours.
 
 The ball of a frame reaches to its k-th nearest neighbour in its own set, and holds what lies at most that far: balls
 are closed, as in Kynkäänniemi et al., arXiv 1904.06991, equation 1. The package prdc of Naeem et al. leaves out the
@@ -7,7 +7,7 @@ other at distance 0.
 
 Distances are taken from differences of frames, not from products, so that ties are exact and an offset of all frames
 costs no digits: about 0.4 microseconds a pair at d = 512 on one core. All values are counts, without gradient. Memory
-grows with the number of frames, not with that of their pairs.
+grows with the number of frames, not with the number of pairs.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ BATCH_ELEMENTS = 5 * 2**20  # float64 values of one block of distances: 40 MiB; 
 
 @dataclass(frozen=True)
 class Prdc:
-    """Precision, recall, density and coverage of one generated set, each without unit; larger is better.
+    """The precision, recall, density and coverage of one generated set, each without unit; larger is better.
 
     Attributes:
-        precision: see `precision`.
-        recall: see `recall`.
-        density: see `density`.
-        coverage: see `coverage`.
+        precision: the share of generated frames in a ball of the reference, 0 to 1; see `precision`.
+        recall: the share of reference frames in a ball of the generated set, 0 to 1; see `recall`.
+        density: the mean number of balls that hold a generated frame, over k; see `density`.
+        coverage: the share of balls of the reference that hold a generated frame, 0 to 1; see `coverage`.
     """
 
     precision: float
@@ -47,7 +47,13 @@ class Prdc:
 
 
 def precision(generated: Tensor, reference: Tensor, k: int = 5) -> float:
-    """Share of generated frames in at least one ball of the reference, from 0 to 1 (arXiv 1904.06991): fidelity.
+    """Return the share of generated frames in at least one ball of the reference, from 0 to 1: fidelity.
+
+    For generated frames Y_j, reference frames X_i and the distance r(X_i) of X_i to its k-th nearest neighbour:
+
+        precision = 1 / m sum_j [|Y_j - X_i| <= r(X_i) for some i]
+
+    Source: Kynkäänniemi et al., arXiv 1904.06991, equation 2.
 
     Args:
         generated: (m, d), at least 1 frame.
@@ -69,7 +75,13 @@ def precision(generated: Tensor, reference: Tensor, k: int = 5) -> float:
 
 
 def recall(generated: Tensor, reference: Tensor, k: int = 5) -> float:
-    """Share of reference frames in at least one ball of the generated set, from 0 to 1 (arXiv 1904.06991): diversity.
+    """Return the share of reference frames in at least one ball of the generated set, from 0 to 1: diversity.
+
+    For reference frames X_i, generated frames Y_j and the distance r(Y_j) of Y_j to its k-th nearest neighbour:
+
+        recall = 1 / n sum_i [|X_i - Y_j| <= r(Y_j) for some j]
+
+    Source: Kynkäänniemi et al., arXiv 1904.06991, equation 2.
 
     Args:
         generated: (m, d), more than k frames.
@@ -77,7 +89,8 @@ def recall(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         k: the neighbour that a ball reaches to, at least 1.
 
     Raises:
-        DragonError: as `precision`, where k is not below m.
+        DragonError: a set is no matrix, is empty, or has NaN or infinite values; the two differ in dimension; k is
+            below 1 or not below m.
 
     Example:
         >>> import torch
@@ -90,10 +103,14 @@ def recall(generated: Tensor, reference: Tensor, k: int = 5) -> float:
 
 
 def density(generated: Tensor, reference: Tensor, k: int = 5) -> float:
-    """Balls of the reference that hold a generated frame, divided by k, on average over frames: from 0 to n / k.
+    """Return the number of reference balls that hold a generated frame, over k, as a mean over frames: from 0 to n / k.
 
-    1 / (k m) sum_j sum_i [|Y_j - X_i| <= radius of X_i] (Naeem et al., arXiv 2002.09797): fidelity that one outlier of
-    the reference cannot raise; 1 is expected where both sets have one distribution, and it may be exceeded.
+    For generated frames Y_j, reference frames X_i and the distance r(X_i) of X_i to its k-th nearest neighbour:
+
+        density = 1 / (k m) sum_j sum_i [|Y_j - X_i| <= r(X_i)]
+
+    It is fidelity that one outlier of the reference cannot raise. 1 is expected where both sets have one distribution,
+    and it may be exceeded. Source: Naeem et al., arXiv 2002.09797.
 
     Args:
         generated: Y, (m, d), at least 1 frame.
@@ -101,7 +118,8 @@ def density(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         k: the neighbour that a ball reaches to, at least 1.
 
     Raises:
-        DragonError: as `precision`.
+        DragonError: a set is no matrix, is empty, or has NaN or infinite values; the two differ in dimension; k is
+            below 1 or not below n.
 
     Example:
         >>> import torch
@@ -114,9 +132,17 @@ def density(generated: Tensor, reference: Tensor, k: int = 5) -> float:
 
 
 def coverage(generated: Tensor, reference: Tensor, k: int = 5) -> float:
-    """Share of balls of the reference that hold a generated frame, from 0 to 1 (arXiv 2002.09797): diversity.
+    """Return the share of balls of the reference that hold a generated frame, from 0 to 1: diversity.
 
-    1 - (n - 1) ... (n - k) / ((m + n - 1) ... (m + n - k)) is expected where both sets have one distribution.
+    For generated frames Y_j, reference frames X_i and the distance r(X_i) of X_i to its k-th nearest neighbour:
+
+        coverage = 1 / n sum_i [|Y_j - X_i| <= r(X_i) for some j]
+
+    Where both sets have one distribution, this is expected:
+
+        1 - (n - 1) ... (n - k) / ((m + n - 1) ... (m + n - k))
+
+    Source: Naeem et al., arXiv 2002.09797.
 
     Args:
         generated: (m, d), at least 1 frame.
@@ -124,7 +150,8 @@ def coverage(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         k: the neighbour that a ball reaches to, at least 1.
 
     Raises:
-        DragonError: as `precision`.
+        DragonError: a set is no matrix, is empty, or has NaN or infinite values; the two differ in dimension; k is
+            below 1 or not below n.
 
     Example:
         >>> import torch
@@ -138,7 +165,7 @@ def coverage(generated: Tensor, reference: Tensor, k: int = 5) -> float:
 
 
 def prdc(generated: Tensor, reference: Tensor, k: int = 5) -> Prdc:
-    """`precision`, `recall`, `density` and `coverage` from one pass over the distances.
+    """Return `precision`, `recall`, `density` and `coverage`, from one pass over the distances.
 
     Args:
         generated: (m, d), more than k frames.
@@ -146,7 +173,8 @@ def prdc(generated: Tensor, reference: Tensor, k: int = 5) -> Prdc:
         k: the neighbour that a ball reaches to, at least 1.
 
     Raises:
-        DragonError: as `precision`, where k is not below m and n.
+        DragonError: a set is no matrix, is empty, or has NaN or infinite values; the two differ in dimension; k is
+            below 1 or not below m and n.
 
     Example:
         >>> import torch
@@ -175,7 +203,7 @@ def _checked(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _radii(rows: Tensor, k: int, what: str) -> Tensor:
-    """The distance of each row to its k-th nearest among the others, (n,)."""
+    """Return the distance of each row to its k-th nearest among the others, (n,)."""
     if not 1 <= k < len(rows):
         raise DragonError(
             f"k = {k} does not fit {what} of {len(rows)} frame(s): k must be from 1 to one less, so add frames or"
@@ -186,12 +214,12 @@ def _radii(rows: Tensor, k: int, what: str) -> Tensor:
 
 
 def _holders(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
-    """The number of balls that hold each point, (points,)."""
+    """Return the number of balls that hold each point, (points,)."""
     return torch.cat([(distances <= radii).sum(1) for _, distances in _blocks(points, centres)])
 
 
 def _blocks(rows: Tensor, others: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Distances (size, others) of consecutive rows, and which rows these are."""
+    """Yield blocks of consecutive rows: which rows, and their distances (size, others) from the others."""
     size = max(1, room(rows, BATCH_ELEMENTS) // len(others))
     for start in range(0, len(rows), size):
         block = slice(start, start + size)

@@ -1,4 +1,4 @@
-"""Demonstrations chosen from two on-policy sets: D+ and its complement D- (DRAGON, arXiv 2504.15217)."""
+"""Demonstrations are chosen from two on-policy sets: D+ and its complement D- (DRAGON, arXiv 2504.15217)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ GAIN = 1e-9  # relative rise that counts as one: values of equal subsets differ 
 
 @dataclass(frozen=True)
 class Selection:
-    """D+ and D- as indices of 2n clips: 0 to n - 1 are set A, n to 2n - 1 set B, in the order of the prompts.
+    """The sets D+ and D-, as indices of 2n clips: 0 to n - 1 are set A, n to 2n - 1 set B, in the order of the prompts.
 
     Attributes:
-        positive: the n clips of D+.
-        negative: the other n; in paired selection negative[i] has the prompt i of positive[i].
+        positive: the n clips of D+, (n,).
+        negative: the n other clips, (n,); in paired selection negative[i] has the prompt i of positive[i].
         value: the reward of D+; for instance rewards the mean of its clips.
-        mean: the mean reward of A and B; for instance rewards that of all clips.
+        mean: the mean reward of A and B; for instance rewards the mean of all clips.
         swaps: clips of D+ that do not come from the set it started from (A, or for `select_positive` the better one).
     """
 
@@ -41,11 +41,13 @@ class Selection:
 
 
 def select_pairs(values_a: Tensor, values_b: Tensor) -> Selection:
-    """The better clip of each same-prompt pair is positive; ties go to A.
+    """Choose the better clip of each same-prompt pair as positive; ties go to A.
+
+        positive_i = argmax(r(A_i), r(B_i))
 
     Args:
         values_a: the reward of each clip of A, (n,).
-        values_b: of B, (n,).
+        values_b: the reward of each clip of B, (n,).
 
     Raises:
         DragonError: the two are not vectors of equal length of at least 1, or hold NaN.
@@ -67,7 +69,7 @@ def select_pairs(values_a: Tensor, values_b: Tensor) -> Selection:
 
 
 def select_unpaired(values: Tensor) -> Selection:
-    """The better half of all clips is positive, best first; ties go to the earlier clip.
+    """Choose the better half of all clips as positive, best first; ties go to the earlier clip.
 
     Args:
         values: the reward of each clip of A, then of B, (2n,).
@@ -97,14 +99,16 @@ def select_positive(
 ) -> Selection:
     """Choose D+ for a distribution reward r: the better of A and B, then every exchange that raises r(D+).
 
-    A leap comes first where `value` has a method `expansion`, as that of `dataset_fad_subsets` has: r is expanded to
-    second order about the mixture of A and B, which is equally far from all sets, and what the expansion calls the best
-    exchanges are made together. Then passes: paired, the exchanges are those of a clip with its partner, in random
-    order, until a pass makes none (then no single swap raises r) or `max_passes` is reached; unpaired, each pass
-    matches members with non-members at random, so `pairs * max_passes` exchanges are tried. Exchanges are valued in
-    blocks. What is accepted, leap or block, is valued as a whole, so r never falls, and r(D+) >= max(r(A), r(B)).
+        r(D+) >= max(r(A), r(B))
 
-    The greedy of DRAGON (arXiv 2504.15217); the pool: subset-replace (arXiv 2607.02291).
+    A leap comes first where `value` has a method `expansion`, as the result of `dataset_fad_subsets` has: r is expanded
+    to second order about the mixture of A and B, which is equally far from all sets, and what the expansion calls the
+    best exchanges are made together. Then passes follow. Paired, a clip is exchanged with its partner, in random order,
+    until a pass makes no exchange (then no single swap raises r) or `max_passes` is reached. Unpaired, each pass
+    matches members with non-members at random, so `pairs * max_passes` exchanges are tried. Exchanges are valued in
+    blocks. What is accepted, leap or block, is valued as a whole, so r never falls.
+
+    The greedy is DRAGON's (arXiv 2504.15217), the pool is subset-replace (arXiv 2607.02291).
 
     Args:
         pairs: n, the number of prompts; clips 0 to n - 1 are set A, n to 2n - 1 set B.
@@ -145,7 +149,9 @@ def select_positive(
 
 
 def exchange_losses(chosen: Selection, value: Callable[[Tensor], Tensor], *, pool: Tensor | None = None) -> Tensor:
-    """What r(D+) loses when positive[i] and negative[i] trade places, (n,): how much each pair matters.
+    """Return what r(D+) loses when positive[i] and negative[i] trade places, (n,): how much each pair matters.
+
+        loss_i = r(D+) - r(D+ without positive[i], with negative[i])
 
     Beside a pool, where one exchange changes little, losses are read off `value.expansion` if there is one, to within a
     percent of the largest; else every exchange is valued.
@@ -172,7 +178,9 @@ def exchange_losses(chosen: Selection, value: Callable[[Tensor], Tensor], *, poo
 
 
 def negated(distance: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The reward of subsets that is minus their distance, with its expansion where the distance has one.
+    """Return the reward of subsets that is minus their distance, with its expansion where the distance has one.
+
+        r(D) = -distance(D)
 
     Example:
         >>> import torch
@@ -215,7 +223,10 @@ class _Reward:
         return values
 
     def expansion(self, clips: Tensor, moves: Tensor) -> Expansion | None:
-        """About the mixture in which each of `clips` (k,) counts half and the pool whole; moves are (moves, k)."""
+        """Expand the reward about the mixture in which each of `clips` (k,) counts half and the pool whole.
+
+        The moves are (moves, k); the result is None where the reward has no expansion.
+        """
         expand = getattr(self.value, "expansion", None)
         if expand is None:
             return None
@@ -244,7 +255,7 @@ def _leap(split: Tensor, current: float, reward: _Reward, *, paired: bool) -> tu
 
 
 def _accepted(candidate: Tensor, split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float]:
-    """The candidate if its reward is above `current`, that of the split; else the split."""
+    """Return the candidate if its reward is above `current`, the reward of the split; else the split."""
     risen = float(reward(candidate[:1]))
     return (candidate, risen) if risen - current > GAIN * abs(current) else (split, current)
 
@@ -268,13 +279,13 @@ def _pass(split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float
 
 
 def _best_together(split: Tensor, improving: Tensor, reward: _Reward) -> Tensor:
-    """The best of exchanging the first, the first two, ... of `improving`: single gains need not add up."""
+    """Return the best of exchanging the first, the first two, ... of `improving`: single gains need not add up."""
     candidates = torch.stack([_exchanged(split, improving[None, : size + 1])[0] for size in range(len(improving))])
     return candidates[int(reward(candidates[:, 0]).argmax())]
 
 
 def _exchanged(split: Tensor, columns: Tensor) -> Tensor:
-    """Splits (k, 2, n) in which each row of columns (k, e) has changed sides."""
+    """Return splits (k, 2, n) in which each row of columns (k, e) has changed sides."""
     mask = torch.zeros(len(columns), split.shape[1], dtype=torch.bool).scatter_(1, columns, value=True)
     return torch.where(mask.unsqueeze(1), split.flip(0), split)
 

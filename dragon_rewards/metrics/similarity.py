@@ -1,4 +1,4 @@
-"""Cosine similarity of clips and prompts."""
+"""The cosine similarity of clips with their prompts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
-    """Cosine between the mean of each clip's frames and the clip's prompt: (clips,), from -1 to 1.
+    """Return the cosine between the mean of each clip's frames and the clip's prompt: (clips,), from -1 to 1.
 
-    The CLAP score where both come from the towers of CLAP (Wu et al., arXiv 2211.06687). Differentiable in both.
+        score_c = m_c . t_c / (|m_c| |t_c|),    m_c = 1 / n_c sum_i x_ci
+
+    It is the CLAP score where both come from the towers of CLAP (Wu et al., arXiv 2211.06687). Differentiable in both.
 
     Args:
         frames: per clip a matrix (frames, d).
@@ -43,7 +45,15 @@ def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
 
 
 def directions(rows: Tensor, what: str) -> Tensor:
-    """Rows (n, d) scaled to length 1; a row of length zero has no direction and is refused by its index."""
+    """Return rows (n, d) scaled to length 1.
+
+    Args:
+        rows: (n, d).
+        what: the name of a row in the error message, before its index.
+
+    Raises:
+        DragonError: a row has the length zero, so it has no direction.
+    """
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     if not lengths.all():
         raise DragonError(f"{what} {int(lengths[:, 0].argmin())} is zero, so it has no cosine with anything")

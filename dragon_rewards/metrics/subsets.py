@@ -1,4 +1,4 @@
-"""`dataset_fad` of many subsets of the same clips, and how exchanges of clips would change it."""
+"""The FAD of many subsets of the same clips (see `dataset_fad`), and how exchanges of clips would change it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ BATCH_ROWS = 8  # subsets that share a sum on the CPU: the more there are, the l
 
 
 def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callable[[Tensor], Tensor]:
-    """Prepare `dataset_fad` of many subsets of these clips: maps index rows (k, m) to distances (k,).
+    """Prepare `dataset_fad` of many subsets of these clips: the result maps index rows (k, m) to distances (k,).
+
+    For the mean mu and covariance S of the frames of a subset, in squared embedding units:
+
+        FAD = |mu - mu_r|^2 + tr S + tr S_r - 2 tr (W^T S W)^1/2,    S_r = W W^T
 
     Frames are whitened by the reference once, about the mean of all; a subset costs their scatter and one symmetric
     eigenvalue problem. Of rows valued together, what all have in common is summed once, so a row that differs in a few
@@ -47,7 +51,8 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
         reference: the Gaussian of the exemplar set.
 
     Raises:
-        DragonError: as `dataset_fad`; the result refuses rows that are no indices of clips or hold fewer than 2
+        DragonError: there are no clips, or a clip (named by its index) is empty, has NaN or infinite values, or another
+            dimension than the reference; the result refuses rows that are no indices of clips or hold fewer than 2
             frames.
 
     Example:
@@ -79,17 +84,20 @@ def dataset_fad_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callab
 
 @dataclass(frozen=True, eq=False)
 class _DatasetFadSubsets:
-    """Moments of clips about a common centre: `centre = shift + reference mean`; whitened means times W."""
+    """The moments of clips about a common centre, from which any subset is valued.
+
+    The centre is `shift` plus the reference's mean. Whitened means: multiplied by W.
+    """
 
     shift: Tensor  # (d,)
     reference_trace: Tensor  # ()
     lengths: Sequence[int]  # frames of each clip
-    counts: Tensor  # (clips,) the same
+    counts: Tensor  # (clips,) the lengths as float64
     squares: Tensor  # (clips,) sum over frames of |x|^2
     sums: Tensor  # (clips, d)
     whitened_sums: Tensor  # (clips, d)
     whitened: Tensor  # (frames, d), clip after clip
-    centred: Tensor  # likewise, before they were whitened
+    centred: Tensor  # (frames, d), the frames before they were whitened
     factor: Tensor  # (d, d) what whitened them
     reference_count: int  # the frames behind the factor
     verdicts: list[Tensor] = field(default_factory=list)  # of the first subset that had to be looked at
@@ -107,12 +115,16 @@ class _DatasetFadSubsets:
     def expansion(self, clips: Tensor, weights: Tensor, moves: Tensor) -> Expansion:
         """Expand the distance about the mixture in which clip clips[i] counts weights[i] times.
 
-        The mixture has c frames, mean m and covariance S. Moves that change the mean by u, and S by E - c / (c - 1)
-        u u^T, lead to |m + u - m_r|^2 + tr S + tr E - c / (c - 1) |u|^2 + tr S_r - 2 cross: all but the cross term is
-        quadratic as it stands. Of second order where moves leave c as it is, else of first.
+        The mixture has c frames, mean m and covariance S. Moves that change the mean by u, and S by E - c / (c - 1) u
+        u^T, lead to
+
+            |m + u - m_r|^2 + tr S + tr E - c / (c - 1) |u|^2 + tr S_r - 2 cross,
+
+        of which all except the cross term is quadratic as it stands. The expansion is of second order where moves leave
+        c as it is, else of first.
 
         Args:
-            clips: indices (k,) of clips whose frames span those of all sets that moves reach.
+            clips: indices (k,) of clips whose frames span the frames of all sets that moves reach.
             weights: (k,), positive.
             moves: changes of the weights, (moves, k).
 
@@ -129,7 +141,7 @@ class _DatasetFadSubsets:
         return Expansion((outer.slope - 2 * cross.slope).cpu(), (outer.curvature - 2 * cross.curvature).cpu())
 
     def _outer_terms(self, weights: Tensor, moves: Tensor) -> Expansion:
-        """Of |m - m_r|^2 + tr S; frames added beyond those removed only dilute what is there."""
+        """Expand |m - m_r|^2 + tr S; frames added beyond those removed only dilute what is there."""
         count, added = weights @ self.counts, moves @ self.counts
         mean = weights @ self.sums / count
         trace = (weights @ self.squares - count * mean.square().sum()) / (count - 1)
@@ -139,7 +151,7 @@ class _DatasetFadSubsets:
         return Expansion(slope, steps @ steps.mT / (1 - count))  # 1 - c / (c - 1)
 
     def _cross_term(self, weights: Tensor, moves: Tensor) -> Expansion:
-        """Of tr P^1/2 for P = W^T S W: the slope is 1/2 tr P^-1/2 dP, frames are taken in the axes of P."""
+        """Expand tr P^1/2 for P = W^T S W: the slope is 1/2 tr P^-1/2 dP, and frames are taken in the axes of P."""
         count, added = weights @ self.counts, moves @ self.counts
         mean = weights @ self.whitened_sums / count
         roots, axes = _principal_axes((self._products(weights) - count * torch.outer(mean, mean)) / (count - 1))
@@ -160,7 +172,7 @@ class _DatasetFadSubsets:
         return (shift + trace + self.reference_trace - 2 * cross).clamp(min=0)
 
     def _cross(self, times: Tensor, count: Tensor, *, many: bool) -> Tensor:
-        """Cross term of each subset (k,).
+        """Return the cross term of each subset, (k,).
 
         Of n different frames, and of a reference of m, the largest n - 1 or m - 1 eigenvalues at most are no rounding.
         """
@@ -175,10 +187,10 @@ class _DatasetFadSubsets:
         return settled(traced_root(values, sure), sure, lambda which: self._by_singular_values(times[which]))
 
     def _by_singular_values(self, times: Tensor) -> Tensor:
-        """Cross term of subsets whose clips count `times` (k, clips): (k,).
+        """Return the cross term (k,) of subsets in which clips count `times` (k, clips).
 
-        A frame that counts t times has the weight sqrt t. Those of weight 0 leave the norm as it is: a CPU spares them,
-        and an accelerator takes many subsets at once.
+        A frame that counts t times has the weight sqrt t. Frames of weight 0 leave the norm as it is: a CPU spares
+        them, and an accelerator takes many subsets at once.
         """
         counts = times @ self.counts
         means = times @ self.whitened_sums / counts[:, None]
@@ -189,7 +201,7 @@ class _DatasetFadSubsets:
         return torch.cat(found) / (counts - 1).sqrt()
 
     def _about(self, means: Tensor, weights: Tensor) -> Tensor:
-        """The whitened frames about means (k, d), each by its weight (k, frames): (k, frames, d)."""
+        """Return the whitened frames about means (k, d), each times its weight (k, frames): (k, frames, d)."""
         frames = self.whitened
         if not on_accelerator(frames):
             used = weights[0].nonzero()[:, 0]
@@ -197,7 +209,7 @@ class _DatasetFadSubsets:
         return (frames - means[:, None]) * weights[:, :, None]
 
     def _verdict(self, values: Tensor, times: Tensor, doubtful: Tensor) -> Tensor:
-        """Whether eigenvalues (k, d) were good for the first doubtful subset, (): others are of frames of its kind."""
+        """Return whether eigenvalues (k, d) were good for the first doubtful subset, (): others have like frames."""
         if not self.verdicts and bool(doubtful.any()):
             first = int(doubtful.int().argmax())
             weights = times[first, self._clip_of_frame]
@@ -209,12 +221,12 @@ class _DatasetFadSubsets:
         return self.verdicts[0] if self.verdicts else doubtful.new_zeros(())
 
     def _covariances(self, times: Tensor, count: Tensor, *, many: bool) -> Tensor:
-        """W^T S W of each subset, (k, d, d)."""
+        """Return W^T S W of each subset, (k, d, d)."""
         mean, count = (times @ self.whitened_sums / count).unsqueeze(2), count.unsqueeze(2)
         return (self._squares(times, many=many) - count * mean * mean.mT) / (count - 1)
 
     def _squares(self, times: Tensor, *, many: bool) -> Tensor:
-        """Sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d).
+        """Return the sum of x x^T over the frames x of each subset, whose clips count `times` (k, clips): (k, d, d).
 
         The lower triangle alone is sure to be filled.
         """
@@ -228,35 +240,38 @@ class _DatasetFadSubsets:
         return torch.stack([common + self._products(own) for own in alone])
 
     def _summed(self, times: Tensor) -> Tensor:
-        """Of `_squares`, the lower triangles alone, from those of clips."""
+        """Return the lower triangles of `_squares`, summed from the products of clips."""
         squares = times.new_zeros(len(times), *self.whitened.shape[1:] * 2)
         squares[:, *self._lower] = times @ self._clip_products
         return squares
 
     @property
     def _fits(self) -> bool:
-        """Whether the products of all clips may be kept: in memory, and without gradients from one call to the next."""
+        """Whether the products of all clips may be kept between calls: they fit in memory and have no gradients."""
         return not self.whitened.requires_grad and len(self.counts) * self._lower.shape[1] <= KEPT_ELEMENTS
 
     @cached_property
     def _lower(self) -> Tensor:
-        """Rows and columns of the lower triangle, (2, d (d + 1) / 2)."""
+        """The rows and columns of the lower triangle, (2, d (d + 1) / 2)."""
         return torch.tril_indices(*self.whitened.shape[1:] * 2, device=self.whitened.device)
 
     @cached_property
     def _clip_products(self) -> Tensor:
-        """Lower triangles of the sum of x x^T over each clip's frames x, (clips, d (d + 1) / 2): times it, sets sum."""
+        """The lower triangles of the sum of x x^T over each clip's frames x, (clips, d (d + 1) / 2).
+
+        Times them, sets sum up.
+        """
         lower, made = self._lower, self.whitened.shape[1] ** 2
         return over_clips(lambda clips: scatter(clips)[:, *lower], self.whitened, self.lengths, made)
 
     @cached_property
     def _clip_of_frame(self) -> Tensor:
-        """The clip that each frame is of, (frames,)."""
+        """The clip that each frame belongs to, (frames,)."""
         clips = torch.arange(len(self.lengths)).repeat_interleave(torch.tensor(self.lengths))
         return clips.to(self.whitened.device)
 
     def _products(self, times: Tensor) -> Tensor:
-        """Sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""
+        """Return the sum of x x^T over the frames x of clips that count `times` (clips,): (d, d)."""
         each = times[self._clip_of_frame]
         if on_accelerator(times):  # which frames count is not asked: the answer would have to be waited for
             return scatter(self.whitened * each[:, None].sqrt())
@@ -265,7 +280,7 @@ class _DatasetFadSubsets:
 
 
 def _principal_axes(product: Tensor) -> tuple[Tensor, Tensor]:
-    """Roots of the eigenvalues of P (d, d) that are not zero, (r,), and their eigenvectors (d, r)."""
+    """Return the roots of the eigenvalues of P (d, d) that are not zero, (r,), and their eigenvectors (d, r)."""
     values: Tensor
     values, axes = torch.linalg.eigh(product)
     roots = principal_roots(values)

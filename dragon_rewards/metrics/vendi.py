@@ -1,4 +1,4 @@
-"""Vendi score: the effective number of distinct clips in a set."""
+"""The Vendi score: how many distinct clips a set effectively has."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ BATCH_ELEMENTS = 2**24  # float64 values of one batch: 128 MiB
 
 
 def vendi_score(embeddings: Tensor, q: float = 1.0) -> Tensor:
-    """Exponential of the Rényi entropy, of order q, of the eigenvalues p of K / n: a scalar from 1 to n.
+    """Return the Vendi score of order q, the effective number of distinct embeddings: a scalar from 1 to n.
 
-    K (n, n) holds the cosines of the embeddings; exp H_q = (sum p^q)^(1 / (1 - q)), with the limits exp(-sum p log p)
-    at q = 1, the rank at q = 0 and 1 / max p at infinity (Friedman and Dieng, arXiv 2210.02410; orders: Pasarkar and
-    Dieng, arXiv 2310.12952). The eigenvalues are those of the smaller of K / n and X^T X / n, for unit rows X (n, d);
-    eigenvalues within rounding of zero count as zero and pass no gradient. Differentiable, except at q = 0.
+    For the eigenvalues p of K / n, where K (n, n) holds the cosines of the embeddings, it is the exponential of the
+    Rényi entropy of order q:
+
+        V_q = exp H_q = (sum p^q)^(1 / (1 - q))
+
+    Its limits are exp(-sum p log p) at q = 1, the rank of K at q = 0 and 1 / max p at infinity (Friedman and Dieng,
+    arXiv 2210.02410; orders: Pasarkar and Dieng, arXiv 2310.12952). For unit rows X (n, d), K / n and X^T X / n have
+    the same eigenvalues, apart from zeros, so the smaller matrix is decomposed. Eigenvalues within rounding of zero
+    count as zero and pass no gradient. Differentiable, except at q = 0.
 
     Args:
         embeddings: (n, d), one row per clip.
@@ -47,14 +52,15 @@ def vendi_score(embeddings: Tensor, q: float = 1.0) -> Tensor:
 
 
 def vendi_subsets(embeddings: Tensor, q: float = 1.0) -> Callable[[Tensor], Tensor]:
-    """Prepare `vendi_score` of many subsets of these clips: maps index rows (k, m) to scores (k,).
+    """Prepare `vendi_score` of many subsets of these clips: the result maps index rows (k, m) to scores (k,).
 
     Args:
         embeddings: (n, d), one row per clip.
         q: the order, >= 0.
 
     Raises:
-        DragonError: as `vendi_score`; the result refuses rows that are no indices of clips.
+        DragonError: the embeddings or q are refused by `vendi_score`; the result refuses rows that are no indices of
+            clips.
 
     Example:
         >>> import torch
@@ -68,14 +74,14 @@ def vendi_subsets(embeddings: Tensor, q: float = 1.0) -> Callable[[Tensor], Tens
 
 @dataclass(frozen=True)
 class MatchedVendi:
-    """Vendi scores of two sets at equal size.
+    """The Vendi scores of two sets, compared at equal size.
 
     Attributes:
-        size: the clips of every subset.
-        mean_a: mean score of the subsets of set a, from 1 to `size`.
-        mean_b: of set b.
-        error_a: standard error of `mean_a`, from the drawing of subsets alone: 0 where a subset is the whole set.
-        error_b: of `mean_b`.
+        size: the number of clips of every subset.
+        mean_a: the mean score of the subsets of set a, from 1 to `size`.
+        mean_b: the mean score of the subsets of set b, from 1 to `size`.
+        error_a: the standard error of `mean_a`, from the drawing of subsets alone: 0 where a subset is the whole set.
+        error_b: the standard error of `mean_b`, from the drawing of subsets alone: 0 where a subset is the whole set.
     """
 
     size: int
@@ -88,10 +94,13 @@ class MatchedVendi:
 def vendi_matched(
     a: Tensor, b: Tensor, q: float = 1.0, size: int | None = None, rounds: int = 32, seed: int = 0
 ) -> MatchedVendi:
-    """Compare the Vendi scores of two sets at equal size: means over random subsets of each, without replacement.
+    """Compare the Vendi scores of two sets at equal size, by the means over random subsets of each.
 
-    A small set scores too low: it cannot show more kinds of clips than it has clips. Of clips uniform on the sphere in
-    32 dimensions, where the score tends to 32, 16 clips score 12.6 and 400 score 30.8.
+        mean = 1 / rounds sum_r V_q(subset r),    error = sd(V_q) / sqrt(rounds)
+
+    Subsets are drawn without replacement. A small set scores too low: it cannot show more kinds of clips than it has
+    clips. For clips uniform on the sphere in 32 dimensions, where the score tends to 32, 16 clips score 12.6 and 400
+    score 30.8.
 
     Args:
         a: (n, d), one row per clip.
@@ -99,11 +108,11 @@ def vendi_matched(
         q: the order, >= 0.
         size: clips per subset; by default as many as the smaller set has.
         rounds: subsets of each set, at least 2.
-        seed: of the draws, the same for both sets.
+        seed: the seed of the draws, the same for both sets.
 
     Raises:
-        DragonError: as `vendi_score`, with the set named; the two differ in dimension; `size` is below 1 or above the
-            smaller set, or `rounds` below 2.
+        DragonError: a set or q is refused by `vendi_score`, and the set is named; the two differ in dimension; `size`
+            is below 1 or above the size of the smaller set; or `rounds` is below 2.
 
     Example:
         >>> import torch
@@ -143,7 +152,7 @@ class _VendiSubsets:
 
 
 def _mean_of_subsets(score: _VendiSubsets, size: int, rounds: int, seed: int) -> tuple[float, float]:
-    """Mean score of random subsets and its standard error."""
+    """Return the mean score of random subsets and its standard error."""
     generator, count = torch.Generator().manual_seed(seed), len(score.units)
     drawn = torch.stack([torch.randperm(count, generator=generator)[:size] for _ in range(rounds)])
     scores = score(drawn.sort(dim=1).values)  # in order, so that a subset that is the whole set is always the same
@@ -161,7 +170,7 @@ def _checked_order(q: float) -> float:
 
 
 def _effective_number(units: Tensor, q: float) -> Tensor:
-    """Vendi scores of sets of unit rows (..., n, d): (...)."""
+    """Return the Vendi scores (...) of sets of unit rows (..., n, d)."""
     rows, columns = units.shape[-2:]
     shares = eigenvalues(scatter(units.mT if rows <= columns else units)) / rows
     present = shares > ROUNDING * shares.amax(-1, keepdim=True)
@@ -170,7 +179,7 @@ def _effective_number(units: Tensor, q: float) -> Tensor:
 
 
 def _renyi_entropy(logs: Tensor, q: float) -> Tensor:
-    """H_q of shares (..., n) given by their logarithms, -inf for a share of none."""
+    """Return H_q of shares (..., n), which are given by their logarithms: -inf for a share of none."""
     if isinf(q):
         return -logs.amax(-1)
     present = logs > -inf

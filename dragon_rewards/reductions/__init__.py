@@ -1,4 +1,4 @@
-"""The built-in reductions, which turn embeddings into numbers."""
+"""The built-in reductions, which turn embeddings into the values of a reward."""
 
 from dragon_rewards.reductions.standard import (
     BestOfClapScore,

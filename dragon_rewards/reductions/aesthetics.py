@@ -1,4 +1,4 @@
-"""Aesthetics heads: kernel regression from a clip's pooled embedding to a rating.
+"""Aesthetics heads, which rate a clip by kernel regression on its pooled embedding.
 
 DRAGON (arXiv 2504.15217) fits such a head on human ratings over a frozen CLAP. The head that ships with this package,
 `aesthetics-degradation`, was fitted on no human rating: clean rendered clips were degraded (noise, detuning, clipping,
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KernelHead:
-    """rating(x) = mean + deviation * sum_i a_i exp(-|x - s_i|^2 / (2 h^2)), with `a` from kernel ridge regression.
+    """A function from a clip's pooled embedding x to a rating, fitted by kernel ridge regression.
+
+        rating(x) = mean + deviation * sum_i a_i exp(-|x - s_i|^2 / (2 h^2))
 
     Attributes:
-        support: pooled embeddings of the rated clips, (ratings, dim).
+        support: s, the pooled embeddings of the rated clips, (ratings, dim).
         coefficients: a, (ratings,).
-        scale: h, mean and deviation, (3,): bandwidth, and the moments by which the ratings were normalised globally.
+        scale: h, mean and deviation, (3,): the bandwidth in embedding units, and the moments by which the ratings were
+            normalised globally.
     """
 
     support: Tensor
@@ -43,30 +46,38 @@ class KernelHead:
     scale: Tensor
 
     def __call__(self, pooled: Tensor) -> Tensor:
-        """Pooled embeddings (clips, dim) -> ratings (clips,)."""
+        """Return the ratings (clips,) of pooled embeddings (clips, dim)."""
         bandwidth, mean, deviation = self.scale.to(pooled)
         kernel = gaussian_kernel(pooled, self.support.to(pooled), bandwidth)
         ratings: Tensor = mean + deviation * (kernel @ self.coefficients.to(pooled))
         return ratings
 
     def save(self, path: Path) -> None:
-        """Store as float16 safetensors."""
+        """Write the head to a safetensors file, in float16."""
         tensors = {"support": self.support, "coefficients": self.coefficients, "scale": self.scale}
         write_bytes(path, save({name: tensor.half() for name, tensor in tensors.items()}))
 
     @classmethod
     def load(cls, path: Path) -> KernelHead:
-        """Read what `save` wrote."""
+        """Read a head from a file that `save` wrote."""
         return cls(**load_file(path))
 
 
 def gaussian_kernel(x: Tensor, y: Tensor, bandwidth: Tensor) -> Tensor:
-    """exp(-|x - y|^2 / (2 h^2)), (n, m)."""
+    """Return the Gaussian kernel of every row of x (n, dim) with every row of y (m, dim): (n, m).
+
+        k(x, y) = exp(-|x - y|^2 / (2 h^2))
+
+    Args:
+        x: (n, dim).
+        y: (m, dim).
+        bandwidth: h, a scalar in embedding units.
+    """
     return (-torch.cdist(x, y).square() / (2 * bandwidth.square())).exp()
 
 
 def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
-    """Kernel ridge regression with the median distance as bandwidth.
+    """Fit a head to ratings by kernel ridge regression, with the median distance of the embeddings as bandwidth.
 
     Args:
         pooled: one embedding per rated clip, (ratings, dim).
@@ -94,22 +105,22 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
 
 @dataclass(frozen=True)
 class Aesthetics:
-    """The reduction: a head over the mean of a clip's frames. The prompt is not shown to it."""
+    """The reduction that rates each clip by a head over the mean of its frames; it does not see the prompt."""
 
     head: KernelHead
 
     def __call__(self, clips: Embeddings, reference: Gaussian | None) -> Tensor:  # noqa: ARG002
-        """Ratings (clips,)."""
+        """Return the ratings of the clips, (clips,)."""
         return self.head(pool(clips.frames))
 
 
 def pool(frames: Sequence[Tensor]) -> Tensor:
-    """The mean frame of each clip, (clips, dim)."""
+    """Return the mean frame of each clip, (clips, dim), in float32."""
     return clip_means(frames, frames[0].shape[1]).float()
 
 
 def load_reduction() -> Aesthetics:
-    """The reduction `aesthetics-degradation`, tied to the embedded encoder `clap`."""
+    """Load the reduction `aesthetics-degradation`, which is tied to the embedded encoder `clap`."""
     return Aesthetics(
         KernelHead.load(Path(str(files("dragon_rewards.embedded"))) / "weights" / "aesthetics.safetensors")
     )

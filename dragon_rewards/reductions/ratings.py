@@ -1,4 +1,4 @@
-"""Fit an aesthetics head on a table of ratings: `path, rating[, prompt]`, paths relative to the table."""
+"""Fit an aesthetics head on a table of ratings, with the columns `path, rating[, prompt]` and paths relative to it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class FittedHead:
         head: to be stored with `head.save` and registered as an `Aesthetics` reduction tied to `encoder`.
         encoder: name of the encoder in whose space it lives.
         plcc: Pearson correlation over all held-out clips.
-        srcc: Spearman correlation: the mean over prompts of at least three held-out clips where the table has
-            prompts, over all held-out clips otherwise; NaN if no prompt has three.
+        srcc: Spearman correlation. Where the table has prompts, it is the mean over the prompts whose held-out clips
+            have at least three different ratings, NaN if no prompt has; otherwise it is over all held-out clips.
     """
 
     head: KernelHead
@@ -46,7 +46,12 @@ class FittedHead:
 
 
 def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
-    """Read and encode the rated clips, fit on a random 85%, measure on the rest.
+    """Read and encode the rated clips, fit a head on a random 85% of them, and measure it on the rest.
+
+    Args:
+        table: the table of ratings; its paths are relative to it.
+        encoder: the name of the encoder to embed the clips with.
+        seed: the seed of the random split.
 
     Raises:
         TableError: the table cannot be read, lacks a column, or holds a rating that is no number, or a path twice.
@@ -63,7 +68,12 @@ def fit_ratings(table: Path, encoder: str, seed: int = 0) -> FittedHead:
 
 
 def read_ratings(table: Path) -> pd.DataFrame:
-    """The checked table: `path`, `rating`, and `prompt` where it has a column of prompts; raises as `fit_ratings`."""
+    """Read and check a table of ratings: return `path`, `rating`, and `prompt` where it has a column of prompts.
+
+    Raises:
+        TableError: the table cannot be read, lacks a column, or holds a rating that is no number, or a path twice.
+        ConfigError: it has fewer than 20 rows.
+    """
     found = read_table(table)
     found.require(PATH, RATING)
     rows = list(found.by_path().values())
@@ -84,7 +94,14 @@ def _rating(table: Table, row: Row) -> float:
 
 
 def fit_split(pooled: Tensor, rows: pd.DataFrame, encoder: str, seed: int) -> FittedHead:
-    """Fit on 85% of the rows, measure on the others."""
+    """Fit a head on a random 85% of the rows, and measure it on the others.
+
+    Args:
+        pooled: the pooled embedding of each row, (ratings, dim).
+        rows: the columns `rating` and, where there are prompts, `prompt`.
+        encoder: the name of the encoder, for the result.
+        seed: the seed of the random split.
+    """
     order = np.random.default_rng(seed).permutation(len(rows))
     fitted, held = np.split(order, [int(FIT_SHARE * len(rows))])
     ratings = torch.tensor(rows["rating"].to_numpy())
@@ -94,7 +111,11 @@ def fit_split(pooled: Tensor, rows: pd.DataFrame, encoder: str, seed: int) -> Fi
 
 
 def ranked(judged: pd.DataFrame) -> float:
-    """Spearman correlation, prompt by prompt where there are prompts."""
+    """Return the Spearman correlation of predicted and given ratings.
+
+    Where there are prompts, it is the mean over the prompts that have three different ratings or more, and NaN if none
+    has.
+    """
     if "prompt" not in judged:
         return correlation(judged, spearmanr)
     groups = [group for _, group in judged.groupby("prompt") if group["rating"].nunique() >= 3]  # noqa: PLR2004
@@ -102,5 +123,5 @@ def ranked(judged: pd.DataFrame) -> float:
 
 
 def correlation(judged: pd.DataFrame, measure: Callable[..., tuple[float, float]]) -> float:
-    """Of predicted and given ratings."""
+    """Return a correlation of predicted and given ratings, such as `scipy.stats.pearsonr` measures it."""
     return float(measure(judged["predicted"], judged["rating"])[0])

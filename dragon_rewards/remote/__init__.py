@@ -1,5 +1,5 @@
-"""Encoders that run in another environment or on another machine, and look like any other here.
+"""Encoders that run in another environment or on another machine, and are used here like any other.
 
-`dragon serve` offers the encoders of one environment (`server`); `dragon remote add` keeps what a server says of its
-encoders (`config`), which `plugin` registers without a connection; `client` connects when an encoder is built.
+`dragon serve` offers the encoders of one environment (`server`). `dragon remote add` stores what a server says of its
+encoders (`config`). `plugin` registers these without a connection, and `client` connects when an encoder is built.
 """

@@ -1,6 +1,6 @@
-"""The encoder of a server, on one connection that is kept open and opened again when it is lost.
+"""The client of a server of encoders, on one connection that is kept open, and opened again when it is lost.
 
-`http.client` is enough for one request at a time, and needs no package beside Python's own.
+`http.client` is enough for one request at a time, and needs no other package than Python itself.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ ONCE = (0.0,)
 TRIES = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 CONNECT_TIMEOUT = 5.0  # seconds
 REPLY_TIMEOUT = 600.0  # seconds; large models on slow processors, behind other clients
-MOST_REPLY = 2**31  # bytes; frames take up to some times the bytes of their audio, of which a server takes 2^28 at once
+MOST_REPLY = 2**31  # bytes; a server takes 2^28 bytes of audio at once, and frames may take a few times as many
 PIECE = 2**20  # bytes
-MOST_DETAIL = 500  # characters of what a server says that a refusal repeats
+MOST_DETAIL = 500  # characters of a server's message that an error message repeats
 
 
 class Client:
-    """A connection to a server, open from `connect` on until the client is no longer used.
+    """A connection to a server, which is open from `connect` until the client is no longer used.
 
     Attributes:
         limit: the most bytes of a body, as the server said when the connection was opened.
-        encoders: what it offered then, by name.
-        token_limits: by name, the tokens of a text that those of them read that do not read all.
+        encoders: the encoders that the server then offered, by name.
+        token_limits: for each text encoder that reads only the beginning of a text, by name, how many tokens it reads.
     """
 
     limit: int
@@ -59,7 +59,15 @@ class Client:
     def __init__(
         self, url: str, token: str, subject: str, tries: Sequence[float] = TRIES, expected: Facts | None = None
     ) -> None:
-        """`token` refers to one (`read_token`); errors begin with `subject`; `expected` must be offered unchanged."""
+        """Describe a server without connecting to it.
+
+        Args:
+            url: the address of the server.
+            token: where the token is, as `read_token` takes it.
+            subject: what the client is for; error messages begin with it.
+            tries: seconds to wait before each try of a request.
+            expected: an encoder that the server must offer under an unchanged identity; None for no such check.
+        """
         self._url, self._token, self._subject = url, token, subject
         self._tries, self._expected = tries, expected
         self._connection: HTTPConnection | None = None
@@ -72,22 +80,22 @@ class Client:
         """Open the connection, or do nothing if it is open.
 
         Raises:
-            EncoderError: the server is not there, refuses the token, or no longer offers what is expected.
+            EncoderError: the server cannot be reached, refuses the token, or no longer offers the expected encoder.
             ConfigError: there is no token.
         """
         self._persist(lambda: None)
 
     def post(self, path: str, body: bytes) -> bytes:
-        """The reply to a body.
+        """Send a body and return the body of the reply.
 
         Raises:
-            EncoderError: the server refuses it, or all tries failed.
+            EncoderError: the server refuses the request, or all tries failed.
             ConfigError: there is no token.
         """
         return self._persist(lambda: self._exchange("POST", path, body))
 
     def _persist(self, work: Callable[[], T]) -> T:
-        """Do `work` on an open connection, again if it is lost: encoding twice does no harm."""
+        """Do `work` on an open connection, and again on a new one if it is lost; to encode twice does no harm."""
         with self._lock:
             start = time.monotonic()
             for pause in self._tries:
@@ -107,14 +115,14 @@ class Client:
                 self._open()
             return work()
         except BaseException:
-            self._close()  # or the rest of an interrupted reply would be taken for the beginning of the next
+            self._close()  # otherwise the rest of an interrupted reply would be read as the next reply
             raise
 
     def _open(self) -> None:
         parts = urlsplit(self._url)
         connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._connection = connect(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT)
-        self._connection.auto_open = 0  # a new connection may reach another server: only through the checks below
+        self._connection.auto_open = 0  # never reconnect without the checks below, as another server may answer
         self._connection.connect()
         self._connection.sock.settimeout(REPLY_TIMEOUT)
         self._read_catalogue(self._exchange("GET", "/encoders"))
@@ -169,7 +177,7 @@ class Client:
         return content
 
     def _content(self, reply: HTTPResponse) -> bytes:
-        """The body, counted as it comes: what a server declares of its length is not relied on."""
+        """Read the body and count its bytes as they come, because the length that a server declares may be wrong."""
         body = bytearray()
         while piece := reply.read(PIECE):
             body += piece
@@ -193,14 +201,18 @@ class Client:
 
 
 def _detail(content: bytes) -> str:
-    """What a server says of a refusal, in characters that no terminal obeys."""
+    """Return what a server says about a refusal, in characters that cannot control a terminal."""
     with suppress(DragonError, KeyError):
         return printable(str(decode_json(content, dict[str, Any], "the reply", "")["detail"])[:MOST_DETAIL])
     return printable(content[:MOST_DETAIL].decode(errors="replace"))
 
 
 class RemoteEncoder:
-    """An encoder of a server. `identity` is the server's, checked whenever the connection is opened."""
+    """An encoder of a server, used like one on this machine.
+
+    Attributes:
+        identity: the identity of the server's encoder, checked whenever the connection is opened.
+    """
 
     def __init__(self, client: Client, facts: Facts) -> None:
         self.identity = facts.identity
@@ -208,10 +220,10 @@ class RemoteEncoder:
         self._place = f"the reply of encoder '{facts.name}'"
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) -> frames (clips, frames, dim) on the device of the audio.
+        """Encode mono audio (clips, samples) as frames (clips, frames, dim) on the device of the audio.
 
         Raises:
-            EncoderError: the audio requires gradients, the server refuses it, or the connection is lost for good.
+            EncoderError: the audio requires gradients, the server refuses it, or all tries to reach the server failed.
         """
         if audio.requires_grad:
             raise EncoderError(f"encoder '{self._facts.name}' is remote: no gradient passes; use one installed here")
@@ -232,13 +244,13 @@ class RemoteEncoder:
 
 
 class RemoteTextEncoder(RemoteEncoder):
-    """A remote encoder with a text tower."""
+    """A remote encoder that also embeds texts, and sends up to 256 of them in one request."""
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> embeddings (texts, dim) on the CPU.
+        """Encode texts as embeddings (texts, dim) on the CPU.
 
         Raises:
-            EncoderError: the server refuses them, or the connection is lost for good.
+            EncoderError: the server refuses the texts, or all tries to reach the server failed.
         """
         return torch.cat([self._embed(texts[at : at + TEXT_BATCH]) for at in range(0, len(texts), TEXT_BATCH)])
 
@@ -248,14 +260,18 @@ class RemoteTextEncoder(RemoteEncoder):
 
 
 class BoundedRemoteTextEncoder(RemoteTextEncoder):
-    """A remote encoder that reads only the beginning of a long text."""
+    """A remote text encoder that reads only the beginning of a long text.
+
+    Attributes:
+        token_limit: the most tokens of a text that it reads.
+    """
 
     def __init__(self, client: Client, facts: Facts, token_limit: int) -> None:
         super().__init__(client, facts)
         self.token_limit = token_limit
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has; raises as `encode_text`."""
+        """Count the tokens of each whole text; raises as `encode_text`."""
         counts: list[int] = []
         for at in range(0, len(texts), TEXT_BATCH):
             reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts[at : at + TEXT_BATCH]))
@@ -266,15 +282,15 @@ class BoundedRemoteTextEncoder(RemoteTextEncoder):
 
 
 def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> RemoteEncoder:
-    """The encoder that `facts` describe, connected.
+    """Connect to a server and return the encoder that `facts` describe.
 
     Args:
-        remote: its server.
-        facts: what the server said of it when it was added.
-        tries: seconds before each try to reach the server.
+        remote: the server of the encoder.
+        facts: what the server said of the encoder when it was added.
+        tries: seconds to wait before each try to reach the server.
 
     Raises:
-        EncoderError: the server is not there, refuses the token, or serves the encoder under another identity.
+        EncoderError: the server cannot be reached, refuses the token, or serves the encoder under another identity.
         ConfigError: there is no token.
     """
     subject = f"encoder '{remote.prefix}{facts.name}' at {remote.url}"
@@ -287,10 +303,10 @@ def connect(remote: Remote, facts: Facts, tries: Sequence[float] = TRIES) -> Rem
 
 
 def offered(url: str, token: str) -> dict[str, Facts]:
-    """The encoders that a server offers now, by name; tried once.
+    """Return the encoders that a server offers now, by name; the server is tried only once.
 
     Raises:
-        EncoderError: the server is not there, or refuses the token.
+        EncoderError: the server cannot be reached, or refuses the token.
         ConfigError: there is no token.
     """
     client = Client(url, token, f"the server {url}", ONCE)

@@ -1,4 +1,4 @@
-"""The servers that were added, in a file: which encoders each has, and where its token is found."""
+"""The file of the servers that were added: which encoders each of them has, and where its token is found."""
 
 from __future__ import annotations
 
@@ -29,7 +29,19 @@ Size = Annotated[int, Meta(ge=1, le=10**6)]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server says of an encoder; `package` and `version` are those of the plugin that brought it."""
+    """The facts that a server states about an encoder.
+
+    Attributes:
+        name: the name under which the server offers it.
+        modalities: the media that it embeds.
+        dim: the number of values in a frame.
+        sample_rate: the rate in Hz of the mono audio that it takes.
+        licence: the licence of its weights.
+        summary: a few words on what it is good for.
+        identity: the fingerprint of its weights and preprocessing.
+        package: the package of the plugin that brought it.
+        version: the version of that package.
+    """
 
     name: str
     modalities: tuple[Modality, ...]
@@ -43,12 +55,12 @@ class Facts:
 
 
 class Catalogue(Struct, frozen=True):
-    """What a server offers.
+    """The encoders that a server offers, and the limits that it sets.
 
     Attributes:
         limit: the most bytes of a body.
-        encoders: all of them.
-        token_limits: by name, the tokens of a text that those of them read that do not read all.
+        encoders: the facts on each encoder.
+        token_limits: for each text encoder that reads only the beginning of a text, by name, how many tokens it reads.
     """
 
     limit: Annotated[int, Meta(ge=1, le=2**40)]
@@ -58,13 +70,13 @@ class Catalogue(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Remote:
-    """A server that was added.
+    """A server that was added with `dragon remote add`.
 
     Attributes:
         url: `http://host:port`, or `https`.
-        token: where its token is: `file:PATH` or `env:NAME`. The token itself is not kept.
-        prefix: what the names of its encoders begin with here.
-        encoders: what it offered when it was added.
+        token: where its token is: `file:PATH` or `env:NAME`. The token itself is not stored.
+        prefix: what the names of its encoders begin with on this machine.
+        encoders: the facts on the encoders that it offered when it was added.
     """
 
     url: str
@@ -74,7 +86,7 @@ class Remote:
 
 
 def check_url(url: str) -> str:
-    """A server's URL without a trailing slash.
+    """Return a server's URL without a trailing slash, and refuse a malformed one.
 
     Raises:
         ConfigError: it is not of the form http://host:port.
@@ -90,10 +102,10 @@ def check_url(url: str) -> str:
 
 
 def read_token(reference: str) -> str:
-    """The token that `file:PATH` or `env:NAME` refers to.
+    """Return the token that `file:PATH` or `env:NAME` refers to.
 
     Raises:
-        ConfigError: there is none, or it is not one word of ASCII.
+        ConfigError: there is no token, or it is not one word of ASCII.
     """
     kind, _, place = reference.partition(":")
     try:
@@ -108,7 +120,10 @@ def read_token(reference: str) -> str:
 
 
 def remotes_path() -> Path:
-    """`$DRAGON_REMOTES`, or `dragon-rewards/remotes.json` in the folder of the user's configuration."""
+    """Return the path of the file of servers.
+
+    It is `$DRAGON_REMOTES`, or by default `dragon-rewards/remotes.json` in the user's configuration folder.
+    """
     own = os.environ.get(VARIABLE)
     if own:
         return Path(own)
@@ -117,7 +132,7 @@ def remotes_path() -> Path:
 
 
 def load_remotes() -> list[Remote]:
-    """All servers that were added; none where the file is absent.
+    """Return all servers that were added; none if the file does not exist.
 
     Raises:
         ConfigError: the file cannot be read, or is not what `save_remotes` writes.
@@ -137,17 +152,17 @@ def load_remotes() -> list[Remote]:
 
 
 def save_remotes(remotes: Sequence[Remote]) -> None:
-    """Replace the file, which only its owner may read."""
+    """Replace the file of servers, which only its owner may read; raises as `files.replacing`."""
     content = json.dumps([asdict(remote) for remote in remotes], indent=2, ensure_ascii=False)
     write_bytes(remotes_path(), content.encode(), PRIVATE)
 
 
 @contextmanager
 def changing_remotes() -> Iterator[None]:
-    """Inside, no other process changes the servers that were added: for what is read, changed and written again.
+    """Keep other processes from changing the file during the block, in which it is read, changed and written again.
 
     Raises:
-        ConfigError: another process is at it for a minute.
+        ConfigError: another process has held the lock for a minute.
         OSError: the folder of the file cannot be written.
     """
     path = remotes_path()
@@ -156,10 +171,10 @@ def changing_remotes() -> Iterator[None]:
 
 
 def check_facts(encoders: Sequence[Facts]) -> None:
-    """Refuse what a server says of encoders where a name is malformed, or a text would command a terminal.
+    """Refuse facts about encoders with a malformed name, or with a text that could control a terminal.
 
     Raises:
-        DragonError: names the value.
+        DragonError: there is such a name or text; the message shows it.
     """
     for facts in encoders:
         check_name(facts.name)
@@ -167,7 +182,11 @@ def check_facts(encoders: Sequence[Facts]) -> None:
 
 
 def check_printable(*texts: str) -> None:
-    """Raises DragonError where a text holds control characters, which a terminal would obey."""
+    """Refuse texts with control characters, which a terminal would obey.
+
+    Raises:
+        DragonError: a text has a control character.
+    """
     for text in texts:
         if not text.isprintable():
             raise DragonError(f"{text!r:.80} is not shown")

@@ -1,6 +1,6 @@
-"""What every server here refuses, whoever asks: bodies that are too large, requests that never end, what is no JSON.
+"""Protection of every server of this project: against bodies that are too large, requests that never end, and bad JSON.
 
-An application is bounded by `bound`, and is served with the protocol `Impatient`.
+`bound` limits an application, which is then served with the protocol `Impatient`.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from fastapi import FastAPI, Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PATIENCE = 20.0  # seconds for a request without a body to come
-SLOWEST = 2**14  # bytes a second that a body comes at, or else it counts as half-sent: 256 MB take up to 4.6 hours
+PATIENCE = 20.0  # seconds in which a request without a body must arrive
+SLOWEST = 2**14  # bytes a second; a slower body counts as half-sent: 256 MB may take 4.6 hours
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 UNPROCESSABLE, TOO_LARGE = 422, 413
 
 
 def bound(app: FastAPI, limit: int, remedy: str) -> None:
-    """Let requests of an application have bodies of at most `limit` bytes, and say of wrong ones what is wrong.
+    """Limit the bodies of an application's requests to `limit` bytes, and answer malformed requests with what is wrong.
 
     Args:
-        app: the application; called when all its routes are there.
-        limit: bytes, counted as they come: what a client declares is not relied on.
-        remedy: what a client may do about a larger one.
+        app: the application; all its routes must have been added.
+        limit: the most bytes of a body, counted as they come, because the length that a client declares may be wrong.
+        remedy: what a client may do about a larger body, as the end of a sentence.
     """
     app.add_middleware(_Bounded, limit=limit, remedy=remedy)
     app.add_exception_handler(RequestValidationError, _refuse)
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong, without the value: NaN and lone surrogates are no JSON that could be answered."""
+    """Answer with what is wrong, without the wrong value, because JSON cannot hold NaN or lone surrogates."""
     found: list[Any] = list(error.errors()) if isinstance(error, RequestValidationError) else []
     faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found]
     detail = printable("; ".join(faults)).encode("ascii", "backslashreplace").decode()
@@ -51,7 +51,7 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
 
 @dataclass(frozen=True)
 class _Bounded:
-    """Counts the bytes of bodies."""
+    """Middleware that counts the bytes of bodies and refuses bodies that are too large."""
 
     app: ASGIApp
     limit: int
@@ -61,7 +61,7 @@ class _Bounded:
         taken = 0
 
         async def counted() -> Message:
-            """What comes; when that is too much, as if the client had hung up."""
+            """Receive a message; when the body has become too large, act as if the client had hung up."""
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
@@ -79,28 +79,31 @@ class _Bounded:
 
 
 class Impatient(H11Protocol):
-    """HTTP of uvicorn, which itself would wait for the rest of a request as long as its connection stands."""
+    """The HTTP protocol of uvicorn, with a limit on how long the rest of a request may take.
+
+    Plain uvicorn would wait for the rest as long as the connection stands.
+    """
 
     _timer: TimerHandle | None = None
     _began = 0.0
     _taken = 0
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Start the time limit of the first request."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait no longer when a request is there, and longer for one of which more has come."""
+        """Start the time limit of a request, extend it as more of it comes, and stop it when it is complete."""
         self._taken += len(data)
-        if self._timer is None:  # the next request on a connection that was kept
+        if self._timer is None:  # the next request on a connection that was kept open
             self._wait()
         super().data_received(data)
         if self._is_whole:
             self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the time limit, as no request can come any more."""
         self._stop()
         super().connection_lost(exc)
 
@@ -118,7 +121,7 @@ class Impatient(H11Protocol):
         self._timer = None
 
     def _look(self) -> None:
-        """End what is late, or look again when what has come will have run out."""
+        """Close the connection if the request is late, or look again when the time for what has come has run out."""
         due = self._began + PATIENCE + self._taken / SLOWEST
         if self.loop.time() < due:
             self._timer = self.loop.call_at(due, self._look)

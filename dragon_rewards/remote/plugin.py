@@ -1,6 +1,7 @@
-"""The encoders of the servers that were added: a plugin of its own, so that what breaks it leaves the others alone.
+"""The built-in plugin of the encoders of the servers that were added.
 
-It loads last, and what is installed goes first: the environment that serves an encoder may read the same file.
+It is a plugin by itself, so that its failure affects no other. It loads last, so that installed encoders take their
+names first: the environment that serves an encoder may read the same file of servers.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """Every encoder of every server, from the file alone, but those whose names are taken.
+    """Register every encoder of every server, from the file alone, except encoders whose names are taken.
 
     Raises:
+        ConfigError: the file of servers cannot be read.
         ComposeError: a prefix makes a malformed name.
     """
     for remote in load_remotes():
         for descriptor in descriptors(remote):
-            with suppress(ValueError):  # the name is taken; one that is malformed is a ComposeError, which is none
+            with suppress(ValueError):  # the name is taken; a malformed name is a ComposeError, not a ValueError
                 register(descriptor)
 
 
 def descriptors(remote: Remote) -> list[EncoderInfo]:
-    """The encoders of a server; their factories connect."""
+    """Return the descriptors of the encoders of a server; their factories connect to it."""
     return [
         EncoderInfo(
             name=f"{remote.prefix}{facts.name}",

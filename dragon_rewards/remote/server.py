@@ -1,12 +1,12 @@
-"""Serves encoders over HTTP: who may ask, how much at once, and one encode at a time for each encoder.
+"""The server of encoders over HTTP: it checks the token, limits the bodies, and runs one encode at a time per encoder.
 
     GET  /encoders              {"limit": bytes, "encoders": [facts], "token_limits": {NAME: tokens}}
     POST /encode/audio/NAME     safetensors "audio" (clips, samples) -> safetensors "frames" (clips, frames, dim)
     POST /encode/text/NAME      JSON list of texts -> safetensors "embeddings" (texts, dim)
     POST /count/text/NAME       JSON list of texts -> JSON list of how many tokens each has
 
-Statuses: 400 malformed body, 401 wrong token, 404 not served, 408 half-sent, 413 too large, 422 no audio or text that
-could be encoded (NaN, lone surrogates), or refused by the encoder.
+Statuses: 400 malformed body, 401 wrong token, 404 not served, 408 half-sent, 413 too large, 422 audio or text that
+cannot be encoded (NaN, lone surrogates) or that the encoder refuses.
 """
 
 from __future__ import annotations
@@ -44,10 +44,14 @@ def _one_thread() -> ThreadPoolExecutor:
 
 @dataclass(frozen=True)
 class Served:
-    """An encoder and the thread in which it works: one encode at a time, while the event loop goes on answering.
+    """An encoder and its thread, in which it encodes one body at a time while the event loop goes on answering.
 
     Attributes:
-        device: where it is, and is given its audio.
+        info: the descriptor of the encoder.
+        encoder: the encoder itself.
+        owner: the plugin that registered it.
+        device: the device of the encoder, to which its audio is moved.
+        thread: the executor with the encoder's only thread.
     """
 
     info: EncoderInfo
@@ -58,7 +62,7 @@ class Served:
 
     @property
     def facts(self) -> Facts:
-        """What clients keep of it."""
+        """The facts on the encoder that clients store."""
         return Facts(
             name=self.info.name,
             modalities=tuple(sorted(self.info.modalities)),
@@ -72,7 +76,12 @@ class Served:
         )
 
     def audio(self, body: bytes) -> bytes:
-        """A body of audio -> a body of frames; raises WireError, and what the encoder raises."""
+        """Encode a body of audio as a body of frames.
+
+        Raises:
+            WireError: the body is malformed or holds no samples.
+            DragonError: the encoder takes no audio, or the audio is not finite. Errors of the encoder pass unchanged.
+        """
         if not isinstance(self.encoder, AudioEncoder):
             raise DragonError(f"encoder '{self.info.name}' hears no audio")
         audio = unpack(body, "audio", ("clips", "samples"))
@@ -83,19 +92,35 @@ class Served:
         return pack("frames", _without_gradients(self.encoder.encode_audio, audio.to(self.device)))
 
     def text(self, body: bytes) -> bytes:
-        """A body of texts -> a body of embeddings; raises WireError, and what the encoder raises."""
+        """Encode a body of texts as a body of embeddings.
+
+        Raises:
+            WireError: the body is malformed.
+            DragonError: the encoder takes no text, or a text holds a lone surrogate. Errors of the encoder pass
+                unchanged.
+        """
         if not isinstance(self.encoder, TextEncoder):
             raise DragonError(f"encoder '{self.info.name}' embeds no text")
         return pack("embeddings", _without_gradients(self.encoder.encode_text, unpack_texts(body)))
 
     def count(self, body: bytes) -> bytes:
-        """A body of texts -> their numbers of tokens; raises WireError, and what the encoder raises."""
+        """Count the tokens of a body of texts, and return the counts as a body.
+
+        Raises:
+            WireError: the body is malformed.
+            DragonError: the encoder counts no tokens, or a text holds a lone surrogate. Errors of the encoder pass
+                unchanged.
+        """
         if not isinstance(self.encoder, BoundedTextEncoder):
             raise DragonError(f"encoder '{self.info.name}' counts no tokens")
         return json.dumps(list(self.encoder.count_tokens(unpack_texts(body)))).encode()
 
     async def answer(self, work: Callable[[bytes], bytes], body: bytes) -> Response:
-        """What `work` makes of a body, in the encoder's thread."""
+        """Run `work` on a body in the encoder's thread, and answer with the result.
+
+        Raises:
+            HTTPException: status 400 if the body is malformed, 422 if the encoder refuses it or fails.
+        """
         try:
             content = await asyncio.get_running_loop().run_in_executor(self.thread, work, body)
         except WireError as error:
@@ -107,17 +132,17 @@ class Served:
 
 
 def _without_gradients(encode: Callable[[Any], Tensor], batch: Any) -> Tensor:
-    with torch.no_grad():  # holds for one thread only
+    with torch.no_grad():  # applies to the current thread only
         return encode(batch)
 
 
 @dataclass(frozen=True)
 class Service:
-    """The requests that are answered.
+    """The handlers of the requests that the server answers.
 
     Attributes:
-        served: encoders by name.
-        token: what a client must show.
+        served: the encoders by name.
+        token: the token that a client must show.
         limit: the most bytes of a body.
     """
 
@@ -131,7 +156,7 @@ class Service:
             raise HTTPException(401, "wrong or missing token", {"WWW-Authenticate": "Bearer"})
 
     async def catalogue(self) -> dict[str, Any]:
-        """The encoders that are served, the limit of a body, and how much of a text those read that do not read all."""
+        """Answer with the served encoders, the limit of a body, and the token limits of text encoders that have one."""
         encoders = {name: served.encoder for name, served in self.served.items()}
         bounded = {name: each for name, each in encoders.items() if isinstance(each, BoundedTextEncoder)}
         return {
@@ -141,17 +166,17 @@ class Service:
         }
 
     async def audio(self, name: str, request: Request) -> Response:
-        """Encode audio."""
+        """Answer a request to encode audio with a body of frames."""
         served = self._find(name)
         return await served.answer(served.audio, await self._body(request))
 
     async def text(self, name: str, request: Request) -> Response:
-        """Encode texts."""
+        """Answer a request to encode texts with a body of embeddings."""
         served = self._find(name)
         return await served.answer(served.text, await self._body(request))
 
     async def count(self, name: str, request: Request) -> Response:
-        """Count the tokens of texts."""
+        """Answer a request to count tokens with a list of the counts."""
         served = self._find(name)
         return await served.answer(served.count, await self._body(request))
 
@@ -168,14 +193,14 @@ class Service:
 
 
 def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, device: torch.device) -> FastAPI:
-    """The application that serves these encoders, which are built now.
+    """Build the encoders of these names, and return the application that serves them.
 
     Args:
         registry: where they are registered.
-        names: of the encoders.
-        token: what clients must show.
+        names: the names of the encoders.
+        token: the token that clients must show.
         limit: the most bytes of a body.
-        device: where they encode.
+        device: where the encoders run.
 
     Raises:
         DragonError: an encoder is unknown or could not be built.

@@ -1,4 +1,4 @@
-"""What a body holds: one float32 tensor as safetensors, which unlike pickle can run no code, or texts as JSON."""
+"""The format of bodies: one float32 tensor as safetensors, which unlike pickle cannot run code, or texts as JSON."""
 
 from __future__ import annotations
 
@@ -20,24 +20,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Texts = Annotated[list[str], Meta(min_length=1)]
-MOST_HEADER = 1024  # bytes; that of one tensor takes less than 100
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes one
+MOST_HEADER = 1024  # bytes; the header of one tensor takes less than 100
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # a surrogate as JSON escapes it
 
 
 class WireError(DragonError):
-    """A body that does not hold what its request promises."""
+    """Raised for a body that does not hold what its request promises."""
 
 
 def pack(name: str, tensor: Tensor) -> bytes:
-    """One tensor, from any device, as a body."""
+    """Return one tensor, from any device, as the bytes of a body."""
     return save({name: tensor.detach().cpu().contiguous()})
 
 
 def unpack(body: bytes, name: str, axes: Sequence[str], where: str = "the body") -> Tensor:
-    """The float32 tensor `name` of a body, with one dimension for each of `axes`; `where` names it in refusals.
+    """Return the float32 tensor `name` of a body.
+
+    Args:
+        body: the bytes of the body.
+        name: the name of the only tensor that it must hold.
+        axes: the names of the tensor's axes, which set the number of its dimensions.
+        where: what the body is, for error messages.
 
     Raises:
-        WireError: the body is anything else.
+        WireError: the body holds anything else.
     """
     try:  # a short header bounds the number of tensors and of dimensions before anything is parsed
         tensors, _ = unpack_tensors(body, where, "send what `pack` makes", longest=MOST_HEADER, finite=False)
@@ -51,20 +57,20 @@ def unpack(body: bytes, name: str, axes: Sequence[str], where: str = "the body")
 
 
 def pack_texts(texts: Sequence[str]) -> bytes:
-    """Texts as a body."""
+    """Return texts as the bytes of a body, which is a JSON list."""
     return json.dumps(list(texts)).encode()
 
 
 def unpack_texts(body: bytes) -> list[str]:
-    """The texts of a body.
+    """Return the texts of a body.
 
     Raises:
-        WireError: it is no JSON list of one or more texts.
-        DragonError: it would be one, but for a lone surrogate.
+        WireError: the body is no JSON list of one or more texts.
+        DragonError: it is such a list, except that a text holds a lone surrogate.
     """
     try:
         return decode_json(body, Texts, "the body", "send a JSON list of one or more texts")
     except DragonError as error:
-        if SURROGATE.search(body):  # of those that come in pairs the decoder makes characters
+        if SURROGATE.search(body):  # the decoder has turned surrogates in pairs into characters
             raise DragonError("a text holds a lone surrogate, which is no character") from error
         raise WireError(str(error)) from error

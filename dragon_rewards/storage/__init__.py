@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, locked, and read back as typed, bounded values."""
+"""Files on disk: written whole or not at all, locked against other processes, read back as typed, bounded values."""

@@ -1,4 +1,4 @@
-"""The one way to read data frames back, parquet and CSV: with the columns and types that they were written with."""
+"""Reading of data frames from parquet and CSV files, with checks that needed columns exist and have their types."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-MOST_ROWS = 10**7  # of a parquet file: the frame of a full benchmark has some 100,000
+MOST_ROWS = 10**7  # the most rows of a parquet file: a full benchmark has some 100,000
 
 
 class Column(Enum):
-    """What the cells of a column are."""
+    """What the cells of a column of a data frame must be."""
 
     TEXT = "texts"
     NUMBER = "finite numbers"
@@ -31,15 +31,15 @@ class Column(Enum):
 
 
 def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.DataFrame:
-    """The frame in a parquet file.
+    """Read the data frame in a parquet file.
 
     Args:
         path: the file.
-        columns: those that it must have, and what is in them; it may have others.
-        remedy: what to do where it cannot be read, as the end of a sentence.
+        columns: the columns that it must have, with what they hold; it may have others.
+        remedy: what to do if it cannot be read, as the end of a sentence.
 
     Raises:
-        DragonError: it is missing, no parquet file, or lacks a column or has another type in it.
+        DragonError: the file is missing, no parquet file or too long, or a column is missing or has another type.
     """
     from pyarrow.parquet import ParquetFile
 
@@ -47,7 +47,7 @@ def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.D
         with ParquetFile(path) as file:
             rows = file.metadata.num_rows
         frame = pd.read_parquet(path) if rows <= MOST_ROWS else None
-    except Exception as error:  # of Arrow, and Python's for what a broken schema names
+    except Exception as error:  # Arrow's errors, and Python's for what a broken schema names
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     if frame is None:
         raise DragonError(f"'{path}' claims {rows:,} rows, and no file of its kind has as many; {remedy}")
@@ -55,17 +55,24 @@ def read_parquet(path: Path, columns: Mapping[str, Column], remedy: str) -> pd.D
 
 
 def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Column | None = None) -> pd.DataFrame:
-    """The frame in a CSV file with a header; arguments as of `read_parquet`, and what is in the `rest` of its columns.
+    """Read the data frame in a CSV file with a header.
+
+    Args:
+        path: the file.
+        columns: the columns that it must have, with what they hold; it may have others.
+        remedy: what to do if it cannot be read, as the end of a sentence.
+        rest: what all other columns hold; None if that does not matter.
 
     Raises:
-        DragonError: also where a row has more or fewer cells than the header, or a column comes twice.
+        DragonError: the file is missing or no CSV file, a column is missing, has another type or comes twice, or a row
+            has more or fewer cells than the header.
     """
     content = read_bytes(path, remedy)
     try:
         text = content.decode("utf-8")
         header, *rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
         frame = pd.read_csv(StringIO(text)).map(unguarded).rename(columns=unguarded)
-    except Exception as error:  # csv's and pandas' own, and Python's for an empty file
+    except Exception as error:  # errors of csv and pandas, and Python's for an empty file
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
@@ -83,7 +90,7 @@ def _checked(frame: pd.DataFrame, columns: Mapping[str, Column], path: Path, rem
             raise DragonError(f"'{path}' has no column '{name}', only {found or 'none'}; {remedy}")
         try:
             fits = _holds(frame[name], column)
-        except UnicodeDecodeError as error:  # texts of parquet are decoded as they are taken
+        except UnicodeDecodeError as error:  # texts of parquet are decoded when they are accessed
             raise DragonError(f"'{path}': column '{name}' is not in UTF-8 ({error}); {remedy}") from error
         if not fits:
             raise DragonError(f"'{path}': column '{name}' must hold {column.value}; {remedy}")

@@ -1,8 +1,9 @@
-"""The one way to read structured text back: JSON and TOML into typed values, or a refusal that names file and place.
+"""Reading of JSON and TOML into typed values, or an error that names the file and the place in it.
 
-Types are dataclasses and msgspec's structs; bounds are `Annotated[int, Meta(ge=1)]`. Whatever is in a file, the answer
-is a value of the type or a `DragonError`: too large, too deeply nested, not UTF-8, a missing field, another
-type, a number out of range, a field that a dataclass does not have.
+Types are dataclasses and msgspec's structs; bounds are written as `Annotated[int, Meta(ge=1)]`. Whatever is in a file,
+the outcome is a value of the type or a `DragonError`. An error is raised for a file that is too large, too deeply
+nested or not UTF-8, for a missing field, a value of another type or out of range, and for a field that a dataclass does
+not have.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Hash = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]  # SHA-256
 
-LARGEST = 2**26  # bytes of a text file that is read back: a record of 100,000 clips has a tenth of it
+LARGEST = 2**26  # the most bytes of a text file: a record of 100,000 clips has a tenth of that
 
 
 def read_json(path: Path, kind: type[T], remedy: str, *, largest: int = LARGEST, strict: bool = True) -> T:
@@ -45,29 +46,60 @@ def read_json(path: Path, kind: type[T], remedy: str, *, largest: int = LARGEST,
 
 
 def decode_json(content: bytes | str, kind: type[T], where: str, remedy: str, *, strict: bool = True) -> T:
-    """`read_json` of content that is in memory; `where` names it in refusals."""
+    """Decode JSON that is in memory as a value of the type `kind`.
+
+    Args:
+        content: the JSON.
+        kind: a dataclass, a struct, or any other type that msgspec knows.
+        where: what the content is, for error messages.
+        remedy: what to do if it cannot be read, as the end of a sentence.
+        strict: whether a text such as "1" is refused where a number is meant.
+
+    Raises:
+        DragonError: the content is not JSON, or holds no such value.
+    """
     return _decoded(lambda wire: msgspec.json.decode(content, type=wire, strict=strict), kind, where, remedy)
 
 
 def decode_names(content: bytes | str, kind: type[T], where: str, remedy: str) -> T:
-    """`decode_json` of content that names files: names that are no UTF-8 hold lone surrogates, which Python writes."""
+    """Decode JSON whose texts may name files; arguments and errors are as in `decode_json`.
+
+    Python represents bytes of a file name that are not UTF-8 as lone surrogates, which `decode_json` refuses.
+    """
     return _decoded(
         lambda wire: msgspec.convert(json.loads(content, parse_constant=_no_number), wire), kind, where, remedy
     )
 
 
 def read_toml(path: Path, kind: type[T], remedy: str) -> T:
-    """Read a TOML file as a value of the type `kind`; raises as `read_json`."""
+    """Read a TOML file as a value of the type `kind`.
+
+    Args:
+        path: the file.
+        kind: a dataclass, a struct, or any other type that msgspec knows.
+        remedy: what to do if it cannot be read, as the end of a sentence.
+
+    Raises:
+        DragonError: the file is missing, too large, not TOML, or holds no such value.
+    """
     return decode_toml(read_bytes(path, remedy), kind, f"'{path}'", remedy)
 
 
 def decode_toml(content: bytes | str, kind: type[T], where: str, remedy: str) -> T:
-    """`read_toml` of content that is in memory; `where` names it in refusals."""
+    """Decode TOML that is in memory as a value of the type `kind`; `where` says in error messages what it is.
+
+    Raises:
+        DragonError: the content is not TOML, or holds no such value.
+    """
     return _decoded(lambda wire: msgspec.toml.decode(content, type=wire), kind, where, remedy)
 
 
 def converted(value: Any, kind: type[T], where: str, remedy: str) -> T:
-    """A value of builtin types as one of the type `kind`; raises as `read_json`."""
+    """Convert a value of built-in types to the type `kind`; `where` says in error messages what it is.
+
+    Raises:
+        DragonError: the value does not fit the type.
+    """
     return _decoded(lambda wire: msgspec.convert(value, wire), kind, where, remedy)
 
 
@@ -75,7 +107,7 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
     """Read a whole file that is no larger than `largest` bytes.
 
     Raises:
-        DragonError: it is missing, cannot be read, or is larger.
+        DragonError: the file is missing, cannot be read, or is larger.
     """
     try:
         with path.open("rb") as file:
@@ -88,7 +120,7 @@ def read_bytes(path: Path, remedy: str, largest: int = LARGEST) -> bytes:
 
 
 def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: str) -> T:
-    typed: Any = kind  # of types as such mypy does not know that they can be hashed
+    typed: Any = kind  # mypy does not know that types can be hashed
     try:
         found: T = decode(kind)
         if _has_dataclass(typed):
@@ -104,7 +136,7 @@ def _has_dataclass(kind: Any) -> bool:
 
 
 def _refuse_unknown(value: Any, kind: Any) -> None:
-    """Raises ValueError where a dataclass has no such field: one that is misspelt would be its default in silence."""
+    """Raise ValueError for a key that is no field of a dataclass; otherwise a misspelt key would pass unnoticed."""
     parts, hints = get_args(kind), _hints(kind)
     if get_origin(kind) is Annotated:
         _refuse_unknown(value, parts[0])

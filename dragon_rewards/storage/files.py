@@ -1,8 +1,8 @@
-"""The one way to write files: whole or not at all, on a disk that was tried before the work began.
+"""Writing of files: whole or not at all, and on a disk that was tried before the work began.
 
 A file is written beside its place under a hidden name, `.NAME.PID-N.part`, and moved there when it is whole and on the
-disk. Its writer holds it locked meanwhile: what is found unlocked was left by one that was killed, on whatever machine,
-and the next who writes into the folder removes it.
+disk. Meanwhile its writer holds a lock on it. A part that is not locked was left by a writer that was killed, on
+whatever machine, and the next process that writes into the folder removes it.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PART = re.compile(r"\..+\.\d+(-\d+)?\.part")
-KEPT = 40  # characters of a name in that of its part, which must fit into 255 bytes
-NUMBERS = count()  # of the parts of this process, whose threads may write the same file
-PRIVATE = 0o600  # permissions of what only its owner may read
+KEPT = 40  # characters of a file's name in the name of its part, which must fit into 255 bytes
+NUMBERS = count()  # numbers the parts of this process, whose threads may write the same file
+PRIVATE = 0o600  # permissions of a file that only its owner may read
 
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
-    """A temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not.
+    """Provide a temporary path beside `path` that becomes `path` if the block succeeds, and vanishes if it does not.
 
     Args:
-        path: the file; where it is a link, what that leads to is replaced.
-        mode: its permissions, less those that the umask takes away.
+        path: the file. If it is a link, the file that it leads to is replaced.
+        mode: the permissions of the file, before the umask takes some away.
 
     Raises:
-        OSError: it cannot be written; `filename` says which.
+        OSError: the file cannot be written; `filename` says which file.
     """
     place = Path(os.path.realpath(path))
     with _part(place, lambda part: part.touch(mode, exist_ok=False)) as (part, descriptor), _told(part, path):
         yield part
         os.fsync(descriptor)
-        if sys.platform == "win32":  # which moves no open file, and locks none here
+        if sys.platform == "win32":  # Windows moves no open file, and no file is locked here
             os.close(descriptor)
         part.replace(place)
 
 
 @contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` if the block succeeds, and vanishes if it does not.
+    """Provide a temporary folder that takes the place of `folder` if the block succeeds, and vanishes if it does not.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     with _part(folder, Path.mkdir) as (part, _), _told(part, folder):
         yield part
@@ -62,31 +62,35 @@ def making(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """A temporary folder within `folder`, which is made if need be; it vanishes with the block.
+    """Provide a temporary folder inside `folder` during the block, and create `folder` if it does not exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     with _part(folder / "new", Path.mkdir) as (part, _), _told(part, folder):
         yield part
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file; raises as `replacing`."""
+    """Write a file that appears whole or not at all; raises as `replacing`."""
     with replacing(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8; raises as `replacing`."""
+    """Write text in UTF-8 to a file that appears whole or not at all; raises as `replacing`."""
     write_bytes(path, text.encode())
 
 
 def check_file(path: Path, option: str) -> None:
-    """Refuse a file that could not be written, before the work for it begins; `option` is what names it.
+    """Refuse a file that could not be written, before the work for it begins.
+
+    Args:
+        path: the file that is to be written.
+        option: the command-line option that names it, for error messages.
 
     Raises:
-        DragonError: it is a folder, no regular file or read-only, or its folder takes no files.
+        DragonError: it is a folder, no regular file or read-only, or nothing can be written to its folder.
     """
     if path.is_dir():
         raise DragonError(f"'{path}' is a folder; give {option} the path of a file")
@@ -97,10 +101,14 @@ def check_file(path: Path, option: str) -> None:
 
 
 def check_folder(path: Path, option: str) -> None:
-    """Refuse a folder into which nothing could be written, before the work for it begins; `option` is what names it.
+    """Refuse a folder into which nothing could be written, before the work for it begins.
+
+    Args:
+        path: the folder; it need not exist.
+        option: the command-line option that names it, for error messages.
 
     Raises:
-        DragonError: it is a file, or it takes no files, or it cannot be made.
+        DragonError: it is a file, nothing can be written into it, or it cannot be created.
     """
     if path.exists() and not path.is_dir():
         raise DragonError(f"'{path}' is a file; give {option} the path of a folder")
@@ -108,11 +116,11 @@ def check_folder(path: Path, option: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder."""
+    """Remove the unfinished files that writers left in a folder when they were killed."""
     with os.scandir(folder) as entries:
         parts = [Path(entry.path) for entry in entries if PART.fullmatch(entry.name)]
     for part in parts:
-        with suppress(OSError):  # it is not ours to remove, or another has done so
+        with suppress(OSError):  # another user owns it, or another process has removed it
             descriptor = os.open(part, os.O_RDONLY if part.is_dir() else os.O_RDWR)
             try:
                 if _hold(descriptor):
@@ -122,7 +130,7 @@ def sweep(folder: Path) -> None:
 
 
 def _try(path: Path, folder: Path, option: str) -> None:
-    """Write a byte into the folder, or into the nearest one above it that is there."""
+    """Write a byte into the folder, or into the nearest folder above it that exists, and remove it again."""
     there = next(each for each in (folder, *folder.parents) if each.exists())
     if not there.is_dir():
         raise DragonError(f"'{path}' cannot be written ('{there}' is a file); choose another place with {option}")
@@ -136,7 +144,10 @@ def _try(path: Path, folder: Path, option: str) -> None:
 
 @contextmanager
 def _part(place: Path, make: Callable[[Path], None]) -> Iterator[tuple[Path, int]]:
-    """A new file or folder beside a place, with the descriptor that holds it; removed unless it was moved away."""
+    """Provide a new file or folder beside a place, with the descriptor that locks it.
+
+    It is removed after the block unless it was moved away.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     sweep(place.parent)
     part, descriptor = _new_part(place, make)
@@ -160,7 +171,7 @@ def _new_part(place: Path, make: Callable[[Path], None]) -> tuple[Path, int]:
 
 
 def _hold(descriptor: int) -> bool:
-    """Lock a part that is there; whether that could be done. A system without such locks sweeps nothing."""
+    """Lock a part that still exists, and return whether that succeeded; it never does without such locks."""
     if sys.platform == "win32":
         return False
     import fcntl
@@ -181,11 +192,11 @@ def _remove(part: Path) -> None:
 
 @contextmanager
 def _told(part: Path, path: Path) -> Iterator[None]:
-    """Errors of writing the part name the file that it was to become."""
+    """Make errors of writing the part name the file that it was to become."""
     try:
         yield
     except OSError as error:
         if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(part):
             error.filename = str(path)
-            del error.filename2  # of a file that was to be moved
+            del error.filename2  # the place that a file was to be moved to
         raise

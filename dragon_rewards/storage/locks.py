@@ -1,4 +1,4 @@
-"""One process at a time in a folder: of results while it is at work there, of settings while it changes them."""
+"""Locks that admit one process at a time: to a folder of results during work, to settings while they are changed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ PATIENCE = 60.0  # seconds: what is read, changed and written again takes a seco
 
 @contextmanager
 def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
-    """Hold a folder, made if need be, against other processes; the system lets go of it with the process.
+    """Lock a folder against other processes during the block; the system releases the lock if the process dies.
 
-    A folder that was made for it goes again if nothing was written into it, as of a command that was refused.
+    The folder is created if it does not exist. With `wait` 0, a folder that was created here is removed again if
+    nothing was written into it, as by a command that was refused.
 
     Args:
         folder: where the lock is.
-        name: of the lock's file: `LOCK` is the whole folder's.
-        wait: seconds to wait for another process; none where it may be at work for hours.
+        name: the name of the lock file; the default locks the whole folder.
+        wait: seconds to wait for another process; 0 where the other process may work for hours.
 
     Raises:
-        ConfigError: another process holds it.
+        ConfigError: another process holds the lock.
         OSError: the folder cannot be written.
     """
     from filelock import FileLock, Timeout
@@ -48,7 +49,7 @@ def locked(folder: Path, name: str = LOCK, wait: float = 0.0) -> Iterator[None]:
 
 
 def _clear(lock: Path, made: Iterable[Path]) -> None:
-    """Remove the lock where there is nothing else, and the empty ones of these folders, the innermost first."""
+    """Remove the lock file if the folder holds nothing else, and then the folders `made`, the innermost first."""
     if [path.name for path in lock.parent.iterdir()] == [lock.name]:
         lock.unlink(missing_ok=True)
         for each in made:

@@ -1,4 +1,4 @@
-"""Results on disk: tables as CSV and Markdown, frames as parquet. Files appear whole or not."""
+"""Writing of results: tables as CSV and Markdown, data frames as parquet; each file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a long frame."""
+    """Write a data frame to a parquet file, without its index; raises as `files.replacing`."""
     with replacing(path) as temporary:
         frame.to_parquet(temporary, index=False)
 
 
 def write_table(stem: Path, table: pd.DataFrame) -> None:
-    """Write `<stem>.csv` in full precision and `<stem>.md` in four digits; a named index becomes the first column."""
+    """Write a table as `<stem>.csv` in full precision and as `<stem>.md` in four digits.
+
+    A named index becomes the first column.
+    """
     flat = table.reset_index() if table.index.name else table
     write_csv(stem.with_name(f"{stem.name}.csv"), flat)
     write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")

@@ -1,8 +1,8 @@
-"""Text in CSV files that a spreadsheet opens: none of it runs as a formula there, and all of it is read back as it was.
+"""CSV files that are safe in a spreadsheet: no text runs as a formula there, and all text is read back unchanged.
 
-A cell that begins with `= + - @`, a tab or a carriage return is a formula to a spreadsheet; an apostrophe before it
-makes it text (OWASP, "CSV Injection"). So that nothing is lost, a cell that begins with apostrophes and then one of
-these gets one more. Numbers stay numbers.
+A spreadsheet takes a cell that begins with `= + - @`, a tab or a carriage return for a formula; an apostrophe before it
+makes it text (OWASP, "CSV Injection"). So that nothing is lost, a cell that begins with apostrophes followed by one of
+these characters gets one more apostrophe. Numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIVE, GUARDED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 
 
 def guarded(cell: T) -> T | str:
-    """A cell as it is written.
+    """Return a cell as it is written to a CSV file: with an apostrophe before text that a spreadsheet would run.
 
     >>> guarded("=1+1"), guarded("'=1+1"), guarded("a jig"), guarded(-1.5)
     ("'=1+1", "''=1+1", 'a jig', -1.5)
@@ -32,7 +32,7 @@ def guarded(cell: T) -> T | str:
 
 
 def unguarded(cell: T) -> T | str:
-    """The inverse of `guarded`, of a cell that was read.
+    """Return a cell that was read from a CSV file as it was before `guarded`.
 
     >>> unguarded("'=1+1"), unguarded("''=1+1"), unguarded("'tis a jig"), unguarded(-1.5)
     ('=1+1', "'=1+1", "'tis a jig", -1.5)
@@ -41,7 +41,7 @@ def unguarded(cell: T) -> T | str:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table in full precision, without its index; raises as `files.replacing`."""
+    """Write a table as CSV in full precision, without its index; raises as `files.replacing`."""
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
 

@@ -1,7 +1,8 @@
-"""The one reader of tables and lists: of prompts, captions, metadata, ratings and seeds.
+"""Reading of tables and lists of the user's: of prompts, captions, metadata, ratings and seeds.
 
-A table has a row for each example, and its columns go by one set of names everywhere: `path` or `file_name`, `prompt`
-or `caption` or `text`, `rating`, `seed`, in any case. A list has texts alone. The formats are those of `table_formats`.
+A table has a row for each example. Its columns have the same names everywhere: `path` or `file_name`, `prompt` or
+`caption` or `text`, `rating`, `seed`, in upper or lower case. A list holds texts only. `table_formats` reads the file
+formats.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from dragon_rewards.storage.table_formats import FORMATS, plain, read_content
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)  # as many digits as 64 bits have
+WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)  # 64 bits have at most 19 digits
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MOST = 2**63
-EXACT = 2**53  # up to which a float tells every whole number from the next
+EXACT = 2**53  # up to this every whole number is exact as a float
 SUFFIXES = frozenset(FORMATS)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column, which may go by any of its names."""
+    """A column of a table, which may have any of several names."""
 
     names: tuple[str, ...]
 
@@ -44,7 +45,12 @@ KNOWN = frozenset(chain.from_iterable(column.names for column in (PATH, TEXT, RA
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its number from 1, and what stands in those columns that are known."""
+    """A row of a table, with its number and its known cells.
+
+    Attributes:
+        number: its number in the file, from 1.
+        cells: the values of the columns that are known, by plain name.
+    """
 
     number: int
     cells: Mapping[str, object]
@@ -55,9 +61,9 @@ class Table:
     """A table or a list as it was read; its values are parsed when they are asked for.
 
     Attributes:
-        path: of the file.
-        columns: their names as they stand there; None of a list, whose rows hold texts.
-        rows: in order.
+        path: the file.
+        columns: the names of the columns as the file has them; None for a list, whose rows hold texts.
+        rows: the rows, in the order of the file.
     """
 
     path: Path
@@ -65,18 +71,18 @@ class Table:
     rows: tuple[Row, ...]
 
     def where(self, row: Row) -> str:
-        """A row, for people."""
+        """Return the file and the number of a row as text for error messages."""
         return f"'{self.path}', row {row.number}"
 
     def has(self, column: Column) -> bool:
-        """Whether there is such a column; a list has texts."""
+        """Return whether the table has this column; a list has a column of texts."""
         return column is TEXT if self.columns is None else any(name in column.names for name in self._names)
 
     def require(self, *columns: Column) -> None:
-        """Refuse a table without one of these columns.
+        """Refuse a table that lacks one of these columns.
 
         Raises:
-            MissingColumnError: says which columns are wanted, and which there are.
+            MissingColumnError: a column is missing; the message lists the wanted columns, and the columns of the table.
         """
         missing = [column for column in columns if not self.has(column)]
         if missing:
@@ -87,10 +93,10 @@ class Table:
             raise MissingColumnError(f"'{self.path}' has no column {wanted}; {has}")
 
     def text(self, row: Row, column: Column = TEXT) -> str | None:
-        """The text in a column, without blanks around it; None where there is none.
+        """Return the text in a column of a row, without surrounding blanks; None if the cell is empty.
 
         Raises:
-            TableError: something else is in it, or two columns of one meaning differ.
+            TableError: the cell holds something else, or two columns of the same meaning differ.
         """
         value = self._value(row, column)
         if value is not None and not isinstance(value, str):
@@ -98,14 +104,22 @@ class Table:
         return value
 
     def require_text(self, row: Row, column: Column = TEXT) -> str:
-        """`text`, where there has to be one; raises TableError."""
+        """Return the text in a column of a row, without surrounding blanks.
+
+        Raises:
+            TableError: the cell is empty or holds something else, or two columns of the same meaning differ.
+        """
         text = self.text(row, column)
         if text is None:
             raise TableError(f"{self.where(row)}: no text in column {column}; fill it, or remove the row")
         return text
 
     def number(self, row: Row, column: Column) -> float | None:
-        """The finite number in a column; None where there is none; raises TableError."""
+        """Return the finite number in a column of a row; None if the cell is empty.
+
+        Raises:
+            TableError: the cell holds something else, or two columns of the same meaning differ.
+        """
         value = self._value(row, column)
         if isinstance(value, str) and NUMBER.fullmatch(value):
             value = float(value)
@@ -116,7 +130,11 @@ class Table:
         raise TableError(f"{self.where(row)}: {column} {value!r:.80} is no finite number; write one, as in 3.5")
 
     def whole(self, row: Row, column: Column) -> int | None:
-        """The whole number in a column; None where there is none; raises TableError."""
+        """Return the whole number in a column of a row; None if the cell is empty.
+
+        Raises:
+            TableError: the cell holds something else, or two columns of the same meaning differ.
+        """
         value = self._value(row, column)
         if isinstance(value, str) and WHOLE.fullmatch(value):
             return int(value)
@@ -128,10 +146,12 @@ class Table:
         raise TableError(f"{self.where(row)}: {column} {value!r:.80} is no whole number; write one, as in 7")
 
     def by_path(self) -> dict[Path, Row]:
-        """The row of each file; paths are relative to the table's own folder, and come back as `located`.
+        """Return the row of each file, by its path as `located` returns it.
+
+        The table's paths are relative to the folder of the table.
 
         Raises:
-            TableError: there is no column of paths, a row has none, or a path is listed twice.
+            TableError: there is no column of paths, a row has no path, or a path is listed twice.
         """
         self.require(PATH)
         found: dict[Path, Row] = {}
@@ -151,7 +171,7 @@ class Table:
         return [plain(name) for name in self.columns or ()]
 
     def _value(self, row: Row, column: Column) -> object:
-        """What stands in a column, whichever of its names it goes by; None where it is blank."""
+        """Return the value in a column of a row, whichever of its names the column has; None if the cell is blank."""
         cells = {name: _stripped(row.cells.get(name)) for name in column.names}
         held = {name: value for name, value in cells.items() if value is not None}
         if len({repr(value) for value in held.values()}) > 1:
@@ -160,21 +180,24 @@ class Table:
 
 
 def _stripped(value: object) -> object:
-    """A text without blanks around it, nor byte order marks, which joined files have inside; None for nothing."""
+    """Return a value without surrounding blanks; None for blank text.
+
+    Byte order marks count as blanks, as files that were joined have them inside.
+    """
     return value.strip().strip("\ufeff").strip() or None if isinstance(value, str) else value
 
 
 def located(path: Path) -> Path:
-    """A path by which files are told apart: links to folders are followed, one to the file itself is not."""
+    """Return the path by which a file is told apart: links to folders are followed, a link to the file is not."""
     return path.parent.resolve() / path.name
 
 
 def read_table(path: Path) -> Table:
-    """Read a table or a list.
+    """Read a table or a list from a file.
 
     Raises:
-        TableError: it is missing, of another format or encoding, or malformed, as by a row with more cells than the
-            header.
+        TableError: the file is missing, of another format or encoding, or malformed, as by a row with more cells than
+            the header.
     """
     content = read_content(path, KNOWN)
     if content.columns is None:
@@ -183,10 +206,10 @@ def read_table(path: Path) -> Table:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The prompts or captions of a list or a table, in order.
+    """Read the prompts or captions of a list or a table, in order.
 
     Raises:
-        TableError: it cannot be read, has no column of texts, lacks one in a row, or holds none at all.
+        TableError: the file cannot be read, has no column of texts, has a row without text, or holds no texts at all.
     """
     table = read_table(path)
     table.require(TEXT)

@@ -1,7 +1,7 @@
-"""Formats of tables and lists: from a file's bytes to numbered rows, or a refusal that names the file and the row.
+"""Formats of tables and lists: a file's bytes become numbered rows, or an error that names the file and the row.
 
-Text is UTF-8, with or without a byte order mark. Lines end at LF or CRLF and nowhere else: what Unicode separates lines
-by (U+0085, U+2028, form feeds) is text.
+Text is UTF-8, with or without a byte order mark. Lines end at LF or CRLF only; other characters at which Unicode
+separates lines (U+0085, U+2028, form feeds) are part of the text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Numbered = tuple[int, Any]  # the number of a row, from 1, and what is in it
-Wanted = frozenset[str] | None  # plain names of the columns that are kept; None of all
+Wanted = frozenset[str] | None  # plain names of the columns that are kept; None for all
 
 KINDS = "TXT, CSV, TSV, JSON, JSONL or parquet"
 REMEDY = f"give a table or a list as {KINDS}"
@@ -38,12 +38,12 @@ LONE = "a carriage return without line feed; save it with lines that end at LF o
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """The columns and rows that a file holds.
 
     Attributes:
-        columns: names as they stand in the file; None of a list.
-        rows: their numbers, from 1 below the header (blank ones count, and are left out), and the cells by name, of
-            those columns that are asked for; of a list the texts.
+        columns: the names of the columns as the file has them; None for a list.
+        rows: the number of each row, with the texts of a list, or with the wanted cells of a table by plain name.
+            Numbers count from 1 below the header; blank rows are counted, and left out.
     """
 
     columns: tuple[str, ...] | None
@@ -51,10 +51,14 @@ class Content:
 
 
 def read_content(path: Path, wanted: Wanted = None) -> Content:
-    """Read a file by its suffix.
+    """Read a table or a list, in the format that the suffix of the file names.
+
+    Args:
+        path: the file.
+        wanted: plain names of the columns to keep; None for all.
 
     Raises:
-        TableError: it is missing, of another format or encoding, or malformed.
+        TableError: the file is missing, of another format or encoding, or malformed.
     """
     reader = FORMATS.get(path.suffix.lower())
     if reader is None:
@@ -63,15 +67,15 @@ def read_content(path: Path, wanted: Wanted = None) -> Content:
 
 
 def plain(name: str) -> str:
-    """A column's name without blanks around it, in lower case: by it columns are known."""
+    """Return the name of a column without surrounding blanks and in lower case, as columns are looked up."""
     return name.strip().lower()
 
 
 def read_text(path: Path) -> str:
-    """A text file as it is, without a byte order mark.
+    """Read a text file in UTF-8, without its byte order mark.
 
     Raises:
-        TableError: it cannot be read, or is in another encoding than UTF-8.
+        TableError: the file cannot be read, or is in another encoding.
     """
     try:
         content = read_bytes(path, REMEDY)
@@ -90,13 +94,13 @@ def read_text(path: Path) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text, which end at LF or CRLF; what comes after the last end is one if there is anything."""
+    """Return the lines of a text, which end at LF or CRLF; text after the last line end is a line, too."""
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines if lines[-1] else lines[:-1]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers and lines that are not blank."""
+    """Yield the lines of a file that are not blank, with their numbers."""
     return ((number, line) for number, line in enumerate(lines_of(read_text(path)), 1) if line.strip())
 
 
@@ -119,7 +123,7 @@ def _separated(path: Path, wanted: Wanted) -> Content:
 
 
 def _fitness(text: str, separator: str, wanted: Wanted) -> tuple[int, int]:
-    """How well a separator parts the first row: the columns that are known then, and how many there are."""
+    """Return how well a separator divides the first row: how many columns are then known, and how many there are."""
     try:
         header = next(csv.reader(StringIO(text, newline="\n"), delimiter=separator, strict=True), [])
     except csv.Error:
@@ -129,7 +133,7 @@ def _fitness(text: str, separator: str, wanted: Wanted) -> tuple[int, int]:
 
 def _records(path: Path, text: str, separator: str) -> Iterator[list[str]]:
     reader = csv.reader(StringIO(text, newline="\n"), delimiter=separator, strict=True)  # splits at line feeds alone
-    row = -1  # of the header 0
+    row = -1  # counts records: the header is 0
     try:
         for row, record in enumerate(reader):  # noqa: B007  for the refusal
             yield list(map(unguarded, record))
@@ -139,7 +143,7 @@ def _records(path: Path, text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _without_blanks(cells: Sequence[str], least: int) -> list[str]:
-    """Less the blank cells at the end, which spreadsheets add, but `least` of them."""
+    """Remove the blank cells at the end, which spreadsheets add, and keep at least the first `least` cells."""
     end = len(cells)
     while end > least and not cells[end - 1].strip():
         end -= 1
@@ -161,7 +165,7 @@ def _cells(
 
 
 def _kept(names: Iterable[str], wanted: Wanted, where: str) -> dict[int, str]:
-    """Places and plain names of the columns that are wanted; raises TableError where one is there twice."""
+    """Return the places and plain names of the wanted columns; raise TableError if one of them occurs twice."""
     kept = {place: plain(name) for place, name in enumerate(names) if wanted is None or plain(name) in wanted}
     counts = Counter(kept.values())
     if counts and max(counts.values()) > 1:
@@ -180,7 +184,7 @@ def _jsonl(path: Path, wanted: Wanted) -> Content:
 
 
 def _decoded(text: str, kind: Any, where: str) -> Any:
-    """JSON of a table or a list; raises TableError."""
+    """Decode the JSON of a table or a list; raise TableError if it is no JSON of the type `kind`."""
     try:
         return decode_json(text, kind, where, "write a list of objects or of texts")
     except DragonError as error:
@@ -188,7 +192,7 @@ def _decoded(text: str, kind: Any, where: str) -> Any:
 
 
 def _objects(found: Iterable[Numbered], wanted: Wanted, path: Path) -> Content:
-    """Rows of objects, whose keys are the columns, or of texts."""
+    """Return rows that are objects, whose keys are the columns, or rows that are texts."""
     columns: dict[str, None] = {}
     rows: list[Numbered] = []
     for number, value in found:
@@ -209,7 +213,11 @@ def _named(value: Mapping[str, Any], wanted: Wanted, where: str) -> dict[str, An
 
 
 def parquet_columns(path: Path) -> list[str]:
-    """The names of a parquet file's columns; raises TableError."""
+    """Return the names of a parquet file's columns.
+
+    Raises:
+        TableError: the file cannot be read as parquet.
+    """
     with _opened(path) as file:
         names: list[str] = file.schema_arrow.names
         return names

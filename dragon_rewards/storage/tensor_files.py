@@ -1,8 +1,8 @@
-"""The one way to keep tensors and to read them back: safetensors with a checksum, checked before it is believed.
+"""Files of tensors: safetensors with a checksum, which is verified before anything in the file is used.
 
-The checksum is over the metadata, the tensors' names, types and shapes, and their bytes, so that a flipped bit anywhere
-is a refusal. Files from before there was one are read without. Headers are read without the library, which imports
-numpy and torch.
+The checksum covers the metadata, the tensors' names, types and shapes, and their bytes, so that a flipped bit anywhere
+is detected. Files that were written before there was a checksum are read without one. Headers are read without the
+safetensors library, which imports numpy and torch.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 CHECKSUM = "checksum"
 METADATA = "__metadata__"
-LONGEST_HEADER = 2**24  # bytes; that of 1,000 facets is below 1 MB, and what a broken file claims may be anything
+LONGEST_HEADER = 2**24  # bytes; 1,000 facets need less than 1 MB, and a broken file may claim any length
 LARGEST = 2**32  # bytes; statistics of 2,048 dimensions take 34 MB
-WORD = 8  # bytes of a header's length
+WORD = 8  # bytes of the number that gives the length of the header
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Tensors, from any device, and metadata as the bytes of a safetensors file with a checksum."""
+    """Return the bytes of a safetensors file of tensors, from any device, and metadata, with a checksum."""
     from safetensors.torch import save
 
     plain = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
@@ -40,7 +40,7 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same file with metadata, in an order that is always the same, which the library's is not."""
+    """Return the file with this metadata, in an order that is always the same, unlike the library's order."""
     header = _header(content, "", "", LONGEST_HEADER)
     entries = {name: json.loads(bytes(entry)) for name, entry in header.items()}
     text = json.dumps({METADATA: dict(sorted(metadata.items())), **entries}, separators=(",", ":")).encode()
@@ -49,19 +49,19 @@ def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """`pack_tensors` to a file, which appears whole or not at all."""
+    """Write tensors and metadata to a safetensors file with a checksum, which appears whole or not at all."""
     write_bytes(path, pack_tensors(tensors, metadata))
 
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, on the CPU, and its metadata, as `write_tensors` or the library wrote them.
+    """Read the tensors, on the CPU, and the metadata of a file that `write_tensors` or the library wrote.
 
     Args:
         path: the file.
-        remedy: what to do where it cannot be read, as the end of a sentence.
+        remedy: what to do if it cannot be read, as the end of a sentence.
 
     Raises:
-        DragonError: it is missing, no safetensors file, damaged, or holds NaN or infinite values.
+        DragonError: the file is missing, no safetensors file, damaged, or holds NaN or infinite values.
     """
     return unpack_tensors(read_bytes(path, remedy, LARGEST), f"'{path}'", remedy)
 
@@ -69,17 +69,17 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
 def unpack_tensors(
     content: bytes, where: str, remedy: str, *, longest: int = LONGEST_HEADER, finite: bool = True
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """`read_tensors` of bytes in memory, which `where` names in refusals.
+    """Read the tensors, on the CPU, and the metadata of a safetensors file that is in memory.
 
     Args:
-        content: the bytes.
-        where: what they are.
-        remedy: as the end of a sentence.
-        longest: bytes of a header, above which nothing is parsed.
+        content: the bytes of the file.
+        where: what they are, for error messages.
+        remedy: what to do if they cannot be read, as the end of a sentence.
+        longest: the most bytes of a header; a longer header is not parsed.
         finite: whether NaN and infinite values are refused.
 
     Raises:
-        DragonError: as `read_tensors`.
+        DragonError: the bytes are no safetensors file, are damaged, or hold NaN or infinite values.
     """
     from safetensors.torch import load
 
@@ -87,7 +87,7 @@ def unpack_tensors(
     try:
         tensors = {name: tensor.clone() for name, tensor in load(content).items()}  # aligned, so that sums round alike
         wrong = [name for name, tensor in tensors.items() if finite and not tensor.isfinite().all()]
-    except Exception as error:  # of its own type, and Python's and torch's for types and shapes they do not have
+    except Exception as error:  # the library's errors, and Python's and torch's for unknown types and shapes
         raise DragonError(f"{where} cannot be read ({type(error).__name__}: {error}); {remedy}") from error
     if wrong:
         raise DragonError(f"{where} holds NaN or infinite values in {', '.join(wrong)}; {remedy}")
@@ -102,18 +102,18 @@ def check_tensors(
     *,
     optional: Collection[str] = (),
 ) -> None:
-    """Refuse tensors of other types or shapes.
+    """Refuse tensors that are missing or have other types or shapes than are wanted.
 
     Args:
-        tensors: by name; others than are wanted are not looked at.
-        wanted: name -> `float` or `int`, then an axis each: its length if it is a number, else a name, which stands
-            for the same length wherever it is.
-        where: what holds them.
-        remedy: as the end of a sentence.
+        tensors: name -> tensor; tensors that are not wanted are ignored.
+        wanted: name -> `float` or `int`, followed by one entry for each axis. An entry is the length of the axis as
+            digits, or a name that stands for the same length wherever it occurs.
+        where: what holds the tensors, for error messages.
+        remedy: what to do about it, as the end of a sentence.
         optional: names that may be missing.
 
     Raises:
-        DragonError: names the first that is missing, or not as it must be.
+        DragonError: a tensor is missing, or has another type or shape; the message names the first.
     """
     sizes: dict[str, int] = {}
     for name, (kind, *axes) in wanted.items():
@@ -130,12 +130,22 @@ def check_tensors(
 
 
 def read_metadata(path: Path, remedy: str) -> dict[str, str]:
-    """The metadata of a file, whose bytes are checked; raises as `read_tensors`."""
+    """Read the metadata of a file and verify its checksum; raises as `read_tensors`."""
     return unpack_metadata(read_bytes(path, remedy, LARGEST), f"'{path}'", remedy)
 
 
 def unpack_metadata(content: bytes, where: str, remedy: str, *, longest: int = LONGEST_HEADER) -> dict[str, str]:
-    """The metadata, without the checksum, which is checked if there is one; raises as `read_tensors`."""
+    """Return the metadata of a file in memory, without the checksum, which is verified if there is one.
+
+    Args:
+        content: the bytes of the file.
+        where: what they are, for error messages.
+        remedy: what to do if they cannot be read, as the end of a sentence.
+        longest: the most bytes of a header; a longer header is not parsed.
+
+    Raises:
+        DragonError: the bytes are no safetensors file, or are damaged.
+    """
     header = _header(content, where, remedy, longest)
     metadata = _metadata(header, where, remedy)
     recorded = metadata.pop(CHECKSUM, None)
@@ -145,11 +155,11 @@ def unpack_metadata(content: bytes, where: str, remedy: str, *, longest: int = L
 
 
 def peek_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a file from its header alone, unchecked: enough to list files by.
+    """Read the metadata of a file from its header alone and verify nothing, which is enough to list files.
 
     Raises:
-        OSError: it cannot be read.
-        DragonError: it has no header of a safetensors file.
+        OSError: the file cannot be read.
+        DragonError: the file does not begin with the header of a safetensors file.
     """
     with path.open("rb") as file:
         start = file.read(WORD)
@@ -170,7 +180,7 @@ def _metadata(header: Mapping[str, msgspec.Raw], where: str, remedy: str) -> dic
 
 
 def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
-    """SHA-256 of all that a file says, but for the checksum itself."""
+    """Return the SHA-256 of all that a file says, except for the checksum itself."""
     metadata = _metadata(header, "the file", "")
     metadata.pop(CHECKSUM, None)
     entries = {name: bytes(entry).decode("latin-1") for name, entry in header.items() if name != METADATA}
@@ -180,5 +190,5 @@ def _digest(content: bytes, header: Mapping[str, msgspec.Raw]) -> str:
 
 
 def _data(content: bytes) -> int:
-    """Where the bytes of the tensors begin."""
+    """Return the position of the first byte of the tensors."""
     return WORD + int.from_bytes(content[:WORD], "little")

@@ -1,1 +1,1 @@
-"""What is written to a terminal: progress, and text that cannot control it."""
+"""Output to a terminal: the progress of commands, and text in which no character can control the terminal."""

@@ -1,4 +1,4 @@
-"""Text as a terminal or a machine may be given it, wherever it is from: files, servers, raters, plugins."""
+"""Text that is safe for a terminal or a program to read, wherever it is from: files, servers, raters, plugins."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import re
 from math import isfinite
 from typing import Any
 
-# Controls but for tab and line feed, those that reverse the direction of text, and surrogates, which no UTF-8 has.
+# Control characters other than tab and line feed, characters that reverse the direction of text, and surrogates, which
+# UTF-8 cannot encode.
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    r"""A text with what a terminal would obey, or could not write, as escapes.
+    r"""Return a text in which characters that control a terminal, or cannot be written in UTF-8, are escaped.
 
     Example:
-        >>> print(shown("a\x1b[2J\ud800"))
+        >>> print(printable("a\x1b[2J\ud800"))
         a\x1b[2J\ud800
     """
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def json_text(value: Any) -> str:
-    r"""JSON that every reader takes: what is no number is null, and what a terminal would obey is escaped.
+    r"""Return JSON that every reader accepts: NaN and infinity become null, control characters are escaped.
 
     Example:
         >>> print(json_text({"value": float("nan"), "path": "\udcff.wav"}))

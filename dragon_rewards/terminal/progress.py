@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar in a terminal, and in a log a line every half minute."""
+"""Progress of commands, shown on stderr: as a bar in a terminal, and as a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MINUTE = 60
 
 
 def leads() -> bool:
-    """Whether this is the only process, or of those that a launcher started together the first: it speaks for all."""
+    """Return whether this process speaks for all: it is the only one, or the first of those that a launcher started."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 class Progress:
-    """Something that takes long: what it is, and how much of it is done.
+    """A task that takes long, and how much of it is done.
 
     Attributes:
-        doing: what it is.
+        doing: what the task is.
         unit: what is counted.
-        done: how many.
-        total: of how many; None where that is not known.
+        done: how many units are done.
+        total: how many units there are; None if that is not known.
     """
 
     def __init__(self, doing: str, unit: str, total: int | None) -> None:
@@ -38,20 +38,20 @@ class Progress:
         self.begun = monotonic()
 
     def update(self, done: int, total: int | None = None) -> None:
-        """So many are done, of so many where the total has become known."""
+        """Set the number of units that are done, and the total if it has become known."""
         self.done, self.total = done, self.total if total is None else total
         _STAGE.changed(self)
 
     def advance(self, further: int = 1, total: int | None = None) -> None:
-        """So many more are done."""
+        """Add to the number of units that are done, and set the total if it has become known."""
         self.update(self.done + further, total)
 
     def say(self, line: str) -> None:
-        """Print a line, above the bar where there is one."""
+        """Print a line, above the bar if there is one."""
         _STAGE.say(line)
 
     def __str__(self) -> str:
-        """As a line of a log."""
+        """Return the state of the task as a line of a log."""
         seconds = int(monotonic() - self.begun)
         taken = f"{seconds} s" if seconds < MINUTE else f"{seconds // MINUTE} min {seconds % MINUTE} s"
         of = "" if self.total is None else f" of {self.total}"
@@ -60,7 +60,15 @@ class Progress:
 
 @contextmanager
 def progress(doing: str, unit: str, total: int | None = None) -> Iterator[Progress]:
-    """Show how far the block is; one inside another shares its display."""
+    """Show the progress of a block, which reports it through the `Progress` that it is given.
+
+    A block inside another one shares its display.
+
+    Args:
+        doing: what the task is.
+        unit: what is counted.
+        total: how many units there are; None if that is not known.
+    """
     begun = Progress(doing, unit, total)
     _STAGE.enter(begun)
     try:
@@ -70,7 +78,7 @@ def progress(doing: str, unit: str, total: int | None = None) -> Iterator[Progre
 
 
 class _View:
-    """What shows all that is under way: nothing, in a process that does not lead."""
+    """The display of all tasks that are under way; this one shows nothing, for a process that does not lead."""
 
     def add(self, begun: Progress) -> None: ...
 
@@ -84,7 +92,7 @@ class _View:
 
 
 class _Bars(_View):
-    """In a terminal: a bar for each."""
+    """The display in a terminal: a bar for each task that is under way."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -114,7 +122,7 @@ class _Bars(_View):
 
 
 class _Lines(_View):
-    """In a log: every half minute a line on what began last, also while nothing changes."""
+    """The display in a log: every half minute a line on the task that began last, even if nothing has changed."""
 
     def __init__(self) -> None:
         self.under_way: list[Progress] = []
@@ -140,7 +148,7 @@ class _Lines(_View):
 
 
 class _Stage:
-    """What is under way in this process, and the one view that shows it."""
+    """The tasks that are under way in this process, and the one display that shows them."""
 
     def __init__(self) -> None:
         self.lock, self.under_way = RLock(), list[Progress]()

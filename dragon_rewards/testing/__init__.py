@@ -1,4 +1,4 @@
-"""A conformance kit: what every encoder, exemplar set and reduction promises, checked for all that a package registers.
+"""A conformance kit: it checks what every encoder, exemplar set and reduction promises, for all parts of a package.
 
 In a test module of the package, one call makes one test per check and part:
 
@@ -21,7 +21,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from dragon_rewards.registry import Registry
 
@@ -87,17 +87,18 @@ PER_CLIP = ("locality",)
 WHOLE_SET = ("subsets",)
 REFERENCE = ("reference matters", "direction")
 PROMPTS = ("prompts matter",)
+SHARED = ("towers", "text_towers")  # modules of the checks that encoders of audio and of images have in common
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of one part.
+    """A promise of one part, and the function that checks it.
 
     Attributes:
         name: what is checked, for example `order-equivariant`.
-        part: of what, for example `encoder clap`.
-        run: returns if the promise is kept; otherwise raises AssertionError, whose message says what was promised,
-            what was found and how to mend it.
+        part: whose promise it is, for example `encoder clap`.
+        run: returns if the promise is kept; otherwise raises AssertionError, whose message says what was promised, what
+            was found and how to mend it.
     """
 
     name: str
@@ -109,7 +110,7 @@ class Check:
 
 
 def conformance(package: str) -> Callable[[Check], None]:
-    """A pytest test, parametrised over `checks(package)`, to be bound to a name that begins with `test`."""
+    """Return a pytest test with one case per check of `checks(package)`; bind it to a name that begins with `test`."""
     import pytest
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=str(check)) for check in checks(package)])
@@ -120,10 +121,10 @@ def conformance(package: str) -> Callable[[Check], None]:
 
 
 def checks(package: str, registry: Registry | None = None) -> list[Check]:
-    """The checks of all parts that a distribution registers; builds nothing.
+    """Return the checks of all parts that a distribution registers; builds nothing.
 
-    Never empty: a package that is not installed or registers nothing, and each plugin of it that failed to load, is a
-    check that fails and says so.
+    The list is never empty: a package that is not installed or registers nothing, and each of its plugins that failed
+    to load, is a check that fails and says so.
 
     Args:
         package: the distribution's name, as pip knows it.
@@ -185,15 +186,16 @@ FAMILIES: dict[str, Callable[[Registry, str], dict[str, tuple[str, ...]]]] = {
 
 
 def _family(family: str, part: str, names: tuple[str, ...], registry: Registry) -> Iterator[Check]:
-    """The checks `names` of a part; each is the function of this name in the module of the part's family."""
-    module = f"{__name__}.{family.replace(' ', '_')}s"
+    """Yield the checks `names` of a part; each is the function of this name in its family's or in a shared module."""
+    modules = (f"{family.replace(' ', '_')}s", *SHARED)
     for name in names:
-        yield Check(name, f"{family} {part}", partial(_run, module, name, part, registry))
+        yield Check(name, f"{family} {part}", partial(_run, modules, name, part, registry))
 
 
-def _run(module: str, name: str, part: str, registry: Registry) -> None:
-    family = import_module(module)
-    check = getattr(family, re.sub(r"\W", "_", name))
+def _run(modules: Sequence[str], name: str, part: str, registry: Registry) -> None:
+    function = re.sub(r"\W", "_", name)
+    family, *shared = (import_module(f"{__name__}.{module}") for module in modules)
+    check = next(getattr(module, function) for module in (family, *shared) if hasattr(module, function))
     try:
         check(family.prepare(part, registry))
     except AssertionError:
@@ -218,5 +220,5 @@ def _absence(package: str) -> str:
 
 
 def _same(package: str, other: str) -> bool:
-    """Whether pip takes both names for one (PEP 503)."""
+    """Return whether pip takes both names for one (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package).lower() == re.sub(r"[-_.]+", "-", other).lower()

@@ -1,4 +1,4 @@
-"""What an exemplar set promises."""
+"""The checks of what an exemplar set promises."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ REBUILD = "write the folder again with dragon_rewards.exemplars.write_exemplar_s
 
 @dataclass(frozen=True)
 class ExemplarSetCase:
-    """An exemplar set and the encoders that are installed."""
+    """An exemplar set, and the registry of the encoders that are installed."""
 
     info: ExemplarSetInfo
     registry: Registry
 
     def stored(self) -> dict[str, Gaussian]:
-        """The statistics by encoder name."""
+        """Return the statistics that the set stores, by encoder name."""
         names = exemplars.encoders_of(self.info)
         return {name: Gaussian.from_tensors(load_file(self.info.path / f"{name}.safetensors")) for name in names}
 
     def served(self) -> Iterator[tuple[EncoderInfo, Encoder]]:
-        """The installed encoders that the set serves and whose weights are here."""
+        """Yield the installed encoders that the set serves and whose weights are here, with their descriptors."""
         for info in self.registry.encoders.values():
             if exemplars.serves(self.info, info):
                 try:
@@ -46,47 +46,50 @@ class ExemplarSetCase:
 
 
 def prepare(name: str, registry: Registry) -> ExemplarSetCase:
-    """Nothing is read before a check needs it."""
+    """Return the case of a registered exemplar set; nothing is read before a check needs it."""
     return ExemplarSetCase(registry.exemplar_set(name), registry)
 
 
 def facts(case: ExemplarSetCase) -> None:
-    """It has examples and says under which licence, what they are and where they are from."""
+    """Check that the set has examples, and says what they are, where they are from and under which licence."""
     require(case.info.count > 0, "a set that is not empty", f"count {case.info.count}", "add examples")
     require_texts(case.info, "licence", "summary")
     require_texts(exemplars.read_manifest(case.info.path), "provenance")
 
 
 def manifest(case: ExemplarSetCase) -> None:
-    """The manifest reads, and the descriptor says what it says."""
+    """Check that the manifest can be read, and that the descriptor agrees with it."""
     recorded = exemplars.load_exemplar_set(case.info.path)
     mend = "register load_exemplar_set(folder), not facts written by hand"
     require(recorded == case.info, f"a descriptor as in the manifest: {recorded}", f"{case.info}", mend)
 
 
 def content_hash(case: ExemplarSetCase) -> None:
-    """The files are those that the manifest was written for."""
+    """Check that the files are the ones that the manifest was written for, by their SHA-256."""
     recorded, found = exemplars.read_manifest(case.info.path).sha256, exemplars.content_hash(case.info.path)
     mend = f"undo the change of captions or statistics, or {REBUILD}"
     require(found == recorded, f"files of the manifest's SHA-256 {recorded}", found, mend)
 
 
 def count(case: ExemplarSetCase) -> None:
-    """A text set counts its captions; an audio set has as many as examples, or none."""
+    """Check that a text set has as many captions as it counts, and an audio set as many as examples, or none."""
     lines = len(exemplars.captions(case.info))
     allowed = {case.info.count} if case.info.modality is Modality.TEXT else {0, case.info.count}
     require(lines in allowed, f"a caption for each of {case.info.count} examples", f"{lines} captions", REBUILD)
 
 
 def statistics(case: ExemplarSetCase) -> None:
-    """Statistics load, which takes symmetric, positive semi-definite covariances. An audio set has some."""
+    """Check that the statistics load, and that an audio set has some.
+
+    Loading refuses a covariance that is not symmetric and positive semi-definite.
+    """
     stored = case.stored()
     found = stored or case.info.modality is Modality.TEXT
     require(found, "an audio set has statistics, as it ships without audio", "no .safetensors file", REBUILD)
 
 
 def identities(case: ExemplarSetCase) -> None:
-    """Stored statistics are of the installed encoder's dimension and identity."""
+    """Check that stored statistics have the dimension and the identity of the installed encoder."""
     installed = case.registry.encoders
     for name, gaussian in case.stored().items():
         fits = name not in installed or installed[name].dim == gaussian.dim
@@ -96,7 +99,7 @@ def identities(case: ExemplarSetCase) -> None:
 
 
 def captions(case: ExemplarSetCase) -> None:
-    """Every installed text encoder embeds the captions; what is stored for it is what that gives."""
+    """Check that every installed text encoder embeds the captions, and that this gives the stored statistics."""
     stored, texts = case.stored(), exemplars.captions(case.info)
     for info, encoder in case.served():
         if not isinstance(encoder, TextEncoder):

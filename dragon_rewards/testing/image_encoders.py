@@ -1,4 +1,4 @@
-"""What an encoder of images promises: as one of audio, but for facts, sizes and what tells examples apart."""
+"""The checks of what an encoder of images promises beyond what `towers` and `text_towers` check of every encoder."""
 
 from __future__ import annotations
 
@@ -8,79 +8,42 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import EncoderError, ImageError
 from dragon_rewards.media.images import Images
 from dragon_rewards.protocols import Modality
-from dragon_rewards.testing.encoders import (
+from dragon_rewards.testing.images import pictures
+from dragon_rewards.testing.require import require, require_equal
+from dragon_rewards.testing.towers import (
     TowerCase,
-    batch_invariant,
-    builds,
-    deterministic,
-    devices,
-    empty_text,
-    finite,
-    frames,
-    gradients,
-    identity,
-    input_unmodified,
-    order_equivariant,
     require_distinct,
     require_facts,
     require_finite,
     require_frames,
     require_positive,
-    text_batch_invariant,
-    text_deterministic,
-    text_devices,
-    text_embeddings,
-    text_limit,
-    text_tower,
 )
-from dragon_rewards.testing.images import pictures
-from dragon_rewards.testing.require import require, require_equal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-__all__ = [  # the checks that both kinds of encoders have
-    "batch_invariant",
-    "builds",
-    "deterministic",
-    "devices",
-    "empty_text",
-    "finite",
-    "frames",
-    "gradients",
-    "identity",
-    "input_unmodified",
-    "order_equivariant",
-    "text_batch_invariant",
-    "text_deterministic",
-    "text_devices",
-    "text_embeddings",
-    "text_limit",
-    "text_tower",
-]
-
 HEIGHT, WIDTH = 128, 96
 ODD = ((1, 1), (5, 7), (3, 200), (97, 61), (301, 17))  # height, width
 
 
 class ImageCase(TowerCase):
-    """An encoder that sees."""
+    """An encoder of images, and what its checks share."""
 
     modality, method, media, noun = Modality.IMAGE, "encode_image", "image", "image"
 
     @property
     def batch(self) -> Tensor:
-        """Four images (4, 3, height, width)."""
+        """Four images, (4, 3, height, width), of one size."""
         return pictures(4, HEIGHT, WIDTH)
 
     def examples(self, count: int, seed: int) -> Sequence[Tensor]:
-        """Of pictures."""
+        """Return the frames (frames, dim) of `count` images, as rewards get them; another seed gives other images."""
         return self.through_images(list(pictures(count, HEIGHT, WIDTH, seed)))
 
     def through_images(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Frames of each image, as rewards get them."""
+        """Return the frames (frames, dim) of each image, as rewards get them."""
         return Images(images).embeddings(self.info, self.encoder).frames
 
 
@@ -88,7 +51,7 @@ prepare = lru_cache(maxsize=1)(ImageCase)  # the checks of an encoder, run one a
 
 
 def facts(case: ImageCase) -> None:
-    """The descriptor's facts are of the right type and not empty; there is a sample rate only if it hears, too."""
+    """Check that the descriptor's facts are of the right type; only an encoder that hears, too, has a sample rate."""
     require_positive(case, "dim")
     hears, rate = Modality.AUDIO in case.info.modalities, case.info.sample_rate
     require(hears or rate == 0, "sample_rate 0 for an encoder that hears no audio", repr(rate), "set it to 0")
@@ -96,7 +59,7 @@ def facts(case: ImageCase) -> None:
 
 
 def size_independent(case: ImageCase) -> None:
-    """An image among images of other sizes gives the frames that it has alone."""
+    """Check that an image among images of other sizes gives the frames that it has alone."""
     sizes = [(HEIGHT, WIDTH), (HEIGHT - 31, WIDTH - 17), (HEIGHT + 31, 2 * WIDTH)]  # portrait, portrait, landscape
     images = [pictures(3, *size)[number] for number, size in enumerate(sizes)]
     for image, found in zip(images, case.through_images(images), strict=True):
@@ -105,12 +68,12 @@ def size_independent(case: ImageCase) -> None:
 
 
 def distinct_images(case: ImageCase) -> None:
-    """Stripes, a gradient and noise do not give the same frames."""
+    """Check that stripes, a gradient and noise do not give the same frames."""
     require_distinct(case, "image")
 
 
 def odd_sizes(case: ImageCase) -> None:
-    """From one pixel to a strip: finite frames, none, or a refusal."""
+    """Check that images from one pixel to a strip give finite frames, none, or a refusal."""
     for height, width in ODD:
         try:
             found = case.encode(pictures(1, height, width))

@@ -1,4 +1,4 @@
-"""Synthetic images, the same on every call: stripes, gradients, noise, and discs on black."""
+"""Synthetic images that are the same on every call: stripes, gradients, noise, and discs on black."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """RGB images (count, 3, height, width) in [0, 1]; each differs in colour."""
+    """Make RGB images (count, 3, height, width) in [0, 1], each of another colour; another seed gives other colours."""
     down, across = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
     kinds = (_stripes, _gradient, _noise, _disc)
     return torch.stack([kinds[image % len(kinds)](down, across, _colour(image + seed)) for image in range(count)])
 
 
 def _colour(image: int) -> Tensor:
-    """RGB (3, 1, 1), a seventh of the way round the hues from one to the next."""
+    """Return the colour (3, 1, 1) of an image, a seventh of the way round the hues from one number to the next."""
     return (0.5 + 0.4 * torch.cos(tau * (image / 7 + torch.tensor([0.0, 1 / 3, 2 / 3]))))[:, None, None]
 
 

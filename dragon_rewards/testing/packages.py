@@ -1,4 +1,4 @@
-"""What a package as a whole promises."""
+"""The checks of what a package as a whole promises."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ print(json.dumps([heavy, [plugin.package for plugin in registry.plugins]]))
 """
 
 
-def prepare(package: str, registry: Registry) -> str:  # noqa: ARG001  as of other families
-    """The package's name is all that its checks need."""
+def prepare(package: str, registry: Registry) -> str:  # noqa: ARG001  other families need it
+    """Return the package's name, which is all that its checks need."""
     return package
 
 
 def registering_builds_nothing(package: str) -> None:
-    """In a new process that loads only this package beside the built-in parts, nothing heavy is imported."""
+    """Check that a new process that loads only this package beside the built-in parts imports nothing heavy."""
     environment = os.environ | {
         "DRAGON_REWARDS_PLUGINS": package,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

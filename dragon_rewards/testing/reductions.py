@@ -1,4 +1,4 @@
-"""What a reduction promises."""
+"""The checks of what a reduction promises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from dragon_rewards.compute.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
-from dragon_rewards.testing.encoders import EncoderCase, TowerCase
+from dragon_rewards.testing.encoders import EncoderCase
 from dragon_rewards.testing.image_encoders import ImageCase
 from dragon_rewards.testing.require import require, require_equal, require_texts
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.protocols import Reduction
     from dragon_rewards.registry import Registry
+    from dragon_rewards.testing.towers import TowerCase
 
 CLIPS, DIM, EXAMPLES = 8, 8, 500
 FEW = 3  # frames, fewer than dimensions
@@ -29,7 +30,12 @@ FACETS = 3
 
 
 class ReductionCase:
-    """A reduction and what it is tried on: embeddings of its encoder if it is tied to one, otherwise normal draws."""
+    """A reduction and what it is tried on: embeddings of the encoder it is tied to, or else normal draws.
+
+    Attributes:
+        info: the reduction's descriptor.
+        registry: where the reduction and its encoder are registered.
+    """
 
     def __init__(self, name: str, registry: Registry) -> None:
         self.info = registry.reduction(name)
@@ -37,53 +43,53 @@ class ReductionCase:
 
     @cached_property
     def reduction(self) -> Reduction:
-        """Built once."""
+        """The reduction, built once for all checks."""
         return self.registry.build_reduction(self.info.name)
 
     @cached_property
     def encoder(self) -> TowerCase | None:
-        """The encoder that the reduction is tied to; of several, an installed one."""
+        """The encoder that the reduction is tied to; of several, an installed one; None if it is tied to none."""
         tied = sorted(self.info.encoders, key=lambda name: (name not in self.registry.encoders, name))
         return _tower(tied[0], self.registry) if tied else None
 
     @cached_property
     def clips(self) -> Embeddings:
-        """More clips than the reduction needs, with prompts if it wants them."""
+        """Embeddings of more clips than the reduction needs, with prompts if it wants them."""
         count = max(CLIPS, self.info.minimum_clips + 2)
         return Embeddings(self._frames(count, seed=0), self._prompts(count) if self.info.needs_prompts else None)
 
     @cached_property
     def exemplars(self) -> list[Tensor]:
-        """Frames of other clips of the same kind."""
+        """The frames (frames, dim) of other clips of the same kind."""
         return self._frames(CLIPS, seed=5)
 
     @cached_property
     def deviations(self) -> Tensor:
-        """Of the exemplars' frames, (dim,), in float64."""
+        """The standard deviation of the exemplars' frames, (dim,), in float64."""
         return torch.cat(self.exemplars).double().std(0)
 
     @cached_property
     def reference(self) -> Gaussian | Facets | None:
-        """Of the exemplars, if the reduction wants one."""
+        """The reference that is fitted to the exemplars, if the reduction wants one."""
         return self.fit(self.exemplars) if self.info.needs_reference else None
 
     def fit(self, exemplars: Sequence[Tensor]) -> Gaussian | Facets:
-        """What the reduction compares with, of exemplars' frames."""
+        """Fit what the reduction compares with, a Gaussian or facets, to exemplars' frames."""
         if self.info.reference is ReferenceKind.FACETS:
             return Facets.fit(torch.stack([frames.mean(0) for frames in exemplars]), FACETS)
         return Gaussian.fit(torch.cat(list(exemplars)))
 
     def reference_on(self, device: torch.device) -> Gaussian | Facets | None:
-        """The reference on a device."""
+        """Return a copy of the reference on a device; None if the reduction has none."""
         return None if self.reference is None else self.reference.to(device)
 
     @cached_property
     def values(self) -> Tensor:
-        """Of `clips`."""
+        """The raw metric of `clips` against `reference`, (clips,) or a scalar."""
         return self.judge(self.clips)
 
     def judge(self, clips: Embeddings) -> Tensor:
-        """Raw metric against `reference`."""
+        """Return the raw metric of some clips against `reference`, (clips,) or a scalar."""
         return self.reduction(clips, self.reference)
 
     def _frames(self, count: int, seed: int) -> list[Tensor]:
@@ -108,13 +114,13 @@ prepare = lru_cache(maxsize=1)(ReductionCase)  # the checks of a reduction share
 
 
 def select(clips: Embeddings, rows: Sequence[int]) -> Embeddings:
-    """Some clips and their prompts."""
+    """Return the embeddings of some clips, and their prompts, in the order of `rows`."""
     prompts = None if clips.prompts is None else clips.prompts[list(rows)]
     return Embeddings([clips.frames[row] for row in rows], prompts)
 
 
 def facts(case: ReductionCase) -> None:
-    """The descriptor's facts agree with each other."""
+    """Check that the descriptor's facts agree with each other."""
     info = case.info
     require_texts(info, "summary")
     counted = type(info.minimum_clips) is int and info.minimum_clips > 0
@@ -126,12 +132,12 @@ def facts(case: ReductionCase) -> None:
 
 
 def builds(case: ReductionCase) -> None:
-    """The factory makes something to be called."""
+    """Check that the factory makes something that can be called."""
     require(callable(case.reduction), "a factory that returns a reduction", f"{case.reduction!r}", "define __call__")
 
 
 def shape(case: ReductionCase) -> None:
-    """A floating point value per clip, or one of the whole set."""
+    """Check that the reduction returns a floating point value per clip, or one of the whole set, as its kind says."""
     _require_values(case.values, case, len(case.clips.frames))
 
 
@@ -145,12 +151,12 @@ def _require_values(found: object, case: ReductionCase, clips: int) -> None:
 
 
 def finite(case: ReductionCase) -> None:
-    """No value is NaN or infinite."""
+    """Check that no value of a clip or set is NaN or infinite."""
     require(case.values.isfinite().all(), "finite values", f"{case.values}", "look for divisions, roots and logarithms")
 
 
 def deterministic(case: ReductionCase) -> None:
-    """The same clips have the same values: again, and by another build."""
+    """Check that the same clips have the same values, on a second call and by another build."""
     mend = "seed what is drawn by a constant; load all weights"
     require_equal(case.judge(case.clips), case.values, "the same value for the same clips", mend)
     again = case.info.factory()(case.clips, case.reference)
@@ -158,7 +164,7 @@ def deterministic(case: ReductionCase) -> None:
 
 
 def clip_order(case: ReductionCase) -> None:
-    """Values of clips follow the order of the clips; the value of a set does not depend on it."""
+    """Check that values of clips follow the order of the clips, and that the value of a set does not depend on it."""
     rows = list(reversed(range(len(case.clips.frames))))
     expected = case.values[rows] if case.info.kind.per_clip else case.values
     promised = "values that follow the clips" if case.info.kind.per_clip else "a value whatever the order of clips"
@@ -166,7 +172,7 @@ def clip_order(case: ReductionCase) -> None:
 
 
 def few_frames(case: ReductionCase) -> None:
-    """Clips of fewer frames than dimensions have finite values."""
+    """Check that clips of fewer frames than dimensions have finite values."""
     rows = range(case.info.minimum_clips)
     few = select(Embeddings([frames[:FEW] for frames in case.clips.frames], case.clips.prompts), rows)
     _require_values(case.judge(few), case, len(rows))
@@ -176,7 +182,7 @@ def few_frames(case: ReductionCase) -> None:
 
 
 def minimum_clips(case: ReductionCase) -> None:
-    """As many clips as minimum_clips says are enough."""
+    """Check that as many clips as `minimum_clips` says are enough for finite values."""
     least = case.info.minimum_clips
     found = case.judge(select(case.clips, range(least)))
     _require_values(found, case, least)
@@ -184,7 +190,7 @@ def minimum_clips(case: ReductionCase) -> None:
 
 
 def input_unmodified(case: ReductionCase) -> None:
-    """Frames, prompts and reference are not written to."""
+    """Check that the reduction does not write to frames, prompts or reference."""
     fresh = ReductionCase(case.info.name, case.registry)  # an earlier check's call may have written to what it shares
     given = [*fresh.clips.frames, fresh.clips.prompts]
     given += fresh.reference.to_tensors().values() if fresh.reference else []
@@ -196,7 +202,7 @@ def input_unmodified(case: ReductionCase) -> None:
 
 
 def devices(case: ReductionCase) -> None:
-    """On every device that torch has here, the reduction's copy gives the CPU's values."""
+    """Check that on every device of this machine the reduction's copy gives the CPU's values."""
     mend = "hold tensors in attributes or closures, which are copied, and make others there (device=frames.device)"
     for device in available_devices():
         there = statistics_device(device)
@@ -210,7 +216,7 @@ def devices(case: ReductionCase) -> None:
 
 
 def locality(case: ReductionCase) -> None:
-    """A clip's value does not depend on the other clips."""
+    """Check that a clip's value does not depend on the other clips."""
     least = case.info.minimum_clips
     alone = case.judge(select(case.clips, range(least)))
     mend = "compare a clip with the reference or its prompt only, or declare distribution-to-distribution"
@@ -218,7 +224,7 @@ def locality(case: ReductionCase) -> None:
 
 
 def subsets(case: ReductionCase) -> None:
-    """`subsets`, where there is one, gives what one call per subset gives."""
+    """Check that `subsets`, where the reduction has it, gives what one call per subset gives."""
     many = getattr(case.reduction, "subsets", None)
     if many is None:
         return
@@ -230,7 +236,7 @@ def subsets(case: ReductionCase) -> None:
 
 
 def reference_matters(case: ReductionCase) -> None:
-    """Another exemplar set gives other values."""
+    """Check that another exemplar set gives other values."""
     _require_reference(case)
     centre = torch.cat(case.exemplars).double().mean(0)
     other = case.fit([(frames - centre) * sqrt(2) + centre + case.deviations for frames in case.exemplars])
@@ -240,7 +246,7 @@ def reference_matters(case: ReductionCase) -> None:
 
 
 def direction(case: ReductionCase) -> None:
-    """Clips that are moved away from the exemplars have lower rewards."""
+    """Check that clips that are moved away from the exemplars have lower rewards."""
     _require_reference(case)
     shift = AWAY * case.deviations.float()
     moved = case.judge(Embeddings([frames + shift for frames in case.clips.frames], case.clips.prompts))
@@ -256,7 +262,7 @@ def _require_reference(case: ReductionCase) -> None:
 
 
 def prompts_matter(case: ReductionCase) -> None:
-    """The prompts of other clips give other values."""
+    """Check that the prompts of other clips give other values."""
     prompts = None if case.clips.prompts is None else case.clips.prompts.roll(1, 0)
     changed = not case.judge(Embeddings(case.clips.frames, prompts)).allclose(case.values)
     mend = "read the prompts, or declare needs_prompts=False"

@@ -1,4 +1,4 @@
-"""How a check fails: what was promised, what was found, how to mend it."""
+"""Report a check that fails: what was promised, what was found, and how to mend it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,27 @@ DEVICE_ROUNDING = 1e-2  # the same on two devices: convolutions on a GPU keep 10
 
 
 def require(kept: object, promised: str, found: str, mend: str) -> None:
-    """Raises AssertionError unless the promise is kept."""
+    """Fail the check unless the promise is kept.
+
+    Args:
+        kept: whether it is kept, by its truth.
+        promised: what was promised.
+        found: what was found instead.
+        mend: how to mend it.
+
+    Raises:
+        AssertionError: the promise is not kept.
+    """
     if not kept:
         raise AssertionError(f"promised: {promised}\nfound: {found}\nto mend it: {mend}")
 
 
 def require_texts(info: object, *names: str) -> None:
-    """Each attribute is a text that says something."""
+    """Require that each of these attributes is a text that says something.
+
+    Raises:
+        AssertionError: one is not a text, or is empty.
+    """
     for name in names:
         value = getattr(info, name)
         told = isinstance(value, str) and value.strip()
@@ -26,7 +40,18 @@ def require_texts(info: object, *names: str) -> None:
 
 
 def require_equal(found: Tensor, expected: Tensor, promised: str, mend: str, rounding: float = ROUNDING) -> None:
-    """Raises AssertionError unless shapes are equal and values within `rounding` of the largest expected."""
+    """Require that values are equal to the expected ones up to rounding.
+
+    Args:
+        found: the values.
+        expected: what they should be.
+        promised: what was promised, for the message.
+        mend: how to mend it, for the message.
+        rounding: how much they may differ, as a share of the largest expected magnitude.
+
+    Raises:
+        AssertionError: the shapes or the values differ.
+    """
     shapes = f"shapes {tuple(found.shape)} and {tuple(expected.shape)}"
     require(found.shape == expected.shape, promised, shapes, mend)
     difference, largest = _largest(found.double() - expected.double()), _largest(expected)

@@ -1,4 +1,4 @@
-"""Synthetic sounds, the same on every call: chords, chirps, noise, and tones that end in digital silence."""
+"""Synthetic sounds that are the same on every call: chords, chirps, noise, and tones that end in digital silence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def sounds(count: int, rate: int, seconds: float, seed: int = 0) -> Tensor:
-    """Mono audio (count, samples) at `rate` Hz, of peaks below 1; each clip differs in pitch."""
+    """Make mono audio (count, samples) at `rate` Hz, with peaks below 1; each clip has another pitch."""
     time = torch.arange(round(rate * seconds), dtype=torch.float64) / rate
     kinds = (_chord, _chirp, _noise, _ending)
     made = [kinds[clip % len(kinds)](time, 130.0 * 2 ** ((7 * clip + seed) % 24 / 12)) for clip in range(count)]
@@ -17,7 +17,10 @@ def sounds(count: int, rate: int, seconds: float, seed: int = 0) -> Tensor:
 
 
 def melody(rate: int, seconds: int) -> Tensor:
-    """A chord (samples,) that swells and fades: below 1.5 kHz, and 0 at both ends, so that resampling keeps it."""
+    """Make a chord (samples,) at `rate` Hz that swells and fades.
+
+    It lies below 1.5 kHz and is 0 at both ends, so that resampling keeps it.
+    """
     time = torch.arange(rate * seconds, dtype=torch.float64) / rate
     return (_chord(time, 196.0) * (torch.pi * time / seconds).sin().square()).float()
 
@@ -27,7 +30,7 @@ def _chord(time: Tensor, pitch: float) -> Tensor:
 
 
 def _chirp(time: Tensor, pitch: float) -> Tensor:
-    """From `pitch` to five times it: the phase is the integral of the frequency."""
+    """Make a tone that rises from `pitch` to five times it; the phase is the integral of the frequency."""
     return 0.5 * torch.sin(tau * pitch * (time + 2 * time.square() / time[-1]))
 
 

@@ -1,1 +1,1 @@
-"""What compares models: the benchmark, ablations, permutation tests, launchers and the report page."""
+"""The comparison of models: the benchmark, ablations, permutation tests, launchers and the report page."""

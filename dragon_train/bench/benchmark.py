@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark.
+    """A benchmark: one tuning run for each chosen reward of a suite, and their comparison with the untuned model.
 
     Attributes:
-        servings: the slots of the suite and the reward that serves each: what models are scored by.
+        servings: the slots of the suite, each with the reward that serves it; these rewards score every model.
         tuned: names of the slots that get a tuning run.
         preset: how thorough it is.
         seed: of training and of the held-out generations.
         out: the folder of the results.
-        subject: the pipeline that is tuned, and its prompts.
+        workload: the pipeline that is tuned, and its prompts.
     """
 
     servings: tuple[ResolvedSlot, ...]
@@ -55,21 +55,25 @@ class Benchmark:
 
     @property
     def served(self) -> dict[str, str]:
-        """Slot -> name of the reward that serves it, of the slots that get a run."""
+        """The name of the reward that serves each slot with a tuning run, by the name of the slot."""
         return {s.slot.reward: s.served for s in self.servings if s.slot.reward in self.tuned}
 
     @property
     def evaluation(self) -> Evaluation:
-        """How models are compared."""
+        """The way in which all models of the benchmark are compared."""
         return Evaluation.of(self.preset, self.seed)
 
     @property
     def of_sets(self) -> tuple[str, ...]:
-        """The runs that are tuned toward a reward of whole sets."""
+        """The names of the runs that are tuned toward a reward of whole sets, which permutation tests judge too."""
         return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
 
     def scoring(self, run: str) -> Scoring:
-        """How a model is judged: by all rewards; permutation tests take its own, and of the untuned model every one."""
+        """Return how the model of a run is scored: by every reward of the suite.
+
+        Embeddings for permutation tests are kept under the rewards of whole sets: of a tuned model under its own
+        reward, of the untuned model under all.
+        """
         served = tuple(serving.served for serving in self.servings)
         own = served if run == BASELINE else (self.served[run],)
         return Scoring(
@@ -77,30 +81,40 @@ class Benchmark:
         )
 
     def folder(self, run: str) -> Path:
-        """Where one run is kept."""
+        """Return the folder of a run; the untuned model's run is named as `BASELINE`."""
         return self.out / (BASELINE if run == BASELINE else RewardName.parse(run).slug)
 
     def config(self, run: str) -> TrainConfig | None:
-        """How a run is tuned; the untuned model is not."""
+        """Return the settings of a tuning run, or None for the untuned model."""
         if run == BASELINE:
             return None
         return replace(self.preset.config(compose(self.served[run]), self.seed), pipeline=self.workload.pipeline)
 
     def task(self, run: str) -> Task:
-        """What makes one run's scores."""
+        """Return the task that tunes the model of a run and scores it."""
         return Task(run_model, self.folder(run), (run, self.workload, self.config(run), (self.scoring(run),)))
 
     def test(self, run: str) -> Task:
-        """What tests one run of a reward of sets."""
+        """Return the task of the permutation test of a run, under its own reward, which judges whole sets."""
         folder, prompts = self.folder(run), self.workload.compared_on(self.preset.heldout_prompts)
         inputs = (self.folder(BASELINE) / EMBEDDINGS, folder / EMBEDDINGS)
         return Task(run_test, folder, (BASELINE, self.served[run], prompts), inputs)
 
 
 def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callable[[int], None]) -> pd.DataFrame:
-    """Finish every run, and test those of sets; returns the long frame of all scores.
+    """Finish every run and every permutation test of a benchmark; results that are there already are kept.
 
-    `on_progress` is told, about once a second, the number of training steps done over all runs.
+    Args:
+        benchmark: what is run.
+        launcher: what starts the runs.
+        on_progress: is told, about once a second, the number of training steps done over all runs.
+
+    Returns:
+        The long frame of all scores, of the untuned model and of every tuned one.
+
+    Raises:
+        ConfigError: there are too few prompts, or the folder holds a benchmark with other settings.
+        DragonError: a run was refused or a process killed, as `Launcher.run` describes.
     """
     benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
     benchmark.workload.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
@@ -122,7 +136,11 @@ def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callabl
 
 
 def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
-    """The settings; a folder whose results were made with others is refused."""
+    """Return the settings of a benchmark as benchmark.json holds them.
+
+    Raises:
+        ConfigError: the folder holds results that were made with other settings.
+    """
     wanted = BenchmarkRecord(
         preset=json.loads(json.dumps(asdict(benchmark.preset))),
         seed=benchmark.seed,
@@ -140,7 +158,7 @@ def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
 
 
 def claim(benchmark: Benchmark, record: BenchmarkRecord) -> None:
-    """Write the settings, with what makes the results, unless they are there."""
+    """Write the settings of a benchmark, with the provenance of its results, to benchmark.json unless it is there."""
     if not (benchmark.out / SETTINGS).exists():
         registry = load_train_registry()
         made_with = provenance(registry.plugins, weights=registry.pipeline(benchmark.workload.pipeline).weights)

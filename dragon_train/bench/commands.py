@@ -1,4 +1,4 @@
-"""Put the parts of a benchmark or an ablation together and run it, with a progress bar; checked before runs start."""
+"""Put the parts of a benchmark or an ablation together, check them, and run them with a progress bar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,22 @@ def run_bench(
     seed: int,
     engine: Callable[[], Launcher],
 ) -> list[dict[str, Any]]:
-    """Run a benchmark by what `engine` makes, and write its report; returns the rows of the win table."""
+    """Run a benchmark, write its report, and return the rows of its win table.
+
+    Args:
+        suite: name of a suite, or path of its TOML file.
+        preset: name of a preset, or path of its TOML file.
+        rewards: the rewards of the suite to tune toward; none means all.
+        pipeline: what is tuned; None leaves it to the preset.
+        prompts: file of prompts to tune and compare on; None takes the pipeline's own or the shipped ones.
+        out: folder of the results; None is `runs/bench-<preset>`.
+        seed: of training and of the held-out generations.
+        engine: makes the launcher, once all names are checked.
+
+    Raises:
+        UnknownNameError: the suite has no such reward.
+        DragonError: a part is missing or refused; all that can be checked is checked before any run starts.
+    """
     folder = out or Path("runs") / f"bench-{Path(preset).stem}"
     check_folder(folder, "--out")
     servings = serve(load_suite(suite), load_registry())
@@ -61,7 +76,7 @@ def run_bench(
 
 
 def list_ablations() -> list[dict[str, Any]]:
-    """The shipped ablations."""
+    """Return the name, the number of combinations and the question of each ablation that comes with the package."""
     from dragon_train.bench.ablation.grid import load_grid, shipped_grids
 
     grids = [load_grid(name) for name in shipped_grids()]
@@ -69,38 +84,56 @@ def list_ablations() -> list[dict[str, Any]]:
 
 
 def list_cells(name: str, out: Path, pipeline: str | None, prompts: Path | None) -> list[dict[str, Any]]:
-    """The cells of an ablation, and whether they are there; says on stderr what does not compose."""
+    """Return a row for each cell of an ablation, and say on stderr which combinations do not compose.
+
+    Args:
+        name: of a shipped ablation, or the path of a TOML file.
+        out: folder of all ablations.
+        pipeline: as for `run_ablate`.
+        prompts: as for `run_ablate`.
+    """
     from dragon_train.bench.ablation.grid import load_grid
 
     grid = load_grid(name)
-    from dragon_train.bench.ablation.planned import plan_of
+    from dragon_train.bench.ablation.grid_work import make_grid_work
     from dragon_train.bench.ablation.readme import unique
 
-    plan = plan_of(grid, out, pipeline, prompts)
-    for axes, reason in unique(plan.left_out):
+    work = make_grid_work(grid, out, pipeline, prompts)
+    for axes, reason in unique(work.left_out):
         print(f"left out: {', '.join(map(str, axes.values()))}: {reason}", file=sys.stderr)
-    return plan.listing()
+    return work.listing()
 
 
 def run_ablate(
     name: str, out: Path, pipeline: str | None, prompts: Path | None, engine: Callable[[], Launcher]
 ) -> dict[str, list[dict[Any, Any]]]:
-    """Run an ablation by what `engine` makes, and write its results; returns the rows of its tables."""
+    """Run an ablation, write its results to `out/<name>/`, and return the rows of each of its tables.
+
+    Args:
+        name: of a shipped ablation, or the path of a TOML file.
+        out: folder of all ablations, which share their runs.
+        pipeline: what is tuned; None leaves it to the preset.
+        prompts: file of prompts to tune and compare on; None takes the pipeline's own or the shipped ones.
+        engine: makes the launcher.
+
+    Raises:
+        DragonError: the ablation, a part of it or the folder is refused, or a run failed.
+    """
     from dragon_train.bench.ablation.grid import load_grid
 
     check_folder(out, "--out")
     grid, launcher = load_grid(name), engine()
-    from dragon_train.bench.ablation.planned import plan_of
+    from dragon_train.bench.ablation.grid_work import make_grid_work
 
-    plan = plan_of(grid, out, pipeline, prompts)
-    for reward in plan.judges:
+    work = make_grid_work(grid, out, pipeline, prompts)
+    for reward in work.judges:
         compose(reward).require_weights()
     from dragon_train.bench.ablation.run import (
         run_ablation,  # the name is checked before the figures' library is asked for
     )
 
-    with locked(out), progress(grid.name, plan.unit, plan.total) as bar:
-        bar.update(plan.done())
-        tables = run_ablation(grid, plan, launcher, out, bar.update)
+    with locked(out), progress(grid.name, work.unit, work.total) as bar:
+        bar.update(work.done())
+        tables = run_ablation(grid, work, launcher, out, bar.update)
     print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)
     return {title: table.to_dict("records") for title, table in tables.items()}

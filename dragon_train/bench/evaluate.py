@@ -1,4 +1,7 @@
-"""What benchmarks and ablations are made of: models, tuned or not, judged on held-out prompts. Each result is kept."""
+"""Tune a model, or take the untuned one, and score it on held-out prompts, as benchmarks and ablations do.
+
+Each result is kept on disk, and is not computed again.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,10 @@ ORIGIN = "origin"  # column of kept scores: `Reward.origin` of what judged
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How models are compared: one clip for each held-out prompt, the same prompts, seeds and subsets for all.
+    """A comparison of models on held-out prompts: one clip for each prompt, the same seeds and subsets for all models.
 
     Attributes:
-        heldout_prompts: how many.
+        heldout_prompts: how many prompts.
         inference_steps: diffusion steps of the generations; 0 is what the pipeline suggests.
         subset_size: clips in each matched subset that a distribution reward judges.
         rounds: random partitions of the prompts into such subsets.
@@ -61,35 +64,39 @@ class Evaluation:
 
     @classmethod
     def of(cls, preset: Preset, seed: int) -> Evaluation:
-        """As a preset says."""
+        """Make the evaluation that a preset describes, with this seed."""
         size, rounds = preset.subset_size, preset.rounds
         return cls(preset.heldout_prompts, preset.inference_steps, size, rounds, seed, preset.guidance)
 
     @property
     def trials(self) -> int:
-        """Disjoint subsets of the held-out prompts: the independent trials of rewards that judge sets."""
+        """The number of disjoint subsets of the held-out prompts: the independent trials of rewards that judge sets."""
         return self.heldout_prompts // self.subset_size
 
     @property
     def seeds(self) -> Sequence[int]:
-        """Of the clip of each prompt."""
+        """The seed of the clip of each held-out prompt, in the order of the prompts."""
         return seeds(Stream.HELDOUT, self.seed, count=self.heldout_prompts)
 
     def clips(self, policy: Policy, workload: Workload) -> Media:
-        """What a model makes of the held-out prompts."""
+        """Generate a model's clips for the held-out prompts.
+
+        Raises:
+            ConfigError: the workload has fewer held-out prompts.
+        """
         texts = workload.compared_on(self.heldout_prompts)
         return generate(policy, texts, self.seeds, *suggested(policy, self.inference_steps, self.guidance)).clips
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """One evaluation of a model.
+    """An evaluation of one model, by some rewards, with the place of its result.
 
     Attributes:
-        evaluation: how.
-        rewards: names of what judges.
-        place: folder of the result, beneath the model's.
-        exchanged: those of the rewards whose embeddings are kept for `exchanges.run_test`.
+        evaluation: how the model's clips are generated and grouped.
+        rewards: names of the rewards that judge them.
+        place: folder of the result, relative to the model's.
+        exchanged: names of the rewards whose embeddings are kept for `permutation.run_test`.
     """
 
     evaluation: Evaluation
@@ -98,7 +105,7 @@ class Scoring:
     exchanged: tuple[str, ...] = ()
 
     def missing(self, model: Path) -> tuple[str, ...]:
-        """The rewards that have not judged yet."""
+        """Return the names of the rewards that have not judged the model in this folder yet."""
         known = set(read_scores(model / self.place)["reward"])
         return tuple(name for name in self.rewards if name not in known)
 
@@ -111,10 +118,17 @@ def run_model(
     scorings: Sequence[Scoring],
     device: str | None,
 ) -> None:
-    """Tune as configured, or not; then generate for held-out prompts and score, evaluation by evaluation.
+    """Tune a model, or take the untuned one; then generate for held-out prompts and score, evaluation by evaluation.
 
-    All on the device of this name, or by default (`devices.find_device`). What is in the folder is not done again:
-    finished steps, and rewards that have judged.
+    What is in the folder is not done again: finished steps, and rewards that have judged.
+
+    Args:
+        folder: of the model and its scores.
+        run: its name in the scores.
+        workload: the pipeline and its prompts.
+        config: settings of the tuning; None for the untuned model.
+        scorings: what is to be scored.
+        device: where all of it is computed, as `find_device` takes it.
 
     Raises:
         DeviceError: there is no such device, or it cannot compute in the precision of the run.
@@ -132,11 +146,14 @@ def run_model(
 
 
 def ignored(_: object) -> None:
-    """Take a step's figures, which are on disk by then."""
+    """Take a step's figures and do nothing with them, as they are on disk by then."""
 
 
 def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model: Path) -> None:
-    """Add the scores of the rewards that have not judged yet; the confounders of clips of audio stand beside them."""
+    """Add the scores of the rewards that have not judged a model yet to the scores in its folder.
+
+    The confounders of clips of audio, and the embeddings for permutation tests, are written beside the scores.
+    """
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
         return
@@ -152,14 +169,17 @@ def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model:
 
 
 def write_scores(folder: Path, scores: pd.DataFrame) -> None:
-    """Keep the long frame of one evaluation, with what judged."""
+    """Write the long frame of one evaluation, with `Reward.origin` of the reward that gave each score."""
     write_parquet(folder / SCORES, scores.assign(**{ORIGIN: scores["reward"].map(origins(scores))}))
 
 
 def read_scores(folder: Path, rewards: Collection[str] | None = None) -> pd.DataFrame:
-    """The long frame of one evaluation, of these rewards or all; empty if there is none.
+    """Read the long frame of one evaluation, by these rewards or by all; it is empty if there is none.
 
-    Scores of rewards whose parts are gone, or have changed since, do not count.
+    Scores of rewards whose parts are gone, or have changed since, are left out.
+
+    Raises:
+        DragonError: the file cannot be read.
     """
     path = folder / SCORES
     if not path.exists():
@@ -170,7 +190,7 @@ def read_scores(folder: Path, rewards: Collection[str] | None = None) -> pd.Data
 
 
 def origins(scores: pd.DataFrame) -> dict[str, str]:
-    """`Reward.origin` of the rewards of a frame; those that do not compose here have none."""
+    """Return `Reward.origin` of each reward in a frame, by name; rewards that do not compose here are left out."""
     found = {}
     for name in scores["reward"].unique():
         with suppress(DragonError):
@@ -179,11 +199,14 @@ def origins(scores: pd.DataFrame) -> dict[str, str]:
 
 
 def steps_done(folder: Path) -> int:
-    """Training steps that a run has recorded: for progress, so that the lines of metrics.csv are enough."""
+    """Return how many training steps a run has recorded.
+
+    The lines of metrics.csv are counted, not read: that is enough to show progress.
+    """
     path = folder / METRICS
     return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
 def generations(config: TrainConfig | None) -> int:
-    """Pairs of clips that a run generates: what its time goes with."""
+    """Return how many pairs of clips a run generates, to which its time is proportional; 0 for the untuned model."""
     return 0 if config is None else config.steps * config.prompts_per_step

@@ -1,4 +1,4 @@
-"""Permutation tests of tuned models under rewards of whole sets: exchange their clips with the untuned model's."""
+"""Permutation tests of tuned models under rewards of whole sets: their clips are exchanged with the untuned model's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dragon_rewards import compose
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import permutation_test
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
@@ -33,13 +34,21 @@ AGAIN = "delete it and scores.parquet beside it, and the same command makes them
 
 
 class Tested(Struct, frozen=True):
-    """What is read of a test's record."""
+    """The part of a permutation test's record that is read again.
+
+    Attributes:
+        p_value: in (0, 1].
+    """
 
     p_value: Annotated[float, Meta(gt=0, le=1)]
 
 
 def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> None:
-    """Write what these rewards see of a model's clips; a test of earlier clips is void."""
+    """Write the embeddings of a model's clips, as these rewards see them, and remove the test of earlier clips.
+
+    For each encoder, the file holds the frames of all clips, (frames, dim), how many each clip has, (clips,), and the
+    embedded prompts, (clips, dim), where the encoder has embedded them.
+    """
     for reward in rewards:
         reward.embeddings(clips)
     tensors = {}
@@ -55,10 +64,15 @@ def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> No
 
 
 def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) -> Encoded:
-    """What `keep_embeddings` wrote, as clips without their audio, on a device.
+    """Read what `keep_embeddings` wrote, as clips without their audio.
+
+    Args:
+        folder: of the model.
+        prompts: of the clips, one each.
+        device: where the embeddings are to be.
 
     Raises:
-        DragonError: it is missing, broken, or of another number of clips.
+        DragonError: the file is missing, broken, or of another number of clips.
     """
     tensors, _ = read_tensors(folder / EMBEDDINGS, AGAIN)
     held = {name: tensor.to(device) for name, tensor in tensors.items()}
@@ -73,7 +87,7 @@ def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) 
 
 
 def _fits(rows: Tensor, lengths: Tensor | None, prompts: Tensor | None, clips: int) -> bool:
-    """Whether these are frames (frames, dim) of so many clips, and one embedded prompt (dim) for each, if any."""
+    """Tell whether these are frames (frames, dim) of so many clips, with one embedded prompt (dim) for each, if any."""
     if lengths is None or lengths.dtype != torch.int64 or lengths.shape != (clips,) or rows.ndim != len(AXES):
         return False
     if prompts is not None and prompts.shape != (clips, rows.shape[1]):
@@ -82,11 +96,20 @@ def _fits(rows: Tensor, lengths: Tensor | None, prompts: Tensor | None, clips: i
 
 
 def _of_kind(held: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """Return the tensors of one kind, by the encoder that made them."""
     return {name.removeprefix(f"{kind} "): rows for name, rows in held.items() if name.startswith(f"{kind} ")}
 
 
 def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], device: str | None) -> None:
-    """Test a run against the untuned model, whose folder `baseline` is beside the run's, on the device of this name."""
+    """Test a run against the untuned model, and write the test to the folder of the run.
+
+    Args:
+        folder: of the run, with the embeddings that `keep_embeddings` wrote.
+        baseline: name of the folder of the untuned model, beside the run's.
+        reward: name of the reward of whole sets under which they are compared.
+        prompts: of the clips of either model, one each.
+        device: where to compute, as `find_device` takes it.
+    """
     where, folders = find_device(device), (folder.parent / baseline, folder)
     clips = Media.concatenate([read_embeddings(each, prompts, where) for each in folders])
     found = permutation_test(compose(reward).subsets(clips), len(prompts))
@@ -94,7 +117,7 @@ def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], d
 
 
 def read_p_value(folder: Path) -> float | None:
-    """That of a run that was tested.
+    """Read the p value of the permutation test of a run; None if it was not tested.
 
     Raises:
         DragonError: the record of the test is broken.

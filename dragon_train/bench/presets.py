@@ -1,4 +1,4 @@
-"""Presets of the benchmark: data, checked like any configuration."""
+"""Presets of the benchmark, which are data in TOML and are checked like any configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALLEST_SET = 2
 
 @dataclass(frozen=True)
 class Preset:
-    """How thorough a benchmark is.
+    """The size of a benchmark: how long each model is tuned, and on how many clips the models are compared.
 
     Attributes:
         name: of the preset, or the path of its file.
@@ -35,8 +35,12 @@ class Preset:
         subset_size: clips in each matched subset that a distribution reward judges.
         rounds: random partitions of the prompts into such subsets.
         train: the trainer's settings.
-        rewards: pattern of reward names -> what overrides them there; of several that match, later ones win.
+        rewards: settings that override `train`, by a pattern of the names of rewards; of several patterns that match,
+            later ones win.
         guidance: classifier-free guidance of those generations; 1 is none, 0 what the pipeline suggests.
+
+    Raises:
+        ConfigError: a field has a value that it does not allow.
     """
 
     name: str
@@ -57,11 +61,15 @@ class Preset:
 
     @property
     def pipeline(self) -> str:
-        """What is tuned unless another is named."""
+        """The name of the pipeline that is tuned unless the user names another."""
         return str(self.train.get("pipeline", EMBEDDED))
 
     def config(self, reward: Reward, seed: int) -> TrainConfig:
-        """The tuning run of one reward."""
+        """Return the settings of the tuning run toward one reward.
+
+        Raises:
+            ConfigError: the preset has a setting that the trainer refuses.
+        """
         values = dict(self.train)
         for pattern, own in self.rewards.items():
             if fnmatchcase(reward.name, pattern):
@@ -70,12 +78,17 @@ class Preset:
 
 
 def builtin_presets() -> dict[str, Mapping[str, Any]]:
-    """The presets that ship with the package."""
+    """Return the fields of each preset that ships with the package, by name."""
     return read_config(Path(str(files("dragon_train.bench"))) / "presets.toml")
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """A shipped preset, or the one that a TOML file holds at its top level."""
+    """Load a shipped preset by its name, or the preset that a TOML file holds at its top level by the path of the file.
+
+    Raises:
+        UnknownNameError: no preset of this name is shipped.
+        ConfigError: the file cannot be read, or a field is unknown, missing or not allowed.
+    """
     if name_or_path.endswith(".toml"):
         values: Mapping[str, Any] = read_config(Path(name_or_path))
     elif name_or_path in builtin_presets():
@@ -86,7 +99,7 @@ def load_preset(name_or_path: str) -> Preset:
 
 
 def preset_of(name: str, values: Mapping[str, Any]) -> Preset:
-    """The preset of this name with these fields.
+    """Make a preset of its name and its fields.
 
     Raises:
         ConfigError: a field is unknown or missing, or has a value that it does not allow.

@@ -1,4 +1,4 @@
-"""What benchmark.json holds: the settings that the results of a benchmark were made with."""
+"""Read benchmark.json, which holds the settings that the results of a benchmark were made with."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of a benchmark.
+    """The settings of a benchmark, as benchmark.json holds them.
 
     Attributes:
-        preset: the fields of its preset; those of today may be missing.
+        preset: the fields of its preset; a field that was added since may be missing.
         seed: of training and of the held-out generations.
-        rewards: what models are scored by.
+        rewards: names of the rewards that score the models.
         pipeline: what is tuned.
         prompts: the digest of the prompts.
         provenance: what made the results.
@@ -39,18 +39,22 @@ class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def thoroughness(self) -> Preset:
-        """The preset; raises ConfigError where its fields have no such values."""
+        """The preset; reading it raises ConfigError where a field has a value that a preset does not allow."""
         values = dict(self.preset)
         return preset_of(str(values.pop("name", "")), values)
 
 
 def holds_results(folder: Path) -> bool:
-    """Whether a folder is that of a run or a benchmark."""
+    """Tell whether a folder holds a tuning run or a benchmark."""
     return any((folder / name).is_file() for name in (CONFIG, SETTINGS))
 
 
 def check_results(folder: Path) -> None:
-    """Raises ConfigError where a folder is of neither."""
+    """Refuse a folder that holds neither a tuning run nor a benchmark.
+
+    Raises:
+        ConfigError: it holds neither.
+    """
     if not holds_results(folder):
         raise ConfigError(
             f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder that `dragon train` or `dragon bench` wrote"
@@ -58,7 +62,7 @@ def check_results(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> BenchmarkRecord:
-    """The settings of the benchmark in a folder.
+    """Read the settings of the benchmark in a folder.
 
     Raises:
         DragonError: they are missing, or cannot be read.

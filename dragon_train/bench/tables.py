@@ -1,4 +1,4 @@
-"""Tables of a finished benchmark, all derived from its long frames: win rates, cross-effects, what was held out."""
+"""Make the tables of a finished benchmark from its long frames: win rates, cross-effects, and what was held out."""
 
 from __future__ import annotations
 
@@ -39,9 +39,16 @@ COLUMNS = [
 
 
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Write the tables (CSV, Markdown), scores.parquet and README.md; returns the win table's rows.
+    """Write the tables (CSV, Markdown), scores.parquet and README.md of a benchmark; return the rows of its win table.
 
     Tables: win_rates, cross_effects, held_out, and confounders, if every run has them beside its scores.
+
+    Args:
+        benchmark: which is finished.
+        frame: the long frame of all scores.
+
+    Raises:
+        DragonError: the confounders of a run do not belong to the scores beside them.
     """
     rewards = [compose(serving.served) for serving in benchmark.servings]
     compared = comparisons(frame, rewards, benchmark.evaluation.trials)
@@ -59,7 +66,11 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
 
 
 def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
-    """The baseline's and every run's mean confounders, and the controlled win rate of those that judge clips."""
+    """Return each run's mean confounders and the win rate once they are controlled for; None where a run has none.
+
+    Raises:
+        DragonError: the confounders of a run do not belong to the scores beside them.
+    """
     files = [benchmark.folder(run) / CONFOUNDERS for run in (BASELINE, *benchmark.served)]
     if not all(file.exists() for file in files):
         return None
@@ -81,7 +92,7 @@ def page(
     carried: pd.DataFrame,
     controlled: pd.DataFrame | None,
 ) -> str:
-    """The summary in Markdown."""
+    """Return the page of a benchmark in Markdown: its figures, how they came about, and its settings."""
     table = markdown(wins[COLUMNS], ".4g")
     return "\n\n".join(
         [
@@ -100,7 +111,7 @@ def page(
 
 
 def summary(wins: pd.DataFrame) -> str:
-    """The three figures a reader looks for."""
+    """State the mean and the lowest win rate, and how many lower bounds are above one half."""
     above = int((wins["lower"] > EVEN).sum())
     return (
         f"Mean win rate over {len(wins)} target rewards: **{wins['win_rate'].mean():.2%}** "
@@ -109,13 +120,13 @@ def summary(wins: pd.DataFrame) -> str:
 
 
 def corrected(wins: pd.DataFrame) -> str:
-    """How many wins stand among so many looks."""
+    """State how many runs win at the 5% level after Holm's correction for the number of rewards."""
     shown = int((wins["holm"] <= LEVEL).sum())
     return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
 
 
 def held_out(carried: pd.DataFrame) -> str:
-    """Whose gain is there for rewards that its training never saw."""
+    """Describe in Markdown which gains carry over to rewards that training never saw."""
     text = (
         "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
         "music (captions of a set count as the set). `heldout` is the mean win rate under all of these, "
@@ -125,7 +136,7 @@ def held_out(carried: pd.DataFrame) -> str:
 
 
 def confounders(controlled: pd.DataFrame) -> str:
-    """What else changed."""
+    """Describe in Markdown how length, loudness and silence changed, and the win rates without their part."""
     text = (
         "Means over the held-out clips: duration in seconds, integrated loudness in LUFS, share of silence. "
         "`controlled` is the win rate, with its 95% interval, once the part of the gain is removed that goes with them."
@@ -134,30 +145,35 @@ def confounders(controlled: pd.DataFrame) -> str:
 
 
 def markdown(table: pd.DataFrame, floatfmt: str = ".3g") -> str:
-    """A table whose missing figures stay empty."""
+    """Return a table in Markdown, with cells that stay empty where a figure is missing."""
     return known(table).to_markdown(index=False, floatfmt=floatfmt, missingval="")
 
 
 def known(table: pd.DataFrame) -> pd.DataFrame:
-    """With None for figures that are missing, which neither JSON nor people read as NaN."""
+    """Return a table with None for figures that are missing, which neither JSON nor people read as NaN."""
     return table.astype(object).where(table.notna(), None)
 
 
 def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
-    """Every run under every reward."""
+    """Describe in Markdown the win rate of every run under every reward."""
     text = "Win rate of each run (rows) under every reward (columns). A star: the reward is held out from that run."
     return f"## Cross-effects\n\n{text}\n\n{marked(cross, benchmark.served).to_markdown()}"
 
 
 def marked(cross: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
-    """Win rates as text, those of rewards that were held out from a run with a star."""
+    """Return win rates as text, each with a star where the reward was held out from the run.
+
+    Args:
+        cross: win rates of the runs (rows) under the rewards (columns).
+        served: the reward that each run was tuned toward, by the name of the run.
+    """
     text = cross.map("{:.2f}".format)
     stars = [["*" * is_held_out(served[run], judge) for judge in cross.columns] for run in cross.index]
     return text + pd.DataFrame(stars, cross.index, cross.columns)
 
 
 def method(benchmark: Benchmark) -> str:
-    """How the numbers came about."""
+    """Describe how the numbers came about: prompts, subsets, bounds and tests."""
     preset, trials = benchmark.preset, benchmark.evaluation.trials
     return (
         f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. Rewards "
@@ -172,13 +188,13 @@ def method(benchmark: Benchmark) -> str:
 
 
 def stand_ins(benchmark: Benchmark) -> str:
-    """Which rewards were served by another one, and why."""
+    """List in Markdown the rewards that another one stood in for, and why."""
     notes = [f"- {serving.note}" for serving in benchmark.servings if serving.note]
     return "## Stand-ins\n\n" + ("\n".join(notes) or "None: every reward served itself.")
 
 
 def settings(benchmark: Benchmark) -> dict[str, Any]:
-    """What a rerun needs."""
+    """Return the settings of the preset that a rerun needs."""
     preset = benchmark.preset
     return {
         "heldout_prompts": preset.heldout_prompts,

@@ -1,4 +1,4 @@
-"""What many runs share: the pipeline that is tuned, and the prompts that it is tuned on and compared on."""
+"""The workload that many runs share: the pipeline that is tuned, and the prompts it is tuned on and compared on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEED = 0  # of the order of a list: all seeds of a study are compared on the sam
 
 @dataclass(frozen=True)
 class Workload:
-    """A pipeline and its prompts.
+    """A pipeline that is tuned, with the prompts for tuning and the prompts for comparison.
 
     Attributes:
         pipeline: its name, the folder of a saved one, or owner/name on the hub.
@@ -41,27 +41,31 @@ class Workload:
 
     @property
     def digest(self) -> str:
-        """Of the prompts."""
+        """A digest of all prompts, 16 hexadecimal digits, by which a folder of results knows the prompts again."""
         return sha256(json.dumps([self.train, self.heldout]).encode()).hexdigest()[:16]
 
     @property
     def options(self) -> str:
-        """What names it on a command line."""
+        """The options that name the workload on a command line, each after a space; empty for the default."""
         given = {"--pipeline": self.pipeline if self.pipeline != EMBEDDED else "", "--prompts": self.file}
         return "".join(f" {option} {quote(value)}" for option, value in given.items() if value)
 
     def compared_on(self, count: int) -> Sequence[str]:
-        """The first of the held-out prompts.
+        """Return the first `count` of the held-out prompts.
 
         Raises:
-            ConfigError: there are not so many.
+            ConfigError: there are fewer.
         """
         if count > len(self.heldout):
             raise ConfigError(f"heldout_prompts = {count}: there are {len(self.heldout)}")
         return self.heldout[:count]
 
     def check(self, configs: Iterable[TrainConfig]) -> None:
-        """Raises ConfigError where a step of a run takes more prompts than there are."""
+        """Refuse settings of tuning runs that take more prompts in a step than there are to train on.
+
+        Raises:
+            ConfigError: names the reward of the run.
+        """
         for config in configs:
             if config.prompts_per_step > len(self.train):
                 raise ConfigError(
@@ -71,9 +75,15 @@ class Workload:
 
 
 def choose_workload(pipeline: str, path: Path | None, heldout: int) -> Workload:
-    """A pipeline with the prompts of a file, of which the last `heldout` in random order are kept for comparison.
+    """Choose a pipeline and the prompts of a file, of which `heldout` at random are kept for comparison.
 
-    Without a file, the embedded pipeline has prompts of its own, and others take music of all kinds.
+    Without a file, the embedded pipeline has prompts of its own, and others take the shipped prompts, music of all
+    kinds.
+
+    Args:
+        pipeline: its name, the folder of a saved one, or owner/name on the hub.
+        path: the file of prompts, or None.
+        heldout: how many prompts to keep for comparison; which ones does not depend on the seed of a run.
 
     Raises:
         UnknownNameError: there is no such pipeline.

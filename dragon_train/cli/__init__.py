@@ -1,4 +1,4 @@
-"""The command line: `dragon`."""
+"""The command line of the project, `dragon`, which `main` runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `dragon` with these arguments, by default the arguments of the process."""
+    """Run `dragon` with these arguments, by default the arguments of the process.
+
+    Raises:
+        SystemExit: the command has ended, well or not.
+    """
     from dragon_train.cli.bash import bash_words
     from dragon_train.cli.exits import heed_sigterm
     from dragon_train.cli.output import results_alone

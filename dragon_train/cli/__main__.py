@@ -1,4 +1,4 @@
-"""`python -m dragon_train.cli` is `dragon`."""
+"""Run the `dragon` command as `python -m dragon_train.cli`."""
 
 from dragon_train.cli import main
 

@@ -1,4 +1,4 @@
-"""The `dragon` command: all of its verbs, by name."""
+"""The `dragon` command, which lists all of its verbs by name."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def begin(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """What goes before every verb."""
+    """Take the options that stand before every verb."""
 
 
 for name, verb in VERBS.items():

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
 
-VARIABLE = "_DRAGON_COMPLETE"  # of typer's scripts: what a shell wants
-WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # of bash: the words of the line, one a line here, and which is completed
+VARIABLE = "_DRAGON_COMPLETE"  # set by typer's scripts: what a shell wants
+WORDS, PLACE = "COMP_WORDS", "COMP_CWORD"  # the words of bash's line, one a line here; which is completed
 BREAKS = ":@"  # characters of names at which bash breaks words
 
 
@@ -19,7 +19,11 @@ BREAKS = ":@"  # characters of names at which bash breaks words
 def bash_words(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
     """Let a completion for bash see whole names, and give bash what follows the last break.
 
-    For bash, `vendi:cl` is the three words `vendi`, `:` and `cl`, of which it replaces the last.
+    For bash, `vendi:cl` is the three words `vendi`, `:` and `cl`, of which it replaces the last. Outside of a
+    completion for bash, the block runs as it would without this.
+
+    Args:
+        environment: variables by which bash tells what it wants completed; they are changed for the block.
     """
     if environment.get(VARIABLE) != "complete_bash":
         yield
@@ -37,7 +41,7 @@ def bash_words(environment: MutableMapping[str, str] = os.environ) -> Iterator[N
 
 
 def joined(words: Sequence[str], place: int) -> tuple[list[str], int]:
-    """The words that were broken put together again, and the place of the one that was at `place`.
+    """Put the words that bash broke together again, and return them with the new place of the word at `place`.
 
     >>> joined(["dragon", "score", "vendi", ":", "cl"], 4)
     (['dragon', 'score', 'vendi:cl'], 2)

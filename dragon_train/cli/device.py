@@ -1,4 +1,4 @@
-"""`--device`: where a verb computes."""
+"""The option `--device`, which names where a verb computes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Device = Annotated[
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """The device that `--device` names, or the default; torch is imported only now.
+    """Return the device that `--device` names, or the default; torch is imported only now.
 
     Raises:
         DeviceError: torch has no such device here.

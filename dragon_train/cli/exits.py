@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on: a file that cannot be read or written, a stream nobody takes, a signal."""
+"""The ends of a command that cannot go on: a file that cannot be used, output that nobody takes, a signal."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ REMEDIES = {
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: the command stops as it does by Ctrl-C, and keeps what it has."""
+    """SIGTERM has come: the command stops as it does by Ctrl-C, and keeps what it has."""
 
 
 def heed_sigterm() -> None:
-    """Stop by SIGTERM from now on as by Ctrl-C, unless whoever started this process decided otherwise."""
+    """Make SIGTERM stop the command as Ctrl-C does, unless whoever started this process decided otherwise."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _stop)
 
@@ -47,7 +47,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def explained(error: OSError) -> str:
-    """An error of the system in a line: which file, what is wrong with it, and the remedy.
+    """Explain an error of the system in a line: which file, what is wrong with it, and the remedy.
 
     >>> explained(FileNotFoundError(2, "No such file or directory", "a.wav"))
     "'a.wav': No such file or directory; check the path"
@@ -62,16 +62,16 @@ def explained(error: OSError) -> str:
 
 
 def refuse(message: str) -> None:
-    """Say why on stderr, if anybody takes it."""
+    """Say on stderr why the command cannot go on; nothing happens if stderr is closed."""
     with suppress(OSError):
         print(f"dragon: {message}", file=sys.stderr)
 
 
 def end_stdout() -> None:
-    """See to it that all that was printed arrived.
+    """Make sure that all that was printed has arrived.
 
     Raises:
-        SystemExit: the reader has gone, as `head` does, which is no matter for words.
+        SystemExit: the reader has gone, as `head` does, which needs no message.
         OSError: there was no room.
     """
     try:

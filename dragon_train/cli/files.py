@@ -1,4 +1,4 @@
-"""What the verbs that score files share: their options, the progress bar, and the rows as CSV."""
+"""The options, the check and the CSV file that verbs which score files share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file 
 
 
 def check_csv(csv: Path | None) -> None:
-    """Refuse a file that cannot be written, before the long work."""
+    """Refuse a CSV file that cannot be written, before the long work.
+
+    Raises:
+        DragonError: it cannot be written.
+    """
     if csv:
         from dragon_rewards.storage.files import check_file
 
@@ -30,7 +34,10 @@ def check_csv(csv: Path | None) -> None:
 
 
 def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys, every digit of them, when they have been printed: whatever happens, they are seen."""
+    """Write rows with equal keys to a CSV file, every digit of them; nothing is written if there is no file.
+
+    The rows were printed before: standard output is flushed first, so that they are seen whatever happens to the file.
+    """
     if csv:
         import pandas as pd
 
@@ -42,5 +49,5 @@ def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _escaped(value: Any) -> Any:
-    """A text as UTF-8 can hold it: bytes of file names that are none are escaped, as where they are printed."""
+    """Return a text as UTF-8 can hold it: bytes of file names that are none are escaped, as where they are printed."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value

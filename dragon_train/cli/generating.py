@@ -1,4 +1,4 @@
-"""What the verbs that generate clips share: options, prompts, the pipeline, and how clips are sampled."""
+"""The options that verbs which generate clips share, and what they choose: prompts, pipeline, steps and guidance."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ Source = Annotated[
     ),
 ]
 TunedBy = Annotated[Path | None, typer.Option("--run", help="Folder of a finished `dragon train`: its tuned model.")]
-DiffusionSteps = Annotated[int | None, typer.Option(min=2, help="Default those of --run, or 40.")]
+DiffusionSteps = Annotated[
+    int | None, typer.Option(min=2, help="Diffusion steps of a clip; default: the run's, or 40.")
+]
 FormerSteps = Annotated[int | None, typer.Option("--steps", min=2, hidden=True)]
 Guided = Annotated[
-    float | None, typer.Option("--guidance", min=1.0, help="Classifier-free, 1 is none; default that of --run, or 3.")
+    float | None,
+    typer.Option("--guidance", min=1.0, help="Classifier-free guidance, 1 is none; default: the run's, or 3."),
 ]
 
 STEPS, GUIDANCE = 40, 3.0  # without a run: more than demonstrations need, as it is for listening
@@ -44,7 +47,7 @@ FORMER = (
 
 
 def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
-    """The pipeline of this name, or the one that a run tuned, or the embedded one.
+    """Choose the pipeline of this name, or else the one that a run tuned, or else the embedded one.
 
     Raises:
         UnknownNameError: there is none of this name.
@@ -60,7 +63,7 @@ def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
 
 
 def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
-    """The prompts of the command line, or those of a file.
+    """Return the prompts of the command line, or the prompts in a file.
 
     Raises:
         ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
@@ -80,7 +83,13 @@ def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
 
 
 def how_sampled(run: Path | None, steps: int | None, former: int | None, guidance: float | None) -> tuple[int, float]:
-    """Diffusion steps and guidance: those given, else those that the run was tuned with; says which on stderr.
+    """Choose diffusion steps and guidance: what is given, else what the run was tuned with; say on stderr which.
+
+    Args:
+        run: folder of a run, or None.
+        steps: of `--diffusion-steps`.
+        former: of `--steps`, the former name of that option.
+        guidance: of `--guidance`.
 
     Raises:
         ConfigError: the former name of an option is given beside the present one.

@@ -1,4 +1,4 @@
-"""How the `dragon` command ends: refusals, signals and lack of memory are a line and an exit code, no traceback."""
+"""The end of the `dragon` command: refusals, signals and lack of memory are a line and an exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ from dragon_train.cli.exits import (
 
 
 class RefusingGroup(TyperGroup):
-    """Prints a refusal's message, what a file lacks, or that memory ran out, without a traceback, and exits with 2."""
+    """A group of verbs that prints why it cannot go on, without a traceback, and exits with 2.
+
+    Such are refusals, files that cannot be read or written, and a lack of memory.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line."""
+        """Run the command line, and explain errors of the system, such as files that cannot be written.
+
+        Raises:
+            SystemExit: the command has ended, well or not.
+        """
         try:
             try:
                 return super().main(*args, **kwargs)
@@ -36,7 +43,11 @@ class RefusingGroup(TyperGroup):
             raise SystemExit(REFUSED) from error
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the verb."""
+        """Run the verb that the command line names, and turn refusals, SIGTERM and a lack of memory into exit codes.
+
+        Raises:
+            typer.Exit: the verb was refused, ended by a signal or out of memory.
+        """
         if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be UTF-8, and are shown as on stderr
             sys.stdout.reconfigure(errors="backslashreplace")
         try:

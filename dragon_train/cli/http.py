@@ -1,4 +1,4 @@
-"""What commands that serve HTTP share: a socket that is checked before the long work, and the server on it."""
+"""The socket and the server of verbs that serve HTTP; the socket is checked before the long work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 
 def bound(host: str, port: int, *, guarded: bool) -> socket:
-    """A socket that listens not yet, so that nobody connects while encoders are built."""
+    """Bind a socket, which does not listen yet, so that nobody connects while encoders are built.
+
+    Args:
+        host: name or address of this machine.
+        port: 0 takes a free one.
+        guarded: whether clients must show a token; without one, only this machine may reach the server.
+
+    Raises:
+        ConfigError: the address is not of this machine, is taken, or needs a token.
+    """
     from ipaddress import ip_address
     from socket import SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, getaddrinfo, socket
 
@@ -34,7 +43,7 @@ def bound(host: str, port: int, *, guarded: bool) -> socket:
 
 
 def address(listener: socket) -> str:
-    """Of a bound socket, as others name it: host:port."""
+    """Return the address of a bound socket as clients name it, host:port."""
     from ipaddress import ip_address
     from socket import gethostname
 
@@ -45,7 +54,7 @@ def address(listener: socket) -> str:
 
 
 def run(application: FastAPI, listener: socket) -> None:
-    """Serve until interrupted."""
+    """Serve an application on a listening socket until interrupted."""
     import uvicorn
 
     from dragon_rewards.remote.http import Impatient

@@ -1,4 +1,4 @@
-"""What verbs share: the settings of a run."""
+"""The settings of a run that verbs share: a file of them, overridden by options."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ PromptFile = Annotated[Path | None, typer.Option("--prompts", help=PROMPTS)]
 
 
 def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:
-    """The settings of a file, overridden by those of the command line.
+    """Return the settings in a file, overridden by the settings on the command line.
+
+    Args:
+        file: TOML file of settings, or None.
+        given: the settings of the command line, by name.
+        verb: what messages call the command line, where there is no file.
 
     Raises:
-        ConfigError: the file cannot be read, or a setting is none or has no such value.
+        ConfigError: the file cannot be read, or a setting is unknown or has a value that it does not allow.
     """
     from dragon_train.config import read_config, train_config
 

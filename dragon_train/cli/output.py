@@ -1,4 +1,4 @@
-"""A command's standard output is for its results: what libraries and plugins print, native code too, goes to stderr."""
+"""Keep standard output for a command's results: what libraries and plugins print, native code too, goes to stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _kept: list[TextIO] = []  # the stream of results, and the one that Python began
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """In the block, `print` writes results, and what writes to the number of stdout writes to stderr; afterwards all.
+    """Let `print` in the block write results, while all else that writes to the number of stdout writes to stderr.
 
     Threads that plugins leave, and what they do when the interpreter ends, come after the results, and go to stderr.
     Where `sys.stdout` is no longer the process's own, whoever took it decides.

@@ -1,4 +1,4 @@
-"""Rows as a table for eyes, that fits a page of 80 columns, or as JSON for machines."""
+"""Print rows as a table for people, which fits a page of 80 columns, or as JSON for machines."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Show every column, as wide as it takes.")]
 
-PAGE = 80  # columns, where stdout is no terminal
-GAP = 2  # columns between those of a table
-NARROWEST = 20  # columns below which no text is wrapped
+PAGE = 80  # characters a line, where stdout is no terminal
+GAP = 2  # characters between the columns of a table
+NARROWEST = 20  # characters below which no text is wrapped
 DIGITS = ".4g"
 # Digits of what is known better or worse than others: of a share of 192 prompts the third already is noise, a p value
 # counts by its size, and a metric has the six of float32.
@@ -35,10 +35,10 @@ def print_rows(rows: Sequence[Row], *, as_json: bool, wide: bool = False, main: 
     """Print rows of equal keys as a table, or as a JSON list of objects.
 
     Args:
-        rows: the first key of a row names it.
-        as_json: every key and digit.
-        wide: every column. Otherwise those that fit, and which others there are.
-        main: keys in the order of their worth, the most telling first; by default all, as they come.
+        rows: what is printed; the first key of a row names it.
+        as_json: print JSON, with every key and digit.
+        wide: print every column; otherwise as many as fit, and on stderr which others there are.
+        main: keys in the order of their worth, the most telling first; by default all, in their order.
     """
     if as_json:
         print(json_text(list(rows)))
@@ -57,7 +57,7 @@ def _room() -> int:
 
 
 def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
-    """The keys that fit beside each other: the last ones give way, but never what names the row; all, if none fits."""
+    """Return the keys that fit beside each other: the last give way, but never what names a row; all, if none fits."""
     name, kept = next(iter(rows[0])), list(keys)
     while sum(_least(rows, key) for key in kept) + GAP * (len(kept) - 1) > room:
         others = [key for key in kept if key != name]
@@ -68,12 +68,12 @@ def _fitting(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[str]:
 
 
 def _cells(rows: Sequence[Row], key: str) -> list[str]:
-    """A column, its header first."""
+    """Return the texts of a column, its header first."""
     return [_header(key), *(_cell(key, row[key]) for row in rows)]
 
 
 def _least(rows: Sequence[Row], key: str) -> int:
-    """The fewest columns that a key takes: names and figures are whole, and text is wrapped between words."""
+    """Return the fewest characters that a column takes: names and figures are whole, text is wrapped between words."""
     header, *cells = _cells(rows, key)
     whole = max(len(header), *map(len, cells))
     if key == next(iter(rows[0])) or not any(" " in cell for cell in cells):
@@ -94,7 +94,7 @@ def _lines(text: str, width: int) -> list[str]:
 
 
 def _beside(row: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
-    """The cells of a row, each of one line or several."""
+    """Join the cells of a row, each of one line or several."""
     lines = zip_longest(*row, fillvalue="")
     return "\n".join(
         (" " * GAP).join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -102,7 +102,7 @@ def _beside(row: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
 
 
 def _widths(rows: Sequence[Row], keys: Sequence[str], room: int) -> list[int]:
-    """The width to which each column is wrapped: the widest text first, to what the others leave."""
+    """Return the width to which each column is wrapped: the widest text first, to what the others leave."""
     least, whole = [_least(rows, key) for key in keys], [max(map(len, _cells(rows, key))) for key in keys]
 
     def bounded(most: int) -> list[int]:

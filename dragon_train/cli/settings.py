@@ -1,4 +1,4 @@
-"""Options of the command line that are settings of a run: each field of TrainConfig is the source of its option."""
+"""Options of the command line that are settings of a run: each is made of its field of `TrainConfig`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ GIVEN = "given"  # the parameter of a command that takes the settings
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add an option for each of these settings to a command, which is told those that were given, by name."""
+    """Return a decorator that adds an option for each of these settings to a command.
+
+    The command gets the settings that the user gave, by name, as its keyword argument `given`.
+    """
 
     def added(command: Callable[..., None]) -> Callable[..., None]:
         own = [each for each in signature(command, eval_str=True).parameters.values() if each.name != GIVEN]
@@ -48,7 +51,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def option(name: str) -> Any:
-    """The annotation by which typer makes the option of a setting: its type, range, default and meaning."""
+    """Return the annotation by which typer makes the option of a setting: its type, range, default and meaning."""
     info, meaning = described(field_kinds(TrainConfig)[name])
     typed: Any = TYPES.get(type(info), str)
     values = [str(value) for value in info.values] if isinstance(info, inspect.LiteralType) else []

@@ -24,7 +24,7 @@ WEIGHTS = Path(str(files("dragon_train.embedded"))) / "weights"
 
 
 def load_pipeline(loading: Loading = IN_FULL) -> StableAudioPipeline:
-    """An unmodified StableAudioPipeline; the weights are stored as float16."""
+    """Load an unmodified StableAudioPipeline; its weights are stored as float16."""
     logging.disable_progress_bar()  # a few megabytes load in a moment
     vae = load_network(SpectralAutoencoder, AUTOENCODER, of_component("vae", loading))
     return StableAudioPipeline(
@@ -38,7 +38,10 @@ def load_pipeline(loading: Loading = IN_FULL) -> StableAudioPipeline:
 
 
 def load_policy(loading: Loading = IN_FULL) -> StableAudioPolicy:
-    """The embedded pipeline behind the trainer's adapter; its clips are of 5 s, and made well in 8 steps unguided."""
+    """Load the embedded pipeline behind the trainer's adapter.
+
+    Its clips last 5 s, and are made well in 8 steps without guidance.
+    """
     policy = StableAudioPolicy(load_pipeline(loading))
     policy.batch, policy.steps, policy.guidance = 8, 8, 1.0  # a larger batch decodes more slowly on a CPU
     return policy

@@ -1,4 +1,4 @@
-"""The embedded pipeline's prompts; needs no torch."""
+"""Read the prompts of the embedded pipeline, without torch."""
 
 from __future__ import annotations
 
@@ -10,5 +10,10 @@ if TYPE_CHECKING:
 
 
 def prompts(split: str) -> Sequence[str]:
-    """`train`: captions of training clips; `heldout`: captions of held-out pieces, none of them a training caption."""
+    """Return the prompts of a split.
+
+    Args:
+        split: `train` for captions of training clips, or `heldout` for captions of held-out pieces, none of which is a
+            training caption.
+    """
     return files("dragon_train.embedded").joinpath("prompts", f"{split}.txt").read_text(encoding="utf-8").splitlines()

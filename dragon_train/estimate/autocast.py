@@ -1,4 +1,4 @@
-"""Autocast as a CUDA device has it, on tensors that claim to be on the CPU, whose own keeps less in float32."""
+"""Make autocast on fake tensors, which claim to be on the CPU, behave as a CUDA device's: it keeps more in float32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_FLOAT32 = {
 
 
 class AsOnCuda(TorchFunctionMode):
-    """Inside autocast, what CUDA computes in float32 is given its arguments so."""
+    """A mode in which operations that CUDA's autocast computes in float32 are given their arguments in float32."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -34,5 +34,5 @@ class AsOnCuda(TorchFunctionMode):
 
 
 def in_full(tensor: Tensor) -> Tensor:
-    """Half precision as float32; anything else as it is."""
+    """Return a tensor of half precision as float32, and any other as it is."""
     return tensor.float() if tensor.dtype in {torch.bfloat16, torch.float16} else tensor

@@ -1,4 +1,4 @@
-"""The table of cards: what their makers publish of memory and speed."""
+"""Read the table of cards: what their makers publish of memory and speed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Card:
     """An accelerator, as its data sheet has it.
 
     Attributes:
-        name: in full.
-        memory: in GB, 10^9 bytes.
-        bandwidth: of the memory, in GB/s.
-        bf16: dense, in TFLOP/s; fp16 is as fast.
-        fp32: in TFLOP/s, without tensor cores.
+        name: its full name.
+        memory: its memory, in GB of 10^9 bytes.
+        bandwidth: the bandwidth of its memory, in GB/s.
+        bf16: its dense throughput in bf16, in TFLOP/s; fp16 is as fast.
+        fp32: its throughput in float32 without tensor cores, in TFLOP/s.
         source: where the figures are from.
     """
 
@@ -32,12 +32,16 @@ class Card:
 
 
 def cards() -> dict[str, Card]:
-    """By the name that `--card` takes."""
+    """Read all cards, by the name that `--card` takes."""
     return read_toml(Path(str(files("dragon_train.estimate"))) / "cards.toml", dict[str, Card], "install it again")
 
 
 def find_card(name: str) -> Card:
-    """Raises UnknownNameError, with those that there are."""
+    """Return the card of this name.
+
+    Raises:
+        UnknownNameError: there is no such card; the message names the ones that there are.
+    """
     known = cards()
     if name not in known:
         raise UnknownNameError("card", name, known)

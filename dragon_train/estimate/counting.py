@@ -1,4 +1,4 @@
-"""Count what code does with tensors that have no values: arithmetic, traffic, and the memory that is in use at once."""
+"""Count what code does with tensors, real or fake: arithmetic, memory traffic, and the memory in use at once."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ ON_CPU_BACKWARD = aten._scaled_dot_product_flash_attention_for_cpu_backward  # n
 
 @dataclass(frozen=True)
 class Cost:
-    """What one operation takes.
+    """The cost of one operation.
 
     Attributes:
         kind: `matmul`, `convolution`, `attention`, `attention backward`; `function`, which is more than an addition of
             each element, `other`; or `view`, which computes nothing.
-        dtype: of its result.
-        flops: floating point operations of products, a multiplication and an addition each; 0 of other kinds.
-        traffic: bytes of what it reads and writes.
-        width: of an attention's heads; 0 of other kinds.
-        heads: of an attention, of all its batch; each costs time of its own, however small it is.
+        dtype: the type of its result.
+        flops: the floating point operations of products, a multiplication and an addition each; 0 of other kinds.
+        traffic: the bytes that it reads and writes.
+        width: the width of an attention's heads; 0 of other kinds.
+        heads: the heads of an attention in all its batch; each costs time of its own, however small it is.
     """
 
     kind: str
@@ -66,12 +66,12 @@ class Cost:
 
 @dataclass
 class Count:
-    """What some code takes.
+    """The cost of some code.
 
     Attributes:
-        costs: of its operations, and how often each.
-        peak: most bytes in use at once, of what it made itself.
-        kept: bytes that are still in use at its end.
+        costs: the costs of its operations, and how often each occurs.
+        peak: the most bytes in use at once, of what it made itself.
+        kept: the bytes that are still in use at its end.
     """
 
     costs: Counter[Cost] = field(default_factory=Counter)
@@ -80,28 +80,32 @@ class Count:
 
     @property
     def flops(self) -> int:
-        """All floating point operations of products."""
+        """The number of floating point operations of all products."""
         return sum(cost.flops * times for cost, times in self.costs.items())
 
     def times(self, factor: float) -> Count:
-        """The same, done again and again: each time takes the same memory."""
+        """Return the count of this code done `factor` times, one after the other; each time takes the same memory."""
         return Count(Counter({cost: times * factor for cost, times in self.costs.items()}), self.peak, self.kept)
 
     def then(self, other: Count) -> Count:
-        """Both, one after the other."""
+        """Return the count of this code and then the other's."""
         costs = self.costs.copy()
         costs.update(other.costs)
         return Count(costs, max(self.peak, self.kept + other.peak), self.kept + other.kept)
 
     def without(self, other: Count) -> Count:
-        """The arithmetic that this has beside the other's."""
+        """Return the arithmetic that this code has beyond the other's, with the memory of this one."""
         return Count(self.costs - other.costs, self.peak, self.kept)
 
 
 class Counting(TorchDispatchMode):
-    """Inside, every operation of torch is counted; a value that is asked of a tensor without one is 1, or true.
+    """A mode in which every operation of torch is counted; a value asked of a fake tensor is 1, or true.
 
     So code that asks whether a loss is finite hears that it is.
+
+    Attributes:
+        count: the count so far.
+        sizes: the bytes of each storage that is in use, by its identity.
     """
 
     def __init__(self) -> None:
@@ -130,7 +134,7 @@ class Counting(TorchDispatchMode):
         return out
 
     def _hold(self, storage: torch.UntypedStorage, given: set[int]) -> None:
-        """Count a storage that is new: a view of a weight is the weight's."""
+        """Count a storage that is new; a view of a weight shares the weight's storage."""
         key = identity(storage)
         if key not in self.sizes and key not in given:
             self.sizes[key] = storage.nbytes()
@@ -143,17 +147,17 @@ class Counting(TorchDispatchMode):
 
 
 def tensors_of(nested: object) -> list[Tensor]:
-    """All tensors in arguments or results."""
+    """Return all tensors in nested arguments or results."""
     return [leaf for leaf in tree_leaves(nested) if isinstance(leaf, Tensor)]
 
 
 def identity(storage: torch.UntypedStorage) -> int:
-    """The same for all tensors that share it."""
+    """Return a number that is the same for all tensors that share a storage."""
     return int(storage._cdata)  # noqa: SLF001  torch has no public one
 
 
 def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> Cost:
-    """Of one call of an operation."""
+    """Return the cost of one call of an operation."""
     dtype = next((made.dtype for made in tensors_of(out)), torch.float32)
     packet = func._overloadpacket  # noqa: SLF001
     flops = int(flops_of(packet, args, kwargs, out))
@@ -168,7 +172,10 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: An
 
 
 def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> float:
-    """As torch counts them, with the CPU's attention, whose shapes are those of every other."""
+    """Return the floating point operations of products in one call, as torch counts them.
+
+    Torch's counter leaves out the CPU's attention, which is counted here by the shapes of its arguments.
+    """
     if packet is ON_CPU:
         return float(sdpa_flop_count(*(tensor.shape for tensor in args[:3])))
     if packet is ON_CPU_BACKWARD:
@@ -177,7 +184,7 @@ def flops_of(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], out:
 
 
 def kind_of(name: str, *, multiplies: bool) -> str:
-    """Of an operation that is no view, by its name.
+    """Return the kind of an operation that is no view, by its name.
 
     >>> kind_of("aten.convolution", multiplies=True), kind_of("aten.gelu", multiplies=False)
     ('convolution', 'function')
@@ -192,6 +199,6 @@ def kind_of(name: str, *, multiplies: bool) -> str:
 
 
 def is_view(func: Any) -> bool:
-    """Whether the result is the argument's own memory, untouched."""
+    """Return whether the result of an operation is the argument's own memory, untouched."""
     returned = func._schema.returns  # noqa: SLF001
     return bool(returned) and returned[0].alias_info is not None and not returned[0].alias_info.is_write

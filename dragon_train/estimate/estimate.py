@@ -1,4 +1,7 @@
-"""The estimate of a run: memory by phase, and seconds of a step, from counts."""
+"""Estimate a run from the counts of one step: memory by phase, and the seconds of a step.
+
+`estimate` is the entry; `estimate.phases` counts the step on a pipeline without values.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,21 @@ GRADIENTS = "gradients"
 
 
 class EstimateError(DragonError):
-    """A pipeline's code cannot be run on tensors without values."""
+    """The code of a pipeline cannot be run on tensors without values."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes.
+    """The memory and the time that a run takes.
 
     Attributes:
-        held: bytes by what stays in memory: each network, what learns, its gradients and its optimiser's moments.
-        memory: most bytes at once in each phase, with all that stays.
-        seconds: of each phase of a step, where a machine was named.
+        held: the bytes of what stays in memory, by name: each network, what learns, its gradients and its optimiser's
+            moments.
+        memory: the most bytes at once in each phase, with all that stays.
+        seconds: the seconds of each phase of a step, where a machine was named.
         basis: where the speeds are from.
         uncounted: what could not be counted, and why.
-        batch: clips sampled or decoded at once.
+        batch: the number of clips sampled or decoded at once.
     """
 
     held: Mapping[str, int]
@@ -49,11 +53,11 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The most of all phases."""
+        """The most bytes in use at once, over all phases."""
         return max(self.memory.values())
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each phase."""
+        """Return a row for each phase, with its memory in GB and its seconds."""
         return [
             {"phase": phase, "memory_gb": size / 1e9, "seconds": self.seconds.get(phase)}
             for phase, size in self.memory.items()
@@ -61,13 +65,14 @@ class Estimate:
 
 
 def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, cuda: bool) -> Estimate:
-    """Count a run.
+    """Estimate a run by counting one step of it.
 
     Args:
         info: the pipeline; its settings are read, and no weights.
-        config: the run, completed.
-        machine: whose time is estimated; None for memory alone.
-        cuda: whether on a CUDA device: clips are decoded and encoded while others are sampled, and autocast is its own.
+        config: the run, with the defaults of its objective's options.
+        machine: the device whose time is estimated; None for memory alone.
+        cuda: whether it runs on a CUDA device: clips are decoded and encoded while others are sampled, and autocast
+            keeps other operations in float32.
 
     Raises:
         DragonError: the pipeline's settings cannot be read.
@@ -91,9 +96,9 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
 
 
 def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
-    """The most bytes at once in each phase.
+    """Return the most bytes at once in each phase.
 
-    An update makes gradients anew, which its count has; those of the last one stay until then.
+    An update makes gradients anew, which its count has; the gradients of the last update stay until then.
     """
     held = sum(step.weights.values()) + sum(step.learning.held.values())
     media = step.audio * step.batch
@@ -106,7 +111,7 @@ def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
 
 
 def capacity(device: torch.device) -> int | None:
-    """Bytes of a device's memory, of the CPU's the machine's; None where torch does not tell."""
+    """Return the bytes of a device's memory, for the CPU the machine's; None where torch does not tell."""
     if device.type == "cpu":
         return host_memory()[1]
     memory = device_memory(device)

@@ -1,4 +1,4 @@
-"""Refuse a run that cannot fit, and find the nearest settings that would."""
+"""Refuse a run that cannot fit into memory, and find the nearest settings that would."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ SAMPLED = ("sampling", "decoding", "encoding")
 
 
 def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) -> None:
-    """Whether a run fits into a device's memory; one that cannot be counted, or whose device does not tell, may try.
+    """Refuse a run that does not fit into a device's memory.
+
+    A run that cannot be counted, or whose device does not tell its memory, may try.
 
     Raises:
-        ConfigError: it does not, with the settings that would fit, or with what it takes at least.
+        ConfigError: it does not fit; the message has the settings that would, or what it takes at least.
     """
     room, cuda = capacity(device), device.type == "cuda"
     if room is None:
@@ -38,7 +40,7 @@ def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) ->
 
 
 def refusal(info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, where: str, *, cuda: bool) -> str:
-    """What is said of a run that does not fit."""
+    """Write what is said of a run that does not fit, with the settings that would."""
     phase = max(found.memory, key=lambda name: found.memory[name])
     need = f"the run takes {size(found.peak)} in {phase}, and {where} has {size(capacity)}"
     for changes, fitting in easier(info, config, found, capacity, cuda=cuda):
@@ -52,7 +54,7 @@ def refusal(info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: 
 def easier(
     info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, *, cuda: bool
 ) -> Iterator[tuple[dict[str, Any], Estimate]]:
-    """Settings that take less and less memory, those first that cost nothing but time, each with its estimate."""
+    """Yield settings that take less and less memory, each with its estimate; first what costs nothing but time."""
     changes: dict[str, Any] = {}
 
     def tried(**values: Any) -> Estimate:
@@ -72,7 +74,7 @@ def easier(
 
 
 def smaller(config: TrainConfig, found: Estimate, capacity: int) -> dict[str, int]:
-    """Half of the microbatch, or of the clips at once, or both, as the phases that do not fit have them."""
+    """Return half of the microbatch, or of the clips at once, or both, as the phases that do not fit need it."""
     over = {phase for phase, taken in found.memory.items() if taken > capacity}
     microbatch = config.microbatch or min(config.minibatch, config.prompts_per_step)
     lower = {"microbatch": microbatch // 2} if "learning" in over else {}
@@ -82,7 +84,7 @@ def smaller(config: TrainConfig, found: Estimate, capacity: int) -> dict[str, in
 
 
 def size(value: int) -> str:
-    """In GB.
+    """Write a number of bytes in GB of 10^9 bytes.
 
     >>> size(23_500_000_000)
     '23.5 GB'
@@ -91,7 +93,7 @@ def size(value: int) -> str:
 
 
 def toml(value: object) -> str:
-    """As a configuration has it.
+    """Write a value as a configuration has it.
 
     >>> toml(True), toml(2), toml("bf16")
     ('true', '2', '"bf16"')

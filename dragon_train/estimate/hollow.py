@@ -1,4 +1,10 @@
-"""A pipeline whose networks have shapes and no values, so that its own code can be counted as it runs."""
+"""Build hollow pipelines: their networks have shapes and types, and no values, so that no weights are loaded.
+
+"Hollow" is what this project calls a network whose weights PyTorch does not allocate. It is built on the meta device
+from its configuration (`dragon_train.pipelines.loading.hollow`); here its weights become fake tensors
+(`torch._subclasses.fake_tensor`), which claim to be on the CPU. So the pipeline's own code runs as it is and can be
+counted (`dragon_train.estimate.counting`), although nothing is computed.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +28,15 @@ if TYPE_CHECKING:
 
 
 def hollow_policy(info: PipelineInfo, config: TrainConfig, mode: FakeTensorMode) -> Policy:
-    """The policy, from its settings alone: schedulers and tokenizers are real, networks are not.
+    """Build a policy whose networks have no values, from its settings alone; schedulers and tokenizers are real.
+
+    Args:
+        info: the pipeline.
+        config: the run, which says in what precision the weights are.
+        mode: makes the fake tensors of the pipeline.
 
     Raises:
-        DragonError: as the pipeline's factory; only the settings are needed.
+        DragonError: the settings of the pipeline cannot be read.
     """
     policy = info.factory(Loading(frozen_dtype(config), HOLLOW))
     for part in policy.pipeline.components.values():
@@ -35,7 +46,7 @@ def hollow_policy(info: PipelineInfo, config: TrainConfig, mode: FakeTensorMode)
 
 
 def empty(part: nn.Module, mode: FakeTensorMode) -> None:
-    """Replace what is on no device by what claims to be on the CPU, and is nowhere."""
+    """Replace the meta tensors of a network by fake ones, which claim to be on the CPU and hold nothing."""
     for module in part.modules():
         for name, weight in module.named_parameters(recurse=False):
             if weight.is_meta:
@@ -47,14 +58,17 @@ def empty(part: nn.Module, mode: FakeTensorMode) -> None:
 
 
 def made(like: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """Of the same shape and type."""
+    """Return a fake tensor of the same shape and type."""
     with mode:
         return torch.empty(like.shape, dtype=like.dtype)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without torch's warnings that tensors without values are copied, and that adapters with values meet them."""
+    """Silence, inside the block, torch's warnings about fake tensors.
+
+    They say that tensors without values are copied, and that adapters with values meet them.
+    """
     with warnings.catch_warnings():
         for start in ("Accessing the data pointer of FakeTensor", "The .grad attribute of a Tensor"):
             warnings.filterwarnings("ignore", message=start)
@@ -62,11 +76,14 @@ def quiet() -> Iterator[None]:
 
 
 def hollow_mode() -> FakeTensorMode:
-    """One for each pipeline; what is not a network's, such as a prompt's tokens, is real."""
+    """Return a mode that makes fake tensors, one for each pipeline.
+
+    What is not a network's, such as a prompt's tokens, is real.
+    """
     return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def weight_bytes(part: nn.Module) -> int:
-    """Of parameters and buffers, each once."""
+    """Return the bytes of a network's parameters and buffers, each counted once."""
     held = {id(tensor): tensor.nbytes for tensor in (*part.parameters(), *part.buffers())}
     return sum(held.values())

@@ -1,4 +1,8 @@
-"""Learning, counted: the objective collects from a studio that makes nothing, and the learner learns from that."""
+"""Count learning: the objective collects empty clips, which nothing samples, and the learner learns from them.
+
+`Draft` and `Judge` stand in for `loop.rollout.StepRollout` and the reward; the objective and the learner are the
+trainer's own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.background import BackgroundWorker
@@ -32,14 +37,14 @@ PROMPT = "a slow waltz for two guitars and a double bass"  # of the length of mo
 
 @dataclass(frozen=True)
 class Learning:
-    """What learning takes.
+    """The memory and the arithmetic of learning in one step.
 
     Attributes:
-        held: bytes that stay from step to step, by name: of adapters, gradients, moments, averages, a frozen copy.
-        once: an update on one microbatch, with the optimiser's step.
-        again: each further microbatch of the same update.
-        updates: of one step.
-        microbatches: of one step, in all updates.
+        held: the bytes that stay from step to step, by name: adapters, gradients, moments, averages, a frozen copy.
+        once: the count of an update on one microbatch, with the optimiser's step.
+        again: the count of each further microbatch of the same update.
+        updates: the number of updates in one step.
+        microbatches: the number of microbatches in one step, in all updates.
     """
 
     held: Mapping[str, int]
@@ -50,7 +55,7 @@ class Learning:
 
     @property
     def step(self) -> Count:
-        """All updates of a step."""
+        """The count of all updates of a step, one after the other."""
         further = self.again.times(self.microbatches - self.updates)
         costs = self.once.times(self.updates).costs
         costs.update(further.costs)
@@ -58,21 +63,26 @@ class Learning:
 
 
 class Judge:
-    """Stands for any reward: it likes one clip more than another, by chance, and knows nothing of their sound."""
+    """A stand-in for any reward: it likes one clip more than another, by chance, and knows nothing of their sound."""
 
     kind = RewardKind.INSTANCE
     parts = ()
 
     @staticmethod
     def value(clips: Media) -> Tensor:
-        """(clips,): of decoded clips with gradient, as a reward that is differentiated has it."""
+        """Return a value for each clip, (clips,); with gradient for decoded clips, as a differentiable reward does."""
         if clips.media:
             return torch.stack([clip.square().mean() for clip in clips.media])
         return torch.rand(len(clips), generator=torch.Generator().manual_seed(0))
 
 
 class Draft(StepRollout):
-    """A step whose clips are empty; it counts the sets that an objective asks for."""
+    """A rollout whose clips are empty; it counts the sets of clips that an objective asks for.
+
+    Attributes:
+        shape: the shape of the latents of one clip.
+        experience: what the objective collected from the empty clips.
+    """
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
@@ -84,11 +94,11 @@ class Draft(StepRollout):
 
     @property
     def sets(self) -> int:
-        """That were made."""
+        """The number of sets of clips that the objective asked for."""
         return len(self.made)
 
     def generate(self) -> Generations:
-        """Latents of nothing, under the prompts of the step."""
+        """Return a set of clips of zero latents and no embeddings, under the prompts of the step."""
         names = [f"clip {index}" for index in range(len(self.prompts))]
         clips = Encoded(EmbeddingStore({}, {}), names, self.prompts)
         self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names))))
@@ -96,7 +106,7 @@ class Draft(StepRollout):
 
 
 def count_learning(draft: Draft) -> Learning:
-    """Updates on one microbatch and on two: the difference is what a further one takes."""
+    """Count updates on one microbatch and on two: the difference is what a further one takes."""
     config, experience, generator = draft.config, draft.experience, torch.Generator().manual_seed(0)
     batches = [len(rows) for rows in minibatches(len(experience), config, generator)]
     largest = config.microbatch or max(batches)
@@ -113,7 +123,7 @@ def count_learning(draft: Draft) -> Learning:
 
 
 def update(learner: PolicyLearner, experience: Experience, rows: int) -> Count:
-    """One gradient step on some units of the experience, again and again the same where there are not so many."""
+    """Count one gradient step on `rows` units of the experience, which are repeated where it has fewer."""
     chosen = experience.select(torch.arange(rows) % len(experience))
     drawn = chosen.draw(learner.policy, torch.Generator().manual_seed(0))
     objective = make_objective(learner.config)
@@ -124,7 +134,7 @@ def update(learner: PolicyLearner, experience: Experience, rows: int) -> Count:
 
 
 def held(learner: PolicyLearner) -> dict[str, int]:
-    """Bytes that an optimiser's step leaves behind."""
+    """Return the bytes that an optimiser's step leaves behind, by name."""
     own = sum(parameter.nbytes for parameter in learner.tuning.parameters)
     found = {"gradients": own, "moments": 2 * own}
     if learner.config.tuning == "lora":

@@ -1,4 +1,4 @@
-"""How fast a device is: short runs of each kind of operation on one that is here, data sheets for one that is not."""
+"""Tell how fast a device is: by short runs of each kind of operation on one that is here, or by a data sheet."""
 
 from __future__ import annotations
 
@@ -44,37 +44,37 @@ ALIVE = 8  # results of elementwise operations at once
 SOFTMAX = (
     28  # of a head's width, what the softmax of a narrow one costs as much as, measured on a CPU at widths of 4 and 8
 )
-EFFICIENCY = {
-    MATMUL: 0.5,
-    ATTENTION: 0.4,
-    ATTENTION_BACKWARD: 0.3,
-    CONVOLUTION: 0.3,
-}  # assumed shares of what a card's sheet states
-BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # likewise; and the seconds in which Python starts an operation
+# Assumed shares of what a card's sheet states.
+EFFICIENCY = {MATMUL: 0.5, ATTENTION: 0.4, ATTENTION_BACKWARD: 0.3, CONVOLUTION: 0.3}
+BANDWIDTH_SHARE, HOST = 0.7, 1e-5  # an assumed share, too; and the seconds in which Python starts an operation
 
 
 class Machine(Protocol):
-    """What turns counts into seconds."""
+    """A device that turns counts into seconds."""
 
     @property
     def basis(self) -> str:
-        """Where the figures are from, in words."""
+        """Where the speeds of the device are from, in words."""
         ...
 
     def seconds(self, count: Count) -> float:
-        """That some counted code takes."""
+        """Return the seconds that some counted code takes."""
         ...
 
 
 @dataclass(frozen=True)
 class Published:
-    """A card that is not here: its published figures, of which assumed shares are reached."""
+    """A card that is not here: its published figures, of which assumed shares are reached.
+
+    Attributes:
+        card: the card with its figures.
+    """
 
     card: Card
 
     @property
     def basis(self) -> str:
-        """The shares, too."""
+        """The name of the card, and the shares of its figures that are assumed to be reached."""
         shares = ", ".join(f"{kind} {share:.0%}" for kind, share in EFFICIENCY.items())
         return (
             f"{self.card.name}, by its data sheet; assumed to be reached: {shares}, memory {BANDWIDTH_SHARE:.0%}, "
@@ -82,17 +82,20 @@ class Published:
         )
 
     def seconds(self, count: Count) -> float:
-        """The slower of the host, which starts operations, and the card, which is bound by arithmetic or memory."""
+        """Return the seconds of the slower one: the host, which starts operations, or the card, which computes them."""
         host = HOST * sum(count.costs.values())
         return max(host, sum(times * self.device_seconds(cost) for cost, times in count.costs.items()))
 
     def device_seconds(self, cost: Cost) -> float:
-        """Of one operation."""
+        """Return the seconds of one operation on the card, which is bound by arithmetic or by memory."""
         moved = cost.traffic / (BANDWIDTH_SHARE * self.card.bandwidth * GIGA)
         return max(moved, cost.flops / (EFFICIENCY[cost.kind] * self.rate(cost))) if cost.flops else moved
 
     def rate(self, cost: Cost) -> float:
-        """Published operations a second; torch lets convolutions in float32 use TF32, at half the rate of bf16."""
+        """Return the published operations a second for the kind and type of an operation.
+
+        Torch lets convolutions in float32 use TF32, at half the rate of bf16.
+        """
         if cost.dtype in {torch.bfloat16, torch.float16}:
             return self.card.bf16 * TERA
         return (self.card.bf16 / 2 if cost.kind == CONVOLUTION else self.card.fp32) * TERA
@@ -100,13 +103,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Curve:
-    """Seconds of one kind of operation by its size, between measured points straight in logarithms."""
+    """The seconds of one kind of operation by its size, between measured points straight in logarithms.
+
+    Attributes:
+        sizes: the sizes of the points, rising.
+        seconds: the seconds at each point.
+    """
 
     sizes: Sequence[float]
     seconds: Sequence[float]
 
     def __call__(self, size: float) -> float:
-        """Of this size; beyond the largest point in proportion, below the smallest like it."""
+        """Return the seconds at a size: in proportion beyond the largest point, constant below the smallest."""
         if size <= self.sizes[0]:
             return self.seconds[0]
         if size >= self.sizes[-1]:
@@ -119,13 +127,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """A device that is here, as fast as it just was.
+    """A device that is here, as fast as a benchmark found it a moment ago.
 
     Attributes:
-        device: which.
-        curves: of each kind and type: seconds by flops, or by bytes.
-        extra: seconds of an operation beside those: what modules and autograd do in Python.
-        slowdown: by type, of operations that follow one another on cold memory, against the same one again and again.
+        device: the device.
+        curves: for each kind and type of operation, the seconds by flops, or by bytes.
+        extra: the further seconds of each operation: what modules and autograd do in Python.
+        slowdown: by type, how much slower operations are that follow one another on cold memory than the same one again
+            and again.
     """
 
     device: torch.device
@@ -135,21 +144,21 @@ class Benchmarked:
 
     @property
     def basis(self) -> str:
-        """Its name."""
+        """The name of the device, and how its speed was found."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
         return f"{name}, by a benchmark of a few seconds ({torch.get_num_threads()} threads)"
 
     def seconds(self, count: Count) -> float:
-        """One operation after the other, and on a CPU what is around them."""
+        """Return the seconds of all counted operations, and on a CPU of what a pipeline does around them."""
         around = AROUND if self.device.type == "cpu" else 1.0
         return around * self.operations(count)
 
     def operations(self, count: Count) -> float:
-        """The operations alone."""
+        """Return the seconds of all counted operations alone, one after the other."""
         return sum(times * self.of_one(cost) for cost, times in count.costs.items())
 
     def of_one(self, cost: Cost) -> float:
-        """One operation."""
+        """Return the seconds that one operation takes on the device."""
         dtype = cost.dtype if (cost.kind, cost.dtype) in self.curves else torch.float32
         cold = self.slowdown.get(dtype, 1.0)
         return self.extra + cold * cost.heads * self.curves[cost.kind, dtype](size_of(cost))
@@ -172,13 +181,13 @@ def benchmark(device: torch.device) -> Benchmarked:
 
 
 def slowdown_of(warm: Benchmarked, dtype: torch.dtype) -> float:
-    """How much longer a network takes than its operations, each by itself."""
+    """Return how many times longer a network takes than its operations do, each by itself."""
     taken, count = network(LAYERS, (16, 80, 160), dtype, warm.device)
     return max(1.0, taken / warm.operations(count))
 
 
 def size_of(cost: Cost) -> float:
-    """What the time of an operation goes by: flops, or bytes; of an attention, those of a head.
+    """Return what the time of an operation goes by: flops, or bytes; for an attention, the flops of one head.
 
     An attention's softmax counts as wider heads would.
     """
@@ -187,7 +196,7 @@ def size_of(cost: Cost) -> float:
 
 
 def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callable[[], object]]]) -> Curve:
-    """Seconds of what each maker makes, by its flops, or by its bytes."""
+    """Time what each maker makes, by its flops, or by its bytes."""
     points = []
     for make in makers:
         run = make(device)
@@ -200,7 +209,7 @@ def curve(device: torch.device, makers: Sequence[Callable[[torch.device], Callab
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one run: the median of three rounds."""
+    """Return the seconds of one run: the median of three rounds."""
     run()
     times = 1
     while stopwatch(run, times, device) < SHORTEST:
@@ -209,7 +218,7 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def stopwatch(run: Callable[[], object], times: int, device: torch.device) -> float:
-    """Seconds of so many runs, on an accelerator with all that it was given."""
+    """Return the seconds of `times` runs, on an accelerator until it has done all that it was given."""
     start = now(device)
     for _ in range(times):
         run()
@@ -217,37 +226,40 @@ def stopwatch(run: Callable[[], object], times: int, device: torch.device) -> fl
 
 
 def now(device: torch.device) -> float:
-    """Seconds; of the CPU's own work where it has one thread, so that other processes do not count."""
+    """Return the time in seconds.
+
+    On the CPU with one thread it is the time of this process alone, so that other processes do not count.
+    """
     wait_for(device)
     return process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else monotonic()
 
 
 def product(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of states with a square layer's weights, which lie in memory the other way round."""
+    """Make a product of states with a square layer's weights, which lie in memory the other way round."""
     weights = torch.ones(width, width, dtype=dtype, device=device)
     return partial(torch.mm, torch.ones(4 * width, width, dtype=dtype, device=device), weights.t())
 
 
 def convolution(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of a signal of many samples, with seven taps."""
+    """Make a convolution of a signal of many samples, with seven taps."""
     channels = min(width, 256)
     signal = torch.ones(1, channels, 4 * width, dtype=dtype, device=device)
     return partial(functional.conv1d, signal, torch.ones(channels, channels, 7, dtype=dtype, device=device), padding=3)
 
 
 def attention(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """Of heads of 64: many of few positions, so that the time is that of a head and not that of the call."""
+    """Make an attention of heads of width 64, many where they are short, so that a head is timed and not the call."""
     states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device)
     return partial(functional.scaled_dot_product_attention, states, states, states)
 
 
 def heads_of(width: int) -> int:
-    """As many as are timed at once, with so many positions each."""
+    """Return the number of heads that are timed at once, with so many positions each."""
     return max(4, 1024 // width)
 
 
 def backward(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """The gradients of the same."""
+    """Make the backward pass of the attention that `attention` makes."""
     states = torch.ones(1, heads_of(width), width, 64, dtype=dtype, device=device, requires_grad=True)
     with torch.enable_grad():
         queries, keys, values = states.clone(), states.clone(), states.clone()
@@ -256,30 +268,30 @@ def backward(width: int, dtype: torch.dtype, device: torch.device) -> Callable[[
 
 
 def elementwise(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """A product of every element with itself, into memory that is fresh, as that of a network's layers is."""
+    """Make a product of every element with itself, into fresh memory, as the layers of a network have it."""
     values = torch.ones(length, dtype=dtype, device=device)
     return lambda: [torch.mul(values, values) for _ in range(ALIVE)]
 
 
 def activation(length: int, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
-    """A function of every element, likewise."""
+    """Make a function of every element, into fresh memory."""
     values = torch.ones(length, dtype=dtype, device=device)
     return lambda: [functional.gelu(values) for _ in range(ALIVE)]
 
 
 def view(device: torch.device) -> Callable[[], object]:
-    """No computation."""
+    """Make a view of a tensor, which computes nothing."""
     return partial(torch.ones(4, 4, device=device).view, 16)
 
 
 def network(layers: int, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> tuple[float, Count]:
-    """Seconds of transformer layers of diffusers and a convolution, forward and back, and what they consist of.
+    """Time transformer layers of diffusers and a convolution, forward and backward, and count what they consist of.
 
     Args:
-        layers: how many.
-        shape: of their tokens, (clips, length, width).
-        dtype: of weights and tokens.
-        device: where they are.
+        layers: the number of transformer layers.
+        shape: the shape of their tokens, (clips, length, width).
+        dtype: the type of weights and tokens.
+        device: the device of both.
     """
     from diffusers.models.attention import BasicTransformerBlock
 

@@ -1,4 +1,7 @@
-"""One step of a run, measured: seconds and the most memory in use, phase by phase."""
+"""Measure one step of a run: its seconds and the most memory in use, phase by phase.
+
+As a program, it measures the order that it reads from stdin, in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,13 @@ FORGET_PEAK = "5"  # what Linux takes to start the count of `VmHWM` afresh (man 
 
 @dataclass(frozen=True)
 class Order:
-    """What the process that measures is sent."""
+    """An order to the process that measures.
+
+    Attributes:
+        config: the settings of the run.
+        prompts: the prompts that it is tuned on.
+        device: the name of the device.
+    """
 
     config: dict[str, Any]
     prompts: list[str]
@@ -57,14 +66,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step took.
+    """The memory and the time that a step took.
 
     Attributes:
-        base: bytes in use before anything was loaded; on a CPU those of Python and its libraries, all imported.
-        loaded: bytes in use with the networks loaded.
-        peaks: most bytes in use in each phase, with all that was in use before it.
-        seconds: of each phase.
-        resident: the most of a CPU's process that keeps for itself what it freed, as any does by default.
+        base: the bytes in use before anything was loaded; on a CPU they are Python's and its libraries', all imported.
+        loaded: the bytes in use with the networks loaded.
+        peaks: the most bytes in use in each phase, with all that was in use before it.
+        seconds: the seconds of each phase.
+        resident: the most bytes of a CPU's process that keeps for itself what it freed, as any does by default.
     """
 
     base: Bytes
@@ -75,16 +84,20 @@ class Measured:
 
     @property
     def peak(self) -> int:
-        """The most of all phases."""
+        """The most bytes in use at once, over all phases."""
         return max(self.peaks.values())
 
     def to_json(self) -> dict[str, Any]:
-        """As it is."""
+        """Return all figures as a dictionary, in bytes and seconds."""
         return asdict(self)
 
 
 class Memory:
-    """Bytes in use on a device: by torch's allocator on an accelerator, by this process on the CPU."""
+    """The bytes in use on a device: by torch's allocator on an accelerator, by this process on the CPU.
+
+    Raises:
+        DragonError: torch does not tell the peak of the device's memory.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -93,23 +106,23 @@ class Memory:
             raise DragonError(f"torch does not tell the peak of {device}'s memory; measure on CUDA, XPU or Linux's CPU")
 
     def now(self) -> int:
-        """In use."""
+        """Return the number of bytes that are in use now."""
         return int(self.module.memory_allocated(self.device)) if self.module else of_process("VmRSS")
 
     def forget(self) -> None:
-        """Start the count of the most in use afresh."""
+        """Start the count of the most bytes in use afresh."""
         if self.module:
             self.module.reset_peak_memory_stats(self.device)
         else:
             Path("/proc/self/clear_refs").write_text(FORGET_PEAK, encoding="ascii")
 
     def most(self) -> int:
-        """In use at once since `forget`."""
+        """Return the most bytes that were in use at once since `forget`."""
         return int(self.module.max_memory_allocated(self.device)) if self.module else of_process("VmHWM")
 
 
 def of_process(key: str) -> int:
-    """A size in this process's status, in bytes.
+    """Return a size in this process's status, in bytes.
 
     Raises:
         DragonError: the system has no /proc, as only Linux has.
@@ -121,19 +134,24 @@ def of_process(key: str) -> int:
 
 
 class MeasuringClock(Clock):
-    """Also keeps the most memory in use in each phase."""
+    """A clock that also keeps the most memory in use in each phase.
+
+    Attributes:
+        memory: counts the bytes in use.
+        peaks: the most bytes in use in each phase.
+    """
 
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory.device)
         self.memory, self.peaks = memory, defaultdict[str, int](int)
 
     def now(self) -> float:
-        """As the benchmark counts."""
+        """Return the time in seconds, as the benchmark counts it."""
         return now(self.device)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside."""
+        """Count the time and the most memory in use inside the block as this phase."""
         if get_ident() != self.thread:  # beside sampling, whose peak has it
             yield
             return
@@ -144,7 +162,7 @@ class MeasuringClock(Clock):
 
 
 def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
-    """Load, and take two steps in a folder that is thrown away; the second is measured, when all is warm."""
+    """Load a run, and take two steps in a folder that is thrown away; the second is measured, when all is warm."""
     config, loading = completed(replace(config, steps=2, trackers=())), loading_of(config, device)
     memory, info = Memory(device), load_train_registry().pipeline(config.pipeline)
     info.factory(replace(loading, device=HOLLOW))  # imports what it needs
@@ -171,13 +189,13 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
 
 
 def measured_apart(config: TrainConfig, prompts: Sequence[str], device: torch.device) -> Measured:
-    """The same in a process of its own, which has nothing else in memory.
+    """Measure a step in a process of its own, which has nothing else in memory.
 
-    On a CPU in two, one after the other: one that gives memory back as soon as it is free, so that it has what is in
-    use, and is slow by that; and one for the seconds.
+    On a CPU it takes two, one after the other: one that gives memory back as soon as it is free, so that it has what is
+    in use, and is slow by that; and one for the seconds.
 
     Raises:
-        DragonError: it failed, with what it said last.
+        DragonError: it failed; the message is what it said last.
     """
     found = run_apart(config, prompts, device, {})
     if device.type != "cpu":
@@ -188,7 +206,11 @@ def measured_apart(config: TrainConfig, prompts: Sequence[str], device: torch.de
 def run_apart(
     config: TrainConfig, prompts: Sequence[str], device: torch.device, environment: Mapping[str, str]
 ) -> Measured:
-    """`measure` in a process with these variables."""
+    """Run `measure` in a process with these environment variables.
+
+    Raises:
+        DragonError: it failed; the message is what it said last.
+    """
     given = json.dumps({"config": asdict(config), "prompts": list(prompts), "device": str(device)})
     command = [sys.executable, "-m", "dragon_train.estimate.measure"]
     done = subprocess.run(  # noqa: S603

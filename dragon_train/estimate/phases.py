@@ -1,4 +1,7 @@
-"""One step of a run, phase by phase, counted on a hollow pipeline: the trainer's own code runs, on nothing."""
+"""Count one step of a run, phase by phase: the trainer's own code runs on a pipeline without values.
+
+What such a hollow pipeline is, `dragon_train.estimate.hollow` says.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +37,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepCount:
-    """One step of a run.
+    """The counts of one step of a run.
 
     Attributes:
-        weights: bytes of each network of the pipeline, and of each encoder.
-        sampling: of one batch of clips.
-        decoding: likewise.
-        encoding: likewise, by every encoder, one after the other.
-        learning: of the step.
-        clips: that a step samples, in all its sets.
-        batch: clips sampled or decoded at once.
-        audio: bytes of one decoded clip.
+        weights: the bytes of each network of the pipeline, and of each encoder.
+        sampling: the count of sampling one batch of clips.
+        decoding: the count of decoding one batch.
+        encoding: the count of encoding one batch by every encoder, one after the other.
+        learning: the count of learning in the step.
+        clips: the number of clips that a step samples, in all its sets.
+        batch: the number of clips sampled or decoded at once.
+        audio: the bytes of one decoded clip.
         uncounted: what could not be counted, and why.
     """
 
@@ -60,14 +63,19 @@ class StepCount:
 
     @property
     def phases(self) -> dict[str, Count]:
-        """Of a whole step."""
+        """The count of each phase in a whole step."""
         batches = self.clips / self.batch
         made = {"sampling": self.sampling, "decoding": self.decoding, "encoding": self.encoding}
         return {name: count.times(batches) for name, count in made.items()} | {"learning": self.learning.step}
 
 
 def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCount:
-    """Count a step of the run that is configured, with autocast as on the CPU or as on a CUDA device.
+    """Count a step of the run that is configured.
+
+    Args:
+        info: the pipeline; its settings are read, and no weights.
+        config: the run.
+        cuda: whether autocast is as on a CUDA device, or as on the CPU.
 
     Raises:
         DragonError: the pipeline's settings, or an encoder's, cannot be read.
@@ -104,7 +112,10 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
 
 
 def count_sampling(policy: Policy, config: TrainConfig, processes: Processes, batch: int) -> tuple[Tensor, Count]:
-    """One batch: two diffusion steps and three are run, and the others are like the third."""
+    """Count the sampling of one batch, and return its latents, too.
+
+    Two diffusion steps and three are run, and the others are like the third.
+    """
     counts = []
     for steps in (2, 3):
         with torch.no_grad(), processes.autocast(), Counting() as counting:
@@ -116,16 +127,19 @@ def count_sampling(policy: Policy, config: TrainConfig, processes: Processes, ba
 
 
 def count_decoding(policy: Policy, latents: Tensor) -> tuple[Media, Count]:
-    """One batch."""
+    """Count the decoding of one batch, and return its clips, too."""
     with torch.no_grad(), Counting() as counting:
         clips = policy.clips(latents, [PROMPT] * len(latents))
     return clips, counting.count
 
 
 def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, int], dict[str, str]]:
-    """What all rewards of a run hear with: its arithmetic, its weights, and what cannot be counted.
+    """Count what all rewards of a run hear with: the arithmetic, the weights, and what cannot be counted.
 
     An encoder's architecture is written nowhere but in its plugin, which builds it.
+
+    Returns:
+        The count of one batch, the bytes of each encoder by name, and the reason for each that is not counted.
     """
     rewards = [compose_mixture(config.reward), *map(compose, (*config.heldout, *config.at_least))]
     encoders = {part.encoder.name: part.encoder for reward in rewards for part in reward.parts}
@@ -141,7 +155,7 @@ def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, 
 
 
 def count_encoder(encoder: Encoder, info: EncoderInfo, clips: Media) -> Count:
-    """One batch of clips, in mono, at the encoder's rate; or of images."""
+    """Count the encoding of one batch of clips, in mono at the encoder's rate, or of images."""
     media = torch.stack(list(clips.media))
     with torch.no_grad(), Counting() as counting:
         for part in media.split(CPU_BATCH):  # on an accelerator as there is room for
@@ -154,6 +168,6 @@ def count_encoder(encoder: Encoder, info: EncoderInfo, clips: Media) -> Count:
 
 
 def networks_of(encoder: Any) -> list[nn.Module]:
-    """The encoder itself, or those that it holds."""
+    """Return the encoder itself if it is a network, or else the networks that it holds."""
     held = [encoder, *vars(encoder).values()]
     return [part for part in held if isinstance(part, torch.nn.Module)][: 1 if held[0] is encoder else None]

@@ -1,4 +1,4 @@
-"""What `dragon estimate` prints: the estimate, what a step really took beside it, and what it all rests on."""
+"""Sum up what `dragon estimate` prints: the estimate, what a step really took beside it, and what it all rests on."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """An estimate for a device.
+    """An estimate for a device, with what is said about it.
 
     Attributes:
         estimate: the counts.
-        where: the device or the card.
-        capacity: its memory, in bytes; None where torch does not tell.
-        base: bytes that Python and its libraries take on a CPU, as measured now; elsewhere 0.
+        where: the name of the device or the card.
+        capacity: the bytes of its memory; None where torch does not tell.
+        base: the bytes that Python and its libraries take on a CPU, as measured now; elsewhere 0.
         measured: what a step took, if it was asked for.
     """
 
@@ -43,7 +43,7 @@ class Report:
     measured: Measured | None
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each phase: estimate, and measurement."""
+        """Return a row for each phase, with the estimate and the measurement."""
         rows = self.estimate.rows()
         if self.measured:
             for row in rows:
@@ -53,7 +53,7 @@ class Report:
         return rows
 
     def notes(self) -> list[str]:
-        """Sentences below the tables."""
+        """Return the sentences that stand below the tables."""
         total = sum(self.estimate.seconds.values())
         lines = [
             f"memory: {size(self.estimate.peak)} at its highest, {self.verdict()}",
@@ -70,17 +70,17 @@ class Report:
         return lines
 
     def fits(self) -> bool | None:
-        """Whether the device has as much; None where that is not known."""
+        """Return whether the device has as much memory as the run takes; None where that is not known."""
         return None if self.capacity is None else self.estimate.peak + self.base <= self.capacity
 
     def verdict(self) -> str:
-        """The same in words."""
+        """Say in words whether the device has as much memory as the run takes."""
         if self.capacity is None:
             return f"and torch does not tell how much {self.where} has"
         return f"which {'fits' if self.fits() else 'does not fit'} into the {size(self.capacity)} of {self.where}"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, in bytes and seconds."""
+        """Return everything as a dictionary, in bytes and seconds."""
         found = self.estimate
         return {
             "device": self.where,
@@ -104,6 +104,13 @@ def report(
 ) -> Report:
     """Estimate a run, whose configuration is completed, on a card, or on a device that is here; and measure it there.
 
+    Args:
+        config: the run, with the defaults of its objective's options.
+        prompts: a file of prompts for the measured step; None for the defaults.
+        card: a card that need not be here; None for a device that is.
+        device: the name of the device; None for the default.
+        measure: whether a step is measured, too.
+
     Raises:
         UnknownNameError: there is no such pipeline.
         DeviceError: torch has no such device here.
@@ -122,5 +129,5 @@ def report(
 
 
 def base(device: torch.device) -> int:
-    """Bytes of this process, all imported, where it computes on the CPU."""
+    """Return the bytes of this process, all imported, where it computes on the CPU; elsewhere 0."""
     return of_process("VmRSS") if device.type == "cpu" else 0

@@ -1,1 +1,1 @@
-"""The training loop: rollouts, selection, learning, comparison on held-out prompts, checkpoints."""
+"""Train: rollouts, selection, learning, comparison on held-out prompts, checkpoints; `loop.loop` is where to begin."""

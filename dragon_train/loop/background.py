@@ -14,20 +14,20 @@ T = TypeVar("T")
 
 
 class BackgroundWorker:
-    """Does what it is given, in order: on a GPU in a thread and on a stream of its own, on a CPU at once.
+    """A worker that does what it is given, in order: on a GPU in a thread with its own stream, on a CPU at once.
 
     On a CPU, what samples has all cores already.
     """
 
     def __init__(self, device: torch.device, *, threaded: bool | None = None) -> None:
-        """`threaded` says otherwise than the device would."""
+        """Start a worker on `device`; `threaded` says otherwise than the device would."""
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         threaded = self.stream is not None if threaded is None else threaded
         chosen = () if self.stream is None else (torch.cuda.set_device, (device,))  # a thread begins on the first card
         self.thread = ThreadPoolExecutor(1, "aside", *chosen) if threaded else None
 
     def start(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Begin `work`, after what this thread gave the GPU so far; returns what waits for its result."""
+        """Begin `work`, after what this thread gave the GPU so far; return a function that waits for its result."""
         if self.thread is None:
             result = work()
             return lambda: result

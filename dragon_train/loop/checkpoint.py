@@ -1,4 +1,4 @@
-"""Atomic checkpoints: a kill, or a full disk, leaves the earlier one whole, and a flipped bit is noticed."""
+"""Store checkpoints atomically: a kill, or a full disk, leaves the earlier one whole, and a flipped bit is noticed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ AGAIN = "delete it to start again"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
-        rows: metrics of each step that is done.
-        weights: those that learn.
-        optimiser: its state, as torch has it.
-        scaler: of gradients in fp16.
-        average: the moving average of the weights.
-        pool: frames by encoder, embedded prompts by encoder, and prompts, of earlier sets of clips.
-        constraints: multipliers and levels.
+        rows: the metrics of each step that is done.
+        weights: the weights that learn.
+        optimiser: the state of the optimiser, as torch has it.
+        scaler: the state of the gradient scaler, in fp16.
+        average: the moving average of the weights, if the run keeps one.
+        pool: for each earlier set of clips its frames by encoder, its embedded prompts by encoder, and its prompts.
+        constraints: the multipliers and levels of the constraints.
         best: the best weights yet, their win rate, and the comparisons since.
     """
 
@@ -48,7 +48,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Store tensors, numbers, strings and containers of them; the file has a CRC-32 of each.
+    """Store tensors, numbers, strings and containers of them in a file that has a CRC-32 of each.
 
     Raises:
         DragonError: the disk is full, or cannot be written.
@@ -64,7 +64,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Load without running any code that the file may hold.
+    """Load a checkpoint without running any code that the file may hold.
 
     Raises:
         DragonError: it is damaged, or no checkpoint of this trainer.
@@ -79,7 +79,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def check_whole(path: Path) -> None:
-    """Raises where a CRC-32 is not that of its content, which torch does not look at."""
+    """Check the CRC-32 of every part of the file, which torch does not look at.
+
+    Raises:
+        ValueError: the content of a part does not have its CRC-32.
+    """
     with ZipFile(path) as archive:
         wrong = archive.testzip()
     if wrong is not None:

@@ -1,4 +1,4 @@
-"""A reward under constraint: maximise one while others stay where the untuned model has them."""
+"""Tune under constraints: maximise one reward while others stay where the untuned model has them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ RATE = 2.0  # half a spread below its level for one step, and a constraint count
 
 
 class Constraints:
-    """Lagrange multipliers of rewards that are to stay at or above a level: each in the mixture by a weight of its own.
+    """Lagrange multipliers of rewards that are to stay at or above a level, each in the mixture by a weight of its own.
 
     The level is the reward of the first step's clips, which the untuned model made. After each step the multiplier of a
     reward rises by RATE times how far its clips fell short of the level, in units of its spread then, and falls, never
-    below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4).
+    below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4):
+
+        weight <- max(0, weight + RATE (level - mean) / spread)
 
     Attributes:
-        rewards: the constraints.
-        weights: their multipliers.
+        rewards: the rewards under constraint.
+        weights: the multiplier of each.
         levels: the level of each, once known.
     """
 
@@ -35,10 +37,10 @@ class Constraints:
         self.levels: list[float] = []
 
     def load(self, state: Mapping[str, list[float]]) -> None:
-        """Restore what `state` gave; an empty one, as of runs from before there were constraints, changes nothing.
+        """Restore what `state` returned; an empty one, as of runs from before there were constraints, changes nothing.
 
         Raises:
-            ValueError, KeyError: it is of other constraints.
+            ValueError, KeyError: it is the state of other constraints.
         """
         if not state:
             return
@@ -47,16 +49,17 @@ class Constraints:
         self.weights, self.levels = state["weights"], state["levels"]
 
     def around(self, reward: AnyReward) -> AnyReward:
-        """What is maximised now: `reward`, and the constraints by their multipliers.
+        """Return what is maximised now: `reward`, and the constraints by their multipliers.
 
-        Those of multiplier 0 are in it too: clips are encoded for what is maximised, and `update` judges them by all.
+        Constraints of multiplier 0 are in it too: clips are encoded for what is maximised, and `update` judges them by
+        all.
         """
         if not self.rewards:
             return reward
         return Mixture((*reward.parts, *self.rewards), (*reward.weights, *self.weights))
 
     def update(self, clips: Media) -> dict[str, float]:
-        """Take in the clips of a step; returns the figures of each constraint."""
+        """Adapt the multipliers to the clips of a step; return the mean and the multiplier of each constraint."""
         standings = [mean_and_spread(reward, clips) for reward in self.rewards]
         self.levels = self.levels or [mean for mean, _ in standings]
         self.weights = [
@@ -71,5 +74,5 @@ class Constraints:
         }
 
     def state(self) -> dict[str, list[float]]:
-        """For a checkpoint."""
+        """Return the multipliers and the levels, for a checkpoint."""
         return {"weights": self.weights, "levels": self.levels}

@@ -1,4 +1,7 @@
-"""What the steps of a run share."""
+"""Hold what the steps of a run share.
+
+`loop.loop` makes one `Context` per run; each step's `loop.rollout.StepRollout` works with it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """What every step of a run works with.
+    """The policy, the prompts and the helpers that every step of a run works with.
 
     Attributes:
         config: the configuration of the run, with what the pipeline suggests where it says nothing.

@@ -1,4 +1,4 @@
-"""On-policy generations: one clip for each prompt, decoded and encoded a batch at a time."""
+"""Make on-policy generations: one clip for each prompt, decoded and encoded a batch at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.media import Encoded, Media
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
@@ -26,13 +27,31 @@ def suggested(policy: Policy, steps: int, guidance: float) -> tuple[int, float]:
 
 
 def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
-    """One clip per prompt."""
+    """Sample and decode one clip per prompt.
+
+    Args:
+        policy: the pipeline that samples.
+        prompts: one text per clip.
+        seeds: one number per clip.
+        steps: the number of diffusion steps.
+        guidance: the strength of classifier-free guidance; 1 is none.
+    """
     latents = policy.sample(prompts, seeds, steps, guidance)
     return Generations(latents, policy.clips(latents, prompts), seeds)
 
 
 def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: Sequence[Reward]) -> Media:
-    """Clips as rewards see them, decoded and encoded a batch at a time: no more media than those are held at once."""
+    """Decode latents and compute the embeddings that rewards ask for; no more media than a batch are held at once.
+
+    Args:
+        policy: the pipeline that decodes.
+        latents: one clip per prompt, (clips, ...).
+        prompts: one text per clip.
+        rewards: the rewards whose encoders embed the clips.
+
+    Returns:
+        The clips without their media, with the embeddings.
+    """
     parts: list[Media] = []
     for start in range(0, len(prompts), policy.batch):
         batch = slice(start, start + policy.batch)
@@ -44,7 +63,7 @@ def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: S
 
 
 def gathered(own: Generations, processes: Processes) -> Generations:
-    """The shares of all processes as one set, without its media: embeddings are what rewards judge."""
+    """Join the shares of all processes into one set, without its media: embeddings are what rewards judge."""
     if processes.size == 1:
         return replace(own, clips=own.clips.without_media())
     known = own.clips.without_media().known
@@ -61,7 +80,14 @@ def gathered(own: Generations, processes: Processes) -> Generations:
 def rebuilt(
     frames: Mapping[str, Sequence[Tensor]], embedded: Mapping[str, Tensor], prompts: Sequence[str], device: torch.device
 ) -> Encoded:
-    """Clips from their embeddings by encoder name, and their prompts."""
+    """Make clips of their embeddings and their prompts, without media.
+
+    Args:
+        frames: by the name of the encoder, for each clip its frames, (frames, dim).
+        embedded: by the name of the encoder, the embeddings of the prompts, (clips, dim).
+        prompts: one text per clip.
+        device: where the embeddings are put.
+    """
     known = EmbeddingStore(
         {encoder: tuple(clip.to(device) for clip in clips) for encoder, clips in frames.items()},
         {encoder: rows.to(device) for encoder, rows in embedded.items()},

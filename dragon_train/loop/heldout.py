@@ -1,4 +1,7 @@
-"""The policy against the untuned model on prompts kept from training, by rewards it is not tuned toward too."""
+"""Compare the policy with the untuned model on prompts kept from training, by rewards it is not tuned toward too.
+
+`loop.loop` calls `start` before the first step and `Heldout.compare` after some of the steps.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ PARTS, ROUNDS = 4, 25  # rewards of sets are compared on random quarters of the 
 
 @dataclass(frozen=True)
 class Heldout:
-    """A comparison that is made every few steps.
+    """A comparison of the policy with the untuned model that is made every few steps.
 
     Attributes:
         watched: the rewards that are not maximised.
-        maximised: those that are.
-        prompts: which training never sees.
+        maximised: the rewards that are.
+        prompts: the prompts of the comparison, which training never sees.
         reference: the untuned model's clips for them.
-        config: the run's configuration.
+        config: the configuration of the run.
     """
 
     watched: Sequence[Reward]
@@ -42,7 +45,7 @@ class Heldout:
     config: TrainConfig
 
     def compare(self, learner: PolicyLearner) -> dict[str, float]:
-        """The raw metric and the win rate of every reward, and `heldout_win_rate`, the mean of the watched ones."""
+        """Return the raw metric and the win rate of every reward, and `heldout_win_rate`, the mean of the watched."""
         with learner.averaged():
             clips = made(learner, self.prompts, self.config, (*self.watched, *self.maximised))
         wins = {reward.name: self.win_rate(reward, clips) for reward in (*self.watched, *self.maximised)}
@@ -53,7 +56,7 @@ class Heldout:
         return figures
 
     def win_rate(self, reward: Reward, clips: Media) -> tuple[float, float]:
-        """The metric of the policy's clips, and the share of clips, or of subsets, that it wins; ties are half."""
+        """Return the metric of the policy's clips, and the share of clips or of subsets that it wins; ties are half."""
         if reward.kind.per_clip:
             before, after = reward.value(self.reference), reward.value(clips)
         else:
@@ -65,7 +68,7 @@ class Heldout:
 
 
 def made(learner: PolicyLearner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:
-    """Clips for the held-out prompts, always from the same seeds, with the embeddings that the rewards ask for."""
+    """Generate clips for the held-out prompts, always from the same seeds, and embed them for the rewards."""
     policy, processes = learner.policy, learner.processes
     numbers = seeds(Stream.HELDOUT, config.seed, count=len(prompts))
     shares = processes.share(prompts), processes.share(numbers)
@@ -78,7 +81,7 @@ def made(learner: PolicyLearner, prompts: Sequence[str], config: TrainConfig, re
 def start(
     learner: PolicyLearner, prompts: Sequence[str], watched: Sequence[Reward], maximised: Sequence[Reward]
 ) -> Heldout:
-    """Let the untuned model generate."""
+    """Let the untuned model generate the clips that the policy's will be compared with."""
     config = learner.config
     with torch.no_grad(), learner.tuning.reference():
         reference = made(learner, prompts, config, (*watched, *maximised))

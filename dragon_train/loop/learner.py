@@ -1,4 +1,9 @@
-"""Learning: which weights, beside which reference, and a step of the optimiser on what an objective asks."""
+"""Learn: the policy beside its frozen reference, and gradient steps of the optimiser on an objective's loss.
+
+`loop.loop` calls `PolicyLearner.learn` with what the objective collected in the step, such as the D+ and D- of
+`loop.selection`. It goes over these units in minibatches, draws fresh noise for each, and asks the objective's `losses`
+(in `dragon_train.objectives`) what to minimise. Which weights learn, and what the reference is, is in `loop.tuning`.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +36,13 @@ class PolicyLearner:
     """The policy, its reference and the optimiser.
 
     Attributes:
-        policy: is tuned in place.
+        policy: the pipeline, which is tuned in place.
+        config: the configuration of the run.
+        processes: the processes that train together.
         tuning: which weights learn.
         optimiser: AdamW without weight decay.
         average: the moving average of the weights, if the run keeps one.
+        notes: the figures that objectives noted in this step, by name.
     """
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes) -> None:
@@ -46,7 +54,7 @@ class PolicyLearner:
         self.notes: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the weights and the state of the optimiser, the average and the scaler, for a checkpoint."""
         scaler = self.processes.accelerator.scaler
         return {
             "weights": self.tuning.weights(),
@@ -56,7 +64,7 @@ class PolicyLearner:
         }
 
     def load(self, state: Checkpoint) -> None:
-        """Restore what `state` gave.
+        """Restore what `state` returned.
 
         Raises:
             DragonError: the weights are of other layers.
@@ -75,7 +83,11 @@ class PolicyLearner:
         self.check_shapes()
 
     def check_shapes(self) -> None:
-        """Raises ValueError where what goes with the weights has not their shapes, at which torch does not look."""
+        """Refuse optimiser moments and averages that have not the shapes of their weights, which torch does not check.
+
+        Raises:
+            ValueError: a shape differs.
+        """
         moments = [(own[name], p) for p, own in self.optimiser.state.items() for name in ("exp_avg", "exp_avg_sq")]
         means = zip(self.average.shadow_params, self.tuning.parameters, strict=True) if self.average else ()
         if any(kept.shape != parameter.shape for kept, parameter in (*moments, *means)):
@@ -84,7 +96,7 @@ class PolicyLearner:
     def learn(
         self, objective: Objective[AnyExperience], experience: AnyExperience, generator: torch.Generator
     ) -> dict[str, float]:
-        """All gradient steps on one step's experience; returns the mean loss and what objectives noted."""
+        """Take all gradient steps on one step's experience; return the mean loss, gradient norm and noted figures."""
         updates = [
             self.update(objective, experience.select(rows).draw(self.policy, generator))
             for rows in minibatches(len(experience), self.config, generator)
@@ -93,7 +105,7 @@ class PolicyLearner:
         return {"loss": loss, "gradient_norm": norm, **self.noted()}
 
     def noted(self) -> dict[str, float]:
-        """The mean of what was noted in a step, over the units of all processes; it is forgotten."""
+        """Return the mean of each figure noted in a step, over the units of all processes, and forget the figures."""
         joined = {name: torch.cat(values) for name, values in self.notes.items()}
         self.notes.clear()
         shares = self.processes.gather({name: (float(values.mean()), len(values)) for name, values in joined.items()})
@@ -104,7 +116,13 @@ class PolicyLearner:
         }
 
     def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
-        """One gradient step; returns the loss and the norm of its gradient."""
+        """Take one gradient step on a minibatch; return the loss and the norm of its gradient before clipping.
+
+        Each process computes the losses of its share, a microbatch at a time, and the gradients are added up.
+
+        Raises:
+            DragonError: the loss is not finite.
+        """
         own = torch.tensor(self.processes.share(range(len(batch))))
         loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.processes.device))
         self.optimiser.zero_grad(set_to_none=True)
@@ -125,7 +143,7 @@ class PolicyLearner:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Inside, the policy has its averaged weights, if the run keeps an average."""
+        """Give the policy its averaged weights inside the block, if the run keeps an average."""
         if self.average is None:
             yield
             return
@@ -137,15 +155,18 @@ class PolicyLearner:
             self.average.restore(self.tuning.parameters)
 
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """The policy's error on each clip, (clips,), with gradient."""
+        """Return the policy's denoising error for each clip, (clips,), with gradient."""
         condition = self.policy.condition(prompts)
         with self.processes.autocast():
             return self.policy.denoising_error(latents, condition, draw)
 
     def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """r(x) = |reference error|^2 - |policy error|^2, (clips,), proportional to log p_policy(x) / p_reference(x).
+        """Return how much better the policy denoises each clip than the reference does, (clips,), with gradient.
 
-        The same draw serves both (arXiv 2311.12908, equation 13).
+        It is an estimate proportional to log p_policy(x) / p_reference(x), from one draw of noise that serves both
+        (arXiv 2311.12908, equation 13):
+
+            r(x) = |reference error|^2 - |policy error|^2
         """
         condition = self.policy.condition(prompts)
         with torch.no_grad(), self.tuning.reference(), self.processes.autocast():
@@ -154,11 +175,11 @@ class PolicyLearner:
             return reference - self.policy.denoising_error(latents, condition, draw)
 
     def note(self, name: str, values: Tensor) -> None:
-        """Record a figure, (units,); the mean over a step goes into its row."""
+        """Record a figure of each unit, (units,); the mean over a step goes into its row."""
         self.notes[name].append(values.detach())
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the units that all processes have in memory now, without gradient."""
+        """Return the mean over the units that all processes have in memory now, without gradient."""
         if self.processes.size == 1:
             return values.detach().mean()
         count = torch.tensor(float(len(values)), device=values.device)
@@ -166,7 +187,7 @@ class PolicyLearner:
 
 
 def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:
-    """The units in random order, in equal parts of at most `minibatch`, `epochs` times."""
+    """Yield the indices of the units in random order, in equal parts of at most `minibatch`, `epochs` times over."""
     for _ in range(config.epochs):
         order = torch.randperm(units, generator=generator)
         yield from order.tensor_split(math.ceil(units / config.minibatch))

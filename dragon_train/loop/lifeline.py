@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that ends: nobody is left to compute for nobody."""
+"""End processes with the one that started them, however that ends: nobody is left to compute for nobody."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _follow(parent: BaseProcess) -> None:
 
 
 def end_children(spared: Collection[BaseProcess]) -> None:
-    """End the processes that this one started through `multiprocessing`, but for some."""
+    """End the processes that this one started through `multiprocessing`, except the spared ones."""
     for child in active_children():
         if child not in spared:
             child.kill()

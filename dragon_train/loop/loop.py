@@ -1,4 +1,16 @@
-"""The training loop of DRAGON (arXiv 2504.15217, algorithm 1), on any pipeline with any reward."""
+"""Tune a pipeline toward a reward: the training loop of DRAGON (arXiv 2504.15217, algorithm 1), for any objective.
+
+`dragon_train.session` builds the parts and calls `train`, which repeats `Training.step`. To follow one step, read on in
+this order:
+
+1. `loop.rollout`: the objective's `collect` asks a `StepRollout` for clips of the step's prompts, which the policy
+   samples and decodes, and the encoders of the reward embed.
+2. `loop.selection`: the reward splits these clips into D+ and D-, where the objective learns from preferences.
+3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned.
+4. `objectives.preference` (or `raft`, `direct`): the objective's `losses` says what each of them minimises.
+
+After that `loop.heldout` may compare the policy with the untuned model, and `loop.run` records the step.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +71,22 @@ def train(
     *,
     unseen: Sequence[str] = (),
 ) -> None:
-    """Tune `policy` in place toward `reward`; continues from the checkpoint in `out` if there is one.
+    """Tune `policy` in place toward `reward`; continue from the checkpoint in `out` if there is one.
 
-    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. It computes on
-    `device`, by default the accelerator that torch has; a run may be resumed on another one. Beside the prompts and the
-    held-out ones, on which it is compared while it runs, the folder records others that it never sees.
+    Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. A run may be resumed
+    on another device. If the run in `out` is finished, the policy is given its result.
+
+    Args:
+        config: the settings of the run.
+        policy: the pipeline that is tuned.
+        reward: the reward that is maximised.
+        objective: what the policy learns from its generations, and by which loss.
+        prompts: the texts that the policy is tuned on; at least as many as a step takes.
+        out: the folder of the run.
+        on_step: is called with the figures of each step, once they are on disk.
+        heldout_prompts: the texts on which the policy is compared with the untuned model while it runs.
+        device: where it computes; None is the accelerator that torch has.
+        unseen: further texts that the run never sees; the folder records them beside the held-out ones.
 
     Raises:
         ConfigError: fewer prompts than a step takes, a tracker that is not there, gradient checkpointing of a denoiser
@@ -93,7 +116,15 @@ def train(
 
 
 class Training:
-    """What one run holds between its steps."""
+    """The state of one run between its steps, and the step itself.
+
+    Attributes:
+        learner: the policy, its reference and the optimiser.
+        pool: the last `2 * config.pool` sets of clips, as embeddings without their media.
+        constraints: the rewards that are to stay at a level, with their multipliers.
+        best: the best weights so far, their win rate and the comparisons since, if the run may stop early.
+        heldout: the comparison with the untuned model, if there is one.
+    """
 
     def __init__(self, context: Context, reward: AnyReward, objective: Objective[Any], run: Run) -> None:
         config, processes = context.config, context.processes
@@ -111,10 +142,10 @@ class Training:
         processes.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
 
     def restore(self, state: Checkpoint) -> None:
-        """Go on from a checkpoint.
+        """Restore the state of the learner, the pool, the constraints and the best weights from a checkpoint.
 
         Raises:
-            DragonError: it is of another pipeline or another trainer.
+            DragonError: it is the checkpoint of another pipeline or another trainer.
         """
         try:
             self.learner.load(state)
@@ -130,17 +161,17 @@ class Training:
 
     @property
     def finished_steps(self) -> int:
-        """How many steps are done."""
+        """The number of steps that are done and on disk."""
         return len(self.run.rows)
 
     def compare_on(self, prompts: Sequence[str]) -> None:
-        """Compare with the untuned model on these prompts from now on."""
+        """Generate with the untuned model on these prompts, and compare the policy with it from now on."""
         if prompts:
             watched = [compose(name) for name in self.config.heldout]
             self.heldout = heldout.start(self.learner, prompts, watched, self.reward.parts)
 
     def step(self, step: int) -> Row:
-        """Generate, judge, learn; returns the step's figures, which are on disk by then."""
+        """Take one step: generate and judge, learn, compare, record; return its figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
         rollout = StepRollout(self.context, target, step, self.pool)
         with self.explained(step):
@@ -159,7 +190,7 @@ class Training:
 
     @contextmanager
     def explained(self, step: int) -> Iterator[None]:
-        """Say of a failure what it was, what is kept, and what to do."""
+        """Turn a failure inside the block into one that says what it was, what is kept, and what to do."""
         kept = f"steps 1 to {step} are kept in {self.run.folder}" if step else "no step was finished"
         try:
             yield
@@ -172,17 +203,17 @@ class Training:
                 f"step {step + 1}: out of memory ({error}); lower sampling_batch or microbatch, or set "
                 f'gradient_checkpointing = true or precision = "bf16" ({kept})'
             ) from error
-        except SystemExit as error:  # of a pipeline or an objective: those of rewards are told by their own names
+        except SystemExit as error:  # of a pipeline or an objective: a reward's is told by its name
             parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
             raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
 
     def diversity(self, clips: Media) -> float:
-        """Vendi score of the step's clips, in the space of the first encoder."""
+        """Return the Vendi score of the step's clips, in the space of the first encoder of the reward."""
         frames = self.reward.parts[0].embeddings(clips).frames
         return float(vendi_score(clip_means(frames, frames[0].shape[1])))
 
     def comparison(self, step: int) -> Row:
-        """The held-out comparison, where this step makes one; a new best keeps its weights."""
+        """Compare on the held-out prompts, if this step is to; a new best win rate keeps its weights."""
         last = step + 1 == self.config.steps
         if self.heldout is None or not (last or (step + 1) % self.config.heldout_every == 0):
             return {}
@@ -198,12 +229,12 @@ class Training:
         return figures
 
     def stale(self) -> bool:
-        """Whether the held-out rewards have not improved for as long as the configuration bears."""
+        """Return whether the held-out win rate has not improved for `patience` comparisons."""
         waited: int = self.best.get("waited", 0)
         return 0 < self.config.patience <= waited
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return all that a checkpoint needs to continue from here."""
         return {
             **self.learner.state(),
             "pool": pool_state(self.pool),
@@ -212,7 +243,7 @@ class Training:
         }
 
     def finish(self) -> None:
-        """Give the policy its result and store it: the best weights if the run keeps them, or the average."""
+        """Give the policy its result and store it: the best weights or the average, if the run has one, or the last."""
         if self.best:
             self.learner.tuning.load(self.best["weights"])
         elif self.learner.average:
@@ -224,14 +255,14 @@ class Training:
 
 
 def parts(reward: AnyReward, clips: Media) -> Row:
-    """The rewards that a mixture adds up, each in its own unit."""
+    """Return the mean of each reward that a mixture adds up, in its own unit; nothing for a single reward."""
     if reward.parts == (reward,):
         return {}
     return {f"reward {part.name}": mean_and_spread(part, clips)[0] for part in reward.parts}
 
 
 def prepared(policy: Policy, config: TrainConfig, processes: Processes) -> Policy:
-    """The policy where it computes, in the precision of its frozen weights, and as sparing of memory as configured."""
+    """Move the policy to its device, cast its frozen weights, and set up gradient checkpointing and compilation."""
     policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
     for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
         if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
@@ -246,7 +277,7 @@ def prepared(policy: Policy, config: TrainConfig, processes: Processes) -> Polic
 
 
 def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
-    """The configuration with what the pipeline suggests where it says nothing."""
+    """Return the configuration with what the pipeline suggests in place of settings that are 0."""
     steps, guidance = suggested(policy, config.demonstration_steps, config.guidance)
     return replace(
         config,
@@ -257,10 +288,10 @@ def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
 
 
 def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
-    """Whether the denoiser can compute activations twice, where the configuration wants that.
+    """Refuse gradient checkpointing of a denoiser that cannot compute its activations twice.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: the configuration asks for it, and the denoiser cannot do it.
     """
     able = getattr(policy.denoiser, "_supports_gradient_checkpointing", False)
     if config.gradient_checkpointing and not (able and getattr(policy, "checkpointing", True)):
@@ -271,5 +302,5 @@ def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As they are now, on the CPU."""
+    """Copy weights, as they are now, to the CPU."""
     return {name: value.detach().cpu().clone() for name, value in weights.items()}

@@ -1,4 +1,4 @@
-"""The processes that train together, through accelerate: each does its share, and all know everything that counts."""
+"""Train in several processes through accelerate: each does its share, and all know everything that counts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ T = TypeVar("T")
 
 
 class Processes:
-    """One process of a run or all of many: `accelerate launch` says which; without it there is one.
+    """The processes of a run as one of them sees them; without `accelerate launch` there is only this one.
 
     Gradients are added up here rather than by a wrapper around the denoiser, as a step calls it as policy and as
     reference, with adapters on and off.
 
     Attributes:
         device: where this process computes.
+        accelerator: accelerate's view of the processes.
     """
 
     def __init__(
@@ -58,18 +59,18 @@ class Processes:
 
     @property
     def size(self) -> int:
-        """How many processes."""
+        """The number of processes that train together."""
         return int(self.accelerator.num_processes)
 
     @property
     def leads(self) -> bool:
-        """Whether this one writes files."""
+        """Whether this process is the one that writes files."""
         return bool(self.accelerator.is_main_process)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Inside, the denoiser computes in the precision of the run.
+        """Return a context in which the denoiser computes in the precision of the run.
 
-        Without a cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
+        There is no cache of cast weights: one that was filled without gradient would be used where gradient is wanted.
         """
         dtype = PRECISIONS.get(self.accelerator.mixed_precision)
         if dtype is None:
@@ -77,29 +78,29 @@ class Processes:
         return torch.autocast(self.device.type, dtype, cache_enabled=False)
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's part of `items`: consecutive, and equal but for one."""
+        """Return this process's consecutive part of `items`; the parts of two processes differ by one item at most."""
         bounds = [len(items) * rank // self.size for rank in range(self.size + 1)]
         rank = self.accelerator.process_index
         return items[bounds[rank] : bounds[rank + 1]]
 
     def gather(self, share: T) -> list[T]:
-        """What every process has, in order, in each of them."""
+        """Return what every process has, in the order of the processes, in each of them."""
         if self.size == 1:
             return [share]
         gathered: list[T] = gather_object([share])
         return gathered
 
     def same(self, value: T) -> T:
-        """The first process's value, lest rounding make processes choose differently."""
+        """Return the first process's value, so that rounding cannot make processes choose differently."""
         return self.gather(value)[0]
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum over all processes, without gradient."""
+        """Return the sum of a tensor over all processes, without gradient."""
         summed: Tensor = self.accelerator.reduce(value.detach(), "sum")
         return summed
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Add the gradients of all processes, in one message."""
+        """Add up the gradients of all processes, in one message."""
         if self.size == 1:
             return
         learnt = [parameter for parameter in parameters if parameter.requires_grad]
@@ -109,21 +110,24 @@ class Processes:
             parameter.grad = part.view_as(parameter)
 
     def start_trackers(self, settings: dict[str, Any]) -> None:
-        """Tell the trackers what runs."""
+        """Tell the trackers the settings of the run."""
         flat = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in settings.items()}
         self.accelerator.init_trackers("dragon", config=flat)
 
     def log(self, row: dict[str, float]) -> None:
-        """Give a step's figures to the trackers."""
+        """Give the figures of a step to the trackers of the run."""
         self.accelerator.log(row, step=int(row["step"]))
 
     def close(self) -> None:
-        """Let the trackers write what they hold."""
+        """Let the trackers write what they hold, at the end of a run."""
         self.accelerator.end_training()
 
 
 def process_device(device: torch.device | None) -> torch.device:
-    """Where this process computes: on `device`, by default an accelerator; of several, each where accelerate says."""
+    """Return where this process computes.
+
+    One process alone computes on `device`, by default an accelerator; each of several computes where accelerate says.
+    """
     wanted_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")  # as `accelerate launch --cpu` sets it
     if is_alone():
         return device or (CPU if wanted_cpu else default_device())
@@ -133,17 +137,17 @@ def process_device(device: torch.device | None) -> torch.device:
 
 @atexit.register
 def leave_group() -> None:
-    """Part from the other processes: threads of the group that outlive the interpreter would end it with an abort."""
+    """Leave the group of processes at exit: its threads would outlive the interpreter and end it with an abort."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Whether accelerate can tell these trackers anything; it would skip one whose package is missing.
+    """Refuse trackers that accelerate cannot tell anything; it would skip one whose package is missing.
 
     Raises:
         UnknownNameError: accelerate knows no such tracker.
-        ConfigError: its package is not installed.
+        ConfigError: the package of a tracker is not installed.
     """
     installed = [str(tracker) for tracker in get_available_trackers()]
     for name in names:

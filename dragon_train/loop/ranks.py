@@ -1,4 +1,4 @@
-"""Which of the processes of a run this is."""
+"""Tell which of the processes of a run this is, without torch."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["is_alone", "leads"]
 
 
 def is_alone() -> bool:
-    """Whether this process trains by itself, and not as one of several that a launcher started."""
+    """Return whether this process trains by itself, and not as one of several that a launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1")) == 1

@@ -1,4 +1,9 @@
-"""What an objective works with in one step: it asks for generations, and they come judged by nobody yet."""
+"""Generate the clips of one step: an objective asks for them, and chooses among them itself.
+
+`loop.loop` makes a `StepRollout` for each step and gives it to the objective's `collect`, which calls `generate` once
+for each set of clips that it wants. Clips are sampled by the policy, then decoded and embedded by the encoders of the
+reward, on a GPU while the next batch is sampled. What an objective does with them is in `loop.selection`.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +32,15 @@ class StepRollout:
     """One step: its prompts, its random numbers, and the policy's generations for it.
 
     Attributes:
-        context: what all steps share.
-        reward: what is maximised.
-        config: the run's configuration.
-        prompts: those of the step.
-        pool: clips of earlier steps, with the embeddings that the reward asks for.
-        generator: for random choices; the same in every process.
+        context: what all steps of the run share.
+        reward: the reward that is maximised.
+        config: the configuration of the run.
+        step: the number of the step, from 0.
+        prompts: the prompts of the step.
+        pool: the clips of earlier steps, with the embeddings that the reward asks for.
+        generator: the source of random choices, in the same state in every process.
         clock: counts the time of the phases.
-        made: the generations of the step so far.
+        made: the sets of clips that were generated in this step so far.
     """
 
     def __init__(self, context: Context, reward: AnyReward, step: int, pool: Sequence[Media]) -> None:
@@ -61,13 +67,16 @@ class StepRollout:
         return self.made[-1]
 
     def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Latents of a batch."""
+        """Sample the latents of one batch of clips, (clips, ...)."""
         with self.clock.phase("sampling"), self.context.processes.autocast():
             config = self.config
             return self.context.policy.sample(prompts, seeds, config.demonstration_steps, config.guidance)
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
-        """A batch as the reward sees it; its media, which nothing asks for any more, are let go."""
+        """Decode a batch of clips and compute the embeddings that the reward asks for.
+
+        The media, which nothing asks for any more, are let go.
+        """
         with self.clock.phase("decoding"):
             clips = self.context.policy.clips(latents, prompts)
         with self.clock.phase("encoding"):
@@ -77,9 +86,9 @@ class StepRollout:
 
 
 def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[str]:
-    """The next prompts of the list, round and round from a place that the seed chooses.
+    """Return the prompts of a step: the next ones of the list, round and round from a place that the seed chooses.
 
-    In their order: a list that is balanced in every stretch gives balanced steps.
+    They come in their order: a list that is balanced in every stretch gives balanced steps.
     """
     start = random.Random(config.seed).randrange(len(prompts)) + step * config.prompts_per_step
     return [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_step)]

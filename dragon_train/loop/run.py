@@ -1,4 +1,7 @@
-"""The folder of a tuning run: configuration, checkpoint, metrics per step, and the result."""
+"""Keep the folder of a tuning run: configuration, checkpoint, metrics per step, and the result.
+
+`loop.loop` records every step here; what can be told of a folder without torch is in `loop.run_folder`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,15 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Records each step atomically; a run folder belongs to one configuration, and one process writes it."""
+    """The record of a run in its folder, which belongs to one configuration; each step is recorded atomically.
+
+    Attributes:
+        claim: the configuration and the prompts that the folder belongs to.
+        folder: where the run is recorded.
+        device: where the run computes, which is recorded.
+        writes: whether this process writes the files; of several one does.
+        rows: the figures of the recorded steps.
+    """
 
     def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
         self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
@@ -45,7 +56,7 @@ class Run:
         return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
 
     def resume(self) -> Checkpoint | None:
-        """The state after the last recorded step; None for a new run.
+        """Return the state after the last recorded step, or None for a new run.
 
         Raises:
             DragonError: the checkpoint is damaged, or not of this trainer.
@@ -58,14 +69,14 @@ class Run:
         return state
 
     def record(self, row: dict[str, float], state: dict[str, Any]) -> None:
-        """Store a finished step; the checkpoint is the truth, metrics.csv a view of it."""
+        """Store a finished step; the checkpoint is the truth, and metrics.csv a view of it."""
         self.rows.append(row)
         if self.writes:
             self.keep(state)
         self.show()
 
     def keep(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, and with the first one the configuration and the prompts of the run."""
         if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
             registry = load_train_registry()
             weights = registry.pipeline(self.claim.config.pipeline).weights
@@ -73,17 +84,17 @@ class Run:
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
 
     def show(self) -> None:
-        """Write metrics.csv of the rows that the checkpoint holds."""
+        """Write metrics.csv from the rows that the checkpoint holds."""
         if self.writes and self.rows:
             write_csv(self.folder / METRICS, pd.DataFrame(self.rows))
 
     def finish(self) -> None:
-        """The result is stored: the checkpoint, three times its size, has served."""
+        """Remove the checkpoint, which takes three times the space of the result, now that the result is stored."""
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def pool_state(pool: deque[Media]) -> list[Any]:
-    """The clips of a pool as a checkpoint takes them."""
+    """Return the clips of a pool in the form that a checkpoint holds."""
     kept = [(clips.known, list(clips.prompts or ())) for clips in pool]
     return [
         ({encoder: list(frames) for encoder, frames in known.frames.items()}, dict(known.prompts), prompts)
@@ -92,13 +103,17 @@ def pool_state(pool: deque[Media]) -> list[Any]:
 
 
 def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media]:
-    """What `pool_state` gave."""
+    """Rebuild the pool of clips from what `pool_state` returned; it keeps the last `size` sets."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
 
 
 def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
-    """A pipeline's policy on a device, tuned by a finished run if one is given."""
+    """Load a pipeline onto a device, with the weights of a finished run if one is given.
+
+    Raises:
+        DragonError: the folder holds no finished run of this pipeline, or the pipeline cannot be loaded.
+    """
     if run is not None:
         check_result(run)
     policy = info.factory(Loading(device=device))
@@ -109,6 +124,6 @@ def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> P
 
 
 def load_run(policy: Policy, folder: Path) -> TrainConfig:
-    """Give `policy` the weights that a finished run tuned."""
+    """Give `policy` the weights that a finished run tuned, and return the run's configuration."""
     load_tuned(policy, folder)
     return stored_config(folder)

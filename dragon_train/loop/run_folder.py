@@ -1,4 +1,4 @@
-"""The folder of a tuning run, as can be told without torch: whose it is, and whether it is finished."""
+"""Read the folder of a tuning run as far as that needs no torch: whose it is, and whether it is finished."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUGGESTED = ("demonstration_steps", "guidance", "sampling_batch")  # settings fo
 
 
 class Plugin(TypedDict):
-    """A plugin that was loaded."""
+    """A plugin that was loaded when a run was made."""
 
     name: str
     package: str
@@ -33,7 +33,10 @@ class Plugin(TypedDict):
 
 
 class Provenance(TypedDict, total=False):
-    """What results were made with, of what `report.provenance` says that which is read."""
+    """The versions, plugins and device that results were made with, as far as they are read again.
+
+    `dragon_rewards.provenance` records them.
+    """
 
     python: str
     platform: str
@@ -46,14 +49,14 @@ class Provenance(TypedDict, total=False):
 
 
 class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
-    """What config.json holds: the settings of a run, and what it was made with."""
+    """The contents of config.json: the settings of a run, and what it was made with."""
 
     config: dict[str, Any]
     provenance: Provenance = {}
 
 
 class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
-    """What prompts.json holds: the prompts that a run is tuned on, and those that it keeps from training."""
+    """The contents of prompts.json: the prompts that a run is tuned on, and the prompts that it keeps from training."""
 
     train: tuple[str, ...]
     heldout: tuple[str, ...]
@@ -61,12 +64,12 @@ class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a folder belongs to.
+    """The configuration and the prompts of the run that a folder belongs to.
 
     Attributes:
-        config: the run's.
-        train: prompts that it is tuned on.
-        heldout: prompts that it keeps from training.
+        config: the configuration of the run.
+        train: the prompts that it is tuned on.
+        heldout: the prompts that it keeps from training.
     """
 
     config: TrainConfig
@@ -75,14 +78,14 @@ class Claim:
 
     @property
     def prompts(self) -> KeptPrompts:
-        """As prompts.json has them."""
+        """The prompts in the form that prompts.json holds."""
         return KeptPrompts(tuple(self.train), tuple(self.heldout))
 
     def check(self, folder: Path) -> None:
-        """Refuse a folder that holds another run; a setting that is left to the pipeline may be any there.
+        """Refuse a folder that holds another run; a setting that is left to the pipeline may have any value there.
 
         Raises:
-            DragonError: says in what it differs, or what of it cannot be read.
+            DragonError: the message says in what it differs, or what of it cannot be read.
         """
         wanted = asdict(self.config)
         found = asdict(stored_config(folder)) if (folder / CONFIG).exists() else wanted
@@ -99,7 +102,7 @@ class Claim:
             )
 
     def write(self, folder: Path, provenance: Mapping[str, Any]) -> None:
-        """Claim a folder, unless it is claimed already."""
+        """Write the configuration and the prompts into a folder, unless they are there already."""
         if not (folder / PROMPTS).exists():
             write_text(folder / PROMPTS, json.dumps(to_builtins(self.prompts), indent=0, ensure_ascii=False) + "\n")
         if not (folder / CONFIG).exists():
@@ -108,7 +111,7 @@ class Claim:
 
 
 def stored_run(folder: Path) -> tuple[TrainConfig, Provenance]:
-    """The configuration of a run, and what it was made with.
+    """Return the configuration of a run, and what it was made with.
 
     Raises:
         DragonError: its file cannot be read, or holds no configuration.
@@ -119,12 +122,16 @@ def stored_run(folder: Path) -> tuple[TrainConfig, Provenance]:
 
 
 def stored_config(folder: Path) -> TrainConfig:
-    """The configuration of a run; raises as `stored_run`."""
+    """Return the configuration of a run.
+
+    Raises:
+        DragonError: its file cannot be read, or holds no configuration.
+    """
     return stored_run(folder)[0]
 
 
 def kept_prompts(folder: Path) -> KeptPrompts:
-    """The prompts of a run.
+    """Return the prompts of a run.
 
     Raises:
         DragonError: they are not there, or cannot be read.
@@ -133,12 +140,12 @@ def kept_prompts(folder: Path) -> KeptPrompts:
 
 
 def has_result(folder: Path) -> bool:
-    """Whether a tuning was stored there."""
+    """Return whether the result of a tuning is stored in the folder."""
     return (folder / ADAPTER).is_file() or (folder / DENOISER).is_dir()
 
 
 def check_result(folder: Path) -> None:
-    """Whether there is one.
+    """Refuse a folder that holds no result of a tuning.
 
     Raises:
         ConfigError: there is none.

@@ -1,4 +1,9 @@
-"""D+ and D- chosen from on-policy generations (DRAGON, arXiv 2504.15217, algorithm 1)."""
+"""Choose D+ and D- from the clips that a policy generated (DRAGON, arXiv 2504.15217, algorithm 1).
+
+D+ are the demonstrations that the reward prefers, D- the others. `loop.rollout` made the clips; the `collect` of
+`objectives.preference` calls `choose` on two sets of them. The result goes to `loop.learner`, which trains on it with
+the loss of the objective. `objectives.raft` and best-of-n sampling keep the better clips alone, with `better_of`.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +30,15 @@ PASSES = 4  # of single exchanges after the leap: selection ends when none helps
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """D+ and D- of one step.
+    """D+ and D- of one step, as pairs of a clip to be preferred and a clip to be avoided.
 
     Attributes:
-        positive: latents of D+, (n, ...); `negative` those of D-.
-        positive_prompts: the prompt of each; in paired selection those of D- are the same.
-        negative_prompts: likewise of D-.
-        reward: mean reward of the two sets as sampled.
-        positive_reward: reward of D+.
+        positive: the latents of D+, (pairs, ...).
+        negative: the latents of D-, (pairs, ...).
+        positive_prompts: the prompts of D+, one for each clip.
+        negative_prompts: the prompts of D-; in paired selection they equal the prompts of D+.
+        reward: the mean reward of the two sets as sampled.
+        positive_reward: the reward of D+.
         noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
     """
 
@@ -46,14 +52,14 @@ class Demonstrations:
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """What is recorded of the step."""
+        """The mean reward of what was sampled and the reward of D+, which are recorded of the step."""
         return {"reward": self.reward, "positive_reward": self.positive_reward}
 
     def __len__(self) -> int:
         return len(self.positive)
 
     def select(self, rows: Tensor) -> Demonstrations:
-        """These pairs alone."""
+        """Return the pairs that `rows`, a tensor of indices, names."""
         chosen, rows = rows.tolist(), rows.to(self.positive.device)
         return replace(
             self,
@@ -65,7 +71,7 @@ class Demonstrations:
         )
 
     def draw(self, policy: Policy, generator: torch.Generator) -> Demonstrations:
-        """The same pairs with fresh noise and levels."""
+        """Return the same pairs with fresh noise and noise levels."""
         return replace(self, noise=policy.draw(self.positive, generator))
 
 
@@ -77,7 +83,17 @@ def choose(
     config: TrainConfig,
     generator: torch.Generator,
 ) -> Demonstrations:
-    """Split two sets of the same prompts into D+ and D-."""
+    """Split two sets of clips for the same prompts into D+ and D-.
+
+    Args:
+        reward: what judges the clips, each by itself or a set as a whole.
+        a: one clip for each prompt.
+        b: another clip for each prompt.
+        pool: the clips of earlier steps, which count beside D+ where `config.pool` is not 0.
+        config: says whether clips of the same prompt compete (`pairing`), and which share of the pairs is kept
+            (`keep`).
+        generator: draws the order in which exchanges of clips are tried.
+    """
     if reward.kind.per_clip:
         chosen = choose_clips(reward, a.clips, b.clips, config)
     else:
@@ -95,7 +111,7 @@ def choose(
 
 
 def choose_clips(reward: AnyReward, a: Media, b: Media, config: TrainConfig) -> Selection:
-    """Winner and loser of each pair; unpaired, the better and the worse half of all clips."""
+    """Choose winner and loser of each pair by a reward of single clips; unpaired, the better and worse half of all."""
     values = reward.value(Media.concatenate([a, b]))
     if config.pairing == "unpaired":
         return select_unpaired(values)
@@ -106,11 +122,11 @@ def choose_clips(reward: AnyReward, a: Media, b: Media, config: TrainConfig) -> 
 def choose_set(
     reward: AnyReward, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
 ) -> Selection:
-    """The better set, improved by the exchanges that raise r(D+).
+    """Choose D+ by a reward of whole sets: the better of the two sets, improved by the exchanges that raise r(D+).
 
-    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is
-    worth to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can
-    learn (subset-replace, arXiv 2607.02291).
+    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is worth
+    to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can learn
+    (subset-replace, arXiv 2607.02291).
     """
     clips = Media.concatenate([a, b, *pool])
     value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
@@ -119,13 +135,19 @@ def choose_set(
 
 
 def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Selection:
-    """The pairs that matter most: those that lose most reward when winner and loser trade places, (pairs,)."""
+    """Keep the pairs that matter most: a share of them, by the reward lost when winner and loser trade places.
+
+    Args:
+        chosen: D+ and D-.
+        loss: the reward that each pair would lose, (pairs,).
+        share: the share of the pairs that is kept, at least one pair.
+    """
     kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
 def better_of(reward: AnyReward, held: Generations, other: Generations) -> Generations:
-    """Of two sets the better clips, or the set of one clip per prompt that is better than both."""
+    """Return the better clip of each prompt of two sets, or a set of one clip per prompt that is no worse than both."""
     clips, pairs = Media.concatenate([held.clips, other.clips]), len(held.clips)
     if reward.kind.per_clip:
         rows = select_pairs(*reward.value(clips).split(pairs)).positive.cpu()

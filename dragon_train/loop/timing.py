@@ -1,4 +1,4 @@
-"""Where the time of a step goes."""
+"""Measure where the time of a step goes, phase by phase."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparin
 
 
 class Clock:
-    """Adds up seconds by phase; an accelerator is waited for, so that a phase pays for its own work.
+    """A timer that adds up seconds by phase; it waits for an accelerator, so that a phase pays for its own work.
 
     Only the thread that made the clock counts: work beside it costs what it is waited for.
+
+    Attributes:
+        device: the device that is waited for.
+        seconds: the seconds of each phase since the last row.
+        thread: the thread that counts.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -31,7 +36,7 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside."""
+        """Count the time inside the block as this phase."""
         if get_ident() != self.thread:
             yield
             return
@@ -42,7 +47,7 @@ class Clock:
             self.seconds[name] += self.now() - started
 
     def now(self) -> float:
-        """Seconds, after all work that this thread gave to the device."""
+        """Return the time in seconds, after all work that this thread gave to the device."""
         if self.device.type == "cuda":  # other threads' streams go on
             torch.cuda.current_stream(self.device).synchronize()
         else:
@@ -50,7 +55,7 @@ class Clock:
         return monotonic()
 
     def row(self) -> dict[str, float]:
-        """Seconds of every phase since the last row."""
+        """Return the seconds of every phase since the last row, and start again from 0."""
         row = {f"{phase}_s": self.seconds[phase] for phase in PHASES}
         self.seconds.clear()
         return row

@@ -1,4 +1,7 @@
-"""Which weights learn, and how the reference is reached: the policy with its adapters off, or a frozen copy."""
+"""Decide which weights learn, and how the reference is reached: the policy with its adapters off, or a frozen copy.
+
+`Lora` and `AllWeights` are the two ways to tune; `load_tuned` gives a pipeline the result of a finished run.
+"""
 
 from __future__ import annotations
 
@@ -35,29 +38,33 @@ BROKEN = "restore it, or train again"
 
 
 class Tuning(Protocol):
-    """Which weights learn, and how the reference is reached."""
+    """A way to tune a policy: which of its weights learn, and how its frozen reference is reached.
+
+    Attributes:
+        parameters: the weights that learn.
+    """
 
     parameters: list[nn.Parameter]
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside, the policy's denoiser is the frozen reference."""
+        """Make the policy's denoiser the frozen reference inside the block."""
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """The tuned weights, for a checkpoint."""
+        """Return the tuned weights by name, for a checkpoint."""
         ...
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore what `weights` gave."""
+        """Restore the weights that `weights` returned."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Store the result in the form that peft and diffusers load."""
+        """Store the result in a folder, in the form that peft and diffusers load."""
         ...
 
 
 class AllWeights:
-    """Every weight of the denoiser learns; the reference is a frozen copy."""
+    """Tuning of every weight of the denoiser; the reference is a frozen copy of it."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy, self.tuned = policy, policy.denoiser
@@ -66,7 +73,7 @@ class AllWeights:
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Swap the frozen copy in."""
+        """Put the frozen copy in place of the denoiser inside the block."""
         self.policy.denoiser = self.frozen
         try:
             yield
@@ -74,25 +81,29 @@ class AllWeights:
             self.policy.denoiser = self.tuned
 
     def weights(self) -> dict[str, Tensor]:
-        """The denoiser's state."""
+        """Return all weights and buffers of the denoiser."""
         return dict(self.tuned.state_dict())
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore the denoiser's state."""
+        """Restore all weights and buffers of the denoiser."""
         self.tuned.load_state_dict(weights)
 
     def save(self, folder: Path) -> None:
-        """As diffusers does; `from_pretrained` of the denoiser's class loads it."""
+        """Store the denoiser as diffusers does; `from_pretrained` of its class loads it.
+
+        Raises:
+            DragonError: the disk is full, or cannot be written.
+        """
         model: Any = self.tuned
         try:
             with making(folder / DENOISER) as temporary:
                 model.save_pretrained(temporary)
-        except SafetensorError as error:  # as which it raises those of the system
+        except SafetensorError as error:  # safetensors raises the errors of the system as this
             raise DragonError(f"{folder / DENOISER} could not be stored ({error}); make room on the disk") from error
 
 
 class Lora:
-    """Low-rank adapters learn (arXiv 2106.09685), in float32; the reference is the policy with its adapters off."""
+    """Tuning of low-rank adapters (arXiv 2106.09685) in float32; the reference is the policy with its adapters off."""
 
     def __init__(self, policy: Policy, config: LoraConfig) -> None:
         self.config, self.policy = config, policy
@@ -104,7 +115,7 @@ class Lora:
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Switch the adapters off."""
+        """Switch the adapters off inside the block."""
         layers = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)]
         for layer in layers:
             layer.enable_adapters(enabled=False)
@@ -115,17 +126,17 @@ class Lora:
                 layer.enable_adapters(enabled=True)
 
     def weights(self) -> dict[str, Tensor]:
-        """The adapters alone: saved together with the pipeline they would reload with fresh base weights."""
+        """Return the weights of the adapters, without the weights that they adapt."""
         return dict(get_peft_model_state_dict(self.denoiser))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore the adapters."""
+        """Restore the weights of the adapters that `weights` returned."""
         set_peft_model_state_dict(self.denoiser, dict(weights))
 
     def save(self, folder: Path) -> None:
-        """As peft does: `PeftModel.from_pretrained(denoiser, folder)` loads it.
+        """Store the adapters as peft does; `PeftModel.from_pretrained(denoiser, folder)` loads them.
 
-        Where the pipeline can, also as diffusers does: its `load_lora_weights(folder)` loads that.
+        Where the pipeline can, they are stored as diffusers does, too: its `load_lora_weights(folder)` loads that.
         """
         stored = copy(self.config)
         stored.target_modules = sorted(self.config.target_modules or ())  # a set's order differs between processes
@@ -142,12 +153,12 @@ class Lora:
 
 
 def store(weights: dict[str, Tensor], path: str) -> None:
-    """Write weights as diffusers writes them, whole or not at all."""
+    """Write weights as diffusers writes them, in a file that is whole or not there at all."""
     write_bytes(Path(path), save(weights, {"format": "pt"}))
 
 
 def make_tuning(policy: Policy, config: TrainConfig) -> Tuning:
-    """As configured.
+    """Make the weights learn that the configuration names: adapters of some layers, or the whole denoiser.
 
     Raises:
         ConfigError: no layer of the denoiser has a name that `lora_targets` gives.
@@ -165,7 +176,7 @@ def load_tuned(policy: Policy, folder: Path) -> None:
     """Give `policy` what a finished run tuned.
 
     Raises:
-        DragonError: the folder holds no result, that of another pipeline, or a broken one.
+        DragonError: the folder holds no result, the result of another pipeline, or a broken one.
     """
     check_result(folder)
     if (folder / ADAPTER).is_file():
@@ -175,7 +186,13 @@ def load_tuned(policy: Policy, folder: Path) -> None:
 
 
 class Adapter(Struct, frozen=True):
-    """What peft's adapter_config.json says that a run chooses; `Lora.save` wrote it, and the rest is peft's default."""
+    """The part of peft's adapter_config.json that a run chooses; `Lora.save` wrote it, and the rest is peft's default.
+
+    Attributes:
+        r: the rank of the adapters.
+        lora_alpha: their scale, which a run sets equal to the rank.
+        target_modules: the names of the adapted layers.
+    """
 
     r: Annotated[int, Meta(ge=1, le=10**4)]
     lora_alpha: int
@@ -183,10 +200,10 @@ class Adapter(Struct, frozen=True):
 
 
 def load_adapter(policy: Policy, folder: Path) -> None:
-    """Put the adapters of a folder into the denoiser.
+    """Put the adapters of a folder into the policy's denoiser.
 
     Raises:
-        DragonError: they are broken, or of other layers.
+        DragonError: they are broken, or belong to other layers.
     """
     made = read_json(folder / ADAPTER_CONFIG, Adapter, BROKEN)
     tensors, _ = read_tensors(folder / ADAPTER, BROKEN)
@@ -205,7 +222,7 @@ def load_adapter(policy: Policy, folder: Path) -> None:
 
 @contextmanager
 def refused_as(place: Path) -> Iterator[None]:
-    """In the block, refusals name this place."""
+    """Make refusals inside the block name this place."""
     try:
         yield
     except ConfigError as refusal:
@@ -213,7 +230,7 @@ def refused_as(place: Path) -> Iterator[None]:
 
 
 def check_layers(weights: Mapping[str, Tensor], tuning: Tuning) -> None:
-    """Whether these are values of the weights that are tuned.
+    """Refuse weights that have other names or shapes than the weights that are tuned.
 
     Raises:
         ConfigError: they are of other layers, or have other shapes.
@@ -222,7 +239,11 @@ def check_layers(weights: Mapping[str, Tensor], tuning: Tuning) -> None:
 
 
 def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises ConfigError where tensors have other names or shapes."""
+    """Refuse tensors that have other names or shapes than the wanted ones.
+
+    Raises:
+        ConfigError: a name or a shape differs.
+    """
     shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (found, wanted)]
     if shapes[0] != shapes[1]:
         differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())

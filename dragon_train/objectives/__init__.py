@@ -1,1 +1,1 @@
-"""The built-in objectives: losses that move a policy toward a reward."""
+"""Define the built-in objectives: what a policy learns from its generations, and by which loss."""

@@ -1,4 +1,4 @@
-"""The objective that a configuration names, with its options."""
+"""Build the objective that a configuration names, with its options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def completed(config: TrainConfig) -> TrainConfig:
-    """The configuration with the defaults of its objective's options.
+    """Return the configuration with the defaults of its objective's options filled in.
 
     Raises:
         ConfigError: the objective has no such option, or needs pairs that the configuration does not give.
@@ -33,5 +33,9 @@ def completed(config: TrainConfig) -> TrainConfig:
 
 
 def make_objective(config: TrainConfig) -> Objective[Any]:
-    """The objective of a configuration; raises as `completed`."""
+    """Build the objective of a configuration.
+
+    Raises:
+        ConfigError: the objective has no such option, or needs pairs that the configuration does not give.
+    """
     return load_train_registry().objective(config.objective).factory(completed(config))

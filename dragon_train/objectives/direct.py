@@ -1,4 +1,8 @@
-"""Direct backpropagation of a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400)."""
+"""Backpropagate a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400).
+
+In a step of `loop.loop`, `DirectReward.collect` records where generations start, and `losses` generates from there
+again, with gradient. No preference is chosen, so `loop.selection` has no part in it.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Starts:
-    """Where generations start: a prompt and a seed each.
+    """The starts of generations: a prompt and a seed each.
 
     Attributes:
-        prompts: one for each clip.
-        seeds: likewise.
-        reward: what is maximised in this step.
-        figures: `reward`, of the clips as the policy makes them before it learns.
+        prompts: one text for each clip.
+        seeds: one number for each clip, from which its initial noise is drawn.
+        reward: the reward that is maximised in this step.
+        figures: `reward`, the mean over the clips as the policy makes them before it learns.
     """
 
     prompts: Sequence[str]
@@ -40,20 +44,27 @@ class Starts:
         return len(self.prompts)
 
     def select(self, rows: Tensor) -> Starts:
-        """These alone."""
+        """Return the starts that `rows`, a tensor of indices, names."""
         chosen = rows.tolist()
         return replace(self, prompts=[self.prompts[i] for i in chosen], seeds=[self.seeds[i] for i in chosen])
 
     def draw(self, policy: Policy, generator: torch.Generator) -> Starts:  # noqa: ARG002  the seeds are the noise
-        """The same: a start is generated from anew, not noised."""
+        """Return the starts unchanged: a start is generated from anew, not noised."""
         return self
 
 
 @dataclass(frozen=True)
 class DirectReward:
-    """loss = -r(x), with gradient through the decoder and the last `gradient_steps` calls of the denoiser.
+    """An objective whose loss is the negative reward of clips that are generated with gradient.
 
-    A reward that judges sets judges those that are in memory together (a microbatch, in one process).
+    The gradient flows through the decoder and through the denoiser in the last `gradient_steps` diffusion steps:
+
+        loss = -r(x)
+
+    A reward that judges sets judges the clips that are in memory together (a microbatch, in one process).
+
+    Attributes:
+        gradient_steps: the number of the last diffusion steps through which the gradient flows.
     """
 
     gradient_steps: Annotated[int, Meta(ge=1, le=10**4)]
@@ -62,14 +73,14 @@ class DirectReward:
         check_fields(self, "options.")
 
     def collect(self, rollout: Rollout) -> Starts:
-        """Prompts and seeds, and what the policy makes of them now."""
+        """Return the prompts and seeds of the step, with the reward of what the policy makes of them now."""
         made = rollout.generate()
         with rollout.clock.phase("selecting"):
             value = float(rollout.reward.value(made.clips).double().mean())
         return Starts(rollout.prompts, made.seeds, rollout.reward, {"reward": value})
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
-        """Of each start."""
+        """Return the negative reward of each start, (starts,), with gradient through decoding and sampling."""
         policy, config, prompts = learner.policy, learner.config, experience.prompts
         steps, guidance = config.demonstration_steps, config.guidance
         latents = policy.sample(prompts, experience.seeds, steps, guidance, self.gradient_steps)
@@ -77,7 +88,7 @@ class DirectReward:
 
 
 def direct(config: TrainConfig) -> DirectReward:
-    """As configured.
+    """Build the objective from the options of a configuration.
 
     Raises:
         ConfigError: `options.gradient_steps` is no whole number from 1 on.

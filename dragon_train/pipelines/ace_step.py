@@ -1,4 +1,4 @@
-"""Adapter over diffusers' AceStepPipeline: flow matching (ACE-Step 1.5, 2602.00744)."""
+"""Adapt diffusers' AceStepPipeline, which is trained by flow matching (ACE-Step 1.5, arXiv 2602.00744)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ TURBO_STEPS, TURBO_SHIFT = 8, 3.0
 
 
 def turbo_times(u: Tensor) -> Tensor:
-    """Quantiles of the times that a turbo checkpoint knows: the eight of its schedule (acestep/training/trainer.py)."""
+    """Map uniform numbers to the times that a turbo checkpoint knows: the eight of its schedule.
+
+    The schedule is the one of acestep/training/trainer.py in ACE-Step 1.5.
+    """
     t = (TURBO_STEPS * u).ceil() / TURBO_STEPS
     return TURBO_SHIFT * t / (1 + (TURBO_SHIFT - 1) * t)
 
 
 class AceStepPolicy(PaddedPolicy):
-    """Latents are (clips, frames, channels); a noise level is a time in (0, 1]; clips have no lyrics.
+    """The policy over an ACE-Step pipeline; clips have no lyrics.
 
-    The denoiser takes a second time, which flow matching sets equal to the first. Guidance is distilled into turbo
-    checkpoints, and the pipeline ignores more.
+    Latents are (clips, frames, channels); a noise level is a time in (0, 1]. The denoiser takes a second time, which
+    flow matching sets equal to the first. Guidance is distilled into turbo checkpoints, and the pipeline ignores more.
     """
 
     inputs = ("hidden_states", "timestep", "timestep_r")
@@ -41,6 +44,6 @@ class AceStepPolicy(PaddedPolicy):
         self.steps, self.guidance = (8, 1.0) if pipeline.is_turbo else (25, 7.0)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """Each clip's peak is brought to -1 dB of full scale, as the pipeline does."""
+        """Decode latents, and bring each clip's peak to -1 dB of full scale, as the pipeline does."""
         audio = super().decode_batch(latents.transpose(1, 2)).float()
         return audio * (PEAK / audio.abs().amax((1, 2), keepdim=True).clamp(min=1e-6))

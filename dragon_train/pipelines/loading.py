@@ -1,4 +1,7 @@
-"""Load the networks of a pipeline: each once, in the precision of the run, straight to where it computes."""
+"""Load the networks of a pipeline: each once, in the precision of the run, straight to where it computes.
+
+`HOLLOW`, PyTorch's meta device, is where networks are "loaded" without values; `dragon_train.estimate` counts on them.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +31,35 @@ NAMED = 3  # weights that a refusal names
 
 
 def frozen_dtype(config: TrainConfig) -> torch.dtype:
-    """Of the weights that do not learn; those that learn, and with them the whole denoiser, are in float32."""
+    """Return the type of the weights that do not learn.
+
+    Weights that learn, and with them the whole denoiser where all of its weights do, are in float32.
+    """
     return PRECISIONS.get(config.precision, torch.float32) if config.tuning == "lora" else torch.float32
 
 
 def loading_of(config: TrainConfig, device: torch.device) -> Loading:
-    """As a run on `device` wants it, in its precision."""
+    """Return how a run on `device` wants its networks loaded, in its precision."""
     return Loading(frozen_dtype(config), device)
 
 
 def of_component(name: str, loading: Loading) -> Loading:
-    """How the pipeline's component of this name is loaded."""
+    """Return how the pipeline's component of this name is loaded: decoders stay in float32."""
     return replace(loading, dtype=torch.float32) if name in DECODERS else loading
 
 
 def load_network(kind: Any, folder: Path, loading: Loading) -> nn.Module:
-    """A network of a class of diffusers or transformers, as `save_pretrained` wrote it, in eval mode.
+    """Load a network of a class of diffusers or transformers, as `save_pretrained` wrote it, in eval mode.
 
     Each tensor is read, cast and moved by itself, so that the host holds no copy of the whole in another precision.
 
+    Args:
+        kind: the class of the network.
+        folder: the folder of its configuration and weights.
+        loading: the type and the device of its weights.
+
     Raises:
-        OSError, ValueError: there is none.
+        OSError, ValueError: there is no such network in the folder.
         DragonError: weights are missing, which would be random, or there are some that it does not have.
     """
     dtype, device = loading.dtype or torch.float32, loading.device or torch.device("cpu")
@@ -66,12 +77,12 @@ def load_network(kind: Any, folder: Path, loading: Loading) -> nn.Module:
 
 
 def check_report(kind: str, folder: Path, report: Mapping[str, Iterable[str]]) -> None:
-    """Refuse weights that are not those of the network, by what its library says of them: both only warn.
+    """Refuse weights that do not match the network, by its library's report of them: the libraries only warn.
 
     What a class is known to leave out or to ignore, and weights that are tied to others, are not in the report.
 
     Raises:
-        DragonError: there are some; names the first.
+        DragonError: weights are missing or unexpected; the message names the first.
     """
     faults = []
     for what in ("missing", "unexpected"):
@@ -86,7 +97,7 @@ def check_report(kind: str, folder: Path, report: Mapping[str, Iterable[str]]) -
 
 
 def hollow(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
-    """The same network without values, from its configuration alone."""
+    """Build a network from its configuration alone, on PyTorch's meta device: its weights have shapes and no values."""
     with HOLLOW:
         if issubclass(kind, ModelMixin):
             network: nn.Module = kind.from_config(kind.load_config(folder))
@@ -97,7 +108,7 @@ def hollow(kind: Any, folder: Path, dtype: torch.dtype) -> nn.Module:
 
 
 def cast(part: nn.Module, dtype: torch.dtype) -> None:
-    """In place, but for what diffusers and transformers say a model needs in float32."""
+    """Cast a network in place, except for what diffusers and transformers say it needs in float32."""
     kept = kept_in_float32(part, dtype)
     for name, tensor in (*part.named_parameters(), *part.named_buffers()):
         if tensor.is_floating_point() and not kept & set(name.split(".")):
@@ -105,12 +116,15 @@ def cast(part: nn.Module, dtype: torch.dtype) -> None:
 
 
 def is_in(part: nn.Module, dtype: torch.dtype) -> bool:
-    """Whether it was loaded in this precision: then it is as its library wants it, with some buffers in float32."""
+    """Return whether a network was loaded in this precision.
+
+    It is then as its library wants it, with some buffers in float32.
+    """
     return any(parameter.dtype == dtype for parameter in part.parameters())
 
 
 def kept_in_float32(part: nn.Module, dtype: torch.dtype) -> set[str]:
-    """Names of modules; transformers has some that only fp16 overflows."""
+    """Return the names of the modules that stay in float32; transformers has some that only fp16 overflows."""
     always = getattr(part, "_keep_in_fp32_modules_strict", None)
     some = getattr(part, "_keep_in_fp32_modules", None)
     fine = dtype == torch.bfloat16 and not isinstance(part, ModelMixin)

@@ -1,4 +1,4 @@
-"""Adapter over diffusers' LongCatAudioDiTPipeline: conditional flow matching (LongCat-AudioDiT, 2603.29339)."""
+"""Adapt diffusers' LongCatAudioDiTPipeline: conditional flow matching (LongCat-AudioDiT, arXiv 2603.29339)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ SECONDS = 5.0  # of the pipeline's example; it would guess a length from the pro
 
 
 class LongCatAudioPolicy(PaddedPolicy):
-    """Latents are (clips, frames, channels); a noise level is a time in (0, 1), which the network counts from noise.
+    """The policy over a LongCat-AudioDiT pipeline.
 
-    Times are uniform, as conditional flow matching defines its loss (2210.02747, equation 9).
+    Latents are (clips, frames, channels); a noise level is a time in (0, 1), which the network counts from noise. Times
+    are uniform, as conditional flow matching defines its loss (arXiv 2210.02747, equation 9).
     """
 
     steps, guidance = 16, 4.0
@@ -28,9 +29,9 @@ class LongCatAudioPolicy(PaddedPolicy):
         super().__init__(pipeline, noise, pipeline.sample_rate, seconds, audio_duration_s=seconds)
 
     def calls_per_step(self, guidance: float) -> int:
-        """With guidance, once more without the prompt."""
+        """Return how often the denoiser is called in a diffusion step: with guidance once more, without the prompt."""
         return 2 if guidance > 1 else 1
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """By the autoencoder, which takes (clips, channels, frames)."""
+        """Decode latents by the autoencoder, which takes (clips, channels, frames)."""
         return super().decode_batch(latents.transpose(1, 2))

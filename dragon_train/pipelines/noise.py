@@ -1,4 +1,8 @@
-"""Noise processes of diffusion models: what the denoiser sees at a level, and what it was trained to answer."""
+"""Define the noise processes of diffusion models: what the denoiser sees at a level, and what it learnt to answer.
+
+A pipeline's adapter (`pipelines.recorded`) holds the process that its model was trained on; from it come the noise of a
+gradient step and the denoising error, on which the losses of `dragon_train.objectives` rest.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DenoisingTarget:
-    """What the denoiser is asked.
+    """A question to the denoiser with its right answer.
 
     Attributes:
         sample: its noisy input, in the shape of the latents.
         time: its time argument, (clips,).
-        target: its answer, were it perfect, in the shape of the latents.
+        target: the answer of a perfect denoiser, in the shape of the latents.
     """
 
     sample: Tensor
@@ -31,41 +35,46 @@ class DenoisingTarget:
 
 
 class Noise(Protocol):
-    """A way to noise latents, and the parameterisation that goes with it."""
+    """A way to add noise to latents, and the parameterisation of the denoiser that goes with it."""
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Noise and levels as in the model's training."""
+        """Draw unit noise and one level per clip, as in the model's training."""
         ...
 
     def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
-        """Latents noised as drawn."""
+        """Return latents noised as drawn, with the time and the answer that belong to them."""
         ...
 
 
 def quantiles(count: int, generator: torch.Generator) -> Tensor:
-    """One uniform number from each of `count` equal parts of (0, 1), in random order.
+    """Draw one uniform number from each of `count` equal parts of (0, 1), in random order.
 
-    Levels that cover the range in every batch lower the variance of the gradient (2107.00630, section I.1).
+    Levels that cover the range in every batch lower the variance of the gradient (arXiv 2107.00630, section I.1).
     """
     shuffled = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
     return (shuffled / count).clamp(1e-6, 1 - 1e-6)
 
 
 def gaussian(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Unit noise in the shape of `latents`, drawn where the generator is: the same on every device."""
+    """Draw unit Gaussian noise in the shape of `latents`, where the generator is: it is the same on every device."""
     return torch.randn(latents.shape, generator=generator).to(latents)
 
 
 def per_clip(level: Tensor, latents: Tensor) -> Tensor:
-    """(clips,) -> (clips, 1, ...), to multiply latents."""
+    """Reshape one number per clip, (clips,), to (clips, 1, ...), so that it multiplies latents."""
     return level.view(-1, *[1] * (latents.ndim - 1))
 
 
 @dataclass(frozen=True)
 class EDM:
-    """EDM preconditioning with the prediction of a pipeline's scheduler (Karras et al., 2206.00364); level is sigma.
+    """EDM preconditioning with the prediction of a pipeline's scheduler (Karras et al., arXiv 2206.00364).
 
-    Log sigma is normal with this mean and deviation (2206.00364, table 1).
+    A noise level is sigma, the standard deviation of the noise; log sigma is normal (arXiv 2206.00364, table 1).
+
+    Attributes:
+        scheduler: the scheduler of the pipeline, which has the preconditioning.
+        mean: the mean of log sigma.
+        deviation: the standard deviation of log sigma.
     """
 
     scheduler: Any
@@ -73,16 +82,22 @@ class EDM:
     deviation: float
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Log-normal sigmas and unit noise."""
+        """Draw log-normal sigmas, (clips,), and unit noise."""
         noise = gaussian(latents, generator)
         level = self.mean + self.deviation * torch.special.ndtri(quantiles(len(latents), generator))
         return Draw(noise, level.exp().to(latents))
 
     def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
-        """With s = sigma_data: x = latents + sigma noise; the network sees x / sqrt(sigma^2 + s^2).
+        """Return the preconditioned input and target of the denoiser at the drawn sigmas.
 
-        The target is what makes the scheduler's `precondition_outputs` give the latents back; for v-prediction
-        (sigma latents - s^2 noise) / (s sqrt(sigma^2 + s^2)), up to the sign that the scheduler fixes.
+        The noisy latents, with s = sigma_data, and what the network sees of them:
+
+            x = latents + sigma noise,    input = x / sqrt(sigma^2 + s^2)
+
+        The target is what makes the scheduler's `precondition_outputs` give the latents back; for v-prediction, up to
+        the sign that the scheduler fixes:
+
+            target = (sigma latents - s^2 noise) / (s sqrt(sigma^2 + s^2))
         """
         sigma = per_clip(draw.level, latents)
         noisy = latents + sigma * draw.noise
@@ -96,32 +111,37 @@ class EDM:
 
 
 def uniform(u: Tensor) -> Tensor:
-    """Quantiles of the uniform distribution on (0, 1)."""
+    """Map quantiles to a uniform distribution of times on (0, 1): return them as they are."""
     return u
 
 
 @dataclass(frozen=True)
 class LogitNormal:
-    """Quantiles of times whose logit is normal (2403.03206, section 3.1)."""
+    """The distribution of times whose logit is normal (arXiv 2403.03206, section 3.1), by its quantile function.
+
+    Attributes:
+        mean: the mean of the logit.
+        deviation: the standard deviation of the logit.
+    """
 
     mean: float = 0.0
     deviation: float = 1.0
 
     def __call__(self, u: Tensor) -> Tensor:
-        """Numbers in (0, 1) -> times in (0, 1)."""
+        """Map numbers in (0, 1) to the times in (0, 1) that are these quantiles."""
         times: Tensor = (self.mean + self.deviation * torch.special.ndtri(u)).sigmoid()
         return times
 
 
 @dataclass(frozen=True)
 class FlowMatching:
-    """Rectified flow (2209.03003); level is the time t in (0, 1], 1 is noise.
+    """Rectified flow (arXiv 2209.03003); a noise level is the time t in (0, 1], and 1 is noise.
 
     Attributes:
-        times: quantiles of the times in training.
+        times: the quantile function of the times in training.
         scale: the network is told `scale` * t.
-        from_noise: whether the network counts from the noise: it is told `scale` * (1 - t) instead, and answers
-            latents - noise instead of noise - latents.
+        from_noise: whether the network counts from the noise: then it is told `scale` * (1 - t), and answers the
+            opposite velocity.
     """
 
     times: Callable[[Tensor], Tensor] = LogitNormal()
@@ -129,12 +149,18 @@ class FlowMatching:
     from_noise: bool = False
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Times as in training and unit noise."""
+        """Draw times as in training, (clips,), and unit noise."""
         noise = gaussian(latents, generator)
         return Draw(noise, self.times(quantiles(len(latents), generator)).to(latents))
 
     def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
-        """Linear in between: x = (1 - t) latents + t noise."""
+        """Return the point between latents and noise at the drawn times, and the velocity there.
+
+            x = (1 - t) latents + t noise
+            target = noise - latents
+
+        A network that counts from the noise has the opposite target.
+        """
         t = per_clip(draw.level, latents)
         noisy, velocity = (1 - t) * latents + t * draw.noise, draw.noise - latents
         if self.from_noise:
@@ -144,21 +170,30 @@ class FlowMatching:
 
 @dataclass(frozen=True)
 class VariancePreserving:
-    """The discrete process of DDPM (2006.11239) as a pipeline's scheduler has it; level is a whole timestep.
+    """The discrete process of DDPM (arXiv 2006.11239) as a pipeline's scheduler has it.
 
-    The target is what the scheduler's `prediction_type` says: noise, latents, or v (2202.00512).
+    A noise level is a whole timestep. The target is what the scheduler's `prediction_type` says: noise, latents, or v
+    (arXiv 2202.00512).
+
+    Attributes:
+        scheduler: the scheduler of the pipeline, which has the noise schedule.
     """
 
     scheduler: Any
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """Uniform timesteps and unit noise."""
+        """Draw uniform timesteps, (clips,), and unit noise."""
         noise = gaussian(latents, generator)
         level = (quantiles(len(latents), generator) * self.scheduler.config.num_train_timesteps).long()
         return Draw(noise, level.to(latents.device))
 
     def denoising_target(self, latents: Tensor, draw: Draw) -> DenoisingTarget:
-        """With a the cumulative product of alphas: x = sqrt(a) latents + sqrt(1 - a) noise."""
+        """Return the noisy latents at the drawn timesteps, and the target of the scheduler's prediction type.
+
+        With a the cumulative product of alphas:
+
+            x = sqrt(a) latents + sqrt(1 - a) noise
+        """
         a = per_clip(self.scheduler.alphas_cumprod.to(latents)[draw.level], latents)
         noisy = a.sqrt() * latents + (1 - a).sqrt() * draw.noise
         targets = {

@@ -24,13 +24,13 @@ NEEDS = {"CosineDPMSolverMultistepScheduler": ("torchsde", "stable-audio")}  # c
 
 
 def on_hub(source: str, *, gated: bool | None = None) -> Weights:
-    """What a pipeline of this name (owner/name or owner/name@revision) takes from the hub: all its index names."""
+    """Describe what a pipeline of this name (owner/name or owner/name@revision) downloads: all that its index names."""
     name, revision = repository_of(source)
     return Weights(name, (INDEX,), gated=gated, revision=revision)
 
 
 def repository_of(source: str) -> tuple[str, str | None]:
-    """Repository and revision (a commit, tag or branch; None is the newest) of a name on the hub.
+    """Split a name on the hub into repository and revision (a commit, tag or branch; None is the newest).
 
     Example:
         >>> repository_of("owner/name@v1.0"), repository_of("owner/name")
@@ -41,14 +41,18 @@ def repository_of(source: str) -> tuple[str, str | None]:
 
 
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: Loading = IN_FULL) -> Policy:
-    """The policy over the pipeline in a folder, or of a name (owner/name, or owner/name@revision) on the hub.
+    """Load the policy over the pipeline in a folder, or of a name (owner/name, or owner/name@revision) on the hub.
 
-    Weights are safetensors, complete and no others than the pipeline has, or they are refused.
+    No code of the checkpoint runs: its components must be classes of diffusers and transformers. Its weights must be
+    safetensors, complete, and no others than the pipeline has.
 
-    No code of the checkpoint runs: its components are classes of diffusers and transformers, or it is refused.
+    Args:
+        source: the folder or the name.
+        adapters: the adapters by name, of which one takes the pipeline's class.
+        loading: the precision and the device of the networks.
 
     Raises:
-        DragonError: there is none, it cannot be loaded, it needs a package, or no adapter takes its class.
+        DragonError: there is no such pipeline, it cannot be loaded, it needs a package, or no adapter takes its class.
     """
     index = read_index(source)
     adapter = adapter_for(source, index, adapters)
@@ -70,7 +74,7 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
 
 
 def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> Any:
-    """The pipeline, of networks that are loaded one by one; diffusers loads what else there is.
+    """Load a pipeline whose networks are loaded one by one; diffusers loads what else there is.
 
     Raises:
         DragonError: weights are pickled, elsewhere, missing or too many.
@@ -98,14 +102,16 @@ def check_configurations(folder: Path) -> None:
     """Refuse a component whose configuration is no table: diffusers takes a text for a name, and seeks it on the hub.
 
     Raises:
-        DragonError: names the file.
+        DragonError: there is such a file; the message names it.
     """
     for path in sorted(folder.glob("*/*config.json")):
         read_json(path, dict[str, Any], "save the pipeline again with `save_pretrained` of diffusers")
 
 
 def folder_of(source: str, loading: Loading) -> Path:
-    """The pipeline's folder; of one on the hub that in its cache, with its weights where they are wanted.
+    """Return the pipeline's folder; for a pipeline on the hub its folder in the cache, after the download it needs.
+
+    On the meta device no weights are needed, and none are downloaded.
 
     Raises:
         OSError: it is not there, and not reachable.
@@ -123,7 +129,7 @@ def folder_of(source: str, loading: Loading) -> Path:
 
 
 def component_class(library: str, name: str) -> Any:
-    """The class of a component, as the index names it, of diffusers, one of its pipelines, or transformers.
+    """Return the class of a component, as the index names it, of diffusers, one of its pipelines, or transformers.
 
     Raises:
         AttributeError: there is no such class.
@@ -135,7 +141,7 @@ def component_class(library: str, name: str) -> Any:
 
 
 def read_index(source: str) -> dict[str, Any]:
-    """What `save_pretrained` wrote about a pipeline: its class and those of its components.
+    """Read what `save_pretrained` wrote about a pipeline: its class and the classes of its components.
 
     Raises:
         DragonError: there is none, or it is not readable.
@@ -153,7 +159,7 @@ def read_index(source: str) -> dict[str, Any]:
 
 
 def downloaded_index(source: str) -> Path:
-    """The index of a pipeline on the hub; downloaded, where it is not in the cache.
+    """Return the path of the index of a pipeline on the hub; it is downloaded where it is not in the cache.
 
     Raises:
         DragonError: it is neither a name on the hub, nor reachable.
@@ -177,10 +183,10 @@ def downloaded_index(source: str) -> Path:
 
 
 def adapter_for(source: str, index: Mapping[str, Any], adapters: Mapping[str, AdapterInfo]) -> AdapterInfo:
-    """The adapter that takes the pipeline's class.
+    """Return the adapter that takes the pipeline's class.
 
     Raises:
-        DragonError: none does, or the class is the checkpoint's own.
+        DragonError: no adapter does, or the class is the checkpoint's own.
     """
     by_class = {adapter.pipeline_class: adapter for adapter in adapters.values()}
     kind = index["_class_name"]
@@ -200,10 +206,10 @@ def adapter_for(source: str, index: Mapping[str, Any], adapters: Mapping[str, Ad
 def check_components(source: str, index: Mapping[str, Any]) -> None:
     """Refuse components that are not classes of diffusers or transformers: they would be the checkpoint's own code.
 
-    Their names are those of folders, too, which are to be inside the pipeline's.
+    The names of components are names of folders, too, which must lie inside the pipeline's.
 
     Raises:
-        DragonError: there is one.
+        DragonError: there is such a component; the message names it.
     """
     from diffusers import pipelines
 
@@ -222,7 +228,7 @@ def check_packages(source: str, index: Mapping[str, Any]) -> None:
     """Refuse components whose packages are missing, before weights are downloaded.
 
     Raises:
-        DragonError: there is one.
+        DragonError: a package is missing; the message says how to install it.
     """
     for name, (package, extra) in NEEDS.items():
         used = any(isinstance(entry, list) and name in entry for entry in index.values())
@@ -234,7 +240,7 @@ def check_weights(folder: Path) -> None:
     """Refuse a component whose weights are pickled only, as loading them could run any code, or lie elsewhere.
 
     Raises:
-        DragonError: there is one.
+        DragonError: there is such a file; the message names it.
     """
     for part in sorted({path.parent for path in folder.glob("*/*.index.json")}):
         shards(part)

@@ -1,4 +1,8 @@
-"""What adapters over diffusers pipelines share: the pipeline samples as it is, and shows how it feeds its denoiser."""
+"""Share among adapters how a diffusers pipeline samples as it is, and shows how it feeds its denoiser.
+
+`RecordedPolicy` is the `Policy` of the trainer over any diffusers pipeline; an adapter says what its pipeline has of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class Recorded(Exception):  # noqa: N818  not an error: it ends a call that has told enough
-    """The pipeline has shown what was asked for."""
+    """The signal that ends a pipeline's call, because it has shown what was asked for."""
 
 
 class RecordedPolicy:
-    """The trainer's view of a pipeline, whose call is run as it is.
+    """The trainer's view of a diffusers pipeline, whose call is run as it is.
 
     The condition of a prompt is not computed anew here: the pipeline is started, and what it gives its denoiser beside
     the noisy latents and the time is recorded.
@@ -43,11 +47,12 @@ class RecordedPolicy:
         checkpointing: whether gradient checkpointing works where diffusers offers it.
         pipeline: the diffusers pipeline.
         noise: the process that it was trained on.
-        batch: most clips that are sampled or decoded at once.
-        steps: diffusion steps of on-policy generations, where a run does not say otherwise: fewer than for listening,
+        batch: the most clips that are sampled or decoded at once.
+        steps: the diffusion steps of on-policy generations, where a run does not set them: fewer than for listening,
             since demonstrations cost the most and need no polish (DRAGON, figure 3).
-        guidance: likewise classifier-free guidance, as the pipeline's documentation has it; 1 is none.
-        arguments: of the pipeline's call, but prompts, seeds, steps and guidance.
+        guidance: the classifier-free guidance of on-policy generations, where a run does not set it, as the pipeline's
+            documentation has it; 1 is none.
+        arguments: the further arguments of the pipeline's call, beside prompts, seeds, steps and guidance.
     """
 
     component: ClassVar[str] = "transformer"
@@ -67,7 +72,7 @@ class RecordedPolicy:
 
     @property
     def denoiser(self) -> nn.Module:
-        """The network that is tuned."""
+        """The network of the pipeline that is tuned."""
         network: nn.Module = getattr(self.pipeline, self.component)
         return network
 
@@ -78,7 +83,19 @@ class RecordedPolicy:
     def sample(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, gradient_steps: int = 0
     ) -> Tensor:
-        """Latents of one clip per prompt, `batch` at a time; float32, whatever the pipeline computes in."""
+        """Sample the latents of one clip per prompt, `batch` at a time; float32, whatever the pipeline computes in.
+
+        Args:
+            prompts: one text per clip.
+            seeds: one number per clip, from which its initial noise is drawn.
+            steps: the number of diffusion steps.
+            guidance: the strength of classifier-free guidance; 1 is none.
+            gradient_steps: the number of the last diffusion steps through whose denoiser calls gradient flows; 0 is
+                none.
+
+        Raises:
+            DragonError: the pipeline failed, as when the configuration of a part does not fit.
+        """
         parts = [slice(start, start + self.batch) for start in range(0, len(prompts), self.batch)]
         call: Callable[..., Any] = self.pipeline
         gradient: AbstractContextManager[None] = nullcontext()
@@ -90,7 +107,10 @@ class RecordedPolicy:
             return torch.cat(made).float()
 
     def _failed(self, error: BaseException) -> DragonError:
-        """What a configuration of a part says may be wrong only where it is used."""
+        """Turn a failure of the pipeline into an error that says what to check.
+
+        What a configuration of a part says may be wrong only where it is used.
+        """
         kind, place = type(self.pipeline).__name__, self.pipeline.config.get("_name_or_path") or "the pipeline's folder"
         return DragonError(
             f"pipeline {kind} failed while it sampled: {reason_of(error)}; check the configurations of its parts in "
@@ -98,20 +118,20 @@ class RecordedPolicy:
         )
 
     def calls_per_step(self, guidance: float) -> int:  # noqa: ARG002  most pipelines stack what guidance compares
-        """How often the pipeline calls its denoiser in one diffusion step."""
+        """Return how often the pipeline calls its denoiser in one diffusion step."""
         return 1
 
     def latents(
         self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Tensor:
-        """What the pipeline's call makes."""
+        """Call the pipeline for one batch, and return the latents that it makes."""
         made: Tensor = call(**self.call_arguments(prompts, seeds, steps, guidance))[0]
         return made
 
     def call_arguments(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> dict[str, Any]:
-        """Of the pipeline's call."""
+        """Return the arguments of the pipeline's call for one batch."""
         return {
             "prompt": list(prompts),
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
@@ -124,7 +144,7 @@ class RecordedPolicy:
 
     @contextmanager
     def _gradient_in_last(self, steps: int, calls_per_step: int) -> Iterator[None]:
-        """Gradient in the denoiser's calls of the last `steps` steps only: it is what takes memory."""
+        """Record gradient in the denoiser's calls of the last `steps` steps only: it is what takes memory."""
         count = 0
 
         def before(*_: object) -> None:
@@ -145,7 +165,7 @@ class RecordedPolicy:
                 handle.remove()
 
     def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """The further arguments of the denoiser's first call, without guidance."""
+        """Return the further arguments of the denoiser's first call, by name, without guidance."""
         recorded: dict[str, Any] = {}
 
         def record(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -161,11 +181,11 @@ class RecordedPolicy:
         return {key: value for key, value in recorded.items() if key not in self.inputs}
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
-        """As the noise process does."""
+        """Draw noise and levels as the noise process of the pipeline does."""
         return self.noise.draw(latents, generator)
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
-        """Mean squared error of the denoiser's answer, (clips,)."""
+        """Return the mean squared error of the denoiser's answer for each clip, (clips,), with gradient."""
         denoising_target = self.noise.denoising_target(latents, draw)
         sample, *times = self.inputs
         asked = {sample: denoising_target.sample, **dict.fromkeys(times, denoising_target.time)}
@@ -177,10 +197,10 @@ class RecordedPolicy:
 
 
 class AudioPolicy(RecordedPolicy):
-    """A pipeline that makes audio.
+    """The policy over a pipeline that makes audio.
 
     Attributes:
-        sample_rate: samples a second of what `decode` makes.
+        sample_rate: the rate of what `decode` makes, in Hz.
         seconds: the length of a clip.
     """
 
@@ -189,28 +209,28 @@ class AudioPolicy(RecordedPolicy):
         self.sample_rate, self.seconds = sample_rate, seconds
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> audio (clips, channels, samples), with gradient where the latents have it."""
+        """Decode latents into audio (clips, channels, samples), with gradient where the latents have it."""
         with torch.set_grad_enabled(latents.requires_grad):
             return torch.cat([self.decode_batch(part) for part in torch.split(latents, self.batch)])
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """At most `batch` clips by the pipeline's autoencoder."""
+        """Decode at most `batch` clips by the pipeline's autoencoder."""
         audio: Tensor = self.pipeline.vae.decode(latents).sample
         return audio
 
     def clips(self, latents: Tensor, prompts: Sequence[str]) -> Clips:
-        """Decoded, with their prompts."""
+        """Decode latents into clips with their prompts, as rewards take them."""
         return Clips(self.decode(latents), self.sample_rate, prompts)
 
     def write(self, latents: Tensor, stem: Path) -> Path:
-        """A WAV file of one clip's latents."""
+        """Write a WAV file of one clip's latents, and return its path."""
         path = stem.with_suffix(".wav")
         write_audio(path, self.decode(latents[None])[0], self.sample_rate)
         return path
 
 
 class PaddedPolicy(AudioPolicy):
-    """A pipeline that is called for one prompt at a time.
+    """The policy over a pipeline that is called for one prompt at a time.
 
     It pads the prompts of a batch to the longest, and the padding reaches the denoiser: in a batch, a clip would depend
     on its neighbours' prompts.
@@ -219,7 +239,7 @@ class PaddedPolicy(AudioPolicy):
     def latents(
         self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Tensor:
-        """What the pipeline makes, called for one prompt after the other."""
+        """Call the pipeline for one prompt after the other, and join the latents that it makes."""
         made = [
             AudioPolicy.latents(self, call, [prompt], [seed], steps, guidance)
             for prompt, seed in zip(prompts, seeds, strict=True)
@@ -227,11 +247,11 @@ class PaddedPolicy(AudioPolicy):
         return torch.cat(made)
 
     def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """The condition of each prompt, in a list: their lengths differ."""
+        """Return the condition of each prompt, in a list named `each`, as their lengths differ."""
         return {"each": [AudioPolicy.condition(self, [prompt]) for prompt in prompts]}
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
-        """Mean squared error of the denoiser's answer, (clips,)."""
+        """Return the mean squared error of the denoiser's answer for each clip, (clips,), one clip at a time."""
         errors = [
             AudioPolicy.denoising_error(self, latents[i, None], own, Draw(draw.noise[i, None], draw.level[i, None]))
             for i, own in enumerate(condition["each"])
@@ -240,7 +260,7 @@ class PaddedPolicy(AudioPolicy):
 
 
 def check_seconds(seconds: float, longest: float) -> float:
-    """A length of clips that a pipeline can make.
+    """Return the length of clips, if it is one that the pipeline can make.
 
     Raises:
         DragonError: it is not positive, or more than `longest`.

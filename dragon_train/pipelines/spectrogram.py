@@ -1,7 +1,7 @@
-"""Adapters over diffusers pipelines of mel spectra.
+"""Adapt diffusers pipelines of mel spectra: AudioLDM 2, AudioLDM and MusicLDM.
 
-AudioLDM 2 (2308.05734), AudioLDM (2301.12503) and MusicLDM (2308.01546). All are trained as DDPM is,
-on timesteps drawn uniformly.
+AudioLDM 2 is arXiv 2308.05734, AudioLDM arXiv 2301.12503 and MusicLDM arXiv 2308.01546. All are trained as DDPM is, on
+timesteps drawn uniformly.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class SpectrogramPolicy(AudioPolicy):
-    """Latents are (clips, channels, frames, bands) of mono sound; a noise level is a whole timestep.
+    """The policy over a pipeline that makes mel spectra and turns them into mono sound with a vocoder.
 
-    Clips are as long as the denoiser's `sample_size`, which is what it was trained on.
+    Latents are (clips, channels, frames, bands); a noise level is a whole timestep. Clips are as long as the denoiser's
+    `sample_size`, which is what it was trained on.
     """
 
     component = "unet"
@@ -37,29 +38,29 @@ class SpectrogramPolicy(AudioPolicy):
         super().__init__(pipeline, VariancePreserving(pipeline.scheduler), rate, seconds, audio_length_in_s=seconds)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """Latents -> mel spectrum -> sound, cut to length as the pipeline does."""
+        """Decode latents into mel spectra and these into sound, cut to length as the pipeline does."""
         mel = super().decode_batch(latents / self.pipeline.vae.config.scaling_factor)
         audio: Tensor = self.pipeline.vocoder(mel.squeeze(1)).float()
         return audio[:, None, : int(self.seconds * self.sample_rate)]
 
 
 class AudioLDM2Policy(SpectrogramPolicy, PaddedPolicy):
-    """Its language model reads the prompt at positions that padding moves."""
+    """The policy over AudioLDM 2, whose language model reads the prompt at positions that padding moves."""
 
     guidance = 3.5
 
-    checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as that of self-attention, and fails
+    checkpointing = False  # diffusers 0.42.1 then passes the prompt's mask as the mask of self-attention, and fails
 
 
 class AudioLDMPolicy(SpectrogramPolicy):
-    """Its pipeline decodes whatever it is asked for: the latents are taken from its last step."""
+    """The policy over AudioLDM, which decodes whatever it is asked for: the latents are taken from its last step."""
 
     guidance = 2.5
 
     def latents(
         self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> Tensor:
-        """Those of the last step, after which the call is ended."""
+        """Call the pipeline, and return the latents of its last step, after which the call is ended."""
         made: list[Tensor] = []
 
         def keep(_step: int, time: Tensor, latents: Tensor) -> None:
@@ -73,14 +74,14 @@ class AudioLDMPolicy(SpectrogramPolicy):
 
 
 class MusicLDMPolicy(SpectrogramPolicy):
-    """Its pipeline fails on what transformers 5 returns for a prompt: it is given the embeddings."""
+    """The policy over MusicLDM, which is given embeddings: it fails on what transformers 5 returns for a prompt."""
 
     guidance = 2.0
 
     def call_arguments(
         self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
     ) -> dict[str, Any]:
-        """With embeddings in place of the prompts."""
+        """Return the arguments of the pipeline's call, with embeddings in place of the prompts."""
         arguments = super().call_arguments(prompts, seeds, steps, guidance)
         embeddings = {
             "prompt_embeds": self.embed(prompts),
@@ -89,7 +90,7 @@ class MusicLDMPolicy(SpectrogramPolicy):
         return arguments | {"prompt": None} | embeddings
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
-        """CLAP's embeddings, (prompts, dim)."""
+        """Embed prompts by CLAP's text encoder: (prompts, dim)."""
         tokens = self.pipeline.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
         features = self.pipeline.text_encoder.get_text_features(**tokens.to(self.pipeline.device))
         embeddings: Tensor = features.pooler_output

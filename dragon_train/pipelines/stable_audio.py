@@ -1,4 +1,4 @@
-"""Adapter over diffusers' StableAudioPipeline: EDM preconditioning with v-prediction (Karras et al., 2206.00364)."""
+"""Adapt diffusers' StableAudioPipeline: EDM preconditioning with v-prediction (Karras et al., arXiv 2206.00364)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which
 
 
 class StableAudioPolicy(AudioPolicy):
-    """A noise level is an EDM sigma; clips are as long as the transformer's `sample_size`."""
+    """The policy over a Stable Audio pipeline; a noise level is an EDM sigma.
+
+    Clips are as long as the transformer's `sample_size`.
+    """
 
     guidance = 7.0
 

@@ -1,4 +1,4 @@
-"""Adapter over diffusers' StableAudio3Pipeline: rectified flow (Stable Audio 3, 2605.17991)."""
+"""Adapt diffusers' StableAudio3Pipeline: rectified flow (Stable Audio 3, arXiv 2605.17991)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRUNCATION = 0.075
 
 
 def truncated_logit_normal(u: Tensor) -> Tensor:
-    """Quantiles of the times that stable-audio-3 trains on: its `trunc_logit_normal`.
+    """Map uniform numbers to the times that stable-audio-3 trains on: its `trunc_logit_normal`.
 
     1 - t is logit-normal, cut off below `TRUNCATION` and stretched over (0, 1). The shift by length that its trainer
     applies on top is not in a diffusers checkpoint, and left out.
@@ -29,7 +29,7 @@ def truncated_logit_normal(u: Tensor) -> Tensor:
 
 
 class StableAudio3Policy(AudioPolicy):
-    """A noise level is a time in (0, 1)."""
+    """The policy over a Stable Audio 3 pipeline; a noise level is a time in (0, 1)."""
 
     steps = 8
 
@@ -42,5 +42,5 @@ class StableAudio3Policy(AudioPolicy):
         super().__init__(pipeline, noise, int(pipeline.vae.config.sampling_rate), seconds, duration=seconds)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
-        """Cut to length and clipped, as the pipeline does."""
+        """Decode latents into audio that is cut to length and clipped to [-1, 1], as the pipeline does."""
         return super().decode_batch(latents)[..., : int(self.seconds * self.sample_rate)].clamp(-1, 1)

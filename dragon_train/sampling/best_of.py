@@ -1,4 +1,4 @@
-"""Selection at inference: of several clips for each prompt, those that a reward, of clips or of sets, likes best."""
+"""Select at inference: of several clips for each prompt, keep the ones that a reward of clips or of sets likes best."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Best:
-    """One clip for each prompt.
+    """The chosen clips, one for each prompt, and what the choice gained.
 
     Attributes:
         chosen: the clips, in the order of the prompts.
-        metric: raw, of each clip; under a reward of sets of the whole set, (1,).
-        before: of the first set that was made: mean of its clips, or of the set.
-        after: likewise of the chosen clips; never worse.
+        metric: the raw metric of each clip, (clips,), or under a reward of sets of the whole set, (1,).
+        before: the metric of the first set that was made: the mean of its clips, or the metric of the set.
+        after: the metric of the chosen clips, in the same form; never worse.
     """
 
     chosen: Generations
@@ -60,18 +60,18 @@ def best_of(
     the trainer finds D+ (`metrics.select_positive`).
 
     Args:
-        n: sets.
-        policy: what samples.
-        reward: what chooses.
-        prompts: one for each clip of a set.
-        steps: diffusion steps.
-        guidance: classifier-free guidance; 1 is none.
-        seed: what the seeds of all clips are drawn from.
+        n: the number of sets.
+        policy: the pipeline that samples.
+        reward: the reward that chooses.
+        prompts: one text for each clip of a set.
+        steps: the number of diffusion steps.
+        guidance: the strength of classifier-free guidance; 1 is none.
+        seed: the number that the seeds of all clips are drawn from.
         on_set: is called after each set.
 
     Raises:
         TooFewClipsError: the reward needs more clips than there are prompts.
-        DragonError: as the reward, whose parts are built before anything is sampled.
+        DragonError: a part of the reward could not be built, which shows before anything is sampled, or failed.
     """
     reward.check_count(len(prompts))
     build_parts(reward, policy.pipeline.device)
@@ -92,7 +92,7 @@ def best_of(
 
 
 def write_best(policy: Policy, best: Best, out: ClipFolder) -> list[dict[str, Any]]:
-    """Write one file per prompt and `prompts.csv`, as `dragon sample` does, with the values; returns a row per clip."""
+    """Write one file per prompt and `prompts.csv`, as `dragon sample` does, with the values; return a row per clip."""
     chosen = best.chosen
     values = best.metric.expand(len(chosen.clips)).tolist()
     rows = [

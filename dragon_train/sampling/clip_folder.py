@@ -1,4 +1,4 @@
-"""A folder of clips: new ones never come to stand beside others, or in their place, unless that is asked for."""
+"""Guard a folder of clips: new ones never come to stand beside others, or in their place, unless that is asked for."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SHOWN = 3  # names in a refusal
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """Where clips go.
+    """A folder that new clips go to.
 
     Attributes:
         path: the folder; it need not exist.
-        kept: rows of its table that stay.
-        replaced: names of clips that go when the new ones are made.
+        kept: the rows of its table that stay.
+        replaced: the names of clips that go when the new ones are made.
     """
 
     path: Path
@@ -43,14 +43,14 @@ class ClipFolder:
     replaced: tuple[str, ...] = ()
 
     def numbers(self, count: int) -> Sequence[int]:
-        """Of further clips that nothing else numbers: those that come after the kept ones."""
+        """Return the numbers of further clips that nothing else numbers: the ones after the kept clips."""
         return range(len(self.kept), len(self.kept) + count)
 
     def check_free(self, prompts: Sequence[str], numbers: Iterable[int]) -> None:
         """Refuse clips of prompts and numbers whose files would take the place of others.
 
         Raises:
-            ConfigError: names one of them.
+            ConfigError: a file of that name is there; the message names it.
         """
         there = self.path.iterdir() if self.path.exists() else ()
         taken = {file.stem: file.name for file in there if file.name not in self.replaced}
@@ -63,7 +63,16 @@ class ClipFolder:
     ) -> list[dict[str, Any]]:
         """Write each clip to a file that its number and prompt name, and the rows, with their paths, to `prompts.csv`.
 
-        Latents are taken one after the other, and may be sampled as they are. Files appear when all are made.
+        Latents are taken one after the other, and may be sampled as they are taken. Files appear when all are made.
+
+        Args:
+            policy: decodes and stores the clips.
+            latents: the latents of each clip.
+            rows: what the table says of each clip, its `prompt` among it.
+            numbers: the number of each clip, which begins the name of its file.
+
+        Returns:
+            The rows with the path of each file.
         """
         with scratch(self.path) as temporary:
             made = [
@@ -84,10 +93,10 @@ class ClipFolder:
 
 
 def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
-    """A folder for new clips, checked before any is made.
+    """Return a folder for new clips, checked before any is made.
 
     Args:
-        path: where it is.
+        path: where the folder is.
         overwrite: replace the clips that its table lists.
         append: keep what is there.
 
@@ -123,23 +132,26 @@ def clip_folder(path: Path, *, overwrite: bool, append: bool) -> ClipFolder:
 
 @contextmanager
 def held_folder(path: Path, *, overwrite: bool, append: bool) -> Iterator[ClipFolder]:
-    """`clip_folder`, held against other processes; what it refuses it refuses before a lock is in the folder."""
+    """Return what `clip_folder` returns, and hold the folder against other processes inside the block.
+
+    What is refused is refused before a lock is in the folder.
+    """
     clip_folder(path, overwrite=overwrite, append=append)
     with locked(path):
         yield clip_folder(path, overwrite=overwrite, append=append)
 
 
 def audio_below(path: Path) -> list[str]:
-    """All audio that is found in a folder, whether it can be decoded here or not, by its path from there."""
+    """Return the paths, relative to a folder, of all audio below it, whether it can be decoded here or not."""
     found = [file for file in visible_files(path) if file.suffix.lower() in suffixes() | UNDECODED]
     return [file.relative_to(path).as_posix() for file in found]
 
 
 def listed(path: Path) -> list[dict[str, str]]:
-    """The rows of the table that `ClipFolder.write` wrote into a folder; none if there is no table.
+    """Return the rows of the table that `ClipFolder.write` wrote into a folder; none if there is no table.
 
     Raises:
-        ConfigError: it cannot be read, or names no files of the folder.
+        ConfigError: the table cannot be read, or names no files of the folder.
     """
     table = path / OWN
     if not table.is_file():
@@ -151,7 +163,7 @@ def listed(path: Path) -> list[dict[str, str]]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first of some names, and how many there are.
+    """Quote the first of some names, and say how many more there are.
 
     >>> some(["a.wav"]), some(["a", "b", "c", "d", "e"])
     ("'a.wav'", "'a', 'b', 'c' and 2 more")
@@ -161,7 +173,7 @@ def some(names: Sequence[str]) -> str:
 
 
 def stem(number: int, prompt: str) -> str:
-    """A file's name without its suffix.
+    """Return the name of a clip's file, without its suffix.
 
     >>> stem(7, "A jig, on the fiddle!")
     '0007-a-jig-on-the-fiddle'

@@ -30,7 +30,17 @@ def sample_to_folder(
     guidance: float,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Write one file per prompt and `prompts.csv`; returns a row per clip.
+    """Sample one clip per prompt, write one file for each and `prompts.csv`, and return a row per clip.
+
+    Args:
+        info: the pipeline that samples.
+        run: the folder of a finished run whose weights it gets; None for the pipeline as it is.
+        prompts: one text for each clip.
+        out: where the clips go.
+        device: where the pipeline computes.
+        steps: the number of diffusion steps.
+        guidance: the strength of classifier-free guidance; 1 is none.
+        seed: the seed of the first clip; each further clip has the next.
 
     Raises:
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
@@ -50,7 +60,7 @@ def sampled(
     guidance: float,
     on_clip: Callable[[], object],
 ) -> Iterator[Tensor]:
-    """The latents of one clip after the other, sampled in batches."""
+    """Yield the latents of one clip after the other; they are sampled in batches."""
     for start in range(0, len(prompts), policy.batch):
         part = slice(start, start + policy.batch)
         for own in policy.sample(prompts[part], seeds[part], steps, guidance):

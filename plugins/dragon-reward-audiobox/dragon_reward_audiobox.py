@@ -1,4 +1,4 @@
-"""Audiobox aesthetics (Tjandra et al., "Meta Audiobox Aesthetics", arXiv 2502.05139): four ratings of a clip.
+"""Audiobox aesthetics (Tjandra et al., "Meta Audiobox Aesthetics", arXiv 2502.05139) rates a clip in four ways.
 
 A window of 10 s passes through WavLM. Each axis has its own mixture of WavLM's layers, averages it over time, and rates
 the normalised average with a small network. The released weights are loaded into `transformers.WavLMModel`.
@@ -48,7 +48,7 @@ STRIDE, FIELD = 320, 400  # samples between the frames of WavLM, and seen by one
 FRAMES = (WINDOW - FIELD) // STRIDE + 1  # 499
 BATCH = 8  # windows per pass, whose first activations take 65 MB each
 
-# Names in the released weights (those of microsoft/unilm) -> names in transformers.WavLMModel.
+# Names in the released weights, which are microsoft/unilm's -> names in transformers.WavLMModel.
 RENAMED = {
     r"^mask_emb$": "masked_spec_embed",
     r"^layer_norm\.": "feature_projection.layer_norm.",
@@ -69,17 +69,17 @@ RENAMED = {
 
 
 class Audiobox:
-    """Ratings of each 10 s of a clip, about 1 to 10: CE, CU, PC, PQ.
+    """An encoder whose frames are ratings of each 10 s of a clip, about 1 to 10: CE, CU, PC, PQ.
 
     The last window is padded with zeros to 10 s, which attention and averages leave out, so that a clip of any length
     is rated, and alike in any batch.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read `config.json` and `model.safetensors`.
+        """Read `config.json` and `model.safetensors` in a folder.
 
         Raises:
-            WeightsError: one is damaged, a tensor is missing or left over, or the network is of another kind.
+            WeightsError: a file is damaged, a tensor is missing or left over, or the network is of another kind.
         """
         import torch
 
@@ -93,11 +93,14 @@ class Audiobox:
             raise WeightsError(f"{folder} does not hold {REPOSITORY}; download it again: {error}") from error
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) at 16 kHz -> float32 frames (clips, windows, 4), whose mean rates the clip.
+        """Return the float32 frames (clips, windows, 4) of mono audio (clips, samples) at 16 kHz, whose mean rates it.
 
-        The mean of the ratings s_w is weighted by the seconds of each window. Frames are m + a_w (s_w - m), with m the
-        weighted mean and a_w the seconds of the window over those of an average one: their plain mean is m, and they
-        are the ratings themselves where all windows are full.
+        For the ratings s_w of each window, their mean m weighted by the seconds of each window, and the seconds a_w of
+        a window over the seconds of an average one:
+
+            frame_w = m + a_w (s_w - m)
+
+        The plain mean of the frames is m, and they are the ratings themselves where all windows are full.
         """
         import torch
 
@@ -112,7 +115,7 @@ class Audiobox:
         return frames
 
     def rate(self, audio: Tensor) -> Tensor:
-        """At most 10 s of audio (clips, samples) -> ratings (clips, 4)."""
+        """Return the ratings (clips, 4) of at most 10 s of audio (clips, samples)."""
         import torch
 
         ratings = torch.cat([self._heads(self._pooled(clips)) for clips in audio.split(BATCH)])
@@ -120,7 +123,7 @@ class Audiobox:
         return scaled
 
     def _pooled(self, audio: Tensor) -> Tensor:
-        """The average of each of WavLM's layers over the frames that hold audio: (layers, clips, width)."""
+        """Return the average of each of WavLM's layers over the frames that hold audio: (layers, clips, width)."""
         import torch
 
         samples = audio.shape[1]
@@ -134,7 +137,7 @@ class Audiobox:
         return torch.stack([layer[:, :frames].mean(1) for layer in output.hidden_states])
 
     def _heads(self, pooled: Tensor) -> Tensor:
-        """Pooled layers (layers, clips, width) -> ratings in training units (clips, 4)."""
+        """Return the ratings (clips, 4), in training units, of pooled layers (layers, clips, width)."""
         import torch
 
         columns = []
@@ -147,11 +150,11 @@ class Audiobox:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings of the heads.
+    """Read the settings of the heads from a file.
 
     Raises:
-        ValueError: they ask for what this module does not compute.
-        KeyError: one is missing.
+        ValueError: the settings ask for what this module does not compute.
+        KeyError: a setting is missing.
     """
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for key, supported in {"use_weighted_layer_sum": True, "proj_act_fn": "gelu", "output_dim": 1}.items():
@@ -161,7 +164,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def load_network(path: Path, config: Mapping[str, Any]) -> nn.ModuleDict:
-    """WavLM, the mixtures of its layers and the heads, frozen; every tensor of the file has its place."""
+    """Load WavLM, the mixtures of its layers and the heads, frozen; every tensor of the file has its place."""
     import torch
     from safetensors.torch import load_file
     from torch import nn
@@ -179,7 +182,7 @@ def load_network(path: Path, config: Mapping[str, Any]) -> nn.ModuleDict:
 
 
 def wavlm_config(state: Mapping[str, Tensor]) -> WavLMConfig:
-    """The sizes of WavLM, which the release does not record, from the shapes of its tensors."""
+    """Return the sizes of WavLM, which the release does not record, from the shapes of its tensors."""
     from transformers import WavLMConfig
 
     inner, width = state["wavlm_model.encoder.layers.0.fc1.weight"].shape
@@ -195,7 +198,7 @@ def wavlm_config(state: Mapping[str, Tensor]) -> WavLMConfig:
 
 
 def head(width: int, config: Mapping[str, Any]) -> nn.Sequential:
-    """The network of one axis: pooled embedding (clips, width) -> (clips, 1)."""
+    """Build the network of one axis, which maps a pooled embedding (clips, width) to a rating (clips, 1)."""
     from torch import nn
 
     hidden: list[nn.Module] = []
@@ -207,7 +210,7 @@ def head(width: int, config: Mapping[str, Any]) -> nn.Sequential:
 
 
 def renamed(name: str) -> str:
-    """The name in this network of a tensor of the release."""
+    """Return the name that a tensor of the release has in this network."""
     prefix, _, rest = name.partition(".")
     if prefix != "wavlm_model":
         return name
@@ -220,12 +223,16 @@ def renamed(name: str) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """The reduction: one of the four ratings, averaged over a clip's frames."""
+    """The reduction to one of the four ratings, averaged over a clip's frames.
+
+    Attributes:
+        column: the number of the axis, in the order of `AXES`.
+    """
 
     column: int
 
     def __call__(self, clips: Embeddings, reference: object) -> Tensor:  # noqa: ARG002
-        """Ratings (clips,)."""
+        """Return the ratings of the clips, (clips,), about 1 to 10."""
         import torch
 
         return torch.stack([frames[:, self.column].mean() for frames in clips.frames])
@@ -233,7 +240,7 @@ class Axis:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """The encoder `audiobox`."""
+    """Register the encoder `audiobox` and the weights that it needs."""
     summary = "Audiobox aesthetics, four ratings per 10 s; needs weights"
 
     def build() -> Audiobox:
@@ -246,7 +253,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """One reduction for each axis."""
+    """Register one reduction for each of the four axes."""
     for column, (axis, meaning) in enumerate(AXES.items()):
         register(
             ReductionInfo(

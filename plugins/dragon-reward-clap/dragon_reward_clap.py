@@ -43,7 +43,7 @@ REPOSITORIES = {
 
 
 class LogMel:
-    """The features of ClapFeatureExtractor without fusion, in torch: the same to 2e-5 dB, and differentiable.
+    """The features of ClapFeatureExtractor without fusion, in torch: equal to 2e-5 dB, and differentiable.
 
     They are computed in float64, as there: float32 loses what lies 100 dB below a loud tone. Where the windows' device
     has no float64, the CPU computes them.
@@ -57,7 +57,7 @@ class LogMel:
         self.window = torch.hann_window(self.n_fft, dtype=torch.float64)
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """Audio (windows, samples) -> decibels (windows, 1, frames, mel bands), not below -100."""
+        """Return the features (windows, 1, frames, mel bands) of audio (windows, samples), in decibels from -100 up."""
         import torch
 
         from dragon_rewards import statistics_device  # imports torch
@@ -70,7 +70,7 @@ class LogMel:
 
 
 class Clap:
-    """A frozen ClapModel."""
+    """An encoder of audio and text: a frozen ClapModel, its features and its tokenizer."""
 
     # transformers' models and tokenizers have no usable types.
     def __init__(self, model: Any, extractor: ClapFeatureExtractor, tokenizer: Any, hop: int, identity: str) -> None:
@@ -79,7 +79,10 @@ class Clap:
         self.log_mel, self.length = LogMel(extractor), extractor.nb_max_samples
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono 48 kHz (clips, samples) -> unit frames (clips, windows, 512), one a hop (of 1 s by default)."""
+        """Return the unit frames (clips, windows, 512) of mono audio (clips, samples) at 48 kHz.
+
+        There is one a hop, which is 1 s by default; none where there are no samples.
+        """
         import torch
 
         if not audio.shape[1]:
@@ -91,7 +94,7 @@ class Clap:
         return torch.cat(embedded).reshape(clips, count, DIM)
 
     def windows(self, audio: Tensor) -> Tensor:
-        """Audio (clips, samples) -> (clips, windows, samples of a window)."""
+        """Cut audio (clips, samples) into windows (clips, windows, samples of a window)."""
         from torch.nn.functional import pad
 
         samples = audio.shape[1]
@@ -103,16 +106,16 @@ class Clap:
 
     @property
     def token_limit(self) -> int:
-        """The positions of the text tower: RoBERTa's first one follows that of the padding."""
+        """The number of tokens of a text that are read: RoBERTa's first position follows the one of the padding."""
         positions: int = self.model.config.text_config.max_position_embeddings - self.tokenizer.pad_token_id - 1
         return positions
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each whole text, with the marks of beginning and end."""
+        """Return the number of tokens of each whole text, with the marks of beginning and end."""
         return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit embeddings (texts, 512); a text is cut where the text tower's positions end."""
+        """Return the unit embeddings (texts, 512) of texts; a text is cut where the text tower's positions end."""
         longest = self.token_limit
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         tokens = tokens.to(self.model.device)
@@ -125,7 +128,7 @@ class Clap:
 
 
 def load_encoder(name: str) -> Clap:
-    """The encoder `name` from the user's weights, in float32.
+    """Load the encoder `name` from the user's weights, in float32.
 
     Raises:
         ConfigError: `$DRAGON_CLAP_HOP` is no hop.
@@ -144,7 +147,7 @@ def load_encoder(name: str) -> Clap:
 
 
 def hop_samples() -> int:
-    """The samples between the starts of two windows: `$DRAGON_CLAP_HOP` seconds, 1 by default.
+    """Return the samples between the starts of two windows: `$DRAGON_CLAP_HOP` seconds, 1 by default.
 
     Raises:
         ConfigError: it is no number above 0 and up to 10, the length of a window.
@@ -183,7 +186,7 @@ def _load_model(folder: Path) -> Any:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """One encoder per checkpoint."""
+    """Register one encoder for each checkpoint of LAION-CLAP."""
     for name, (repository, summary) in REPOSITORIES.items():
         register(
             EncoderInfo(

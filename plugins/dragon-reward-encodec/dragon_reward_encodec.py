@@ -3,7 +3,7 @@
 The 24 kHz model encodes a clip as a whole, 75 frames a second. The 48 kHz model hears stereo, so mono is duplicated,
 and encodes chunks of 1 s that overlap by 1%, each divided by its root mean square, 150 frames a second. As in
 EncodecModel.encode without a padding mask, the last chunk is as long as what is left, and the frames of all chunks
-follow one another, those of the overlaps twice.
+follow one another, so that overlaps have frames twice.
 """
 
 from __future__ import annotations
@@ -29,13 +29,16 @@ MODELS = {
 
 
 class Encodec:
-    """The frozen encoder of an EncodecModel."""
+    """An encoder of audio: the frozen encoder of an EncodecModel."""
 
     def __init__(self, model: Any, identity: str) -> None:  # transformers' models have no usable types
         self.encoder, self.config, self.identity = model.encoder, model.config, identity
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono (clips, samples) at the model's rate -> frames (clips, frames, 128), one per 320 samples of a chunk."""
+        """Return the frames (clips, frames, 128), one per 320 samples of a chunk, of mono audio at the model's rate.
+
+        The audio is (clips, samples).
+        """
         import torch
 
         samples = audio.shape[1]
@@ -53,7 +56,7 @@ class Encodec:
 
 
 def normalise(audio: Tensor) -> Tensor:
-    """(clips, samples) divided by the root mean square of each clip.
+    """Divide audio (clips, samples) by the root mean square of each clip.
 
     Example:
         >>> import torch
@@ -62,14 +65,14 @@ def normalise(audio: Tensor) -> Tensor:
     """
     import torch
 
-    # The norm's gradient is 0 at silence, where that of a square root is not finite.
+    # The norm's gradient is 0 at silence, where the gradient of a square root is not finite.
     scale = torch.linalg.vector_norm(audio, dim=-1, keepdim=True) / audio.shape[-1] ** 0.5
     normal: Tensor = audio / (scale + 1e-8)
     return normal
 
 
 def load_encoder(name: str) -> Encodec:
-    """The encoder `name` from the user's weights, in float32.
+    """Load the encoder `name` from the user's weights, in float32.
 
     Raises:
         WeightsError: the weights are missing, incomplete, or of the model of another sample rate.
@@ -100,7 +103,7 @@ def _load_model(folder: Path) -> Any:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """One encoder per model."""
+    """Register one encoder for each of the two models."""
     for name, (repository, sample_rate, summary) in MODELS.items():
         register(
             EncoderInfo(

@@ -30,12 +30,12 @@ BATCH = 16  # windows per pass: bounds the memory of long clips
 LONGEST_TEXT = 77  # tokens, as the model was trained
 REPOSITORY, CHECKPOINT = "lukewys/laion_clap", "music_audioset_epoch_15_esc_90.14.pt"
 TEXT_REPOSITORY, TEXT_FILES = "FacebookAI/roberta-base", ("config.json", "tokenizer.json")
-NETWORK = "HTSAT-base"  # of laion_clap's configurations, that of the checkpoint
+NETWORK = "HTSAT-base"  # the one of laion_clap's configurations that the checkpoint has
 TRAINING_ONLY = "torchvision.ops.misc"
 
 
 class LaionClap:
-    """A frozen `laion_clap` network."""
+    """An encoder of audio and text: a frozen `laion_clap` network and its tokenizer."""
 
     token_limit = LONGEST_TEXT
 
@@ -45,7 +45,10 @@ class LaionClap:
         self.network, self.tokenizer, self.identity = network, tokenizer, identity
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono 48 kHz (clips, samples) -> unit frames (clips, seconds, 512); a second that has begun counts."""
+        """Return the unit frames (clips, seconds, 512) of mono audio (clips, samples) at 48 kHz.
+
+        A second that has begun counts.
+        """
         import torch
 
         windows = cut(quantise(audio))
@@ -55,11 +58,11 @@ class LaionClap:
         return torch.cat(embedded).reshape(clips, count, DIM)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each whole text, with the marks of beginning and end."""
+        """Return the number of tokens of each whole text, with the marks of beginning and end."""
         return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit embeddings (texts, 512), each text cut to 77 tokens."""
+        """Return the unit embeddings (texts, 512) of texts, each cut to 77 tokens."""
         tokens = self.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=LONGEST_TEXT, return_tensors="pt"
         )
@@ -72,13 +75,13 @@ class LaionClap:
 
 
 def quantise(audio: Tensor) -> Tensor:
-    """The values of 16-bit samples, cut off towards zero; gradients pass as if nothing had been done."""
+    """Round audio to the values of 16-bit samples, cut off towards zero; gradients pass as if nothing had been done."""
     steps = (audio.detach().clamp(-1, 1) * 32767).trunc()
     return steps / 32767 + (audio - audio.detach())
 
 
 def cut(audio: Tensor) -> Tensor:
-    """Audio (clips, samples) -> windows (clips, seconds begun, 480000), padded with zeros past the end."""
+    """Cut audio (clips, samples) into windows (clips, seconds begun, 480000), padded with zeros past the end."""
     from torch.nn.functional import pad
 
     samples = audio.shape[-1]
@@ -86,7 +89,7 @@ def cut(audio: Tensor) -> Tensor:
 
 
 def load_encoder() -> LaionClap:
-    """The encoder `laion-clap` from the user's weights, in float32.
+    """Load the encoder `laion-clap` from the user's weights, in float32.
 
     Raises:
         WeightsError: the checkpoint or RoBERTa's configuration and tokenizer are missing, or are something else.
@@ -106,7 +109,7 @@ def load_encoder() -> LaionClap:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, under the names that the network has for them.
+    """Read the tensors of a checkpoint, under the names that the network has for them.
 
     Beside them the released file holds the optimiser's state and scores as NumPy numbers: numbers are let through, any
     other object is refused.
@@ -133,7 +136,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def build_network(text: Path) -> Any:
-    """An untrained CLAP: audio tower without fusion, text tower as configured in the folder `text`."""
+    """Build an untrained CLAP: an audio tower without fusion, and a text tower as configured in the folder `text`."""
     configuration = json.loads((package_folder() / "model_configs" / f"{NETWORK}.json").read_text(encoding="utf-8"))
     configuration["text_cfg"]["model_type"] = "roberta"
     module = import_network()
@@ -145,22 +148,26 @@ def build_network(text: Path) -> Any:
 
 @dataclass(frozen=True)
 class Untrained:
-    """Stands in for RobertaModel where the network would download weights that the checkpoint brings anyway."""
+    """A stand-in for RobertaModel, where the network would download weights that the checkpoint brings anyway.
+
+    Attributes:
+        folder: holds the configuration of the text tower.
+    """
 
     folder: Path
 
     def from_pretrained(self, _: str) -> Any:
-        """A RobertaModel of the folder's configuration, whatever name is asked for."""
+        """Return an untrained RobertaModel of the folder's configuration, whatever name is asked for."""
         from transformers import RobertaConfig, RobertaModel
 
         return RobertaModel(RobertaConfig.from_pretrained(self.folder))
 
 
 def import_network() -> Any:
-    """The module `model` of laion_clap's `clap_module`, as a copy of our own.
+    """Import the module `model` of laion_clap's `clap_module`, as a copy of our own.
 
-    `import laion_clap` fetches three tokenizers for training, and torchvision, which laion-clap does not declare, for
-    a class that only training uses: so neither its `__init__` nor torchvision is run.
+    `import laion_clap` fetches three tokenizers for training, and torchvision, which laion-clap does not declare, for a
+    class that only training uses: so neither its `__init__` nor torchvision is run.
     """
     package, unused = ModuleType("_laion_clap"), ModuleType(TRAINING_ONLY)
     package.__path__ = [str(package_folder())]
@@ -175,7 +182,11 @@ def import_network() -> Any:
 
 
 def package_folder() -> Path:
-    """Where laion_clap's `clap_module` is installed."""
+    """Return the folder in which laion_clap's `clap_module` is installed.
+
+    Raises:
+        ModuleNotFoundError: laion-clap is not installed.
+    """
     spec = find_spec("laion_clap")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("laion-clap is not installed; pip install laion-clap==1.1.7, in its own environment")
@@ -184,7 +195,7 @@ def package_folder() -> Path:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """One encoder, of the music checkpoint."""
+    """Register one encoder, of the checkpoint that was trained on music."""
     register(
         EncoderInfo(
             name=NAME,

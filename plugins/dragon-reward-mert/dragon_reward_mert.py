@@ -38,7 +38,13 @@ WANTED = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A frozen HubertModel, whether its audio is normalised, and a fingerprint of its files."""
+    """A checkpoint of MERT that was loaded.
+
+    Attributes:
+        model: a frozen HubertModel.
+        do_normalize: whether its audio is normalised.
+        fingerprint: the hash of its files.
+    """
 
     model: Any  # transformers' models have no usable types
     do_normalize: bool
@@ -46,14 +52,17 @@ class Checkpoint:
 
 
 class Mert:
-    """The model up to a layer, with weights that all layers share."""
+    """An encoder of audio: MERT up to one hidden layer, with weights that all layers share."""
 
     def __init__(self, checkpoint: Checkpoint, layer: int) -> None:
         self.model, self.do_normalize = first_layers(checkpoint.model, layer), checkpoint.do_normalize
         self.identity = f"{checkpoint.fingerprint}-layer{layer}"
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono 24 kHz (clips, samples) -> frames (clips, frames, 768); none below 400 samples, then one per 320."""
+        """Return the frames (clips, frames, 768) of mono audio (clips, samples) at 24 kHz.
+
+        There is none below 400 samples, then one per 320 samples.
+        """
         if audio.shape[1] < receptive_field(self.model):
             return audio.new_zeros(len(audio), 0, DIM)
         if self.do_normalize:
@@ -63,7 +72,7 @@ class Mert:
 
 
 def first_layers(model: Any, count: int) -> Any:
-    """A HubertModel without its layers beyond `count`, which shares its weights with `model`."""
+    """Return a HubertModel without its layers beyond `count`, which shares its weights with `model`."""
     # deepcopy takes what its memo holds as copied.
     copy = deepcopy(model, memo={id(weight): weight for weight in model.parameters()})
     copy.encoder.layers = copy.encoder.layers[:count]
@@ -71,7 +80,11 @@ def first_layers(model: Any, count: int) -> Any:
 
 
 def normalise(audio: Tensor) -> Tensor:
-    """Zero mean and unit variance of each clip, as Wav2Vec2FeatureExtractor does it without padding: (clips, samples).
+    """Shift and scale each clip to mean zero and unit variance, (clips, samples).
+
+        (x - mean) / sqrt(variance + 1e-7)
+
+    This is what Wav2Vec2FeatureExtractor does without padding.
 
     Example:
         >>> import torch
@@ -84,7 +97,7 @@ def normalise(audio: Tensor) -> Tensor:
 
 
 def receptive_field(model: Any) -> int:
-    """The samples that one frame of a HubertModel is computed from."""
+    """Return the number of samples that one frame of a HubertModel is computed from."""
     samples = 1
     for kernel, stride in zip(reversed(model.config.conv_kernel), reversed(model.config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
@@ -92,7 +105,7 @@ def receptive_field(model: Any) -> int:
 
 
 def load_encoder(layer: int) -> Mert:
-    """The encoder of hidden layer `layer`, 1 to 12, from the user's weights.
+    """Load the encoder of hidden layer `layer`, 1 to 12, from the user's weights.
 
     Raises:
         WeightsError: the weights are missing, incomplete, or of another model.
@@ -103,7 +116,7 @@ def load_encoder(layer: int) -> Mert:
 
 @cache
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in `folder` in float32, loaded once per process.
+    """Load the checkpoint in `folder` in float32, once per process.
 
     Raises:
         WeightsError: its configuration asks for what HubertModel lacks, or its weights are not exactly that model's.
@@ -147,7 +160,7 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Any:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """`mert`, the last layer, and each layer by its number."""
+    """Register `mert`, which is the last layer, and each layer by its number."""
     layers = {"mert": LAYERS} | {f"mert-{layer}": layer for layer in range(1, LAYERS + 1)}
     for name, layer in layers.items():
         register(

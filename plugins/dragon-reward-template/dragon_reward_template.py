@@ -1,4 +1,4 @@
-"""An encoder and a reduction, registered with dragon-rewards."""
+"""A template of a plugin: it registers an encoder and a reduction with dragon-rewards."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FLOOR = 1e-8  # power below which nothing is heard: keeps the logarithm finite w
 
 
 class Octaves:
-    """Level of each octave, 31.25 frames a second."""
+    """An encoder of the level of each of eight octaves, as log10 of its power, 31.25 frames a second."""
 
     identity = "octaves-1"  # change it whenever the frames change: statistics of another identity are refused
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) at 16 kHz -> float32 frames (clips, frames, 8)."""
+        """Return the float32 frames (clips, frames, 8) of mono audio (clips, samples) at 16 kHz."""
         import torch  # here and not above, so that `dragon list` stays fast
 
         power = torch.fft.rfft(audio.unfold(-1, WINDOW, WINDOW) / WINDOW).abs().square()
@@ -33,10 +33,10 @@ class Octaves:
 
 
 class Variation:
-    """Standard deviation of a clip's frames over time, mean of all dimensions: a droning clip has 0."""
+    """A reduction to the standard deviation of a clip's frames over time, as a mean over dimensions: a drone has 0."""
 
     def __call__(self, clips: Embeddings, reference: Gaussian | None) -> Tensor:  # noqa: ARG002  part of the protocol
-        """Frames of each clip (frames, dim) -> values (clips,)."""
+        """Return a value per clip, (clips,), in units of the embeddings."""
         import torch
 
         return torch.stack([frames.std(0, correction=0).mean() for frames in clips.frames])
@@ -44,7 +44,7 @@ class Variation:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """Facts only; the factory, here the class itself, is called when a reward needs the encoder."""
+    """Register facts only; the factory, here the class itself, is called when a reward needs the encoder."""
     register(
         EncoderInfo(
             name="octaves",
@@ -60,7 +60,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """A reduction works with every encoder, unless `encoders` names those that it is tied to."""
+    """Register a reduction that works with every encoder, unless `encoders` names the ones that it is tied to."""
     register(
         ReductionInfo(
             name="variation",

@@ -30,10 +30,10 @@ BATCH = 64  # examples per pass, whose first activations take 1.5 MB each
 
 
 class VGGish:
-    """128 values per 0.96 s, none negative; a clip shorter than 0.975 s has no frames."""
+    """An encoder of 128 values per 0.96 s, none negative; a clip shorter than 0.975 s has no frames."""
 
     def __init__(self, weights: Path) -> None:
-        """Read the released state dict.
+        """Read the released state dict from a file.
 
         Raises:
             WeightsError: the file is damaged, or holds another network.
@@ -43,7 +43,7 @@ class VGGish:
 
     @cached_property
     def bank(self) -> Tensor:
-        """Mel weights (bins, 64) in float64: triangles on the mel scale of HTK, not normalised."""
+        """The mel weights (bins, 64) in float64: triangles on the mel scale of HTK, not normalised."""
         import torch
         from transformers.audio_utils import mel_filter_bank
 
@@ -54,7 +54,7 @@ class VGGish:
         return torch.from_numpy(bank)
 
     def examples(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) at 16 kHz -> log-mel patches (clips, examples, 96, 64)."""
+        """Return the log-mel patches (clips, examples, 96, 64) of mono audio (clips, samples) at 16 kHz."""
         import torch
 
         if audio.shape[1] < EXAMPLE:
@@ -65,7 +65,7 @@ class VGGish:
         return patches
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Mono audio (clips, samples) at 16 kHz -> float32 frames (clips, examples, 128)."""
+        """Return the float32 frames (clips, examples, 128) of mono audio (clips, samples) at 16 kHz."""
         import torch
 
         examples = self.examples(audio)
@@ -77,7 +77,11 @@ class VGGish:
 
 
 def load_network(weights: Path) -> nn.Module:
-    """The network of torchvggish with the state dict in `weights`, frozen; raises as `VGGish` does."""
+    """Load the network of torchvggish with the state dict in `weights`, frozen.
+
+    Raises:
+        WeightsError: the file is damaged, or holds another network.
+    """
     import torch
     from torchvggish.torchvggish import VGG, make_layers
 
@@ -91,12 +95,13 @@ def load_network(weights: Path) -> nn.Module:
 
 
 def find_weights() -> Path:
-    """The released file: in `$DRAGON_WEIGHTS/vggish`, or where torch.hub keeps its downloads (`TORCH_HOME`).
+    """Return the path of the released file, which the user has to put in one of two places.
 
-    The Hugging Face hub has no repository of it, so that `dragon_rewards.find_weights` does not apply.
+    They are `$DRAGON_WEIGHTS/vggish`, and the folder where torch.hub keeps its downloads (`TORCH_HOME`). The Hugging
+    Face hub has no repository of it, so that `dragon_rewards.find_weights` does not apply.
 
     Raises:
-        WeightsError: it is in neither; says where to put what.
+        WeightsError: it is in neither place; the message says where to put what.
     """
     import torch
 
@@ -114,7 +119,7 @@ def find_weights() -> Path:
 
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """The encoder `vggish`."""
+    """Register the encoder `vggish` and the weights that it needs."""
     summary = "VGGish, trained on YouTube audio: a frame per 0.96 s; needs weights"
     audio = frozenset({Modality.AUDIO})
     weights = Weights(URL, (FILE,), "vggish", SIZE, gated=False)

@@ -22,21 +22,21 @@ FILES = (*CONFIGURATION, "|".join(WEIGHTS))
 
 
 def clip() -> Encoder:
-    """Build the encoder from the user's weights."""
+    """Build the encoder `clip` from the user's weights."""
     from dragon_stable_diffusion_clip import load_encoder
 
     return load_encoder("clip", DIM)
 
 
 def clip_score() -> Reduction:
-    """Build the cosine of an image with its prompt."""
+    """Build the reduction to the cosine of an image with its prompt."""
     from dragon_rewards.reductions import ClapScore
 
     return ClapScore()
 
 
 def stable_diffusion(pipeline: Any) -> Policy:
-    """Adapt a StableDiffusionPipeline."""
+    """Adapt a StableDiffusionPipeline so that the trainer can tune it."""
     from dragon_stable_diffusion_policy import StableDiffusionPolicy
 
     return StableDiffusionPolicy(pipeline)
@@ -44,7 +44,7 @@ def stable_diffusion(pipeline: Any) -> Policy:
 
 @rewards_hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
-    """CLIP of images and text."""
+    """Register the encoder `clip`, which embeds images and text."""
     register(
         EncoderInfo(
             name="clip",
@@ -61,7 +61,7 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
 
 @rewards_hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """CLIP score: what `clap-score` computes, under its name in the world of images (arXiv 2104.08718)."""
+    """Register the CLIP score: what `clap-score` computes, under its name in the world of images (arXiv 2104.08718)."""
     register(
         ReductionInfo(
             name="clip-score",
@@ -77,7 +77,7 @@ def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
 
 @train_hookimpl
 def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
-    """Stable Diffusion 1 and 2."""
+    """Register the adapter of Stable Diffusion 1 and 2."""
     register(
         AdapterInfo(
             "stable-diffusion",

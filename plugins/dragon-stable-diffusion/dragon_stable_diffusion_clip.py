@@ -20,7 +20,7 @@ BICUBIC = 3  # as Pillow numbers it
 
 
 class Preprocessing:
-    """What CLIPImageProcessor does, in torch: the same to 1.2 of 255 levels, and differentiable.
+    """What CLIPImageProcessor does, in torch: equal to 1.2 of 255 levels, and differentiable.
 
     The processor resizes the width, then the height, clips what either overshoots, and rounds, which is not done here.
     """
@@ -31,7 +31,7 @@ class Preprocessing:
         self.mean, self.deviation = torch.tensor(processor.image_mean), torch.tensor(processor.image_std)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """RGB images (images, 3, height, width) in [0, 1] -> the model's pixels (images, 3, height, width)."""
+        """Return the model's pixels (images, 3, height, width) of RGB images (images, 3, height, width) in [0, 1]."""
         shortest = min(images.shape[-2:])
         height, width = (self.edge * side // shortest for side in images.shape[-2:])
         wide = interpolate(images, (images.shape[-2], width), mode="bicubic", antialias=True).clamp(0, 1)
@@ -42,7 +42,7 @@ class Preprocessing:
 
 
 class Clip:
-    """A frozen CLIPModel."""
+    """An encoder of images and text: a frozen CLIPModel, its preprocessing and its tokenizer."""
 
     # transformers' models and tokenizers have no usable types.
     def __init__(self, model: Any, preprocessing: Preprocessing, tokenizer: Any, identity: str) -> None:
@@ -50,22 +50,25 @@ class Clip:
         self.model, self.preprocessing, self.tokenizer, self.identity = model, preprocessing, tokenizer, identity
 
     def encode_image(self, images: Tensor) -> Tensor:
-        """RGB images (images, 3, height, width) in [0, 1] -> one unit frame each, (images, 1, dim)."""
+        """Return one unit frame each, (images, 1, dim), of RGB images (images, 3, height, width) in [0, 1]."""
         embedded: Tensor = self.model.get_image_features(self.preprocessing(images)).pooler_output
         return normalize(embedded, dim=-1)[:, None]
 
     @property
     def token_limit(self) -> int:
-        """The positions of the text tower."""
+        """The number of tokens of a text that are read: the positions of the text tower."""
         positions: int = self.model.config.text_config.max_position_embeddings
         return positions
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each whole text, with the marks of beginning and end."""
+        """Return the number of tokens of each whole text, with the marks of beginning and end."""
         return [len(row) for row in self.tokenizer(list(texts), verbose=False)["input_ids"]]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Texts -> unit embeddings (texts, dim); a text is cut where the text tower's positions end (77 tokens)."""
+        """Return the unit embeddings (texts, dim) of texts.
+
+        A text is cut where the text tower's positions end (77 tokens).
+        """
         longest = self.token_limit
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
         tokens = tokens.to(self.model.device)
@@ -74,7 +77,7 @@ class Clip:
 
 
 def load_encoder(name: str, dim: int) -> Clip:
-    """The encoder `name` from the user's weights, in float32.
+    """Load the encoder `name` from the user's weights, in float32.
 
     Raises:
         WeightsError: the weights are missing, incomplete, of another dimension, or of another preprocessing.

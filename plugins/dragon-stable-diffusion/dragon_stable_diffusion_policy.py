@@ -1,4 +1,4 @@
-"""Adapter over diffusers' StableDiffusionPipeline: a pipeline of images."""
+"""The adapter over diffusers' StableDiffusionPipeline, a pipeline of images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class StableDiffusionPolicy(RecordedPolicy):
-    """Latents are (images, channels, height, width); a noise level is a whole timestep, drawn uniformly (2112.10752).
+    """The policy of a StableDiffusionPipeline, with latents (images, channels, height, width).
 
-    Images have the size that the denoiser was trained on, which is the pipeline's default.
+    A noise level is a whole timestep, drawn uniformly (arXiv 2112.10752). Images have the size that the denoiser was
+    trained on, which is the pipeline's default.
     """
 
     component = "unet"
@@ -31,21 +32,21 @@ class StableDiffusionPolicy(RecordedPolicy):
         super().__init__(pipeline, VariancePreserving(pipeline.scheduler))
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents -> RGB images (images, 3, height, width) in [0, 1], with gradient where the latents have it."""
+        """Return the RGB images (images, 3, height, width) in [0, 1] of latents, with the gradient of the latents."""
         with torch.set_grad_enabled(latents.requires_grad):
             return torch.cat([self._decode_batch(part) for part in torch.split(latents, self.batch)])
 
     def _decode_batch(self, latents: Tensor) -> Tensor:
-        """As the pipeline does: the autoencoder's pixels lie in [-1, 1]."""
+        """Decode a batch as the pipeline does: the autoencoder's pixels lie in [-1, 1]."""
         pixels: Tensor = self.pipeline.vae.decode(latents / self.pipeline.vae.config.scaling_factor).sample
         return (pixels / 2 + 0.5).clamp(0, 1)
 
     def clips(self, latents: Tensor, prompts: Sequence[str]) -> Images:
-        """Decoded, with their prompts."""
+        """Decode latents, and return the images with their prompts."""
         return Images(self.decode(latents), prompts)
 
     def write(self, latents: Tensor, stem: Path) -> Path:
-        """A PNG file of one image's latents."""
+        """Write one image's latents as a PNG file, and return its path: `stem` with the suffix `.png`."""
         path = stem.with_suffix(".png")
         pixels = (self.decode(latents[None])[0] * 255).round().byte()
         with replacing(path) as temporary:

@@ -8,8 +8,8 @@ import pytest
 
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_train.bench.ablation.grid import load_grid, parse, shipped_grids
-from dragon_train.bench.ablation.planned import plan_of
-from dragon_train.bench.ablation.tuning_grid import make_plan
+from dragon_train.bench.ablation.grid_work import make_grid_work
+from dragon_train.bench.ablation.tuning_grid import make_tuning_grid
 
 LEAST = {"question": "Which?", "axes": {"reward": ["vendi:clap", "per-song-fad:clap@airs"], "seed": [0, 1]}}
 NEEDS_SETS = {"exemplars"}  # reports/ablations/make_exemplar_sets.py makes them
@@ -18,9 +18,9 @@ NEEDS_SETS = {"exemplars"}  # reports/ablations/make_exemplar_sets.py makes them
 @pytest.mark.parametrize("name", sorted({*shipped_grids()} - NEEDS_SETS))
 def test_shipped_grids_compose(name: str, tmp_path: Path) -> None:
     grid = load_grid(name)
-    plan = plan_of(grid, tmp_path)
-    assert plan.total
-    assert len(plan.listing()) + len(plan.left_out) == len(list(grid.points()))
+    work = make_grid_work(grid, tmp_path)
+    assert work.total
+    assert len(work.listing()) + len(work.left_out) == len(list(grid.points()))
     assert grid.tables
 
 
@@ -68,7 +68,7 @@ def test_a_grid_that_cannot_be_run_is_refused_before_work(
     change: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DragonError, match=message):
-        make_plan(parse("mine", {**LEAST, **change}), tmp_path)
+        make_tuning_grid(parse("mine", {**LEAST, **change}), tmp_path)
 
 
 def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
@@ -89,23 +89,23 @@ def test_every_combination_is_a_point_and_later_rules_win() -> None:
 
 def test_combinations_of_parts_that_do_not_compose_are_left_out_with_the_reason(tmp_path: Path) -> None:
     axes = {"reduction": ["per-song-fad"], "encoder": ["clap", "chroma"], "exemplar_set": ["descriptions"]}
-    plan = make_plan(parse("mine", {**LEAST, "axes": axes}), tmp_path)
-    assert [cell.config.reward for cell in plan.cells] == ["per-song-fad:clap@descriptions"]
-    [(left, reason)] = plan.left_out
+    work = make_tuning_grid(parse("mine", {**LEAST, "axes": axes}), tmp_path)
+    assert [cell.config.reward for cell in work.cells] == ["per-song-fad:clap@descriptions"]
+    [(left, reason)] = work.left_out
     assert left["encoder"] == "chroma"
     assert "embeds no text" in reason
 
 
 def test_cells_that_differ_in_inference_alone_share_a_tuning_run(tmp_path: Path) -> None:
     axes = {"inference_steps": [3, 6], "seed": [0]}
-    plan = make_plan(parse("mine", {**LEAST, "axes": axes, "settings": {"reward": "vendi:clap"}}), tmp_path)
-    untuned, tuned = sorted(plan.tasks(), key=lambda task: "untuned" not in task.folder.name)
-    assert len(plan.cells) == 2
+    work = make_tuning_grid(parse("mine", {**LEAST, "axes": axes, "settings": {"reward": "vendi:clap"}}), tmp_path)
+    untuned, tuned = sorted(work.tasks(), key=lambda task: "untuned" not in task.folder.name)
+    assert len(work.cells) == 2
     assert [len(task.arguments[3]) for task in (untuned, tuned)] == [2, 2]
 
 
 def test_settings_of_a_cell_are_those_of_the_preset_but_for_its_own(tmp_path: Path) -> None:
     grid = parse("mine", {**LEAST, "preset": "quick", "settings": {"learning_rate": 1e-5, "subset_size": 16}})
-    vendi = make_plan(grid, tmp_path).cells[1]
+    vendi = make_tuning_grid(grid, tmp_path).cells[1]
     assert (vendi.config.learning_rate, vendi.config.pool, vendi.config.seed) == (1e-5, 4, 1)
     assert (vendi.evaluation.subset_size, vendi.evaluation.heldout_prompts, vendi.evaluation.seed) == (16, 192, 1)

@@ -23,9 +23,9 @@ from dragon_rewards.evaluation import (
     permutation_test,
     rank_biserial,
 )
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.folder_pairs import find_sides
 from dragon_rewards.media.loudness import loudness
 from dragon_rewards.rewards import compose
 from dragon_train.cli.app import app

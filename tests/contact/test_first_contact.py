@@ -117,7 +117,10 @@ def test_a_printed_configuration_is_complete_and_gives_the_same_run(tmp_path: Pa
 def test_without_a_reward_an_example_is_printed() -> None:
     printed = CliRunner().invoke(app, ["train", "--print-config"])
     assert tomllib.loads(printed.stdout)["reward"] == "vendi:clap"
-    assert "# On-policy steps; each samples two sets of clips for the same prompts.\nsteps = 10\n" in printed.stdout
+    assert (
+        "# The number of on-policy steps; each samples two sets of clips for the same prompts.\nsteps = 10\n"
+        in printed.stdout
+    )
 
 
 def test_texts_of_any_kind_survive_as_toml() -> None:

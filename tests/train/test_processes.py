@@ -30,9 +30,9 @@ heldout = ["clap-score:clap"]
 LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 COUNT = """
 import sys
-from dragon_train.loop.processes import Team
-team = Team("no")
-sys.stdout.write(f"{team.size} {team.gather(team.share('abc'))} {team.device} {team.leads}\\n")
+from dragon_train.loop.processes import Processes
+own = Processes("no")
+sys.stdout.write(f"{own.size} {own.gather(own.share('abc'))} {own.device} {own.leads}\\n")
 """
 
 

@@ -1,4 +1,4 @@
-"""How far raters agree beyond chance."""
+"""Measure how far raters agree beyond chance."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 
 def krippendorff_alpha(units: Sequence[Sequence[float]]) -> float | None:
-    """Krippendorff's alpha for interval data: 1 is full agreement, 0 what chance gives, below 0 is opposition.
+    """Return Krippendorff's alpha for interval data: 1 is full agreement, 0 what chance gives, below 0 is opposition.
 
-    alpha = 1 - D_o / D_e: D_o is the mean squared difference of two values of one unit, each unit weighing as many
-    values as it has, and D_e that of any two of all n values (Krippendorff, Computing Krippendorff's Alpha-Reliability,
-    2011). As the squared differences of all ordered pairs of m values sum to 2 m SS, with SS the sum of squares about
-    their mean, D_o = 2 / n * sum over units of m SS / (m - 1), and D_e = 2 SS / (n - 1) of all.
+        alpha = 1 - D_o / D_e
+
+    D_o is the mean squared difference of two values of one unit, each unit weighing as many values as it has, and D_e
+    the mean squared difference of any two of all n values (Krippendorff, Computing Krippendorff's Alpha-Reliability,
+    2011). The squared differences of all ordered pairs of m values sum to 2 m SS, with SS the sum of squares about
+    their mean, so
+
+        D_o = 2 / n sum_u m_u SS_u / (m_u - 1),    D_e = 2 SS / (n - 1)
 
     Args:
         units: the values that raters gave to each; one with a single value does not count.

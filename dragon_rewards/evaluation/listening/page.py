@@ -1,4 +1,4 @@
-"""The page that raters use: one template, for the server and as a file that holds the whole test."""
+"""The page that raters use: one template, for the server and for a file that holds the whole test."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SEATS = 64  # orders that a page holds, one of which each rater draws
 
 
 def render_served(title: str) -> str:
-    """The page of `dragon listen serve`, which asks the server for everything."""
+    """Return the page of `dragon listen serve` as HTML; it asks the server for everything."""
     return _render(title, None, "connect-src 'self'")
 
 
 def render_page(test: ListeningTest, title: str) -> str:
-    """A page that holds all sounds, and keeps votes in the browser until they are downloaded.
+    """Return a page, as HTML, that holds all sounds, and keeps votes in the browser until they are downloaded.
 
     Its sounds are in random order, so that their places tell no side. Whoever reads its source can tell which trials
     repeat, as whoever compares the sounds could.
@@ -42,7 +42,7 @@ def render_page(test: ListeningTest, title: str) -> str:
 
 
 def _places(plan: Plan) -> dict[tuple[int, Side], int]:
-    """Where in the page the sound of a pair and side is."""
+    """Return where in the page the sound of each pair and side is."""
     draw = Random(f"{plan.seed} places")
     sounds = [(pair, side) for pair in range(len(plan.pairs)) for side in Side]
     return {sound: place for place, sound in enumerate(sorted(sounds, key=lambda _: draw.random()))}
@@ -54,7 +54,7 @@ def _shown(trial: Trial, plan: Plan, places: dict[tuple[int, Side], int]) -> dic
 
 
 def _render(title: str, content: Any, connect: str) -> str:
-    """Fill the template; its policy lets nothing run or style it but the script and the style that it holds."""
+    """Fill the template; its policy lets only the script and the style that it holds run or style it."""
     folder = files("dragon_rewards.evaluation.listening")
     style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = (
@@ -71,5 +71,5 @@ def _digest(source: str) -> str:
 
 
 def _embedded(content: Any) -> str:
-    """JSON that cannot end the element that holds it."""
+    """Return JSON that cannot end the element that holds it."""
     return json.dumps(content).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""What a listening test plays: pairs of clips, and for each seat the order, the sides and the hidden controls."""
+"""The plan of a listening test: pairs of clips, and for each seat the order, the sides and the hidden controls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRIFT = 0.05  # share by which the clocks of sound cards, pages and servers may 
 
 
 class Kind(StrEnum):
-    """Why a trial is there; raters are not told."""
+    """The reason why a trial is there; raters are not told."""
 
     PAIR = "pair"  # counts
     REPEAT = "repeat"  # a pair that was heard before, sides swapped
@@ -32,24 +32,24 @@ class Kind(StrEnum):
 
 
 class Side(StrEnum):
-    """Which folder a clip is from."""
+    """The folder that a clip is from, which is A or B."""
 
     A = "a"
     B = "b"
 
     @property
     def other(self) -> Side:
-        """The other folder."""
+        """The folder that this one is compared with."""
         return Side.B if self is Side.A else Side.A
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A file as it is played.
+    """A file as it is played to raters.
 
     Attributes:
         name: its path within its folder.
-        sha256: of its bytes.
+        sha256: the SHA-256 of its bytes, in hexadecimal.
         gain: the factor that matches its loudness.
         seconds: how long it lasts; None in plans from before this was kept.
     """
@@ -62,25 +62,37 @@ class Clip:
 
 @dataclass(frozen=True)
 class Pair:
-    """What is compared, and the prompt of both if they have one."""
+    """Two clips that are compared.
+
+    Attributes:
+        prompt: the prompt of both, if they have one.
+        a: the clip of folder A.
+        b: the clip of folder B.
+    """
 
     prompt: str | None
     a: Clip
     b: Clip
 
     def clip(self, side: Side) -> Clip:
-        """That of a side."""
+        """Return the clip of the pair that is from this folder."""
         return self.a if side is Side.A else self.b
 
     @property
     def label(self) -> str:
-        """For the report: the prompt, else the name of A's file."""
+        """The name of the pair in a report: the prompt, else the name of A's file."""
         return self.prompt or self.a.name
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a rater hears: folder `left` of a pair on the left; on the right the other, or the same if identical."""
+    """What a rater hears once: two sounds, left and right.
+
+    Attributes:
+        pair: the number of the pair, from 0.
+        kind: why the trial is there.
+        left: the folder on the left; on the right is the other one, or the same if the trial is of identical sounds.
+    """
 
     pair: int
     kind: Kind
@@ -88,13 +100,19 @@ class Trial:
 
     @property
     def right(self) -> Side:
-        """The folder on the right."""
+        """The folder that is heard on the right: the other one, or the same for identical sounds."""
         return self.left if self.kind is Kind.IDENTICAL else self.left.other
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A test: its pairs, how many of them each rater hears again and as identical pairs, and the seed.
+    """What a test plays: its pairs, the controls and the seed.
+
+    Attributes:
+        seed: the seed of the order and the sides of every seat.
+        repeats: how many pairs each rater hears again.
+        identical: how many pairs of one clip on both sides each rater hears.
+        pairs: the pairs.
 
     Raises:
         ConfigError: more repeats than half of the pairs, rounded up, or more identical pairs than pairs.
@@ -113,29 +131,29 @@ class Plan:
 
     @property
     def early(self) -> int:
-        """How many pairs are heard in the first half, which repeats are taken from."""
+        """The number of pairs that are heard in the first half, which repeats are taken from."""
         return (len(self.pairs) + 1) // 2
 
     @property
     def length(self) -> int:
-        """Trials of each rater."""
+        """The number of trials that each rater hears."""
         return len(self.pairs) + self.repeats + self.identical
 
     @property
     def digest(self) -> str:
-        """By which votes name the plan that they belong to."""
+        """The name of the plan, by which votes say which plan they belong to: 16 hex digits of its SHA-256."""
         return sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """As text; what is not known is left out, so that plans keep the digest that votes name."""
+        """Return the plan as JSON; what is not known is left out, so that plans keep the digest that votes name."""
         return json.dumps(asdict(self, dict_factory=_without_unknown), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Plan:
-        """What `to_json` wrote; `where` names it in refusals.
+        """Read a plan that `to_json` wrote; `where` names the text in error messages.
 
         Raises:
-            DragonError: it is something else.
+            DragonError: the text is something else.
         """
         plan = decode_json(text, cls, where, DAMAGED)
         if plan.to_json() != text:
@@ -143,16 +161,20 @@ class Plan:
         return plan
 
     def shortest(self, trial: Trial) -> float:
-        """Seconds that pass at least while both sounds of a trial are heard to the end; 0 where no length is known.
+        """Return the seconds that pass at least while both sounds of a trial are heard to the end.
 
-        One sound is audible at a time, so it is the sum of both, less what the page does not ask for and what clocks
-        differ by. Sounds that are loaded and decoded meanwhile only take longer.
+        One sound is audible at a time, so it is the sum of both lengths, without what the page does not ask for and
+        what clocks differ by:
+
+            (1 - 0.05) sum_sounds max(0, seconds - 0.05)
+
+        Sounds that are loaded and decoded meanwhile only take longer. It is 0 where no length is known.
         """
         clips = [self.pairs[trial.pair].clip(side) for side in (trial.left, trial.right)]
         return (1 - DRIFT) * sum(max(0.0, (clip.seconds or 0.0) - UNHEARD) for clip in clips)
 
     def trials(self, seat: int) -> list[Trial]:
-        """The trials of the rater in a seat, the same at every call.
+        """Return the trials of the rater in a seat, which are the same at every call.
 
         Pairs come in random order, A on the left in half of them. A repeat comes in the second half, of a pair of the
         first, with its sides swapped; identical pairs come anywhere.
@@ -174,7 +196,7 @@ def _without_unknown(entries: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _shuffled(items: Iterable[Any], draw: Random) -> list[Any]:
-    """By `random` alone: the one method whose sequence Python promises to keep between its versions."""
+    """Shuffle by `random` alone: the one method whose sequence Python promises to keep between its versions."""
     return sorted(items, key=lambda _: draw.random())
 
 

@@ -1,4 +1,4 @@
-"""What the votes of a listening test say: win rates with statistics, agreement, and which raters were careless."""
+"""Tell what the votes of a listening test say: win rates with statistics, agreement, and which raters were careless."""
 
 from __future__ import annotations
 
@@ -30,14 +30,26 @@ Seats = dict[tuple[str, int], list[Vote]]  # the votes of each rater, by name an
 
 
 class Cast(Struct, frozen=True):
-    """A vote as a page writes it."""
+    """A vote as a page writes it into its file.
+
+    Attributes:
+        choice: what the rater chose.
+        seconds: how long after its sounds were there.
+    """
 
     choice: Choice
     seconds: float
 
 
 class Downloaded(Struct, frozen=True):
-    """The file that a page lets its rater download."""
+    """The file that a page lets its rater download.
+
+    Attributes:
+        plan: the digest of the test's plan.
+        rater: the rater's name.
+        seat: the rater's seat, which fixes the order of the trials.
+        votes: the votes so far, in the order of the trials.
+    """
 
     plan: str
     rater: str
@@ -47,12 +59,12 @@ class Downloaded(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Report:
-    """Rows of tables.
+    """The report of a test, as rows of tables.
 
     Attributes:
-        overall: of all raters, and of those who were not careless if some were.
-        raters: a row for each.
-        prompts: a row for each, of all raters, the best for B first.
+        overall: a row of all raters, and one of the raters who were not careless if some were.
+        raters: a row for each rater.
+        prompts: a row for each prompt, of all raters, the best for B first.
     """
 
     overall: list[dict[str, Any]]
@@ -61,13 +73,13 @@ class Report:
 
 
 def read_votes(paths: Sequence[Path]) -> tuple[Plan, list[Vote]]:
-    """The plan of the one file of votes among `paths`, and all votes of it and of the JSON files of its pages.
+    """Read the plan of a test and all its votes, from its one file of votes and the JSON files that its pages wrote.
 
     Of files that one rater downloaded at different times, the longest counts.
 
     Raises:
-        DragonError: not exactly one SQLite file, a file that cannot be read or is of another test, or two files of one
-            rater that contradict.
+        DragonError: there is not exactly one SQLite file, a file cannot be read or is of another test, or two files of
+            one rater contradict each other.
     """
     databases = [path for path in paths if _is_database(path)]
     if len(databases) != 1:
@@ -110,7 +122,7 @@ def _merge(seats: Seats, path: Path, plan: Plan) -> None:
 
 
 def _downloaded(path: Path, plan: Plan) -> tuple[str, int, list[Vote]]:
-    """Rater, seat and votes of a file that a page wrote."""
+    """Read the rater, the seat and the votes of a file that a page wrote."""
     held = read_json(path, Downloaded, "give what the page downloads")
     if held.plan != plan.digest:
         raise DragonError(f"'{path}' has votes of another test; leave it out, or give its SQLite file")
@@ -122,7 +134,7 @@ def _downloaded(path: Path, plan: Plan) -> tuple[str, int, list[Vote]]:
 
 
 def _heard(plan: Plan, seat: int, trial: int) -> Trial | None:
-    """The trial of a seat that has this number, if there is one."""
+    """Return the trial of a seat that has this number, or None."""
     trials = _trials(plan, seat)
     return trials[trial] if trial < len(trials) else None
 
@@ -133,14 +145,14 @@ def _trials(plan: Plan, seat: int) -> list[Trial]:
 
 
 def _named(seats: Seats) -> list[Vote]:
-    """All votes; raters who share a name are told apart by their seats."""
+    """Return all votes; raters who share a name are told apart by their seats."""
     names = [name for name, _ in seats]
     labels = {key: key[0] if names.count(key[0]) == 1 else f"{key[0]} (seat {key[1]})" for key in seats}
     return [replace(vote, rater=labels[key]) for key, votes in seats.items() for vote in votes]
 
 
 def report(plan: Plan, votes: Sequence[Vote]) -> Report:
-    """The tables of a test; a win is B's, a tie counts half, and repeats and identical pairs do not count.
+    """Return the tables of a test: a win is B's, a tie counts half, and repeats and identical pairs do not count.
 
     A rater is careless who answered fewer than half of the repeats as before, or fewer than half of the identical pairs
     as equal, of at least two. Who chooses among left, equal and right at random passes each with probability 1/3.
@@ -165,7 +177,7 @@ def report(plan: Plan, votes: Sequence[Vote]) -> Report:
 
 
 def vote_rows(plan: Plan, votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    """A row for each vote with what was judged."""
+    """Return a row for each vote, with what was judged."""
     return [
         {
             "rater": vote.rater,
@@ -195,14 +207,14 @@ def _win(vote: Vote) -> float:
 
 
 def _tally(votes: Sequence[Vote]) -> dict[str, Any]:
-    """How often each folder was preferred, of pairs that count."""
+    """Return how often each folder was preferred, of pairs that count."""
     wins = [_win(vote) for vote in votes]
     rate = sum(wins) / len(wins) if wins else None
     return {"votes": len(wins), "a": wins.count(0), "ties": wins.count(0.5), "b": wins.count(1), "win_rate": rate}
 
 
 def _overall_row(name: str, votes: Sequence[Vote], plan: Plan) -> dict[str, Any]:
-    """Statistics as if votes were independent, and the interval that takes a prompt's votes as one draw."""
+    """Return statistics as if votes were independent, and the interval that takes a prompt's votes as one draw."""
     wins, prompts = [_win(vote) for vote in votes], [plan.pairs[vote.heard.pair].label for vote in votes]
     found = asdict(win_rate(sum(wins), len(wins)))
     interval = cluster_interval(wins, prompts) if len(set(prompts)) > 1 else None
@@ -219,7 +231,7 @@ def _overall_row(name: str, votes: Sequence[Vote], plan: Plan) -> dict[str, Any]
 
 
 def _rater_row(name: str, votes: Sequence[Vote], plan: Plan) -> dict[str, Any]:
-    """A rater's votes on pairs, and how they took the controls."""
+    """Return a rater's votes on pairs, and how the rater took the controls."""
     repeats, identical = _alike(votes), [vote.choice is Choice.TIE for vote in _of(votes, Kind.IDENTICAL)]
     hasty = [vote for vote in votes if not vote.seconds >= plan.shortest(vote.heard)]  # NaN is
     sides = [vote.choice is Choice.LEFT for vote in votes if vote.choice is not Choice.TIE]
@@ -242,7 +254,7 @@ def _of(votes: Iterable[Vote], kind: Kind) -> list[Vote]:
 
 
 def _alike(votes: Sequence[Vote]) -> list[bool]:
-    """For each repeat, whether the folder was preferred that had been before."""
+    """Return for each repeat whether the folder was preferred that had been before."""
     before = {vote.heard.pair: vote.preferred for vote in _of(votes, Kind.PAIR)}
     return [before[vote.heard.pair] is vote.preferred for vote in _of(votes, Kind.REPEAT)]
 

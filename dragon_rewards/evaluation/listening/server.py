@@ -50,20 +50,35 @@ def _plain(name: str) -> str:
 
 
 class Entry(BaseModel):
-    """Somebody who wants to take part."""
+    """The body of a request by which somebody takes part.
+
+    Attributes:
+        name: what the rater wants to be called, 1 to 80 characters.
+    """
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_plain)]
 
 
 class Ballot(BaseModel):
-    """A vote as a page sends it."""
+    """The body of a request by which a page casts a vote.
+
+    Attributes:
+        choice: what the rater chose.
+        seconds: how long after the trial's sounds were there.
+    """
 
     choice: Choice
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class State(BaseModel):
-    """How far a rater is, and the prompt of the next trial."""
+    """How far a rater is.
+
+    Attributes:
+        done: the number of votes cast.
+        total: the number of trials.
+        prompt: the prompt of the next trial; None if it has none, or there is no next trial.
+    """
 
     done: int
     total: int
@@ -72,30 +87,30 @@ class State(BaseModel):
 
 @dataclass(frozen=True)
 class Service:
-    """The requests that are answered.
+    """The requests that the server answers.
 
     Attributes:
-        test: what is taken.
-        page: the page of all raters.
+        test: the listening test that raters take.
+        page: the page of all raters, as HTML.
     """
 
     test: ListeningTest
     page: str
 
     def index(self) -> HTMLResponse:
-        """The page."""
+        """Answer with the page that all raters use, as HTML."""
         return HTMLResponse(self.page)
 
     def enter(self, entry: Entry) -> dict[str, str]:
-        """Take a seat, or the one had before."""
+        """Give the rater of a name a seat, or the one that the rater had before, and answer with its token."""
         return {"token": self.test.votes.enter(entry.name).token}
 
     def state(self, token: str) -> State:
-        """How far the rater is."""
+        """Answer how far the rater of this token is, and with the prompt of the next trial."""
         return self._state(self._rater(token))
 
     def sound(self, token: str, trial: int, side: Literal["left", "right"]) -> Response:
-        """A sound of the rater's next trial."""
+        """Answer with the left or right sound of the rater's next trial, and note that it was sent."""
         rater = self._rater(token)
         heard = self._next(rater, trial)
         content = self.test.sound(heard.pair, heard.left if side == "left" else heard.right)
@@ -103,7 +118,7 @@ class Service:
         return Response(content, media_type=MEDIA_TYPE)
 
     def vote(self, token: str, trial: int, ballot: Ballot) -> State:
-        """Keep a vote on the rater's next trial."""
+        """Keep a vote on the rater's next trial, and answer how far the rater is."""
         rater = self._rater(token)
         trials = self.test.plan.trials(rater.seat)
         if not 0 <= trial < len(trials):
@@ -144,7 +159,7 @@ class Service:
 
 
 def build_app(test: ListeningTest, title: str) -> FastAPI:
-    """The application in which raters take a test; `title` heads its page."""
+    """Build the web application in which raters take a test; `title` heads its page."""
     service = Service(test, render_served(title))
     app = FastAPI(openapi_url=None)
     app.middleware("http")(_with_headers)

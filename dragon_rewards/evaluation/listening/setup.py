@@ -1,4 +1,4 @@
-"""From two folders and a file of votes to a test that can be taken, or goes on."""
+"""From two folders and a file of votes, make a listening test that can be taken, or goes on."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.sound import encode, measure, read_pair
 from dragon_rewards.evaluation.listening.votes import VoteFile
+from dragon_rewards.media.folder_pairs import find_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dragon_rewards.evaluation.folder_pairs import Sides
+    from dragon_rewards.media.folder_pairs import Sides
 
 
 @dataclass(frozen=True)
 class ListeningTest:
-    """A plan and the files that it plays."""
+    """A listening test that can be taken.
+
+    Attributes:
+        plan: what it plays to whom.
+        votes: the file that keeps its votes.
+        files: the files of A and B of each pair.
+    """
 
     plan: Plan
     votes: VoteFile
     files: tuple[tuple[Path, Path], ...]
 
     def sound(self, pair: int, side: Side) -> bytes:
-        """A clip as raters hear it."""
+        """Return a clip of a pair as raters hear it: a FLAC file, matched in loudness."""
         a, b, rate = read_pair(*self.files[pair])
         return encode(a if side is Side.A else b, rate, self.plan.pairs[pair].clip(side).gain)
 
@@ -43,17 +49,17 @@ def open_test(
     on_progress: Callable[[int, int], None],
     table: Path | None = None,
 ) -> ListeningTest:
-    """The test of two folders whose clips are paired as `sides.find_sides` pairs them.
+    """Open the test of two folders, whose clips are paired as `folder_pairs.find_sides` pairs them.
 
-    A new file of votes gets its plan, for which every clip is measured. One that has a plan goes on with it.
+    A new file of votes gets its plan, for which every clip is measured. A file that has a plan goes on with it.
 
     Args:
-        a: the one folder.
-        b: the other.
+        a: the first folder.
+        b: the second folder.
         db: the file of votes.
-        seed: of the order and the sides.
-        repeats: pairs that each rater hears again.
-        identical: identical pairs that each rater hears.
+        seed: the seed of the order and the sides.
+        repeats: how many pairs each rater hears again.
+        identical: how many identical pairs each rater hears.
         on_progress: is told how many further pairs of how many are measured.
         table: prompts of the clips; None for what lies beside them.
 
@@ -106,7 +112,7 @@ def _paired(a: Path, b: Path, table: Path | None) -> Sides:
 
 
 def _pairs(sides: Sides) -> tuple[Pair, ...]:
-    """The pairs, not yet measured; a prompt is shown where both clips have the same."""
+    """Return the pairs, not yet measured; a prompt is shown where both clips have the same."""
     prompts = sides.a.prompts if sides.a.prompts == sides.b.prompts else None
     clips = [[_clip(file, side.folder) for file in side.files] for side in (sides.a, sides.b)]
     return tuple(map(Pair, prompts or [None] * len(clips[0]), *clips))

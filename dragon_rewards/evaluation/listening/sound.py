@@ -21,19 +21,27 @@ MEDIA_TYPE = "audio/flac"
 
 
 class Measured(NamedTuple):
-    """The factor that matches a clip's loudness to that of its pair, and how many seconds it lasts."""
+    """What is known of a clip before it is played.
+
+    Attributes:
+        gain: the factor that matches its loudness to the other clip of its pair.
+        seconds: how long it lasts.
+    """
 
     gain: float
     seconds: float
 
 
 def read_pair(a: Path, b: Path) -> tuple[Tensor, Tensor, int]:
-    """Two clips (channels, samples) with the channels of the wider and the rate in Hz of the higher one.
+    """Read two clips (channels, samples) in one form: the channels of the wider one, the rate in Hz of the higher one.
 
     So nothing but the sound tells which is which.
 
+    Returns:
+        Both clips and their common rate.
+
     Raises:
-        AudioError: a clip cannot be read or is silent, or both have several channels but not as many.
+        AudioError: a clip cannot be read or is silent, or both have several channels but not equally many.
     """
     (left, left_rate), (right, right_rate) = read_audio(a), read_audio(b)
     for audio, path in ((left, a), (right, b)):
@@ -49,7 +57,11 @@ def _alike(audio: Tensor, source: int, channels: int, rate: int) -> Tensor:
 
 
 def level(audio: Tensor, rate: int) -> float:
-    """Loudness in LUFS of a clip (channels, samples): channels add up as powers (ITU-R BS.1770-4, weights of 1).
+    """Return the loudness of a clip (channels, samples) at `rate` Hz, in LUFS.
+
+    Channels add up as powers (ITU-R BS.1770-4, weights of 1):
+
+        level = 10 log10(sum_c 10^(loudness_c / 10))
 
     The standard gates the sum of the channels; here each is gated by itself, which differs only where channels are
     silent at different times.
@@ -59,12 +71,12 @@ def level(audio: Tensor, rate: int) -> float:
 
 
 def measure(a: Path, b: Path) -> tuple[Measured, Measured]:
-    """What is known of two files before they are played.
+    """Measure the loudness and length of the two files of a pair, and how each is to be played.
 
     The factors bring both to the loudness of the quieter; both are lowered further where one would clip.
 
     Raises:
-        AudioError: as `read_pair`, or a clip is too quiet to have a loudness.
+        AudioError: the files do not make a pair (see `read_pair`), or a clip is too quiet to have a loudness.
     """
     left, right, rate = read_pair(a, b)
     levels = level(left, rate), level(right, rate)
@@ -80,7 +92,7 @@ def measure(a: Path, b: Path) -> tuple[Measured, Measured]:
 
 
 def encode(audio: Tensor, rate: int, gain: float) -> bytes:
-    """A clip (channels, samples) times `gain` as FLAC of 16 bits, which every browser decodes; it carries no tags."""
+    """Return a clip (channels, samples) times `gain` as FLAC of 16 bits, which every browser decodes, without tags."""
     file = io.BytesIO()
     soundfile.write(file, (audio * gain).numpy().T, rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()

@@ -45,23 +45,29 @@ CREATE TRIGGER IF NOT EXISTS votes_remain BEFORE DELETE ON votes BEGIN SELECT RA
 
 
 class Choice(StrEnum):
-    """Which side a rater prefers."""
+    """The side that a rater prefers, or neither."""
 
     LEFT = "left"
     RIGHT = "right"
     TIE = "tie"
 
 
-Row = tuple[str, Count, Count, Kind, Side, Choice, float]  # of the table of votes, but for its time
+Row = tuple[str, Count, Count, Kind, Side, Choice, float]  # of the table of votes, without its time
 
 
 class OutOfTurnError(DragonError):
-    """A vote on another trial than the rater's next."""
+    """A rater voted on another trial than the next one."""
 
 
 @dataclass(frozen=True)
 class Rater:
-    """Somebody who votes: where they sit, and the secret by which their page speaks for them."""
+    """A person who votes.
+
+    Attributes:
+        name: the name that the rater gave.
+        seat: the number of the rater, from 0, which fixes the order of the trials.
+        token: the secret by which the rater's page speaks for the rater.
+    """
 
     name: str
     seat: int
@@ -70,7 +76,15 @@ class Rater:
 
 @dataclass(frozen=True)
 class Vote:
-    """What a rater chose in a trial, `seconds` after its sounds were there."""
+    """What a rater chose in a trial.
+
+    Attributes:
+        rater: the rater's name.
+        trial: the number of the trial in the rater's seat, from 0.
+        heard: the trial.
+        choice: what was chosen.
+        seconds: how long after the trial's sounds were there.
+    """
 
     rater: str
     trial: int
@@ -87,10 +101,10 @@ class Vote:
 
 
 class VoteFile:
-    """The file at a path, made if there is none; threads and processes may share it.
+    """The file of votes at a path, made if there is none; threads and processes may share it.
 
     Raises:
-        DragonError: the file is no database or that of another program, or cannot be written.
+        DragonError: the file is no database, belongs to another program, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +124,10 @@ class VoteFile:
 
     @property
     def _address(self) -> str:
-        """What SQLite opens: it would make files beside one that cannot be written, unless told that nobody writes."""
+        """The address that SQLite opens.
+
+        SQLite would make files beside a file that cannot be written, unless it is told that nobody writes.
+        """
         address = self.path.absolute().as_uri()
         if self._writable:
             return address
@@ -128,7 +145,7 @@ class VoteFile:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own for each use; statements outside a transaction commit by themselves."""
+        """Open a connection of its own for each use; statements outside a transaction commit by themselves."""
         try:
             opened = sqlite3.connect(self._address, timeout=PATIENCE, isolation_level=None, uri=True)
             with closing(opened) as connection:
@@ -139,25 +156,25 @@ class VoteFile:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer enters between what it reads and what it writes."""
+        """Open a transaction that no other writer enters between what it reads and what it writes."""
         with self._open() as connection:
             connection.execute("BEGIN IMMEDIATE")
             with connection:  # commits, or rolls back when something is raised
                 yield connection
 
     def plan(self) -> Plan | None:
-        """The plan, if there is one."""
+        """Return the plan that the file keeps; None if there is none yet."""
         with self._open() as connection:
             row = connection.execute("SELECT content FROM plan").fetchone()
         return row and Plan.from_json(row[0], f"the plan in '{self.path}'")
 
     def begin(self, plan: Plan) -> None:
-        """Keep the plan, unless another process has begun meanwhile: a file has one for good."""
+        """Keep a plan, unless another process has begun meanwhile: a file has one for good."""
         with self._open() as connection:
             connection.execute("INSERT OR IGNORE INTO plan VALUES (1, ?)", (plan.to_json(),))
 
     def enter(self, name: str) -> Rater:
-        """The rater of a name, in the next free seat if new."""
+        """Return the rater of a name, who gets the next free seat if the name is new."""
         with self._writing() as connection:
             row = ("INSERT OR IGNORE INTO raters SELECT ?, count(*), ? FROM raters", (name, token_urlsafe()))
             connection.execute(*row)
@@ -165,30 +182,30 @@ class VoteFile:
         return Rater(*found)
 
     def rater(self, token: str) -> Rater | None:
-        """Whose token it is."""
+        """Return the rater whose token this is; None if it is nobody's."""
         with self._open() as connection:
             row = connection.execute("SELECT name, seat, token FROM raters WHERE token = ?", (token,)).fetchone()
         return row and Rater(*row)
 
     def raters(self) -> list[Rater]:
-        """All raters, in the order in which they came."""
+        """Return all raters, in the order in which they came."""
         with self._open() as connection:
             rows = connection.execute("SELECT name, seat, token FROM raters ORDER BY seat").fetchall()
         checked = converted(rows, list[tuple[str, Count, str]], f"the raters in '{self.path}'", DAMAGED)
         return [Rater(*row) for row in checked]
 
     def done(self, rater: Rater) -> int:
-        """How many votes a rater has cast: the number of the next trial."""
+        """Return how many votes a rater has cast, which is the number of the rater's next trial."""
         with self._open() as connection:
             return _count(connection, rater.name)
 
     def send(self, rater: Rater, trial: int, side: str) -> None:
-        """Note that the left or right sound of a trial is sent; the first time counts."""
+        """Note that a sound of a trial, `left` or `right`, is sent; only the first time counts."""
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO sounds VALUES (?, ?, ?, ?)", (rater.name, trial, side, time()))
 
     def since_sent(self, rater: Rater, trial: int) -> float | None:
-        """Seconds since the later of a trial's two sounds was first sent; None unless both were."""
+        """Return the seconds since the later of a trial's two sounds was first sent; None unless both were."""
         query = "SELECT count(*), max(at) FROM sounds WHERE rater = ? AND trial = ?"
         with self._open() as connection:
             sides, last = connection.execute(query, (rater.name, trial)).fetchone()
@@ -209,7 +226,7 @@ class VoteFile:
                 raise OutOfTurnError(f"trial {vote.trial} is not the next, which is {done}; load the page again")
 
     def votes(self) -> list[Vote]:
-        """All votes, in the order in which they were cast."""
+        """Return all votes, in the order in which they were cast."""
         columns = "rater, trial, pair, kind, left, choice, seconds"
         with self._open() as connection:
             rows = connection.execute(f"SELECT {columns} FROM votes ORDER BY rowid").fetchall()  # noqa: S608  a constant

@@ -1,7 +1,8 @@
-"""Damage of known severity, in [0, 1], to mono clips at 16 kHz: what ratings can be made of without listeners.
+"""Damage mono clips at 16 kHz with a known severity, from which ratings can be made without listeners.
 
-The kinds and their strengths are those by which the head `aesthetics-degradation` was fitted
-(reports/embedded/fit_aesthetics.py).
+Every kind of damage takes a clip (samples,), a severity in [0, 1], where 0 leaves the clip as it is and 1 is the worst,
+and a generator of random numbers. The kinds and their strengths are the ones by which the head `aesthetics-degradation`
+was fitted (reports/embedded/fit_aesthetics.py).
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ SAMPLE_RATE = 16_000
 
 
 def noise(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
-    """White noise, from 50 dB below the clip to its own level."""
+    """Add white noise, from 50 dB below the clip's own level at severity 0 to that level at severity 1."""
     level = float(audio.std()) * 10 ** (-2.5 * (1 - severity))
     return audio + level * rng.standard_normal(len(audio))
 
 
 def detuning(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
-    """A slow wobble of pitch, up to 6% either way."""
+    """Wobble the pitch slowly, 1 to 3 times a second, by up to 6% either way at severity 1."""
     time, rate = np.arange(len(audio)) / SAMPLE_RATE, rng.uniform(1, 3)
     return np.interp(time + severity * 0.06 / (2 * np.pi * rate) * np.sin(2 * np.pi * rate * time), time, audio)
 
 
 def clipping(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:  # noqa: ARG001  one signature for all
-    """Hard clipping at 100% to 3% of the peak, peak restored."""
+    """Clip the waveform at a share of its peak, from 100% at severity 0 to 3% at severity 1, and restore the peak."""
     share = 0.03**severity
     peak = float(np.abs(audio).max())
     clipped: Audio = np.clip(audio, -peak * share, peak * share) / share
@@ -41,7 +42,7 @@ def clipping(audio: Audio, severity: float, rng: np.random.Generator) -> Audio: 
 
 
 def dropouts(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
-    """Up to 40 gaps of 40 ms."""
+    """Silence gaps of 40 ms at random places: none at severity 0, 40 gaps at severity 1."""
     damaged, gap = audio.copy(), SAMPLE_RATE // 25
     for start in rng.integers(0, len(audio) - gap, round(40 * severity)):
         damaged[start : start + gap] = 0
@@ -49,7 +50,10 @@ def dropouts(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
 
 
 def timing_jitter(audio: Audio, severity: float, rng: np.random.Generator) -> Audio:
-    """Every 64 ms comes up to 100 ms early or late."""
+    """Fill every block of 64 ms with audio from up to 100 ms earlier or later, at severity 1.
+
+    What does not fill a last block is cut off.
+    """
     size = 1024
     starts = np.arange(0, len(audio) - size + 1, size)
     moved = starts + (severity * rng.uniform(-1600, 1600, len(starts))).astype(int)
@@ -62,6 +66,6 @@ DAMAGES: tuple[Callable[[Audio, float, np.random.Generator], Audio], ...] = (
 
 
 def damaged(audio: NDArray[np.float32], severity: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """One kind of damage, chosen at random."""
+    """Return a clip (samples,) with one kind of damage, chosen at random from `DAMAGES`."""
     kind = DAMAGES[rng.integers(len(DAMAGES))]
     return kind(audio.astype(np.float64), severity, rng).astype(np.float32)

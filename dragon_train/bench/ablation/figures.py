@@ -1,4 +1,4 @@
-"""Figures of an ablation as SVG: the same frame gives the same bytes."""
+"""Draw the figures of an ablation as SVG; the same frame gives the same bytes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,13 @@ STYLE = {
 
 
 def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
-    """Draw a figure of the grid."""
+    """Draw one figure of a grid and write it to `path` as SVG.
+
+    Args:
+        path: file to write.
+        frame: the long frame that the figure names in `figure.frame`.
+        figure: what is drawn, and how.
+    """
     with mpl.rc_context(STYLE):
         panels = list(panels_of(shown_rows(frame, figure), figure))
         across = min(len(panels), ACROSS)
@@ -72,7 +78,7 @@ def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
 
 
 def legend(canvas: Canvas, axes: Any, figure: Figure) -> None:
-    """One for all panels, above them."""
+    """Draw one legend for all panels, above them, from the labels of the first panel; none where it has no labels."""
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
         title = words(figure.series) or None
@@ -80,7 +86,7 @@ def legend(canvas: Canvas, axes: Any, figure: Figure) -> None:
 
 
 def panels_of(rows: pd.DataFrame, figure: Figure) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Title and rows of each."""
+    """Yield the title and the rows of each panel; all rows without a title where the figure has no panels."""
     if not figure.panels:
         yield "", rows
         return
@@ -89,7 +95,7 @@ def panels_of(rows: pd.DataFrame, figure: Figure) -> Iterator[tuple[str, pd.Data
 
 
 def series_of(rows: pd.DataFrame, figure: Figure) -> list[tuple[str, pd.DataFrame]]:
-    """Label and summary of each."""
+    """Return the label and the summary over seeds (`tables.summary`) of each series; a lone series has no label."""
     keys = [figure.series, figure.x[0]] if figure.series else [figure.x[0]]
     stats = summary(rows, keys, figure.y)
     if not figure.series:
@@ -98,7 +104,11 @@ def series_of(rows: pd.DataFrame, figure: Figure) -> list[tuple[str, pd.DataFram
 
 
 def line(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
-    """Means over a number, with the spread over seeds."""
+    """Draw the means of y over a numeric x, a line for each series; error bars are the standard deviation over seeds.
+
+    The x axis is logarithmic, with base 2, where all x are positive and the largest is more than four times the
+    smallest.
+    """
     for index, (name, stats) in enumerate(series_of(rows, figure)):
         style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)], "capsize": 3}
         axes.errorbar(stats[figure.x[0]], stats["mean"], stats["sd"].fillna(0), label=name, **style)
@@ -111,7 +121,7 @@ def line(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
 
 
 def bar(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
-    """Means of named things, with the spread over seeds."""
+    """Draw the means of y for each named x, a bar for each series; error bars are the standard deviation over seeds."""
     series, names = series_of(rows, figure), list(dict.fromkeys(map(str, rows[figure.x[0]])))
     width = 0.8 / len(series)
     for index, (name, stats) in enumerate(series):
@@ -133,7 +143,7 @@ def bar(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
 
 
 def finish(axes: Any, figure: Figure) -> None:
-    """Labels, and the line of no effect."""
+    """Label the axes; for win rates, show at least 0 to 1 and draw a dotted line at 0.5, which means no effect."""
     if figure.y == "win_rate":
         axes.axhline(CHANCE, color="0.5", linewidth=1, linestyle=":")
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))  # error bars may end above 1
@@ -142,12 +152,12 @@ def finish(axes: Any, figure: Figure) -> None:
 
 
 def words(column: str) -> str:
-    """A column's name as people say it."""
+    """Return what a column is called on an axis: its entry in `WORDS`, or else its name with spaces."""
     return WORDS.get(column, column.replace("_", " "))
 
 
 def histogram(axes: Any, rows: pd.DataFrame, figure: Figure) -> None:
-    """Outlines of several columns' distributions, on the same bins."""
+    """Draw the outlines of the distributions of several columns over the same bins."""
     edges = np.histogram_bin_edges(rows[list(figure.x)].to_numpy().ravel(), BINS)
     for index, column in enumerate(figure.x):
         style = {"color": COLOURS[index], "linestyle": ("-", "--", ":")[index % 3], "linewidth": 1.5}

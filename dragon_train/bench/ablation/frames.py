@@ -1,4 +1,4 @@
-"""The long frames of an ablation: comparisons, scores clip by clip, and gains by the baseline's score."""
+"""Make the long frames of an ablation: comparisons, scores clip by clip, and gains by the baseline's score."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ TERCILES = ("low", "medium", "high")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell.
+    """The scores of one cell: a tuned model's, and the untuned model's that it is compared with.
 
     Attributes:
-        axes: the values that set it apart.
-        rewards: what judged it; its own first.
-        evaluation: how it was compared.
-        tuned: rows of `tables.scores_frame` of the tuned model.
-        untuned: those of the untuned model, by seed; the cell's own seed among them.
+        axes: the values of the axes that set the cell apart, by key.
+        rewards: names of the rewards that judged it, its own first.
+        evaluation: how the models were compared.
+        tuned: scores of the tuned model, as `tables.scores_frame` makes them.
+        untuned: scores of the untuned model in the same form, by the seed of the evaluation; the cell's own seed is
+            among them.
     """
 
     axes: Mapping[str, Any]
@@ -40,25 +41,26 @@ class Outcome:
 
     @property
     def key(self) -> dict[str, Any]:
-        """First columns of its rows."""
+        """The first columns of the cell's rows: its values of the axes, and the reward that it was tuned toward."""
         return {**self.axes, "reward": self.rewards[0]}
 
     @property
     def baseline(self) -> pd.DataFrame:
-        """The untuned model's scores of the same prompts and seeds."""
+        """The untuned model's scores, for the same prompts and seeds as the tuned model's."""
         return self.untuned[self.evaluation.seed]
 
 
 def comparisons(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """One row for each cell and reward that judges it, as `tables.comparisons` has them, with the gain.
+    """Compare each cell with the untuned model: one row for each cell and each reward that judges it.
 
-    `gain` is the change of the raw metric in the direction that is better.
+    The columns are the axes and `COLUMNS["frame"]`, most of them from `tables.comparisons`. `gain` is the change of the
+    raw metric, positive where it is for the better.
     """
     return pd.concat([compared(outcome) for outcome in outcomes], ignore_index=True)
 
 
 def compared(outcome: Outcome) -> pd.DataFrame:
-    """The rows of one cell."""
+    """Return the rows of one cell, as `comparisons` describes them."""
     rewards = [compose(name) for name in outcome.rewards]
     both = pd.concat([outcome.baseline, outcome.tuned.assign(run="tuned")], ignore_index=True)
     rows = tables.comparisons(both, rewards, outcome.evaluation.trials).rename(columns={"reward": "scored"})
@@ -70,14 +72,14 @@ def compared(outcome: Outcome) -> pd.DataFrame:
 
 
 def scores(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Raw metrics of every clip, or matched subset, before and after tuning: one row for each cell, reward and clip."""
+    """Return raw metrics before and after tuning, one row for each cell, reward, and clip or matched subset."""
     frames = [paired(outcome).assign(**outcome.key) for outcome in outcomes]
     names = [*outcomes[0].axes, *(name for name in COLUMNS["scores"] if name not in outcomes[0].axes)]
     return pd.concat(frames, ignore_index=True)[names]
 
 
 def paired(outcome: Outcome) -> pd.DataFrame:
-    """The untuned and the tuned model's scores side by side, without those of the whole set."""
+    """Return the untuned and the tuned model's scores side by side, without rows that score the whole set at once."""
     on = ["reward", "prompt_id", "seed"]
     sides = [
         side.loc[side["prompt_id"] != tables.WHOLE_SET, [*on, "value"]] for side in (outcome.baseline, outcome.tuned)
@@ -87,7 +89,7 @@ def paired(outcome: Outcome) -> pd.DataFrame:
 
 
 def terciles(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """Mean gain of the clips of each third of the prompts, by the untuned model's score: of rewards of clips.
+    """Return the mean gain of each third of the prompts, sorted by the untuned model's score, under rewards of clips.
 
     Clips that score low by chance score higher the next time, tuned or not (regression to the mean), so three ways are
     shown: `own baseline` bins by the very scores from which the gain is counted; `other seed` bins by the untuned
@@ -96,14 +98,18 @@ def terciles(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     deviations of the untuned model's scores, in the direction that is better.
 
     Raises:
-        ConfigError: there is one seed only.
+        ConfigError: the untuned model was evaluated with one seed only.
     """
     rows = [{**outcome.key, **row} for outcome in outcomes for row in binned(outcome)]
     return pd.DataFrame(rows)
 
 
 def binned(outcome: Outcome) -> Iterator[dict[str, Any]]:
-    """The rows of one cell."""
+    """Yield the rows of one cell, as `terciles` describes them.
+
+    Raises:
+        ConfigError: the untuned model was evaluated with one seed only.
+    """
     others = [seed for seed in sorted(outcome.untuned) if seed != outcome.evaluation.seed]
     if not others:
         raise ConfigError('frame = "terciles": the control needs a second seed; write seed = [0, 1] in axes')
@@ -127,7 +133,7 @@ def binned(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 
 def of_clips(frame: pd.DataFrame, reward: str) -> pd.Series[float]:
-    """Values by prompt."""
+    """Return the raw metric of each clip under one reward, indexed by prompt."""
     return frame[frame["reward"] == reward].set_index("prompt_id")["value"]
 
 

@@ -1,4 +1,4 @@
-"""A grid in TOML: a question, its axes, and the tables and figures that answer it; checked when it is read."""
+"""Read the grid of an ablation from TOML and check it: a question, axes, and the tables and figures that answer it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ GRIDS = Path(str(files("dragon_train.bench.ablation"))) / "grids"
 EVALUATION = ("heldout_prompts", "inference_steps", "subset_size", "rounds")
 REWARD_PARTS = ("reduction", "encoder", "exemplar_set")
 KEYS = (*REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}))
-MAIN = "frame"  # of comparisons, or of a study's rows
+MAIN = "frame"  # the frame of comparisons, or of a study's rows
 OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
 MOST_CELLS = 10**5
 TableOf = dict[str, Any]
-FORM: dict[str, Any] = {  # of a file, key by key
+FORM: dict[str, Any] = {  # the type of each key of a file
     **dict.fromkeys(("question", "source", "study", "preset"), str),
     "axes": TableOf,
     "settings": TableOf,
@@ -50,16 +50,18 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: means over the axes that it does not name, with the standard deviation over seeds.
+    """A table of an ablation: means over the axes that it does not name, with the standard deviation over seeds.
 
     Attributes:
-        name: of its files.
-        rows: columns of the frame that become rows; likewise `columns`.
+        name: of its files, without their suffix.
+        rows: columns of the frame whose values become rows of the table.
         value: columns of the frame whose means are shown.
-        scored: the rewards under which runs are compared: names, or `own`.
+        columns: columns of the frame whose values become columns of the table.
+        scored: the rewards under which runs are compared: names, or `own` for the reward that each run was tuned
+            toward.
         frame: `frame` (comparisons, or what a study measured), `scores` (clip by clip) or `terciles` (by the untuned
             model's score).
-        caption: what it shows.
+        caption: heading on the page; by default it is made from the name.
     """
 
     name: str
@@ -72,24 +74,25 @@ class Table:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """All columns of the frame that it uses."""
+        """The columns of the frame that the table uses, for its rows, its columns and its values."""
         return (*self.rows, *self.columns, *self.value)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: y over x, a colour for each value of `series`, a panel for each of `panels`.
+    """A figure of an ablation: y over x, a colour for each value of `series`, a panel for each value of `panels`.
 
     Attributes:
-        name: of its file.
+        name: of its file, without the suffix.
         kind: `bar`, `line`, or `histogram` (of the columns x, such as before and after).
         x: a column of the frame; of a histogram one or more.
-        y: a column of the frame, its mean drawn with the standard deviation over seeds.
-        series: a column of the frame, or none.
-        panels: likewise.
-        scored: as of a table.
-        frame: as of a table.
-        caption: what it shows.
+        y: a column of the frame, its mean drawn with the standard deviation over seeds; none for a histogram.
+        series: a column of the frame, or empty.
+        panels: a column of the frame, or empty.
+        scored: the rewards under which runs are compared: names, or `own` for the reward that each run was tuned
+            toward.
+        frame: `frame`, `scores` or `terciles`, as for a table.
+        caption: heading on the page; by default it is made from the name.
     """
 
     name: str
@@ -104,26 +107,26 @@ class Figure:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """All columns of the frame that it uses."""
+        """The columns of the frame that the figure uses, for x, y, series and panels."""
         return tuple(filter(None, (*self.x, self.y, self.series, self.panels)))
 
 
 @dataclass(frozen=True)
 class Grid:
-    """An ablation.
+    """An ablation: a question, and the combinations of settings whose results are to answer it.
 
     Attributes:
-        name: of the grid and its folder.
+        name: of the grid and of its folder.
         question: what it is to answer.
-        axes: key -> values; every combination is a cell.
+        axes: the values of each key that varies; every combination of them is a cell.
         source: where the question comes from.
-        study: the name of a study without training; none for tuning runs.
+        study: the name of a study without training; empty for tuning runs.
         preset: of the tuning runs and their comparison.
         score: rewards by which every run is judged beside its own.
-        settings: keys that all cells share.
-        when: settings of the cells that match the other keys.
-        tables: what is shown.
-        figures: likewise.
+        settings: values of keys that all cells share.
+        when: rules; each gives the settings under `set` to the cells that match its other keys.
+        tables: the tables that are written.
+        figures: the figures that are drawn.
     """
 
     name: str
@@ -139,7 +142,10 @@ class Grid:
     figures: tuple[Figure, ...] = ()
 
     def points(self) -> Iterator[tuple[Point, Point]]:
-        """Every combination of the axes, with all its settings; of several `when` that match, later ones win."""
+        """Yield each combination of the axes: its values of the axes, and all settings of its cell, these among them.
+
+        The rules in `when` apply in their order: a later one sees what earlier ones have set, and wins over them.
+        """
         for values in product(*self.axes.values()):
             axes = dict(zip(self.axes, values, strict=True))
             settings = {**self.settings, **axes}
@@ -150,24 +156,24 @@ class Grid:
 
     @property
     def frames(self) -> set[str]:
-        """Names of the frames that there are to be."""
+        """The names of the frames that the tables and figures show, and of the main frame, which is always written."""
         return {MAIN, *(table.frame for table in self.tables), *(figure.frame for figure in self.figures)}
 
 
 def matches(value: object, wanted: object) -> bool:
-    """Whether a setting has a value, one of several, or one that a pattern such as `dataset-fad:*` describes."""
+    """Tell whether a setting equals `wanted`, or one value of a list, or fits a pattern such as `dataset-fad:*`."""
     if isinstance(wanted, list):
         return any(matches(value, each) for each in wanted)
     return fnmatchcase(value, wanted) if isinstance(value, str) and isinstance(wanted, str) else value == wanted
 
 
 def shipped_grids() -> dict[str, Path]:
-    """Name -> file of the grids that come with the package."""
+    """Return the files of the grids that come with the package, by name."""
     return {path.stem: path for path in sorted(GRIDS.glob("*.toml"))}
 
 
 def load_grid(name_or_path: str) -> Grid:
-    """A shipped grid, or the one in a TOML file.
+    """Load a shipped grid by its name, or the grid in a TOML file by the path of the file.
 
     Raises:
         UnknownNameError: no grid of this name is shipped.
@@ -186,7 +192,12 @@ def load_grid(name_or_path: str) -> Grid:
 
 
 def parse(name: str, values: Mapping[str, Any]) -> Grid:
-    """Check every key and value."""
+    """Make a grid of the values of a TOML file, after a check of every key and value.
+
+    Raises:
+        ConfigError: a key is missing or unknown, or a value is not allowed.
+        UnknownNameError: there is no such study.
+    """
     check_keys(values, [each.name for each in fields(Grid) if each.name != "name"], "grid")
     for key in ("question", "axes"):
         if key not in values:
@@ -209,7 +220,11 @@ def parse(name: str, values: Mapping[str, Any]) -> Grid:
 
 
 def check_settings(values: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse keys that no run has, and axes without values."""
+    """Refuse keys that no run has, axes without values, too many combinations, and rules that set nothing.
+
+    Raises:
+        ConfigError: names the key.
+    """
     check_keys(values["axes"], known, "axes")
     check_keys(values.get("settings", {}), known, "settings")
     for key, axis in values["axes"].items():
@@ -225,7 +240,16 @@ def check_settings(values: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def specified(kind: Any, values: Mapping[str, Any], source: str) -> Any:
-    """A table or a figure as its TOML table describes it."""
+    """Make a table or a figure of the TOML table that describes it; a single name is taken as a list of one.
+
+    Args:
+        kind: `Table` or `Figure`.
+        values: what the TOML table holds.
+        source: the key of the TOML table, for messages.
+
+    Raises:
+        ConfigError: a key is missing or unknown, or a value is not allowed.
+    """
     kinds = field_kinds(kind)
     check_keys(values, list(kinds), source)
     given = {
@@ -241,7 +265,11 @@ def specified(kind: Any, values: Mapping[str, Any], source: str) -> Any:
 
 
 def check_columns(shown: Table | Figure, grid: Grid) -> None:
-    """Refuse a table or figure of columns that there will not be."""
+    """Refuse a table or figure of an unknown kind or frame, or with columns that the frame will not have.
+
+    Raises:
+        ConfigError: names the table or figure.
+    """
     what = f"{type(shown).__name__.lower()} '{shown.name}'"
     check_name(shown.name)
     if isinstance(shown, Figure) and shown.kind not in KINDS:

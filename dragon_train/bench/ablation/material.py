@@ -1,4 +1,4 @@
-"""What studies measure: clips of the untuned model."""
+"""Make what studies measure: clips of the untuned model, their embeddings, and what they are compared with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.device) -> list[Media]:
-    """Several sets of one clip for each of the first training prompts, without guidance, on a device.
+    """Generate several sets of clips with the untuned embedded pipeline, without guidance.
+
+    Args:
+        sets: how many; they differ in their seeds alone.
+        clips: of each set, one for each of the first training prompts.
+        steps: diffusion steps.
+        seed: of all generations.
+        device: where to generate.
 
     Raises:
         ConfigError: there are fewer prompts than clips.
@@ -39,5 +46,13 @@ def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.dev
 
 
 def measured(reward: Reward, clips: Media) -> tuple[list[Tensor], Gaussian]:
-    """The frames of each clip, and the Gaussian that a FAD compares them with, on the CPU, where studies count."""
+    """Return the frames of each clip and the Gaussian that a FAD compares them with, on the CPU, where studies count.
+
+    Args:
+        reward: a reward of the FAD family, with an exemplar set.
+        clips: what is embedded.
+
+    Returns:
+        Embeddings of each clip, (frames, dim), and the Gaussian of the exemplar set.
+    """
     return list(reward.embeddings(clips).to(CPU).frames), cast("Gaussian", reward.reference(CPU))

@@ -1,4 +1,4 @@
-"""The page of an ablation: question, answer, tables, figures, and how it was made."""
+"""Write the page of an ablation: question, answer, tables, figures, and how it was made."""
 
 from __future__ import annotations
 
@@ -20,46 +20,53 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dragon_train.bench.ablation.grid import Figure, Grid, Point, Table
-    from dragon_train.bench.ablation.planned import AnyPlan
+    from dragon_train.bench.ablation.grid_work import GridWork
 
 FINDINGS = "findings.md"  # written by a person
 
 
-def write_page(folder: Path, grid: Grid, plan: AnyPlan, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write README.md and ablation.json."""
-    settings = settings_of(grid, plan)
+def write_page(folder: Path, grid: Grid, work: GridWork, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write README.md, the page of an ablation, and ablation.json, its settings, cells and provenance.
+
+    Args:
+        folder: where the tables and figures of the ablation are.
+        grid: what was asked.
+        work: what was computed for it.
+        tables: each table of the grid as text, by name.
+    """
+    settings = settings_of(grid, work)
     parts = [
         f"# {grid.question}",
         findings(folder),
         f"Source of the question: {grid.source}." if grid.source else "",
-        method(grid, plan),
+        method(grid, work),
         *(f"## {heading(table)}\n\n{markdown(tables[table.name])}" for table in grid.tables),
         *(f"## {heading(figure)}\n\n![{heading(figure)}]({figure.name}.svg)" for figure in grid.figures),
-        left_out(plan),
+        left_out(work),
         f"## Settings\n\n```json\n{json.dumps(settings, indent=2)}\n```\n",
     ]
     write_text(folder / "README.md", "\n\n".join(filter(None, parts)))
-    cells = [{key: value for key, value in cell.items() if key != "cached"} for cell in plan.listing()]
+    cells = [{key: value for key, value in cell.items() if key != "cached"} for cell in work.listing()]
     made = {**settings, "cells": cells, "provenance": provenance(load_train_registry().plugins)}
     write_text(folder / "ablation.json", json.dumps(made, indent=2) + "\n")
 
 
 def heading(shown: Table | Figure) -> str:
-    """Of a table or a figure."""
+    """Return the heading of a table or a figure: its caption, or else its name in words."""
     return shown.caption or shown.name.replace("_", " ").replace("-", " ").capitalize()
 
 
 def findings(folder: Path) -> str:
-    """What a person wrote of the results."""
+    """Return what a person wrote of the results in `findings.md`, or an empty text."""
     path = folder / FINDINGS
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
-def method(grid: Grid, plan: AnyPlan) -> str:
-    """How the numbers came about."""
+def method(grid: Grid, work: GridWork) -> str:
+    """Describe in Markdown how the numbers came about, and the command that makes them again."""
     name = grid.name if grid.name in shipped_grids() else f"{grid.name}.toml"
-    command = f"```sh\ndragon ablate {name}{plan.options}\n```"
-    cells = f"{len(plan.listing())} cells. Means are over all axes that a table or figure does not name; ± is the "
+    command = f"```sh\ndragon ablate {name}{work.options}\n```"
+    cells = f"{len(work.listing())} cells. Means are over all axes that a table or figure does not name; ± is the "
     spread = "standard deviation of one seed."
     if grid.study:
         return f"{cells}{spread}\n\n{command}"
@@ -72,21 +79,21 @@ def method(grid: Grid, plan: AnyPlan) -> str:
     )
 
 
-def left_out(plan: AnyPlan) -> str:
-    """The combinations that do not compose."""
-    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(plan.left_out)]
+def left_out(work: GridWork) -> str:
+    """List in Markdown the combinations that do not compose, with the reasons; empty if there are none."""
+    lines = [f"- {', '.join(map(str, axes.values()))}: {reason}" for axes, reason in unique(work.left_out)]
     return "## Left out\n\n" + "\n".join(lines) if lines else ""
 
 
 def unique(left_out: Sequence[tuple[Point, str]]) -> list[tuple[Point, str]]:
-    """Combinations that do not compose, one for all seeds."""
+    """Drop the seed from combinations that do not compose, and return each that remains once, with its reason."""
     without = [({key: value for key, value in axes.items() if key != SEED}, reason) for axes, reason in left_out]
     return [pair for place, pair in enumerate(without) if pair not in without[:place]]
 
 
-def settings_of(grid: Grid, plan: AnyPlan) -> dict[str, Any]:
-    """What a rerun needs."""
+def settings_of(grid: Grid, work: GridWork) -> dict[str, Any]:
+    """Return the settings that a rerun needs, as they are printed on the page."""
     shown = {"axes": grid.axes, "settings": grid.settings, "when": grid.when}
     if grid.study:
         return {"study": grid.study, **shown}
-    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown, **plan.settings}
+    return {"preset": asdict(load_preset(grid.preset)), "score": grid.score, **shown, **work.settings}

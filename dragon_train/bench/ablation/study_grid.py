@@ -1,4 +1,4 @@
-"""Ablations without training: the cells of a study, each kept."""
+"""Ablations without training: each cell of the grid is one measurement of a study, kept on disk."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ STUDIES = "studies"
 
 
 @dataclass(frozen=True)
-class StudyPlan:
-    """What a study takes.
+class StudyGrid:
+    """The work of a grid whose cells are measurements of a study; see `GridWork`.
 
     Attributes:
         study: its name.
-        cells: axes and all settings of each.
+        cells: the values of the axes and all settings, for each cell.
         root: folder of the results, which all grids share.
-        left_out: none; nothing fails to compose.
-        options: of the command line, none: the embedded pipeline is measured.
-        settings: likewise.
-        judges: no reward that is known before the study runs.
-        unit: of the work.
+        left_out: empty, as every combination of a study's settings can be measured.
+        options: empty, as studies measure the embedded pipeline alone.
+        settings: empty, for the same reason.
+        judges: empty, as a study composes its rewards when it runs.
+        unit: in which the work is counted.
     """
 
     study: str
@@ -50,27 +50,27 @@ class StudyPlan:
     unit: str = "cells"
 
     def folder(self, settings: Mapping[str, Any]) -> Path:
-        """Where a cell's rows are kept."""
+        """Return the folder where a cell's rows are kept; settings that are left out count as their defaults."""
         bound = signature(load_study(self.study).run).bind_partial(**settings)
         bound.apply_defaults()
         return self.root / STUDIES / f"{self.study}-{fingerprint(self.study, bound.arguments)}"
 
     def tasks(self) -> list[Task]:
-        """One for each cell that has no rows yet."""
+        """Return a task for each cell that has no rows yet."""
         todo = [settings for _, settings in self.cells if not (self.folder(settings) / ROWS).exists()]
         return [Task(run_study, self.folder(settings), (self.study, settings)) for settings in todo]
 
     @property
     def total(self) -> int:
-        """Cells."""
+        """The number of cells of the grid, measured or not."""
         return len(self.cells)
 
     def done(self) -> int:
-        """Those with rows."""
+        """Return the number of cells whose rows are there."""
         return sum(row["cached"] for row in self.listing())
 
     def listing(self) -> list[dict[str, Any]]:
-        """The axes of every cell, its folder, and whether its rows are there."""
+        """Return a row for each cell: its values of the axes, its folder, and whether its rows are there (`cached`)."""
         folders = [self.folder(settings) for _, settings in self.cells]
         return [
             {**axes, "folder": str(folder.relative_to(self.root)), "cached": (folder / ROWS).exists()}
@@ -78,7 +78,11 @@ class StudyPlan:
         ]
 
     def frame(self, name: str) -> pd.DataFrame:  # noqa: ARG002  a study has one
-        """All rows, with the axes before them."""
+        """Return the rows of all cells, which are measured by then, with the axes as first columns.
+
+        Raises:
+            DragonError: the rows of a cell cannot be read.
+        """
         columns = dict.fromkeys(load_study(self.study).columns, Column.ANYTHING)
         frames = [
             read_parquet(
@@ -91,11 +95,18 @@ class StudyPlan:
         return rows[[*axes, *(name for name in rows.columns if name not in axes)]]
 
 
-def make_study_plan(grid: Grid, root: Path) -> StudyPlan:
-    """The cells of a grid whose study is named."""
-    return StudyPlan(grid.study, tuple(grid.points()), root)
+def make_study_grid(grid: Grid, root: Path) -> StudyGrid:
+    """Put together the cells of a grid that names a study."""
+    return StudyGrid(grid.study, tuple(grid.points()), root)
 
 
 def run_study(folder: Path, study: str, settings: Mapping[str, Any], device: str | None) -> None:
-    """Measure one cell, on the device of this name."""
+    """Measure one cell on a device and write its rows to `folder`.
+
+    Args:
+        folder: of this cell.
+        study: its name.
+        settings: keyword arguments of the study.
+        device: as `find_device` takes it.
+    """
     write_parquet(folder / ROWS, load_study(study).run(find_device(device), **settings))

@@ -1,4 +1,4 @@
-"""Tables of an ablation: means over the axes that a table does not name, with their spread over seeds."""
+"""Make the tables of an ablation: means over the axes that a table does not name, with their spread over seeds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ SEED = "seed"
 
 
 def shown_rows(frame: pd.DataFrame, shown: Table | Figure) -> pd.DataFrame:
-    """The rows that a table or figure is of: those scored by the run's own reward, or by named ones."""
+    """Return the rows that a table or figure shows: those scored by the run's own reward, or by a reward that it names.
+
+    A frame without a column `scored`, such as a study's, is shown whole.
+    """
     if "scored" not in frame:
         return frame
     own = (frame["scored"] == frame["reward"]) & (OWN in shown.scored)
@@ -28,9 +31,10 @@ def shown_rows(frame: pd.DataFrame, shown: Table | Figure) -> pd.DataFrame:
 
 
 def summary(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
-    """Each seed's mean of `value`, summed up over seeds: columns *keys, value, mean, sd, lowest, highest, seeds.
+    """Summarise each seed's mean of `value` over the seeds, for each combination of the columns `keys`.
 
-    `sd` is the standard deviation of one seed (n - 1 in the denominator), missing where there is one only.
+    The columns are *keys, value (its name), mean, sd, lowest, highest and seeds (how many). `sd` is the standard
+    deviation of one seed, with n - 1 in the denominator, and is missing where there is one seed only.
     """
     seeded = frame if SEED in frame else frame.assign(**{SEED: 0})
     means = seeded.groupby(list(dict.fromkeys([*keys, SEED])), sort=False, observed=True)[value].mean().reset_index()
@@ -42,13 +46,13 @@ def summary(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFram
 
 
 def tidy(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """A row for each cell of a table."""
+    """Return a row for each cell of a table, with the columns of `summary`."""
     rows, keys = shown_rows(frame, table), [*table.rows, *table.columns]
     return pd.concat([summary(rows, keys, value) for value in table.value], ignore_index=True)
 
 
 def laid_out(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """As it is read: text, `mean ± sd`; cells that there are not stay empty."""
+    """Lay the cells of a table out in its rows and columns, as texts `mean ± sd`; cells without a value are empty."""
     lines: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in rows.to_dict("records"):
         key = tuple(row[name] for name in table.rows)
@@ -58,13 +62,13 @@ def laid_out(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
 
 
 def label(row: dict[Any, Any], table: Table) -> str:
-    """Of a column."""
+    """Return the heading of the column in which a row of `tidy` is shown."""
     parts = [str(row[name]) if isinstance(row[name], str) else f"{name} {row[name]}" for name in table.columns]
     return ", ".join(parts if len(table.value) == 1 and parts else [*parts, row["value"]])
 
 
 def figure_of(mean: float, sd: float) -> str:
-    """A number and its spread.
+    """Format a mean in four digits, with its standard deviation in two where there is one.
 
     >>> figure_of(0.81234, 0.0312), figure_of(0.5, float("nan"))
     ('0.8123 ± 0.031', '0.5')
@@ -73,7 +77,7 @@ def figure_of(mean: float, sd: float) -> str:
 
 
 def write_tables(folder: Path, frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """Write `<name>.csv` (a row for each cell), `<name>.md` and `<name>.tex`; returns it as it is read."""
+    """Write a table as `<name>.csv` (a row for each cell), `<name>.md` and `<name>.tex`, and return it as text."""
     rows = tidy(frame, table)
     text = laid_out(rows, table)
     latex = text.to_markdown(index=False, tablefmt="latex_booktabs", disable_numparse=True).replace("±", "$\\pm$")
@@ -84,5 +88,5 @@ def write_tables(folder: Path, frame: pd.DataFrame, table: Table) -> pd.DataFram
 
 
 def markdown(text: pd.DataFrame) -> str:
-    """Cells as they are: 0.50 is not made 0.5."""
+    """Return a table of texts in Markdown, digit for digit: 0.50 is not made 0.5."""
     return text.to_markdown(index=False, disable_numparse=True)

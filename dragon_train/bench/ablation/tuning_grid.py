@@ -38,13 +38,13 @@ MODELS = "models"
 
 @dataclass(frozen=True)
 class Cell:
-    """A tuning run and its comparison with the untuned model.
+    """One cell of a grid: a tuning run and its comparison with the untuned model.
 
     Attributes:
-        axes: the values that set it apart.
-        config: what is tuned.
-        evaluation: how it is compared.
-        rewards: what judges it: its own reward, then the grid's.
+        axes: the values of the axes that set it apart, by key.
+        config: settings of the tuning run.
+        evaluation: how the tuned model is compared with the untuned one.
+        rewards: names of what judges it: its own reward, then the grid's.
     """
 
     axes: Mapping[str, Any]
@@ -54,15 +54,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an ablation of tuning runs takes.
+class TuningGrid:
+    """The work of a grid whose cells are tuning runs; see `GridWork`.
 
     Attributes:
         cells: those that compose.
-        left_out: those that do not: their axes, and why.
+        left_out: the values of the axes of combinations that do not compose, and why.
         root: folder of the models, which all ablations share.
-        subject: the pipeline that is tuned, and its prompts.
-        unit: of the work.
+        workload: the pipeline that is tuned, and its prompts.
+        unit: in which the work is counted.
     """
 
     cells: tuple[Cell, ...]
@@ -73,7 +73,11 @@ class Plan:
 
     @cached_property
     def scorings(self) -> dict[TrainConfig | None, dict[Evaluation, dict[str, None]]]:
-        """Model -> evaluation -> the rewards of all cells that share them; the untuned model is judged by all."""
+        """The evaluations of each model, and the rewards that judge each evaluation, over all cells that share it.
+
+        The key None is the untuned model, which is judged by the rewards of all cells. The innermost mapping is an
+        ordered set of names.
+        """
         models: dict[TrainConfig | None, dict[Evaluation, dict[str, None]]] = {}
         for cell in self.cells:
             for config in (None, cell.config):
@@ -83,11 +87,11 @@ class Plan:
 
     @property
     def judges(self) -> list[str]:
-        """Every reward that judges a cell."""
+        """The names of all rewards that judge a cell, each once."""
         return list(dict.fromkeys(name for cell in self.cells for name in cell.rewards))
 
     def tasks(self) -> list[Task]:
-        """One for each model that lacks a result, the longest first: none runs on alone."""
+        """Return a task for each model that lacks a result, the longest first: none runs on alone at the end."""
         todo = [(config, self.missing(config)) for config in self.scorings]
         todo.sort(key=lambda each: generations(each[0]), reverse=True)
         return [
@@ -98,25 +102,25 @@ class Plan:
 
     @property
     def options(self) -> str:
-        """What the command line names beside the grid."""
+        """The options `--pipeline` and `--prompts` that the command line needs beside the grid, each after a space."""
         return self.workload.options
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a rerun needs beside the grid."""
+        """The pipeline and the digest of the prompts: what a rerun must share beside the grid."""
         return {"pipeline": self.workload.pipeline, "prompts": self.workload.digest}
 
     @property
     def total(self) -> int:
-        """Steps of all tuning runs."""
+        """The number of training steps of all tuning runs, done or not."""
         return sum(config.steps for config in self.scorings if config)
 
     def done(self) -> int:
-        """Those that are done."""
+        """Return the number of training steps that are done."""
         return sum(steps_done(self.folder(config)) for config in self.scorings if config)
 
     def listing(self) -> list[dict[str, Any]]:
-        """The axes of every cell, the folder of its model, and whether all of it is there."""
+        """Return a row for each cell: its values of the axes, its model's folder, whether it is finished (`cached`)."""
         folders = [self.folder(cell.config).relative_to(self.root) for cell in self.cells]
         return [
             {**cell.axes, "folder": str(folder), "cached": self.cached(cell)}
@@ -124,33 +128,33 @@ class Plan:
         ]
 
     def cached(self, cell: Cell) -> bool:
-        """Whether a cell and its baseline need no further work."""
+        """Tell whether a cell and the untuned model have all scores that the cell needs."""
         wanted = Scoring(cell.evaluation, cell.rewards, place(cell.evaluation))
         return not any(wanted.missing(self.folder(config)) for config in (None, cell.config))
 
     def frame(self, name: str) -> pd.DataFrame:
-        """The long frame of this name (`frames.FRAMES`), of finished cells."""
+        """Return the long frame of this name (`frames.FRAMES`) over all cells, which are finished by then."""
         return FRAMES[name]([self.outcome(cell) for cell in self.cells])
 
     def outcome(self, cell: Cell) -> Outcome:
-        """What became of a cell, and of the untuned model under each seed of its evaluation that any cell uses."""
+        """Return a cell's scores, and the untuned model's with every seed that any cell of the same evaluation uses."""
         seeds = {e.seed: e for e in self.scorings[None] if replace(e, seed=0) == replace(cell.evaluation, seed=0)}
         untuned = {seed: self.scores(None, evaluation, cell.rewards) for seed, evaluation in seeds.items()}
         tuned = self.scores(cell.config, cell.evaluation, cell.rewards)
         return Outcome(cell.axes, cell.rewards, cell.evaluation, tuned, untuned)
 
     def scores(self, config: TrainConfig | None, evaluation: Evaluation, rewards: Sequence[str]) -> pd.DataFrame:
-        """Of one model."""
+        """Return the scores of one model under one evaluation, by these rewards; None is the untuned model."""
         return read_scores(self.folder(config) / place(evaluation), rewards)
 
     def folder(self, config: TrainConfig | None) -> Path:
-        """Where a model and its scores are kept, whichever ablation asks."""
+        """Return the folder where a model and its scores are kept, the same for every ablation that needs the model."""
         slug = "untuned" if config is None else RewardName.parse(config.reward).slug
         made_of = [self.workload.pipeline, self.workload.digest, settings_of(config)]
         return self.root / MODELS / f"{slug}-{fingerprint(*made_of, *origins_of(config))}"
 
     def missing(self, config: TrainConfig | None) -> tuple[Scoring, ...]:
-        """What a model has not been judged by yet."""
+        """Return the evaluations in which a model lacks the scores of a reward; None is the untuned model."""
         folder = self.folder(config)
         wanted = (
             Scoring(evaluation, tuple(rewards), place(evaluation))
@@ -159,8 +163,14 @@ class Plan:
         return tuple(scoring for scoring in wanted if scoring.missing(folder))
 
 
-def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> Plan:
-    """Put every cell together, before any work; `pipeline` and `prompts` as of `choose_workload`.
+def make_tuning_grid(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path | None = None) -> TuningGrid:
+    """Put every cell of a grid together and check it, before any work.
+
+    Args:
+        grid: what is asked; it names no study.
+        root: folder of the models and their scores.
+        pipeline: what is tuned, if not what the preset says.
+        prompts: file of prompts to tune and compare on, as `choose_workload` takes it.
 
     Raises:
         DragonError: a setting that the trainer refuses, a reward of unknown parts, nothing that composes, or too few
@@ -175,11 +185,15 @@ def make_plan(grid: Grid, root: Path, pipeline: str | None = None, prompts: Path
     workload = choose_workload(pipeline or preset.pipeline, prompts, heldout)
     workload.compared_on(heldout)
     workload.check(cell.config for cell in cells)
-    return Plan(tuple(cells), tuple(left_out), root, workload)
+    return TuningGrid(tuple(cells), tuple(left_out), root, workload)
 
 
 def make_cells(grid: Grid, preset: Preset, pipeline: str) -> tuple[list[Cell], list[tuple[Point, str]]]:
-    """The combinations that compose, and the others, with the reason; raises as `make_plan`."""
+    """Return the cells of the combinations that compose, and the other combinations, each with the reason.
+
+    Raises:
+        DragonError: a setting that the trainer refuses, a reward of unknown parts, or nothing that composes.
+    """
     cells: list[Cell] = []
     left_out: list[tuple[Point, str]] = []
     for name in grid.score:
@@ -199,10 +213,16 @@ class Misfit(Exception):  # noqa: N818  not an error: the combination is left ou
 
 
 def make_cell(grid: Grid, preset: Preset, axes: Point, settings: Point) -> Cell:
-    """One combination.
+    """Make the cell of one combination of the axes.
+
+    Args:
+        grid: which the combination is of.
+        preset: settings that the combination overrides.
+        axes: the combination's values of the axes.
+        settings: all settings of the cell, those values among them.
 
     Raises:
-        Misfit: it does not compose.
+        Misfit: its parts do not compose, or its objective does not go with its pairing.
         DragonError: a key has a value that nothing takes.
     """
     name, seed = reward_name(settings), settings.get("seed", 0)
@@ -217,11 +237,11 @@ def make_cell(grid: Grid, preset: Preset, axes: Point, settings: Point) -> Cell:
 
 
 def reward_name(settings: Point) -> str:
-    """The reward that is named, or made of named parts.
+    """Return the name of the reward that settings name, or compose from the parts that they name.
 
     Raises:
         Misfit: the parts do not fit each other.
-        ConfigError: there is none, or both are given.
+        ConfigError: neither a reward nor parts are named, or both are, or a part is missing.
     """
     parts = {key: settings[key] for key in REWARD_PARTS if key in settings}
     for key in ("reward", *REWARD_PARTS):
@@ -239,7 +259,12 @@ def reward_name(settings: Point) -> str:
 
 
 def check_objective(config: TrainConfig) -> None:
-    """Raises Misfit where an objective does not go with a pairing, and otherwise what the objective raises."""
+    """Refuse an objective that does not go with the pairing of a configuration.
+
+    Raises:
+        Misfit: it goes with paired clips, and not with this pairing.
+        ConfigError: it goes with no pairing.
+    """
     paired = replace(config, pairing="paired")
     make_objective(paired)
     try:
@@ -249,31 +274,34 @@ def check_objective(config: TrainConfig) -> None:
 
 
 def run_name(config: TrainConfig | None) -> str:
-    """As the frame of scores has it."""
+    """Return the name of a model's run in a frame of scores: the reward, or the name of the baseline."""
     return BASELINE if config is None else config.reward
 
 
 def settings_of(config: TrainConfig | None) -> dict[str, Any]:
-    """What a configuration says beyond the defaults, so that a key that is new changes no fingerprint."""
+    """Return the settings that differ from the defaults, so that a setting that is new changes no fingerprint."""
     values = {} if config is None else {each.name: getattr(config, each.name) for each in fields(config)}
     return {name: value for name, value in values.items() if value != getattr(DEFAULTS, name)}
 
 
 def origins_of(config: TrainConfig | None) -> list[str]:
-    """`Reward.origin` of all that a run is tuned by: what its result depends on beside its configuration."""
+    """Return `Reward.origin` of each reward that a run uses: what its result depends on beside its configuration."""
     return (
         [] if config is None else [compose(name).origin for name in (config.reward, *config.at_least, *config.heldout)]
     )
 
 
 def place(evaluation: Evaluation) -> str:
-    """Folder of an evaluation beneath its model's."""
+    """Return the folder of an evaluation, relative to the folder of its model."""
     name = f"{evaluation.inference_steps}-steps-seed-{evaluation.seed}-{fingerprint(asdict(evaluation))}"
     return f"evaluations/{name}"
 
 
 def fingerprint(*values: object) -> str:
-    """Of values and the version of this package, whose code makes results of them."""
+    """Return ten hexadecimal digits that change with these values and with the version of this package.
+
+    The version counts because the code of this package makes results of the values.
+    """
     text = json.dumps([version("dragon-rewards"), *values], sort_keys=True, default=dict)
     return sha256(text.encode()).hexdigest()[:10]
 

@@ -1,4 +1,4 @@
-"""What starts many independent runs: on this machine, or on a Ray cluster. The results are the same files."""
+"""Launchers, which start many independent runs on this machine or on a Ray cluster, with the same files as results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_launcher(
     resources: Resources = Resources(),  # noqa: B008  frozen
     device: str | None = None,
 ) -> Launcher:
-    """The launcher of this name.
+    """Make the launcher of this name.
 
     Args:
         name: "local" or "ray".

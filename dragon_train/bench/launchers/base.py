@@ -1,4 +1,4 @@
-"""What a launcher starts, and what it may use for it."""
+"""The interface of launchers: the tasks that they start, and the resources that a task may use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """One run: `function(folder, *arguments, device)` writes its results under `folder`. Picklable: it is module-level.
+    """One run: `function(folder, *arguments, device)`, which writes its results under `folder`.
 
-    The launcher names the device; None is the default of where the run takes place.
-
-    On another machine, `folder` is a copy elsewhere, which begins with what the folder holds here: a run that was
-    interrupted goes on there.
+    The function is at the top level of a module, so that a task can be pickled. The launcher names the device; None is
+    the default of the machine where the run takes place. On another machine, `folder` is a copy elsewhere, which begins
+    with what the folder holds here: a run that was interrupted goes on there.
 
     Attributes:
         function: finds what it reads by the folder that it is given, for other paths may not exist where it runs.
@@ -36,7 +35,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one run, for launchers that place runs: CPUs, GPUs, GiB of memory.
+    """The resources of one run, for launchers that place runs.
+
+    Attributes:
+        cpus: CPUs.
+        gpus: GPUs; a fraction lets several runs share one.
+        memory: GiB of main memory; None reserves none.
 
     Raises:
         ConfigError: one of them is out of range.
@@ -56,12 +60,16 @@ class Resources:
 
 
 class Launcher(Protocol):
-    """Runs tasks, several at a time."""
+    """A way to run many tasks, several at a time."""
 
     def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
-        """Start the tasks in their order and return when all are done; `on_tick` is called about once a second.
+        """Start the tasks in their order and return when all are done.
 
         After a failure, tasks under way finish and are kept, and no other starts.
+
+        Args:
+            tasks: what is run, each independent of the others.
+            on_tick: is called about once a second.
 
         Raises:
             DragonError: an input is missing; a process was killed; a task was refused, with the task's folder.
@@ -71,7 +79,7 @@ class Launcher(Protocol):
 
 
 def check_inputs(tasks: Sequence[Task]) -> None:
-    """Refuse, before any task starts, one that reads what is not there.
+    """Refuse, before any task starts, a task that reads a file that is not there.
 
     Raises:
         DragonError: an input is missing.
@@ -83,7 +91,7 @@ def check_inputs(tasks: Sequence[Task]) -> None:
 
 
 def named(task: Task, error: BaseException) -> BaseException:
-    """The error of a task, with the folder of the task."""
+    """Return the error of a task with the folder of the task added to what it says."""
     if isinstance(error, DragonError):
         return DragonError(f"{task.folder}: {error}")
     error.add_note(f"in the run {task.folder}")
@@ -91,7 +99,7 @@ def named(task: Task, error: BaseException) -> BaseException:
 
 
 def prepare_worker(threads: int) -> None:
-    """Torch of this worker computes in so many threads, whatever other workers do."""
+    """Make torch compute in so many threads in this worker, whatever other workers do."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Runs in processes of this machine."""
+"""A launcher that runs tasks in processes of this machine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,19 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as Ray set
 
 
 class LocalLauncher:
-    """A pool of processes with one thread each, so that results do not depend on how many there are.
+    """A launcher on this machine: processes of one thread each, so that results do not depend on how many there are.
 
     They compute on the device that is named, or else on all accelerators of this machine, each run on the one that has
     the fewest: by default as many runs at a time as there are accelerators, or cores without one.
+
+    Args:
+        workers: runs at a time at most; None for the default.
+        resources: the default alone, as this launcher does not place runs.
+        device: of all runs; None spreads them.
+
+    Raises:
+        ConfigError: there are resources.
+        DeviceError: torch has no such device here.
     """
 
     def __init__(self, workers: int | None, resources: Resources, device: str | None) -> None:
@@ -40,7 +49,10 @@ class LocalLauncher:
         self.workers = workers or (os.cpu_count() or 1 if self.devices == ["cpu"] else len(self.devices))
 
     def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
-        """See `Launcher`."""
+        """Start the tasks in their order and return when all are done, as `Launcher.run` describes.
+
+        Ctrl-C ends the processes of the runs under way.
+        """
         check_inputs(tasks)
         others = active_children()
         with environment(ONE_THREAD), ExitStack() as stack:
@@ -54,7 +66,12 @@ class LocalLauncher:
     def finish(
         self, tasks: Sequence[Task], pools: Mapping[str, ProcessPoolExecutor], on_tick: Callable[[], None]
     ) -> None:
-        """Run the tasks in the pools of their devices."""
+        """Run the tasks in the pools of their devices until all are done or one has failed.
+
+        Raises:
+            DragonError: a process was killed, or a task was refused.
+            Exception: whatever else a task raised.
+        """
         waiting, running = deque(tasks), dict[Future[None], tuple[Task, str]]()
         while waiting or running:
             while waiting and len(running) < self.workers:  # the pool would start what waits in its queue, too
@@ -66,17 +83,17 @@ class LocalLauncher:
                 raise_failure(future, running.pop(future)[0])
 
     def pool(self) -> ProcessPoolExecutor:
-        """Processes, started as they are needed, for runs on one device: what one holds there it keeps."""
+        """Make a pool of processes for runs on one device, started when needed; each keeps what it holds there."""
         return ProcessPoolExecutor(self.workers, get_context("spawn"), prepare_process)
 
     def free(self, used: Sequence[str]) -> str:
-        """The device with the fewest runs."""
+        """Return the device on which the fewest runs are under way."""
         return min(self.devices, key=used.count)
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set these for the processes that start inside."""
+    """Set environment variables for the processes that start inside the block, and restore them afterwards."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -90,7 +107,10 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def prepare_process() -> None:
-    """One thread; a signal, or its parent, ends it at once and silently, since every finished step is on disk."""
+    """Give this process one thread, and let it end with its parent or at a signal, at once and silently.
+
+    Nothing is lost by it, as every finished step is on disk.
+    """
     end_with_parent()
     prepare_worker(threads=1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -98,13 +118,18 @@ def prepare_process() -> None:
 
 
 def perform(task: Task, device: str) -> None:
-    """Run a task in this process, which holds its folder even when the one that started it has ended."""
+    """Run a task in this process, which holds the task's folder even when the process that started it has ended."""
     with locked(task.folder, wait=PATIENCE):
         task.function(task.folder, *task.arguments, device)
 
 
 def raise_failure(future: Future[None], task: Task) -> None:
-    """The error of a task that failed, to be understood without the process that it came from."""
+    """Raise the error of a task that failed, so that it is understood without the process that it came from.
+
+    Raises:
+        DragonError: the process was killed, or the task was refused.
+        Exception: whatever else the task raised.
+    """
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         raise DragonError(

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster, of one machine or many: Ray places them, and their files travel through its object store.
+"""A launcher on a Ray cluster, of one machine or many: Ray places the runs, and their files travel through its store.
 
 A cluster is trusted: whoever reaches its ports runs code there, and what it sends back is unpickled here.
 """
@@ -31,19 +31,28 @@ LOOK = 2.0  # seconds between looks at what a run has written
 
 @dataclass(frozen=True)
 class Attempt:
-    """A task and how many workers it has lost."""
+    """A task, and how many of its workers have died."""
 
     task: Task
     losses: int = 0
 
 
 class RayLauncher:
-    """One Ray task per run, with as many threads as it has CPUs.
+    """A launcher on a Ray cluster: one Ray task for each run, with as many threads as it has CPUs.
 
-    The cluster is that of RAY_ADDRESS, or else one that runs on this machine, or else a fresh one of this machine. Runs
-    work in temporary folders; what they write comes back while they go on. A run whose worker dies goes on from there
-    on another worker. Variables DRAGON_* of this process hold for the workers; plugins must be installed there, and
-    weights and exemplar sets of your own be at the same places.
+    The cluster is the one at RAY_ADDRESS, or else one that runs on this machine, or else a fresh one of this machine.
+    Runs work in temporary folders; what they write comes back while they go on. A run whose worker dies goes on from
+    there on another worker. Variables DRAGON_* of this process hold for the workers; plugins must be installed there,
+    and weights and exemplar sets of your own be at the same places.
+
+    Args:
+        workers: runs at a time at most; None takes as many as the cluster has room for.
+        resources: of each run.
+        device: None, as Ray gives each run its device.
+
+    Raises:
+        ConfigError: a device is named.
+        DragonError: ray is not installed.
     """
 
     def __init__(self, workers: int | None, resources: Resources, device: str | None) -> None:
@@ -54,7 +63,7 @@ class RayLauncher:
         self.workers, self.resources = workers, resources
 
     def run(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
-        """See `Launcher`.
+        """Start the tasks in their order and return when all are done, as `Launcher.run` describes.
 
         Raises:
             DragonError: also where a node has another version of what computes, or none has the resources of a run.
@@ -69,7 +78,7 @@ class RayLauncher:
 
 
 class Session:
-    """The runs under way on a cluster."""
+    """The runs that are waiting and under way on a cluster, from its connection to the last result."""
 
     def __init__(self, resources: Resources, workers: int | None) -> None:
         import ray
@@ -84,7 +93,7 @@ class Session:
         self.failure: BaseException | None = None
 
     def finish(self, tasks: Sequence[Task], on_tick: Callable[[], None]) -> None:
-        """Run all tasks."""
+        """Run all tasks on the cluster, and raise the first failure once no run is under way."""
         import ray
 
         self.waiting.extend(map(Attempt, tasks))
@@ -100,7 +109,7 @@ class Session:
             raise self.failure
 
     def start(self, attempt: Attempt) -> None:
-        """Send a task with its files; those that several tasks read are stored once."""
+        """Send a task with its files; a file that several tasks read is stored once."""
         import ray
 
         folder, sources = packing(attempt.task)
@@ -112,7 +121,11 @@ class Session:
         self.running[self.remote.remote(task, contents, max(1, int(self.resources.cpus)))] = attempt
 
     def receive(self, stream: Any) -> None:
-        """Write a file that came, or note how the run ended."""
+        """Write a file that came from a run, or note how the run ended.
+
+        Args:
+            stream: the results of one run, of which one is ready.
+        """
         import ray
         from ray.exceptions import RayError, RayTaskError
 
@@ -129,7 +142,7 @@ class Session:
             self.lose(self.running.pop(stream), error)
 
     def lose(self, attempt: Attempt, error: BaseException) -> None:
-        """A worker died: start the task again, before all others, unless it did so too often."""
+        """Start again, before all others, a task whose worker died; it fails once it has lost too many workers."""
         if attempt.losses < RETRIES and not self.failure:
             self.waiting.appendleft(replace(attempt, losses=attempt.losses + 1))
             return
@@ -142,7 +155,7 @@ class Session:
         )
 
     def fail(self, failure: BaseException, cause: BaseException) -> None:
-        """Keep the first failure, and start nothing more."""
+        """Keep the first failure, with its cause, and start nothing more."""
         failure.__cause__ = cause  # has the traceback of the worker
         self.failure = self.failure or failure
         self.waiting.clear()
@@ -150,7 +163,7 @@ class Session:
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """Inside, Ray is connected; what is left of the runs ends with the connection.
+    """Connect to Ray inside the block; what is left of the runs ends with the connection.
 
     Raises:
         DragonError: nothing answers where a cluster should be.
@@ -177,7 +190,7 @@ def cluster() -> Iterator[None]:
 
 
 def reach(address: str) -> None:
-    """Connect to host:port, if there is one: Ray itself waits for minutes.
+    """Connect to host:port once, if an address is given, to find out at once what Ray itself waits minutes for.
 
     Raises:
         OSError: nothing answers.
@@ -188,23 +201,23 @@ def reach(address: str) -> None:
 
 
 def wanted(resources: Resources) -> dict[str, Any]:
-    """As options of a Ray task."""
+    """Return the resources of a run as options of a Ray task."""
     memory = {} if resources.memory is None else {"memory": resources.memory * 2**30}
     return {"num_cpus": resources.cpus, "num_gpus": resources.gpus, **memory}
 
 
 def nodes() -> list[dict[str, Any]]:
-    """Those that are alive."""
+    """Return what Ray says of each node of the cluster that is alive."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def places(resources: Resources) -> int:
-    """How many runs the cluster takes at a time; it may have grown.
+    """Return how many runs the cluster takes at a time, which changes as it grows.
 
     Raises:
-        DragonError: none.
+        DragonError: it takes none.
     """
     need = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": (resources.memory or 0) * 2**30}
     room = [min(int(node["Resources"].get(kind, 0) / n) for kind, n in need.items() if n) for node in nodes()]
@@ -214,7 +227,10 @@ def places(resources: Resources) -> int:
 
 
 def installed() -> dict[str, str]:
-    """Versions of what computes: this project, its plugins, torch (builds for GPUs and for CPUs alike)."""
+    """Return the versions of what computes here: this project, its plugins, and torch.
+
+    Builds of torch for GPUs and for CPUs count as the same version.
+    """
     from dragon_rewards import load_registry
     from dragon_train.registry import load_train_registry
 
@@ -225,7 +241,7 @@ def installed() -> dict[str, str]:
 
 
 def check_nodes() -> None:
-    """Refuse a cluster where a run would compute something else.
+    """Refuse a cluster where a run would compute something else than here.
 
     Raises:
         DragonError: a node lacks something that is installed here, or has another version.
@@ -248,7 +264,15 @@ def check_nodes() -> None:
 
 
 def compare(address: str, theirs: dict[str, str]) -> None:
-    """Refuse a node that has other versions."""
+    """Refuse a node whose versions differ from the ones of this machine.
+
+    Args:
+        address: of the node, for the message.
+        theirs: what `installed` returns there.
+
+    Raises:
+        DragonError: a package is missing there, or has another version.
+    """
     for package, version in installed().items():
         if theirs.get(package) != version:
             raise DragonError(
@@ -258,7 +282,16 @@ def compare(address: str, theirs: dict[str, str]) -> None:
 
 
 def work(task: Task, contents: Mapping[Path, Any], threads: int) -> Iterator[tuple[str, bytes | None]]:
-    """Run a task on a worker, in a temporary folder; tells of each file that it writes or removes."""
+    """Run a task on a worker, in a temporary folder, and yield each file that it writes or removes.
+
+    Args:
+        task: with its folder relative to the temporary one.
+        contents: what its files hold at first, by their place below the temporary folder, as references of Ray.
+        threads: of torch.
+
+    Yields:
+        The path of a file relative to the task's folder, and its content; None for a file that was removed.
+    """
     import ray
 
     with (

@@ -21,12 +21,15 @@ Stamp = tuple[int, int]
 
 
 def whole(path: Path) -> Path:
-    """The absolute path, links kept: what is beside a folder by its name is beside its copy."""
+    """Return the absolute path with its links kept, so that what is beside a folder by its name is beside its copy."""
     return Path(os.path.normpath(path.absolute()))
 
 
 def files(folder: Path) -> dict[str, Stamp]:
-    """Relative path -> time of change and size of each file, in the order of change; half-written ones left out."""
+    """Return the time of change (ns) and the size (bytes) of each file in a folder, by its path relative to the folder.
+
+    The files are in the order of their change; half-written ones are left out.
+    """
     found = {}
     for path in folder.rglob("*"):
         try:
@@ -39,9 +42,12 @@ def files(folder: Path) -> dict[str, Stamp]:
 
 
 def packing(task: Task) -> tuple[Path, dict[Path, Path]]:
-    """The folder, and place -> file of all that a task finds at its start; places are below the nearest common parent.
+    """Return a task's folder and all files that it finds at its start, as paths below their nearest common parent.
 
     So the inputs are found where they are, seen from the folder.
+
+    Returns:
+        The folder below the common parent, and the file on this machine for each place below it.
     """
     folder = whole(task.folder)
     sources = [*(folder / name for name in files(folder)), *map(whole, task.inputs)]
@@ -50,13 +56,13 @@ def packing(task: Task) -> tuple[Path, dict[Path, Path]]:
 
 
 def unpack(root: Path, contents: Mapping[Path, bytes]) -> None:
-    """Write files at their places."""
+    """Write files at their places below `root`, with the contents that are given."""
     for place, content in contents.items():
         write(root / place, content)
 
 
 def write(path: Path, content: bytes | None) -> None:
-    """Write a file, whole or not at all; None removes it."""
+    """Write a file, whole or not at all, or remove it where the content is None."""
     if content is None:
         path.unlink(missing_ok=True)
     else:
@@ -65,7 +71,13 @@ def write(path: Path, content: bytes | None) -> None:
 
 @dataclass
 class Outbox:
-    """Tells what changed in a folder since the last time; what is there at first is known."""
+    """A watch on a folder, which tells what has changed since it was last asked.
+
+    Attributes:
+        folder: which is watched; the files that it holds at first count as told.
+        known: the stamp of each file when it was last told.
+        sent: when each file was last told, in seconds of `time.monotonic`.
+    """
 
     folder: Path
     known: dict[str, Stamp] = field(init=False)
@@ -75,10 +87,13 @@ class Outbox:
         self.known = files(self.folder)
 
     def changes(self, *, final: bool = False) -> Iterator[tuple[str, bytes | None]]:
-        """Files and their content in the order in which they were written, then those that are gone, as None.
+        """Yield each file that changed, with its content, in the order of change; then each removed file, with None.
 
         In this order, a kill leaves the receiver what a kill leaves the writer. Large files that change often are told
         every minute, and at last.
+
+        Args:
+            final: tell large files even if they were told within the last minute.
         """
         found = files(self.folder)
         for name, stamp in found.items():
@@ -94,5 +109,5 @@ class Outbox:
             yield name, None
 
     def due(self, name: str, stamp: Stamp) -> bool:
-        """Whether a changed file is small, or has not been told of lately."""
+        """Tell whether a changed file is small, or has not been told of within the last minute."""
         return stamp[1] < LARGE or monotonic() - self.sent.get(name, -EVERY) >= EVERY

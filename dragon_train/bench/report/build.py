@@ -1,4 +1,4 @@
-"""From results and pairs to what the page shows."""
+"""Make of results and pairs of clips what the page shows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,13 @@ HELDOUT = (
 
 
 def build(results: Results, plans: Sequence[Plan], pairs: Mapping[str, Sequence[Pair]]) -> PageView:
-    """The page of a folder; `pairs` by run."""
+    """Make the content of the page of a folder of results.
+
+    Args:
+        results: what the folder holds.
+        plans: what the pairs were made from, for each run that has some.
+        pairs: the pairs of each run that has some, by the name of the run.
+    """
     planned = {plan.run.name: plan for plan in plans}
     runs = tuple(run_view(run, planned.get(run.name), pairs.get(run.name, ())) for run in results.runs)
     shared = {
@@ -54,7 +60,13 @@ def build(results: Results, plans: Sequence[Plan], pairs: Mapping[str, Sequence[
 
 
 def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageView:
-    """The page of one run."""
+    """Make the content of the page of one run.
+
+    Args:
+        run: its results.
+        view: what is shown of it.
+        shared: the fields that any page has.
+    """
     config = run.config
     lead = f"Pipeline {config.pipeline}, tuned toward this reward with {config.objective} ({config.tuning})."
     wins = heldout_table(run)
@@ -70,7 +82,13 @@ def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageV
 
 
 def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[str, Any]) -> PageView:
-    """The page of a benchmark."""
+    """Make the content of the page of a benchmark.
+
+    Args:
+        results: all that its folder holds.
+        tables: the benchmark's own part of it.
+        shared: the fields that any page has.
+    """
     preset, wins = tables.settings.thoroughness, tables.wins
     return PageView(
         title=f"Benchmark, preset {Path(preset.name).stem}",
@@ -90,21 +108,21 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
 
 
 def silence(results: Results) -> str:
-    """Why there are no players."""
+    """Explain why the page has no players, and what makes some."""
     if any(run.finished for run in results.runs):
         return "The page was made without players; `dragon report` makes them with --pairs 8."
     return f"This folder holds no weights, so nothing can be played: {remedy(results)}."
 
 
 def versions(provenance: Provenance) -> Mapping[str, Any]:
-    """Interpreter, platform, packages, processors."""
+    """Return the versions of interpreter, platform and packages, and the device and processors, by name."""
     shown = ("python", "platform", "device", "cpus", "threads")
     found = {key: value for key, value in provenance.items() if key in shown}
     return {**provenance.get("packages", {}), **found}
 
 
 def plugins(provenance: Provenance) -> Table:
-    """A row per plugin; those that failed say so."""
+    """Return a table of the plugins that were loaded, and then of those that failed."""
     loaded = [
         (Cell(plugin["name"]), Cell(plugin["package"]), Cell(plugin["version"]))
         for plugin in provenance.get("plugins", ())

@@ -1,4 +1,4 @@
-"""Vega-Lite charts, without colours and fonts: the page gives them those of its light or dark scheme."""
+"""Vega-Lite charts without colours and fonts, which the page gives them from its light or its dark scheme."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ SIDES = alt.Color("model:N", scale=alt.Scale(domain=[UNTUNED, TUNED]), legend=al
 
 
 def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
-    """The specification, as wide as its place on the page, with the text that a screen reader says."""
+    """Return the specification of a chart, as wide as its place on the page.
+
+    Args:
+        chart: what is drawn.
+        description: the text that a screen reader says.
+    """
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     spec: Spec = chart.properties(width="container", autosize=fit, description=description).to_dict()
     del spec["config"]  # altair's own look
@@ -30,19 +35,23 @@ def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
 
 
 def rows(field: str) -> alt.Y:
-    """A row for each name, which `labels` writes above its marks: names are long, and telephones narrow."""
+    """Return an axis with a row for each name, without labels: `labels` writes the long names above the marks."""
     return alt.Y(f"{field}:N", sort=None, axis=None)
 
 
 def labels(base: alt.Chart, field: str) -> alt.Chart:
-    """Names, each above the marks of its row."""
+    """Return a layer of names, each above the marks of its row."""
     text = base.mark_text(align="left", baseline="middle", yOffset=LABEL, aria=False)
     named: alt.Chart = text.encode(x=alt.value(0), text=f"{field}:N")
     return named
 
 
 def win_rates(table: pd.DataFrame) -> Spec:
-    """Columns run, win_rate, lower: a dot per run, a line down to its bound, and a rule at one half."""
+    """Draw a dot for each run's win rate, a line down to its lower bound, and a rule at one half.
+
+    Args:
+        table: columns run, win_rate and lower, all in [0, 1].
+    """
     base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=rows("run"))
     rate = alt.X(
         "win_rate:Q",
@@ -59,7 +68,13 @@ def win_rates(table: pd.DataFrame) -> Spec:
 
 
 def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Spec:
-    """Two distributions over the same bins, with a line at each mean."""
+    """Draw the distributions of two samples over the same bins, with a line at each mean.
+
+    Args:
+        before: values of the untuned model.
+        after: values of the tuned model.
+        title: of the chart, for a screen reader.
+    """
     import numpy as np
 
     sides = {UNTUNED: np.asarray(before, float), TUNED: np.asarray(after, float)}
@@ -80,7 +95,14 @@ def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Sp
 
 
 def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> Spec:
-    """A row per name: a dot before, a dot after, a line between."""
+    """Draw a row for each name: a dot before tuning, a dot after it, and a line between them.
+
+    Args:
+        names: of the rows.
+        before: values of the untuned model, one for each name.
+        after: values of the tuned model, one for each name.
+        title: of the chart, for a screen reader.
+    """
     y = rows("name")
     wide = pd.DataFrame({"name": names, UNTUNED: before, TUNED: after})
     long = wide.melt("name", var_name="model", value_name="value")
@@ -92,7 +114,13 @@ def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[
 
 
 def curves(metrics: pd.DataFrame, columns: Sequence[str], title: str) -> Spec:
-    """A line per column over the steps."""
+    """Draw a line over the training steps for each of these columns.
+
+    Args:
+        metrics: a row for each step, with a column `step`.
+        columns: which of its columns are drawn.
+        title: of the chart, for a screen reader.
+    """
     long = metrics[["step", *columns]].melt("step", var_name="figure", value_name="value").dropna()
     ticks = metrics["step"].tolist()[:: -(-len(metrics) // TICKS)]
     x = alt.X("step:Q", axis=alt.Axis(values=ticks, format="d", title="step", grid=False))
@@ -104,7 +132,11 @@ def curves(metrics: pd.DataFrame, columns: Sequence[str], title: str) -> Spec:
 
 
 def bars_by_run(seconds: pd.DataFrame) -> Spec:
-    """Columns run, phase, minutes: stacked, a bar per run."""
+    """Draw a bar for each run, its minutes stacked by phase.
+
+    Args:
+        seconds: columns run, phase, rank (the order of the phases) and minutes.
+    """
     y, runs = rows("run"), seconds.drop_duplicates("run")
     base = alt.Chart(seconds).encode(y=y)
     x = alt.X("minutes:Q", axis=alt.Axis(title="minutes", tickCount=6))
@@ -114,7 +146,11 @@ def bars_by_run(seconds: pd.DataFrame) -> Spec:
 
 
 def bars_by_step(seconds: pd.DataFrame) -> Spec:
-    """Columns step, phase, seconds: stacked, a bar per step."""
+    """Draw a bar for each step, its seconds stacked by phase.
+
+    Args:
+        seconds: columns step, phase, rank (the order of the phases) and seconds.
+    """
     x = alt.X("step:O", axis=alt.Axis(labelAngle=0, labelOverlap=True, title="step"))
     y = alt.Y("seconds:Q", axis=alt.Axis(title="seconds", tickCount=4))
     chart = alt.Chart(seconds).mark_bar().encode(x=x, y=y, color=phases(), order="rank:Q")
@@ -122,5 +158,5 @@ def bars_by_step(seconds: pd.DataFrame) -> Spec:
 
 
 def phases() -> alt.Color:
-    """A colour for each phase of a step."""
+    """Return a colour for each phase of a training step, with a legend."""
     return alt.Color("phase:N", sort=None, legend=alt.Legend(title=None, columns=3))

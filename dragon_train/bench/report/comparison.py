@@ -1,4 +1,4 @@
-"""What the tables of a benchmark say: win rates, cross-effects, distributions, diversity."""
+"""Show the tables of a benchmark: win rates, cross-effects, distributions and diversity."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 
 
 def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fact, ...]:
-    """What a reader looks for first."""
+    """Return the figures of a benchmark that a reader looks for first."""
     above, shown = int((wins["lower"] > EVEN).sum()), int((wins["holm"] <= LEVEL).sum())
     return (
         Fact("mean win rate", share(wins["win_rate"].mean())),
@@ -61,7 +61,7 @@ def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fac
 
 
 def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
-    """How the figures came about."""
+    """Explain how the win rates came about and, where a reward stood in for another, that it did."""
     method = (
         "A dot is the share of held-out prompts, one clip each from the same seeds, on which the tuned model is "
         "better; ties are half. Rewards that judge whole sets compare matched subsets of "
@@ -72,18 +72,21 @@ def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
 
 
 def wins_table(wins: pd.DataFrame) -> Table:
-    """The columns of win_rates.csv that are read."""
+    """Return the win rates with the columns of win_rates.csv that people read."""
     shown = wins[[column for column in WIN_COLUMNS if column in wins]]
     return frame_table("Win rates against the untuned model", shown, RATES, NAMES)
 
 
 def further_table(caption: str, table: pd.DataFrame | None) -> Table | None:
-    """A table that a benchmark may have."""
+    """Return a table that a benchmark may have, with this caption; None if it has none."""
     return None if table is None else frame_table(caption, table, RATES, NAMES)
 
 
 def cross_map(tables: BenchmarkTables) -> Table:
-    """Runs x rewards, in the order of the win table; each run's own reward is marked."""
+    """Return the win rate of each run (rows) under each reward (columns) as a heat map.
+
+    The runs are in the order of the table of win rates; the reward that a run was tuned toward is marked.
+    """
     served = tables.wins.set_index("run")["served"]
     columns = [str(reward) for reward in tables.cross.columns]
     rows = (
@@ -94,7 +97,12 @@ def cross_map(tables: BenchmarkTables) -> Table:
 
 
 def distribution(scores: pd.DataFrame, row: Mapping[Any, Any]) -> Chart:
-    """The values of a run's reward before and after."""
+    """Draw the values of a run's reward before and after tuning.
+
+    Args:
+        scores: the long frame of all scores.
+        row: of the table of win rates, for one run.
+    """
     judged = scores[(scores["reward"] == row["served"]) & (scores["prompt_id"] != WHOLE_SET)]
     sides = {
         "untuned": judged.loc[judged["run"] == BASELINE, "value"],
@@ -107,7 +115,12 @@ def distribution(scores: pd.DataFrame, row: Mapping[Any, Any]) -> Chart:
 
 
 def quantiles(title: str, sides: Mapping[str, pd.Series[float]]) -> Table:
-    """What a histogram shows, in figures."""
+    """Return the mean, quantiles and number of the values behind a histogram.
+
+    Args:
+        title: caption of the table.
+        sides: values of the untuned and of the tuned model.
+    """
     rows = [
         (
             Cell(name),
@@ -121,7 +134,7 @@ def quantiles(title: str, sides: Mapping[str, pd.Series[float]]) -> Table:
 
 
 def diversity(tables: BenchmarkTables) -> Chart | None:
-    """The Vendi score of all held-out clips of each run, if the suite has one."""
+    """Draw the Vendi score of all held-out clips of each run; None if no reward of the suite measures it."""
     scores = tables.scores
     whole = scores[scores["reward"].str.startswith("vendi:") & (scores["prompt_id"] == WHOLE_SET)]
     if whole.empty:

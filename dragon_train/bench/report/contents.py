@@ -1,4 +1,4 @@
-"""What the pairs of a run are made from, planned and checked before any model is loaded."""
+"""Decide what the pairs of a run are made from, and check it before any model is loaded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Generation:
-    """What the untuned and the tuned model are both given.
+    """What the untuned and the tuned model are both given to generate clips from.
 
     Attributes:
         info: the pipeline.
@@ -40,7 +40,7 @@ class Generation:
         origin: of the prompts, in words.
         seeds: one for each pair.
         steps: diffusion steps; 0 is what the pipeline suggests.
-        guidance: likewise.
+        guidance: classifier-free guidance, 1 is none; 0 is what the pipeline suggests.
     """
 
     info: PipelineInfo
@@ -52,15 +52,19 @@ class Generation:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What the untuned model's clips depend on: runs that share it share the clips."""
+        """The values that the untuned model's clips depend on: runs with the same values share the clips."""
         return self.info.name, self.prompts, self.seeds, self.steps, self.guidance
 
     def settings(self, policy: Policy) -> tuple[int, float]:
-        """Diffusion steps and guidance."""
+        """Return diffusion steps and guidance, where 0 stands for what the policy suggests."""
         return suggested(policy, self.steps, self.guidance)
 
     def require_weights(self) -> None:
-        """Raises WeightsError where the pipeline's weights are not on this machine."""
+        """Refuse a pipeline whose weights are not on this machine.
+
+        Raises:
+            WeightsError: says how to get them.
+        """
         require_weights(f"pipeline '{self.info.name}'", self.info.weights)
 
 
@@ -69,9 +73,9 @@ class Plan:
     """The pairs of one run, before they are made.
 
     Attributes:
-        run: whose weights are heard.
+        run: whose tuned model makes one clip of each pair.
         rewards: what judges the pairs.
-        generation: what they are made from.
+        generation: what the pairs are made from.
     """
 
     run: TrainedRun
@@ -82,7 +86,14 @@ class Plan:
 def plan_pairs(
     results: Results, count: int, rewards: Sequence[str], file: Path | None, device: torch.device
 ) -> list[Plan]:
-    """Pairs of the runs that are named, or of all whose weights are there; none if there are none.
+    """Plan the pairs of the runs that are named, or of all whose weights are there; none if `count` is 0.
+
+    Args:
+        results: what the folder holds.
+        count: pairs of each run.
+        rewards: names of runs; none means all that have weights.
+        file: of prompts; None takes held-out ones.
+        device: where the encoders of the rewards are built.
 
     Raises:
         UnknownNameError: no run has that name.
@@ -101,14 +112,14 @@ def plan_pairs(
 
 
 def remedy(results: Results) -> str:
-    """How to get weights."""
+    """Say what to do to get the weights that a folder of results lacks."""
     if results.benchmark:
         return "run `dragon bench` with the same preset and seed into a folder of yours, and report that"
     return f"finish the run with `dragon train --out {results.folder}`"
 
 
 def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
-    """The pairs of one run."""
+    """Plan the pairs of one run; arguments and errors are the same as for `plan_pairs`."""
     generation = plan_generation(results, run, count, file)
     generation.require_weights()
     judging = compose_mixture(run.config.reward).parts
@@ -134,7 +145,13 @@ def check_pairs(reward: Reward, count: int) -> None:
 
 
 def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
-    """What the pairs of one run are made from; the runs of a benchmark are heard as it compared them.
+    """Decide what the pairs of one run are made from; the runs of a benchmark are heard as it compared them.
+
+    Args:
+        results: what the folder holds.
+        run: one of its runs.
+        count: pairs.
+        file: of prompts; None takes held-out ones.
 
     Raises:
         ConfigError: there are fewer prompts than pairs.
@@ -153,7 +170,13 @@ def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | 
 
 
 def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:
-    """Prompts that training did not see where there are such, and their origin in words."""
+    """Return prompts that training did not see, or its own where it left none out, and their origin in words.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        file: of prompts, which are then taken in any case.
+    """
     if file:
         return read_texts(file), f"those of {file.name}"
     kept = kept_prompts(folder)

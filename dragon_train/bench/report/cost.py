@@ -1,4 +1,4 @@
-"""Where the time of training went, and what it cost."""
+"""Show where the time of training went, and what it cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = "_s"  # how columns of metrics.csv that hold seconds end
 
 
 def time_chart(results: Results) -> Chart:
-    """Where the time of training went: by run, or of a single run by step."""
+    """Draw where the time of training went: minutes of each run, or for a single run seconds of each step, by phase."""
     frames = [seconds_by_phase(run).assign(run=run.name) for run in results.runs]
     by_phase = pd.concat(frames).groupby(["run", "phase", "rank"], sort=False)["seconds"].sum().reset_index()
     if results.benchmark:
@@ -30,7 +30,11 @@ def time_chart(results: Results) -> Chart:
 
 
 def time_table(by_phase: pd.DataFrame) -> Table:
-    """A row per run: seconds of each phase, and of all."""
+    """Return a row for each run: its seconds in each phase, and in all.
+
+    Args:
+        by_phase: columns run, phase, rank (the order of the phases) and seconds.
+    """
     wide = by_phase.pivot_table(index="run", columns="phase", values="seconds", sort=False)
     phases = list(dict.fromkeys(by_phase.sort_values("rank", kind="stable")["phase"]))
     rows = [
@@ -45,7 +49,7 @@ def time_table(by_phase: pd.DataFrame) -> Table:
 
 
 def time_notes(results: Results) -> str:
-    """What it cost."""
+    """State the time of training over all runs and, where it is known, the hours of a processor core that it took."""
     total, count = total_seconds(results.runs), len(results.runs)
     threads = results.runs[0].provenance.get("threads")
     runs = f"{count} run{'s' * (count > 1)}"
@@ -57,7 +61,10 @@ def time_notes(results: Results) -> str:
 
 
 def seconds_by_phase(run: TrainedRun) -> pd.DataFrame:
-    """Columns step, phase, rank, seconds; of phases that took time."""
+    """Return the seconds of each step in each phase that took time.
+
+    The columns are step, phase, rank (the order of the phases) and seconds.
+    """
     phases = [name for name in columns_of(run.metrics) if name.endswith(SECONDS) and run.metrics[name].sum() > 0]
     long = run.metrics[["step", *phases]].melt("step", var_name="phase", value_name="seconds")
     long["phase"] = long["phase"].str.removesuffix(SECONDS)
@@ -65,5 +72,5 @@ def seconds_by_phase(run: TrainedRun) -> pd.DataFrame:
 
 
 def total_seconds(runs: Sequence[TrainedRun]) -> float:
-    """Of all phases of all steps."""
+    """Return the seconds of training over all phases, steps and runs."""
     return float(sum(seconds_by_phase(run)["seconds"].sum() for run in runs))

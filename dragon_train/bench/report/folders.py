@@ -1,4 +1,4 @@
-"""A run as two folders of clips: what the untuned and the tuned model make of the same prompts and seeds."""
+"""Write a run as two folders of clips: what the untuned and the tuned model make of the same prompts and seeds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ MADE = "made.json"
 
 
 class Made(Struct, frozen=True, forbid_unknown_fields=True):
-    """The record beside clips: what they depend on, and their names."""
+    """The record beside clips that were made, by which they are known again.
+
+    Attributes:
+        origin: what the clips depend on.
+        files: their names.
+    """
 
     origin: dict[str, Any]
     files: tuple[str, ...]
@@ -44,12 +49,12 @@ class Made(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Side:
-    """The clips of one model.
+    """The clips of one model of a run, untuned or tuned.
 
     Attributes:
         folder: where they are, or will be.
         generation: what they are made from.
-        weights: the run that tuned the model; None for the untuned one.
+        weights: folder of the run that tuned the model; None for the untuned one.
     """
 
     folder: Path
@@ -58,7 +63,7 @@ class Side:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What the clips depend on, kept beside them."""
+        """The pipeline, weights, prompts, seeds and settings that the clips depend on, as their record has them."""
         given = self.generation
         tuned = self.weights and fingerprint_files(TUNED, result_files(self.weights))
         settings = {"pipeline": given.info.name, "weights": tuned or UNTUNED}
@@ -67,10 +72,10 @@ class Side:
 
     @property
     def complete(self) -> bool:
-        """Whether the clips are there, made from just this.
+        """True if the clips are there and were made from exactly these prompts, seeds, settings and weights.
 
         Raises:
-            DragonError: the folder is there and is none of ours.
+            DragonError: the folder is there and holds no record of such clips.
         """
         if not self.folder.exists():
             return False
@@ -78,7 +83,12 @@ class Side:
         return made.origin == self.origin and all((self.folder / name).is_file() for name in made.files)
 
     def make(self, device: torch.device, on_clip: Callable[[], object]) -> None:
-        """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted."""
+        """Write the clips, `prompts.csv` and the record: all of them, or nothing if it is interrupted.
+
+        Args:
+            device: where the clips are generated.
+            on_clip: is called after each clip.
+        """
         given, policy = self.generation, load_policy(self.generation.info, self.weights, device)
         rows = [{"prompt": prompt, "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
         with making(self.folder) as out:  # in place of clips of other prompts, seeds or weights
@@ -89,10 +99,13 @@ class Side:
 
 
 def run_folders(path: Path, count: int, device: torch.device, prompts: Path | None = None) -> tuple[Path, Path]:
-    """The folders of `count` clips of the untuned and of the tuned model of a run.
+    """Return the folders of clips of the untuned and of the tuned model of a run, and make the clips that are missing.
 
-    The clips are made of the prompts in a file, or of held-out ones where there are some (`plan.heldout_prompts`), on a
-    device, and only if they are not there yet.
+    Args:
+        path: folder of the run.
+        count: clips of each model.
+        device: where clips are generated.
+        prompts: file of prompts; None takes held-out ones where there are some (`contents.heldout_prompts`).
 
     Raises:
         ConfigError: the run is not finished, or one of a benchmark is to be named; it makes no audio; there are fewer
@@ -113,9 +126,12 @@ def run_folders(path: Path, count: int, device: torch.device, prompts: Path | No
 
 
 def audible(results: Results) -> TrainedRun:
-    """The one run of a folder, if its models can be heard.
+    """Return the one run of a folder, if its models can be heard.
 
     What a pipeline makes is known without loading it: what the encoders of its reward take.
+
+    Raises:
+        ConfigError: the folder holds a benchmark, the run is not finished, or it makes no audio.
     """
     run = results.runs[0]
     if results.benchmark:
@@ -129,6 +145,6 @@ def audible(results: Results) -> TrainedRun:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """The weights that a finished run stored."""
+    """Return the paths of the weights that a finished run has stored."""
     adapter = folder / ADAPTER
     return [adapter] if adapter.is_file() else [path for path in (folder / DENOISER).rglob("*") if path.is_file()]

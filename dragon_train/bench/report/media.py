@@ -1,4 +1,4 @@
-"""Clips and images as a page carries them, as data URIs.
+"""Clips and images as data URIs, the form in which a page carries them within itself.
 
 A clip is an MP3, which every browser plays, with a picture of its spectrum; an image is a PNG.
 """
@@ -38,13 +38,15 @@ EDGE = 512  # pixels at most of an image's longer side
 
 @dataclass(frozen=True)
 class PageClip:
-    """What a page needs of a clip.
+    """A clip as a page carries it: audio to play, and a spectrogram to look at.
 
     Attributes:
+        noun: what the page calls it.
+        form: in which the page carries it.
         audio: data URI of an MP3.
         spectrogram: data URI of a PNG.
         seconds: its length.
-        highest: of the spectrogram, in Hz.
+        highest: frequency of the spectrogram, in Hz.
         bytes: of the MP3.
     """
 
@@ -59,12 +61,14 @@ class PageClip:
 
 @dataclass(frozen=True)
 class PageImage:
-    """What a page needs of an image.
+    """An image as a page carries it.
 
     Attributes:
+        noun: what the page calls it.
+        form: in which the page carries it.
         picture: data URI of a PNG.
         width: of the picture, in pixels.
-        height: likewise.
+        height: of the picture, in pixels.
         bytes: of the PNG.
     """
 
@@ -77,14 +81,14 @@ class PageImage:
 
 
 def page_media(media: Clips | Images) -> list[PageClip | PageImage]:
-    """Each clip or image of a set."""
+    """Return each clip or image of a set as the page carries it."""
     if isinstance(media, Images):
         return [page_image(pixels) for pixels in media.media]
     return [page_clip(audio, media.sample_rate) for audio in media.audio]
 
 
 def page_image(pixels: Tensor) -> PageImage:
-    """An image (3, height, width) in [0, 1], made smaller if need be."""
+    """Encode an image (3, height, width) in [0, 1] for the page, made smaller where it is larger than `EDGE` pixels."""
     levels = (pixels.detach().cpu() * 255).round().byte()
     picture = Image.fromarray(levels.permute(1, 2, 0).numpy())
     picture.thumbnail((EDGE, EDGE))
@@ -93,7 +97,7 @@ def page_image(pixels: Tensor) -> PageImage:
 
 
 def page_clip(audio: Tensor, rate: int) -> PageClip:
-    """A clip (channels, samples) at `rate` Hz."""
+    """Encode a clip (channels, samples) at `rate` Hz for the page, resampled where MP3 does not know the rate."""
     heard, heard_rate = (audio, rate) if rate in MP3_RATES else (resample(audio, rate, FALLBACK_RATE), FALLBACK_RATE)
     encoded, seconds = mp3(heard, heard_rate), audio.shape[-1] / rate
     return PageClip(
@@ -106,7 +110,12 @@ def page_clip(audio: Tensor, rate: int) -> PageClip:
 
 
 def mp3(audio: Tensor, rate: int) -> bytes:
-    """Audio (channels, samples) at a rate that MP3 knows; at most two channels are heard."""
+    """Encode audio (channels, samples) in [-1, 1] as MP3.
+
+    Args:
+        audio: of which the first two channels are kept; what exceeds [-1, 1] is clipped.
+        rate: in Hz, one of `MP3_RATES`.
+    """
     file = io.BytesIO()
     samples = audio[:2].detach().cpu().clamp(-1, 1).numpy().T
     soundfile.write(file, samples, rate, format="MP3", bitrate_mode="VARIABLE", compression_level=COMPRESSION)
@@ -114,7 +123,10 @@ def mp3(audio: Tensor, rate: int) -> bytes:
 
 
 def log_mel(audio: Tensor, rate: int) -> Tensor:
-    """Mono audio (samples,) -> (bands, frames) in dB of a full-scale sine, low bands first; silence fills one frame."""
+    """Return the mel spectrogram of mono audio (samples,): (bands, frames) in dB of a full-scale sine, low bands first.
+
+    There are about `COLUMNS` frames, and fewer of a very short clip, which is padded with silence to one at least.
+    """
     padded = torch.nn.functional.pad(audio.detach().cpu().float(), (0, max(0, N_FFT - len(audio))))
     hop = max(1, (len(padded) - N_FFT) // (COLUMNS - 1))
     power = power_spectrum(padded[None], unit_window(N_FFT), hop)[0]
@@ -125,7 +137,7 @@ def log_mel(audio: Tensor, rate: int) -> Tensor:
 
 
 def png(decibels: Tensor) -> bytes:
-    """(bands, frames) -> a picture, low bands at the bottom."""
+    """Draw a spectrogram (bands, frames) in dB as a PNG with low bands at the bottom."""
     levels = ((decibels - FLOOR) / (CEILING - FLOOR)).clamp(0, 1).flip(0)
     picture = Image.fromarray((levels * (LEVELS - 1)).round().byte().numpy())
     picture.putpalette(palette())
@@ -133,14 +145,14 @@ def png(decibels: Tensor) -> bytes:
 
 
 def stored(picture: Image.Image) -> bytes:
-    """A picture as PNG."""
+    """Return the bytes of a picture as a PNG file."""
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def palette() -> bytes:
-    """Colours through those of INK."""
+    """Return the `LEVELS` colours of spectrograms as bytes (red, green, blue), interpolated between those in `INK`."""
     anchors = np.array([list(bytes.fromhex(colour)) for colour in INK], float)
     places = np.linspace(0, len(INK) - 1, LEVELS)
     channels = [np.interp(places, np.arange(len(INK)), anchors[:, channel]) for channel in range(3)]
@@ -148,7 +160,7 @@ def palette() -> bytes:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Content within a page.
+    """Return content as a data URI, which carries it within a page.
 
     >>> data_uri("text/plain", b"hi")
     'data:text/plain;base64,aGk='

@@ -1,4 +1,4 @@
-"""What the untuned and the tuned model make of the same prompts and seeds, and what a reward says of each pair."""
+"""Make pairs of clips by the untuned and the tuned model, from the same prompts and seeds, and judge them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a reward says of a pair.
+    """The values that a reward gives to the two clips of a pair.
 
     Attributes:
         reward: its name.
-        of: `metric`, the clip's own value, or `leave-one-out`, that of the set less that of the set without the clip.
-        before: of the untuned model's clip; raw.
-        after: of the tuned model's.
-        improvement: from one to the other, higher is better.
+        of: `metric`, if the values are the clips' own, or `leave-one-out`, if a value is what the whole set has more
+            than the set without the clip.
+        before: raw value of the untuned model's clip.
+        after: raw value of the tuned model's clip.
+        improvement: the change from one to the other, positive where it is for the better.
     """
 
     reward: str
@@ -45,7 +46,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two clips, or images, of one prompt and seed."""
+    """Two clips, or images, that the untuned and the tuned model made of one prompt and one seed."""
 
     prompt: str
     seed: int
@@ -55,7 +56,19 @@ class Pair:
 
 
 def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[], object]) -> dict[str, list[Pair]]:
-    """Run -> its pairs, made and judged on a device. `on_set` is called after each set of clips that a model made."""
+    """Make and judge the pairs of each planned run; runs with the same `Generation.key` share the untuned clips.
+
+    Args:
+        plans: what the pairs are made from.
+        device: where they are made and judged.
+        on_set: is called after each set of clips that a model made.
+
+    Returns:
+        The pairs by the name of the run, in the order of the prompts.
+
+    Raises:
+        ConfigError: a pipeline makes neither audio nor images.
+    """
     untuned: dict[tuple[object, ...], Clips | Images] = {}
     for each in plans:
         if each.generation.key not in untuned:
@@ -70,10 +83,10 @@ def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[],
 
 
 def sampled(generation: Generation, weights: Path | None, device: torch.device) -> Clips | Images:
-    """What the untuned model makes, or the one with these weights.
+    """Generate the clips with the untuned model, or with the model whose weights are in a folder.
 
     Raises:
-        ConfigError: it is neither audio nor images.
+        ConfigError: the pipeline makes neither audio nor images.
     """
     policy = load_policy(generation.info, weights, device)
     made = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
@@ -84,7 +97,7 @@ def sampled(generation: Generation, weights: Path | None, device: torch.device) 
 
 
 def judged(plan: Plan, before: Clips | Images, after: Clips | Images) -> list[Pair]:
-    """The pairs in the order of the prompts."""
+    """Return the pairs of one run in the order of the prompts, judged by each reward of the plan."""
     judgements = [judge(reward, before, after) for reward in plan.rewards]
     carried, given = [page_media(media) for media in (before, after)], plan.generation
     rows = zip(given.prompts, given.seeds, *carried, zip(*judgements, strict=True), strict=True)
@@ -92,7 +105,7 @@ def judged(plan: Plan, before: Clips | Images, after: Clips | Images) -> list[Pa
 
 
 def judge(reward: Reward, before: Clips | Images, after: Clips | Images) -> list[Judgement]:
-    """One for each pair."""
+    """Return what one reward says of each pair, in their order."""
     of, sign = VALUE if reward.kind.per_clip else LEFT_OUT, reward.direction.sign
     values: list[Tensor] = [credits_of(reward, clips).double().cpu() for clips in (before, after)]
     rows = zip(*(value.tolist() for value in values), strict=True)

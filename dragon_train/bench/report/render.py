@@ -1,4 +1,4 @@
-"""The page as HTML: one file that reaches for nothing outside itself."""
+"""Write the page as HTML: one file that reaches for nothing outside itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def render(view: PageView) -> str:
-    """The page.
+    """Return the HTML of a page.
 
     Names and prompts are text: the template escapes them. The policy that the page states lets the browser run this
     script alone, apply this style alone, and load nothing but the page's own data.
@@ -43,12 +43,12 @@ def render(view: PageView) -> str:
 
 
 def asset(name: str) -> str:
-    """A file beside this one."""
+    """Return the text of a file that lies beside this module."""
     return files("dragon_train.bench.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def fingerprint(text: str) -> str:
-    """How a content security policy names a script or a style within a page.
+    """Return the name by which a content security policy allows a script or a style within a page.
 
     >>> fingerprint("")
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"

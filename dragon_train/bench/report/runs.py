@@ -1,4 +1,4 @@
-"""One run: its training, and its pairs of clips."""
+"""Show one run: its training, its pairs of clips, and its comparison on held-out prompts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dragon_train.bench.report.pairs import Pair
     from dragon_train.bench.report.source import TrainedRun
 
-WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of held-out win rates begin, and that of their mean
+WON, MEAN_WON = "win rate ", "heldout_win_rate"  # how columns of win rates begin; the column of their mean
 CURVES = {
     "Reward": ("reward", "positive_reward"),
     "Diversity: Vendi score of a step's clips": ("vendi",),
@@ -51,7 +51,13 @@ CURVES = {
 
 
 def run_view(run: TrainedRun, plan: Plan | None, pairs: Sequence[Pair]) -> RunView:
-    """What is shown of one run."""
+    """Make what the page shows of one run.
+
+    Args:
+        run: its results.
+        plan: what its pairs were made from; None if it has none.
+        pairs: its pairs, none or more.
+    """
     judging = [judged.reward for judged in pairs[0].judgements] if pairs else []
     return RunView(
         run.name,
@@ -65,7 +71,7 @@ def run_view(run: TrainedRun, plan: Plan | None, pairs: Sequence[Pair]) -> RunVi
 
 
 def run_facts(run: TrainedRun) -> tuple[Fact, ...]:
-    """What a reader of one run looks for first."""
+    """Return the figures of a run that a reader looks for first."""
     first, last = run.metrics.iloc[0], run.metrics.iloc[-1]
     facts = [
         Fact("steps", figure(len(run.metrics))),
@@ -79,7 +85,10 @@ def run_facts(run: TrainedRun) -> tuple[Fact, ...]:
 
 
 def curves(metrics: pd.DataFrame) -> list[Chart]:
-    """A chart for each group of columns that is there, and one for each column of no group."""
+    """Draw a chart for each group of columns in `CURVES`, one for held-out win rates, and one for each other column.
+
+    Groups without a column in `metrics`, and columns of seconds, are left out.
+    """
     names = columns_of(metrics)
     groups = {title: [name for name in group if name in names] for title, group in CURVES.items()}
     groups["Win rates on prompts kept from training"] = [n for n in names if n.startswith(WON) or n == MEAN_WON]
@@ -89,7 +98,7 @@ def curves(metrics: pd.DataFrame) -> list[Chart]:
 
 
 def titled(column: str) -> str:
-    """A column's name for people.
+    """Return the name of a column of metrics.csv in words.
 
     >>> titled("heldout vendi:clap"), titled("reward vendi:clap"), titled("loss_scale")
     ('vendi:clap on prompts kept from training', 'Reward: vendi:clap', 'loss scale')
@@ -100,7 +109,13 @@ def titled(column: str) -> str:
 
 
 def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
-    """The pairs under one reward, the most improved first."""
+    """Draw the pairs under one reward, the most improved first.
+
+    Args:
+        place: of the reward among the judgements of a pair.
+        reward: its name.
+        pairs: of one run.
+    """
     ranked = sorted(pairs, key=lambda pair: -pair.judgements[place].improvement)
     judged = [pair.judgements[place] for pair in ranked]
     title = f"{reward} of each pair" + (", leave-one-out" if judged[0].of == LEFT_OUT else "")
@@ -114,7 +129,7 @@ def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
 
 
 def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
-    """The pairs as they are shown, the most improved first."""
+    """Return the pairs as they are shown, the most improved first, by the first reward."""
     rows = [
         PairRow(
             pair,
@@ -129,7 +144,7 @@ def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
 
 
 def notes(plan: Plan, pairs: Sequence[Pair]) -> list[str]:
-    """How the pairs came about, and what their figures mean."""
+    """Explain how the pairs came about, and what their figures mean."""
     media, kind = [side for pair in pairs for side in (pair.before, pair.after)], pairs[0].before
     size = sum(side.bytes for side in media) / len(media) / 1000
     made = f"The first {len(pairs)} of the {plan.generation.origin}; both models start from the same noise."
@@ -138,7 +153,13 @@ def notes(plan: Plan, pairs: Sequence[Pair]) -> list[str]:
 
 
 def meaning(reward: Reward, pairs: int, noun: str) -> str:
-    """What a reward's figures of a pair mean."""
+    """Explain what the figures of a pair mean under one reward.
+
+    Args:
+        reward: which judged the pairs.
+        pairs: how many there are.
+        noun: what the page calls one of a pair: clip or image.
+    """
     if reward.kind.per_clip:
         return f"{reward.name} is each {noun}'s own; {reward.direction} is better, and an improvement is positive."
     return (
@@ -149,7 +170,10 @@ def meaning(reward: Reward, pairs: int, noun: str) -> str:
 
 
 def heldout_table(run: TrainedRun) -> Chart | None:
-    """The last comparison on prompts kept from training, with bounds."""
+    """Draw the win rates of the last comparison on prompts kept from training, with their bounds.
+
+    None if the run made no such comparison.
+    """
     won = [name for name in columns_of(run.metrics) if name.startswith(WON)]
     compared = run.metrics[won].dropna() if won else pd.DataFrame()
     if compared.empty:
@@ -162,7 +186,15 @@ def heldout_table(run: TrainedRun) -> Chart | None:
 
 
 def heldout_row(reward: str, last: pd.Series[float], prompts: int) -> dict[str, Any]:
-    """One reward; without a bound where its plugin is not installed, which knows how it was compared."""
+    """Return one reward's row of the comparison on prompts kept from training.
+
+    It has no bound where a part of the reward is not installed, as the number of trials is unknown then.
+
+    Args:
+        reward: its name.
+        last: the row of metrics.csv with the comparison.
+        prompts: how many were compared on.
+    """
     rate = float(last[f"{WON}{reward}"])
     row = {"run": reward, "tuned": float(last[f"heldout {reward}"]), "win_rate": rate}
     try:

@@ -1,4 +1,4 @@
-"""What a folder of `dragon train` or `dragon bench` holds, read and checked."""
+"""Read and check what a folder of `dragon train` or `dragon bench` holds."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ WON |= dict.fromkeys(("before", "after", "win_rate", "lower", "holm"), Column.NU
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """One tuning run.
+    """A tuning run, as its folder holds it.
 
     Attributes:
         name: the reward, or in a benchmark the slot of the suite.
         folder: where it is.
-        config: as config.json has it.
-        provenance: likewise.
+        config: its settings, from config.json.
+        provenance: what it was made with, from config.json.
         metrics: metrics.csv, a row per step.
     """
 
@@ -49,16 +49,16 @@ class TrainedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether its weights are there to be heard."""
+        """True if its weights are there, so that the tuned model can be heard."""
         return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
 
 
 @dataclass(frozen=True)
 class BenchmarkTables:
-    """What a benchmark adds to its runs.
+    """The tables and settings that a benchmark has beside its runs.
 
     Attributes:
-        settings: as benchmark.json has them.
+        settings: from benchmark.json.
         wins: win_rates.csv, a row per run.
         cross: cross_effects.csv, runs x rewards.
         scores: the long frame of all scores.
@@ -76,7 +76,13 @@ class BenchmarkTables:
 
 @dataclass(frozen=True)
 class Results:
-    """A folder of results: a benchmark with its runs, or one run alone."""
+    """A folder of results: a benchmark with its runs, or one run alone.
+
+    Attributes:
+        folder: where they are.
+        runs: at least one.
+        benchmark: None for one run alone.
+    """
 
     folder: Path
     runs: tuple[TrainedRun, ...]
@@ -84,13 +90,13 @@ class Results:
 
     @property
     def provenance(self) -> Provenance:
-        """What the results were made with."""
+        """The versions, plugins and hardware that made the results, from the benchmark or else from the first run."""
         found = self.benchmark.settings.provenance if self.benchmark else None
         return found or self.runs[0].provenance
 
 
 def read_results(folder: Path) -> Results:
-    """Read a folder.
+    """Read a folder of `dragon train` or `dragon bench`.
 
     Raises:
         DragonError: it is no such folder, or what it holds is not finished or cannot be read.
@@ -104,7 +110,11 @@ def read_results(folder: Path) -> Results:
 
 
 def read_run(folder: Path, name: str | None = None) -> TrainedRun:
-    """One run, under the name of its reward if no other is given."""
+    """Read one run, under the name of its reward if no other is given.
+
+    Raises:
+        DragonError: a file is missing or cannot be read, or the files do not belong to one run.
+    """
     config, provenance = stored_run(folder)
     metrics = filled(
         read_csv(folder / METRICS, STEPS, "run `dragon train` first", rest=Column.FIGURE), folder / METRICS
@@ -119,7 +129,11 @@ def read_run(folder: Path, name: str | None = None) -> TrainedRun:
 
 
 def read_benchmark(folder: Path) -> BenchmarkTables:
-    """The tables of a finished benchmark."""
+    """Read the tables of a finished benchmark, and check that they belong together.
+
+    Raises:
+        DragonError: a table is missing, cannot be read, has a row twice, or lacks a run or a reward.
+    """
     further = [folder / name for name in (CARRIED, CONFOUNDERS)]
     tables = BenchmarkTables(
         read_record(folder),
@@ -143,12 +157,16 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
 
 
 def filled(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """A table with a row or more."""
+    """Return a table that has at least one row.
+
+    Raises:
+        DragonError: it has none; names the file.
+    """
     if table.empty:
         raise DragonError(f"'{path}' holds no row; the command that wrote it resumes")
     return table
 
 
 def columns_of(frame: pd.DataFrame) -> list[str]:
-    """The names of a table's columns, which in a file are text."""
+    """Return the names of a table's columns, which in a file are text."""
     return [str(column) for column in frame.columns]

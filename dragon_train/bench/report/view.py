@@ -1,4 +1,4 @@
-"""What the template shows: figures as text with their exact values, tables, and charts with the tables behind them."""
+"""The content of the page for its template: figures as text, tables, and charts with the tables behind them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ NAMES = {  # columns of tables, for people
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure, or a name: what is read, the exact value of a figure, and a class for its looks."""
+    """A figure or a name in a table.
+
+    Attributes:
+        text: what is read.
+        value: the exact value of a figure.
+        look: class of the style sheet that gives it its looks.
+    """
 
     text: str
     value: float | None = None
@@ -43,7 +49,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; the first cell of a row names it."""
+    """A table of the page; the first cell of a row names the row.
+
+    Attributes:
+        caption: of the table.
+        columns: their headings.
+        rows: a cell for each column.
+    """
 
     caption: str
     columns: tuple[str, ...]
@@ -52,7 +64,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart and the table behind it."""
+    """A chart of the page, with the table that it was drawn from.
+
+    Attributes:
+        title: its heading.
+        spec: in Vega-Lite.
+        table: of its figures; None where another part of the page has them.
+    """
 
     title: str
     spec: Mapping[str, Any]
@@ -61,7 +79,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Fact:
-    """A term and what holds for it."""
+    """One of the figures that a reader looks for first.
+
+    Attributes:
+        term: what the figure is of.
+        cell: the figure.
+    """
 
     term: str
     cell: Cell
@@ -69,7 +92,14 @@ class Fact:
 
 @dataclass(frozen=True)
 class PairRow:
-    """A pair as it is shown: `improvements` are cells by reward."""
+    """A pair as it is shown, with a cell for each reward that judges it.
+
+    Attributes:
+        pair: its clips or images.
+        improvements: from the untuned to the tuned one, by reward.
+        before: values of the untuned one, by reward.
+        after: values of the tuned one, by reward.
+    """
 
     pair: Pair
     improvements: tuple[Cell, ...]
@@ -79,7 +109,14 @@ class PairRow:
 
 @dataclass(frozen=True)
 class Players:
-    """The pairs of a run: `clip` or `image`, the rewards that judge them, and notes on how they came about."""
+    """The pairs of a run, to be played or looked at.
+
+    Attributes:
+        noun: `clip` or `image`.
+        rewards: names of what judges them.
+        rows: the pairs, the most improved first.
+        notes: how they came about, and what their figures mean.
+    """
 
     noun: str
     rewards: tuple[str, ...]
@@ -89,7 +126,17 @@ class Players:
 
 @dataclass(frozen=True)
 class RunView:
-    """What is shown of one run."""
+    """The part of the page that shows one run.
+
+    Attributes:
+        name: of the run.
+        facts: what a reader looks for first.
+        curves: charts of its training.
+        metrics: metrics.csv as a table.
+        pairs_chart: a chart of its pairs for each reward that judges them.
+        players: its pairs; None if there are none.
+        configuration: its settings.
+    """
 
     name: str
     facts: tuple[Fact, ...]
@@ -102,7 +149,27 @@ class RunView:
 
 @dataclass(frozen=True)
 class PageView:
-    """The page."""
+    """The content of the whole page; what a page does not have is empty or None.
+
+    Attributes:
+        title: of the page.
+        lead: what the results are of, in a sentence.
+        facts: what a reader looks for first.
+        runs: each run by itself.
+        time: where the time of training went.
+        time_notes: what it cost.
+        configuration: settings of the run, or the preset of the benchmark.
+        versions: of what made the results.
+        plugins: which made the results.
+        silent: why there are no players; empty where there are some.
+        wins: win rates against the untuned model.
+        wins_notes: how they came about.
+        carried: win rates under rewards that were held out.
+        confounders: length, loudness and silence.
+        cross: win rates of every run under every reward.
+        distributions: of each run's own reward, before and after.
+        diversity: Vendi score of each run's clips.
+    """
 
     title: str
     lead: str
@@ -124,7 +191,7 @@ class PageView:
 
 
 def figure(value: float) -> Cell:
-    """A number in four digits.
+    """Return a number in four digits; an empty cell if it is missing.
 
     >>> figure(0.854166).text
     '0.8542'
@@ -133,7 +200,7 @@ def figure(value: float) -> Cell:
 
 
 def share(value: float) -> Cell:
-    """A share in percent.
+    """Return a share in percent; an empty cell if it is missing.
 
     >>> share(0.854166).text
     '85.4%'
@@ -145,7 +212,7 @@ RATES = dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question"
 
 
 def signed(value: float) -> Cell:
-    """A difference, with its sign.
+    """Return a difference with its sign, to be shown as a gain or a loss.
 
     >>> signed(0.25).text, signed(-0.25).text
     ('+0.25', '−0.25')
@@ -154,7 +221,7 @@ def signed(value: float) -> Cell:
 
 
 def duration(seconds: float) -> Cell:
-    """Seconds as a person says them.
+    """Return a number of seconds as a person says it, in hours, minutes or seconds.
 
     >>> duration(75).text, duration(7500).text
     ('1.2 min', '2.1 h')
@@ -166,7 +233,11 @@ def duration(seconds: float) -> Cell:
 
 
 def heat(rate: float, *, own: bool = False) -> Cell:
-    """A win rate as a cell of the heat map: `l1`..`l10` below one half, `w1`..`w10` above, the further the stronger."""
+    """Return a win rate as a cell of the heat map.
+
+    Its look is `l1` to `l10` below one half, `w1` to `w10` above, stronger the further from it, or `even`; and `own`
+    for the reward that the run was tuned toward.
+    """
     level = round(abs(rate - 0.5) * 2 * LEVELS)
     shade = f"{'w' if rate > 0.5 else 'l'}{level}" if level else "even"  # noqa: PLR2004
     return Cell(f"{rate:.2f}", rate, f"{shade} own" if own else shade)
@@ -175,7 +246,14 @@ def heat(rate: float, *, own: bool = False) -> Cell:
 def frame_table(
     caption: str, frame: pd.DataFrame, formats: Mapping[str, Callable[[float], Cell]], names: Mapping[str, str]
 ) -> Table:
-    """A frame, its columns formatted by name: a figure where no format is given, or text where it is none."""
+    """Return a frame as a table of the page.
+
+    Args:
+        caption: of the table.
+        frame: whose texts are shown as they are.
+        formats: how the numbers of a column are shown, by its name; `figure` for others.
+        names: headings of columns, by their names; others are their names in words.
+    """
     columns = tuple(names.get(column, column.replace("_", " ")) for column in frame.columns)
     rows = [
         tuple(cell(value, formats.get(str(column), figure)) for column, value in zip(frame.columns, row, strict=True))
@@ -185,17 +263,17 @@ def frame_table(
 
 
 def cell(value: Any, form: Callable[[float], Cell]) -> Cell:
-    """Text as it is, and numbers in a form."""
+    """Return a text as it is, and a number in the given form."""
     return Cell(value) if isinstance(value, str) else form(value)
 
 
 def key_values(caption: str, values: Mapping[str, Any]) -> Table:
-    """A row per key, and per key of a table within."""
+    """Return a table with a row for each key, and for each key of a table within."""
     return Table(caption, ("name", "value"), tuple((Cell(key), Cell(plain(value))) for key, value in flat(values)))
 
 
 def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys and values, those of a table within after a dot.
+    """Yield keys and values; a key of a table within follows the key of that table after a dot.
 
     >>> list(flat({"seed": 0, "train": {"steps": 2}}))
     [('seed', 0), ('train.steps', 2)]
@@ -208,7 +286,7 @@ def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def plain(value: Any) -> str:
-    """A value of a configuration as text.
+    """Return a value of a configuration as text.
 
     >>> plain([]), plain(["a", "b"]), plain(False), plain({"steps": 2})
     ('none', 'a, b', 'no', 'steps = 2')

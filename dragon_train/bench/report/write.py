@@ -1,4 +1,4 @@
-"""`dragon report`: from a folder of results to its page."""
+"""Write the page of a folder of results, as `dragon report` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ NEEDED = ("altair", "vl_convert", "jinja2", "PIL")  # of the extra `reports`
 def write_page(
     folder: Path, out: Path | None, count: int, rewards: Sequence[str], prompts: Path | None, device: str | None
 ) -> Path:
-    """Write the page of a folder of `dragon train` or `dragon bench`; returns its path.
+    """Write the page of a folder of `dragon train` or `dragon bench`, and return its path.
+
+    Args:
+        folder: of the results.
+        out: file to write; None is report.html in the folder.
+        count: pairs of clips or images for each run; 0 makes a page without them.
+        rewards: names of the runs of a benchmark that get pairs; none means all.
+        prompts: file of prompts for the pairs; None takes held-out ones.
+        device: where the pairs are made, as `find_device` takes it.
 
     Raises:
         DragonError: the folder holds no results, a library is not installed, or the pairs cannot be made; before any
@@ -48,7 +56,11 @@ def write_page(
 
 
 def check_libraries() -> None:
-    """Raises DragonError where the extra is not installed."""
+    """Refuse to go on without the libraries of the extra `reports`.
+
+    Raises:
+        DragonError: names what is missing, and how to install it.
+    """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise DragonError(f'dragon report needs {", ".join(missing)}: pip install "dragon-rewards[reports]"')

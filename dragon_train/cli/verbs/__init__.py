@@ -1,1 +1,1 @@
-"""The verbs of the `dragon` command, a file each."""
+"""The verbs of the `dragon` command, each in a file."""

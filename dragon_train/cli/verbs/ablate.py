@@ -1,4 +1,4 @@
-"""`dragon ablate`: grids of tuning runs, and studies without training, with their tables and figures."""
+"""The verb `dragon ablate`: grids of tuning runs, and studies without training, with their tables and figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon bench`: tune once per reward of a suite and report win rates."""
+"""The verb `dragon bench`: tune once for each reward of a suite, and report win rates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
 ]
 
-Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run: launcher ray places by it.")]
-Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, likewise; 0.5 puts two on one.")]
-Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, likewise.")]
+Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run, for launcher ray.")]
+Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, for launcher ray; 0.5 puts two on one.")]
+Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, for launcher ray.")]
 Pipeline = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`dragon best-of`: selection at inference by any reward."""
+"""The verb `dragon best-of`: generate several clips for each prompt, and keep the best by any reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon cache`: the embeddings that are kept on disk."""
+"""The verbs `dragon cache`: show and remove the embeddings that are kept on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ verbs = typer.Typer(no_args_is_help=True, help="Embeddings kept on disk.")
 
 @verbs.command("info")
 def show_info(*, as_json: Json = False, wide: Wide = False) -> None:
-    """Show where embeddings are kept, and how many of which encoder."""
+    """Show where embeddings are kept, how many there are of each encoder, and how large they are."""
     cache = _cache()
     used = sorted((name or BROKEN, usage) for name, usage in cache.usage().items())
     entries, size = (sum(getattr(usage, column) for _, usage in used) for column in ("entries", "bytes"))
@@ -41,7 +41,7 @@ def clear(
         str | None, typer.Option(help="Remove only what this encoder made.", autocompletion=encoders)
     ] = None,
 ) -> None:
-    """Remove the embeddings that are kept."""
+    """Remove the embeddings that are kept on disk."""
     cache = _cache()
     try:
         removed = cache.clear(encoder)
@@ -58,7 +58,7 @@ def _cache() -> EmbeddingCache:
 
 
 def readable(size: int) -> str:
-    """A number of bytes in four digits.
+    """Return a number of bytes in four digits, with its unit.
 
     >>> readable(1536), readable(5), readable(10 * 2**30)
     ('1.5 KiB', '5 B', '10 GiB')

@@ -1,4 +1,4 @@
-"""`dragon compare`: two folders of clips, under many rewards."""
+"""The verb `dragon compare`: compare two folders of clips by many rewards."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation.folder_pairs import find_sides
 from dragon_rewards.media.cache import open_cache
+from dragon_rewards.media.folder_pairs import find_sides
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
@@ -23,7 +23,7 @@ from dragon_train.cli.printing import Json, Wide, print_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dragon_rewards.evaluation.folder_pairs import Sides
+    from dragon_rewards.media.folder_pairs import Sides
 
 SUITE = "dragon20"
 MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")
@@ -79,13 +79,13 @@ def compare(
 
 
 def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a reward may follow instead of its question, as rows: means over the clips of each folder."""
+    """Yield what a reward may follow instead of its question, as rows: means over the clips of each folder."""
     for name, unit in (("duration", "s"), ("loudness", "LUFS"), ("silence", "share")):
         yield {"confounder": f"{name} ({unit})", "a": row[f"{name}_a"], "b": row[f"{name}_b"]}
 
 
 def _notes(sides: Sides) -> Iterator[str]:
-    """What a reader of the table must know about the clips."""
+    """Yield what a reader of the table must know about the clips."""
     counts = f"A has {len(sides.a.files)} clips, B {len(sides.b.files)}"
     yield f"{counts}; clips are compared {sides.pairing}"
     if len(sides.a.files) != len(sides.b.files):

@@ -1,4 +1,4 @@
-"""`dragon doctor`: what this machine has and lacks, on one page, to read and to paste into a report of a fault."""
+"""The verb `dragon doctor`: show on one page what this machine has and lacks, to read and to paste into a report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LICENCE = {None: "unknown", True: "accept it first: https://huggingface.co/{}", 
 
 
 def parts() -> Iterable[Part]:
-    """Every encoder and every pipeline, with what it loads."""
+    """Yield every encoder and every pipeline: what it is, its name, and the weights that it needs."""
     yield from (("encoder", info.name, info.weights) for info in load_registry().encoders.values())
     yield from (("pipeline", info.name, info.weights) for info in load_train_registry().pipelines.values())
 
@@ -52,7 +52,7 @@ def doctor(*, as_json: Json = False) -> None:
 
 
 def _shown(row: Row) -> Row:
-    """A row for people: sizes in four digits, answers in words, and of weights only what is to be done."""
+    """Return a row for people: sizes in four digits, answers in words, and of weights only what is to be done."""
     shown: dict[str, Any] = {key: _answer(key, value) for key, value in row.items() if key not in {"lacking", "folder"}}
     if "download" in row:
         shown["download"] = row["download"] or row["folder"]

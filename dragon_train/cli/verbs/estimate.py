@@ -1,4 +1,4 @@
-"""`dragon estimate`: what a run takes, in memory and in time, before anything is loaded."""
+"""The verb `dragon estimate`: what a run takes, in memory and in time, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def estimate(
 
 
 def show(found: Report, *, wide: bool) -> None:
-    """Tables, and below them what they rest on."""
+    """Print the tables of an estimate, and below them what they rest on."""
     print_rows(found.rows(), as_json=False, wide=wide)
     print()
     held: list[dict[str, Any]] = [{"held": name, "memory_gb": size / 1e9} for name, size in found.estimate.held.items()]

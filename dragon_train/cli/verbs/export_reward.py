@@ -1,4 +1,4 @@
-"""`dragon export-reward`: a reward as a module that another trainer imports."""
+"""The verb `dragon export-reward`: write a reward as a module that another trainer imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dragon_train.cli.completion import rewards
 
 
 class Trainer(StrEnum):
-    """Trainers of others that take reward functions."""
+    """A trainer of others that takes reward functions."""
 
     TRL = "trl"
     FLOW_GRPO = "flow-grpo"

@@ -1,4 +1,4 @@
-"""`dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
+"""The verbs `dragon listen`: a blind listening test of two folders, or of a run, and what came of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ careless: of at least two repeats, or of at least two identical pairs, fewer tha
 
 # What may stand for two folders of clips: each is asked for the folders of a path's two sides and how many clips they
 # are to hold, of which prompts and on which device to make them, and says None of a path that it does not know. The
-# trainer's verbs, which `dragon` loads beside these, add its runs: this package knows nothing of training.
+# module of `dragon sample` adds the runs of the trainer.
 sources: list[Callable[[Path, int, Path | None, str | None], tuple[Path, Path] | None]] = []
 
 
@@ -102,11 +102,12 @@ def page(
     device: Device = None,
 ) -> None:
     """Write the test as one HTML file; its votes are downloaded as JSON, and reported together with --db."""
-    from dragon_rewards.evaluation.listening.page import render_page
     from dragon_rewards.storage.files import check_file, write_text
 
     check_file(out, "--out")
     test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
+    from dragon_rewards.evaluation.listening.page import render_page  # imports torch: a wrong folder is refused by now
+
     write_text(out, render_page(test, title))
     print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
@@ -141,7 +142,7 @@ def _opened(
     identical: int,
     device: str | None,
 ) -> ListeningTest:
-    """The test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
+    """Open the test of two folders, or of what `a` alone stands for, whose clips are made when all else is checked."""
     if b is None and not a.is_dir():
         raise DragonError(NO_RUN.format(a))
     from dragon_rewards.evaluation.listening.setup import check_test, open_test

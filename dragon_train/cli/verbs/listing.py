@@ -1,4 +1,4 @@
-"""`dragon list`: what is installed."""
+"""The verbs `dragon list`: show the parts that are installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ listing = typer.Typer(no_args_is_help=True, help="List what is installed.")
 
 
 def list_command(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> None:
-    """Add `dragon list NAME`; the first line of the docstring of `rows` is its help, `main` as of `print_rows`."""
+    """Add `dragon list NAME`, which prints rows.
+
+    Args:
+        name: of the verb.
+        rows: makes the rows; its docstring is the help of the verb.
+        main: keys in the order of their worth, as for `print_rows`.
+    """
 
     def command(*, as_json: Json = False, wide: Wide = False) -> None:
         print_rows(rows(), as_json=as_json, wide=wide, main=main)
@@ -35,7 +41,7 @@ def list_command(name: str, rows: Callable[[], Sequence[Row]], *main: str) -> No
 
 
 def warn_of_failures() -> None:
-    """Say on stderr that plugins were left out, lest a list that lacks their parts seem complete."""
+    """Say on stderr that plugins were left out, as a list that lacks their parts would seem complete."""
     failures = all_failures()
     if failures:
         names = ", ".join(failure.plugin for failure in failures)
@@ -43,7 +49,7 @@ def warn_of_failures() -> None:
 
 
 def encoders() -> list[Row]:
-    """What turns audio (or text) into embeddings."""
+    """List the encoders, which turn audio, images or text into embeddings."""
     registry = load_registry()
     return [
         {
@@ -60,7 +66,7 @@ def encoders() -> list[Row]:
 
 
 def exemplar_sets() -> list[Row]:
-    """Named sets of reference examples."""
+    """List the exemplar sets: named reference examples."""
     registry = load_registry()
     return [
         {
@@ -76,7 +82,7 @@ def exemplar_sets() -> list[Row]:
 
 
 def reductions() -> list[Row]:
-    """What turns embeddings into numbers."""
+    """List the reductions, which turn embeddings into numbers."""
     registry = load_registry()
     return [
         {
@@ -94,33 +100,33 @@ def reductions() -> list[Row]:
 
 
 def rewards() -> list[Row]:
-    """Every reward that composes from what is installed."""
+    """List every reward that composes from what is installed."""
     registry = load_registry()
     composed = [compose(str(name), registry) for name in valid_names(registry)]
     return [{"name": reward.name, "kind": reward.kind, "metric": reward.direction} for reward in composed]
 
 
 def pipelines() -> list[Row]:
-    """Diffusion pipelines that can be tuned."""
+    """List the diffusion pipelines that can be tuned."""
     infos = load_train_registry().pipelines.values()
     return [{"name": info.name, "licence": info.licence, "summary": info.summary} for info in infos]
 
 
 def adapters() -> list[Row]:
-    """Classes of diffusers whose saved pipelines can be tuned: name a folder, or owner/name on the hub."""
+    """List the pipeline classes of diffusers that can be tuned: name a saved folder, or owner/name on the hub."""
     infos = load_train_registry().adapters.values()
     return [{"name": info.name, "pipeline_class": info.pipeline_class, "summary": info.summary} for info in infos]
 
 
 def objectives() -> list[Row]:
-    """Losses that move a policy toward its demonstrations."""
+    """List the losses that move a policy toward its demonstrations."""
     infos = load_train_registry().objectives.values()
     return [{"name": info.name, "paired_only": info.paired_only, "summary": info.summary} for info in infos]
 
 
 @listing.command()
 def suites(*, as_json: Json = False, wide: Wide = False) -> None:
-    """Named lists of rewards to benchmark, and how to write one."""
+    """List the suites, named lists of rewards to benchmark, and show how to write one."""
     if as_json:
         print_rows(list(map(_suite, builtin_suites().values())), as_json=True)
         return

@@ -1,4 +1,4 @@
-"""`dragon plugins`: what loaded, what failed and why."""
+"""The verb `dragon plugins`: which plugins loaded, which failed, and why."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SLOW = 0.5  # seconds: more than all built-in parts take, even on a busy machine
 
 
 def all_failures() -> list[PluginFailure]:
-    """Every failure once, of plugins of rewards and of the trainer."""
+    """Return every failure once, of plugins of rewards and of the trainer."""
     return list(dict.fromkeys([*load_registry().failures, *load_train_registry().failures]))
 
 
 def all_plugins() -> list[PluginRecord]:
-    """Every plugin that loaded, of rewards and of the trainer."""
+    """Return every plugin that loaded, of rewards and of the trainer."""
     return [*load_registry().plugins, *load_train_registry().plugins]
 
 
@@ -52,7 +52,7 @@ def show_plugins(
 
 
 def _print_slow() -> None:
-    """Name those, loaded or failed, for which every command that needs plugins waits."""
+    """Name the plugins, loaded or failed, for which every command that needs plugins waits."""
     for plugin, seconds in LOAD_SECONDS.items():
         if seconds >= SLOW:
             print(f"SLOW {plugin}: {seconds:.1f} s to load; import heavy libraries in its factories instead")

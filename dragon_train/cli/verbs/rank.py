@@ -1,4 +1,4 @@
-"""`dragon rank`: files from the best to the worst, by any reward."""
+"""The verb `dragon rank`: sort files from the best to the worst by any reward."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rank(
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
-    """Rank files by a reward, the best first; by one of sets, by what the set loses without each file."""
+    """Rank files by a reward, the best first; a reward of sets ranks each file by what the set loses without it."""
     composed, cache = compose(reward), open_cache()
     check_csv(csv)
     check_there(paths)

@@ -1,4 +1,4 @@
-"""`dragon remote`: the servers whose encoders are used here."""
+"""The verbs `dragon remote`: the servers whose encoders are used here."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def add(
 
 @remote.command("list")
 def list_remotes(*, as_json: Json = False, wide: Wide = False) -> None:
-    """The servers that were added, and their encoders."""
+    """List the servers that were added, and their encoders."""
     print_rows(_rows(load_remotes()), as_json=as_json, wide=wide)
 
 
 @remote.command()
 def remove(url: Url) -> None:
-    """Forget a server and its encoders."""
+    """Forget a server and the encoders that it offers."""
     url = check_url(url)
     with changing_remotes():
         remotes = load_remotes()

@@ -1,4 +1,4 @@
-"""`dragon report`: a folder of results as a page to look at and listen to."""
+"""The verb `dragon report`: show a folder of results as a page to look at and listen to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of `dragon train` or `dragon bench`.")],
     out: Annotated[Path | None, typer.Option(help="The page; default RUN/report.html.")] = None,
     pairs: Annotated[int, typer.Option(min=0, help="Pairs of clips or images, per run; 0 is none.")] = 8,
-    reward: Annotated[list[str] | None, typer.Option(help="Of a benchmark, show these runs only; repeatable.")] = None,
+    reward: Annotated[
+        list[str] | None, typer.Option(help="Of a benchmark, make pairs of these runs only; repeatable.")
+    ] = None,
     prompts: PromptFile = None,
     device: Device = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`dragon sample`: hear a pipeline; and what `dragon listen` plays of a run."""
+"""The verb `dragon sample`, which lets a pipeline be heard; and what `dragon listen` plays of a run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,14 @@ def sample(
 
 
 def run_clips(path: Path, count: int, prompts: Path | None, device: str | None) -> tuple[Path, Path] | None:
-    """The folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run."""
+    """Return the folders of clips that the untuned and the tuned model of a run make; None if `path` holds no run.
+
+    Args:
+        path: folder of a run.
+        count: clips of each model.
+        prompts: file of prompts; None takes held-out ones where there are some.
+        device: of `--device`.
+    """
     from dragon_train.bench.record import holds_results
 
     if not holds_results(path):

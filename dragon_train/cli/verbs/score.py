@@ -1,4 +1,4 @@
-"""`dragon score`: judge files, or a set of them, by any reward."""
+"""The verb `dragon score`: judge files, or a set of them, by any reward."""
 
 from __future__ import annotations
 

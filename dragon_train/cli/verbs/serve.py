@@ -1,4 +1,4 @@
-"""`dragon serve`: offer encoders of this environment to others."""
+"""The verb `dragon serve`: offer encoders of this environment to others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon train`: tune a pipeline toward a reward."""
+"""The verb `dragon train`: tune a pipeline toward a reward."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """A study.
+    """A measurement without training, which a grid runs once for each combination of settings.
 
     Attributes:
-        run: a device and settings -> a long frame.
-        columns: of the frame.
+        run: measures one cell: takes a device and the settings as keywords, and returns a long frame.
+        columns: names of the columns of that frame.
     """
 
     run: Callable[..., pd.DataFrame]
@@ -34,16 +34,16 @@ class Study:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Names of its settings."""
+        """The names of the settings that a grid may give, which are the keyword arguments of `run`."""
         parameters = signature(self.run).parameters.values()
         return tuple(each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY)
 
 
 def load_study(name: str) -> Study:
-    """The study of this name.
+    """Load a study by its name, such as `batch-bias`.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no study of this name.
     """
     known = {module.name.replace("_", "-"): module.name for module in iter_modules(__path__)}
     if name not in known:

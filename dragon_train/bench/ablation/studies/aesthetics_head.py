@@ -1,4 +1,4 @@
-"""Which settings of an aesthetics head agree best with ratings that it did not see."""
+"""A study of an aesthetics head: which of its settings agree best with ratings that it did not see."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ def study(
     diffusion_steps: int = 12,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Heads fitted to the damage of clips of the untuned model: 5 is unharmed, 1 is ruined; no human rated them.
+    """Fit aesthetics heads to clips of known damage, and measure how well they rate clips that they did not see.
 
-    Each prompt's clip has several versions, damaged by chance. The head is fitted on the clips of 85% of the prompts.
+    Each prompt has a clip of the untuned model, in several versions that are damaged at random. Their ratings follow
+    from the severity, 5 for an unharmed clip and 1 for a ruined one; no human rated them. A head is fitted on the clips
+    of 85% of the prompts.
 
     Columns: chunks, into which a clip is cut: a chunk's frames are averaged, each chunk is rated, and the ratings are
     averaged (1: all frames are averaged, as `aesthetics-degradation` does); embeddings, `plain` or of `unit` length;
@@ -70,7 +72,10 @@ def study(
 
 
 def versions_of(clips: Media, severity: NDArray[np.float64], rng: np.random.Generator) -> Media:
-    """Clips damaged as severely as (prompts, versions) says, those of a prompt together."""
+    """Damage each clip once for each severity in its row of `severity`, (prompts, versions), and return all versions.
+
+    The result is mono; the versions of a prompt stand together, in the order of the prompts.
+    """
     import torch
 
     from dragon_rewards.media.audio import to_mono
@@ -86,7 +91,7 @@ def versions_of(clips: Media, severity: NDArray[np.float64], rng: np.random.Gene
 
 
 def scaled(embeddings: Tensor, how: str) -> Tensor:
-    """As they are, or of unit length."""
+    """Return embeddings (clips, dim) as they are (`plain`), or each scaled to length 1 (`unit`)."""
     from torch.nn.functional import normalize
 
     return normalize(embeddings, dim=-1) if how == "unit" else embeddings

@@ -1,4 +1,4 @@
-"""How far the dataset FAD of a few clips is from that of many, and whether FAD-infinity mends it."""
+"""A study of the bias of FAD: how far it is off when few clips are judged, and whether FAD-infinity mends it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def study(
     diffusion_steps: int = 6,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Random subsets of the untuned model's clips, of several sizes, by both estimators.
+    """Estimate the FAD of random subsets of the untuned model's clips, of several sizes, by both estimators.
 
     Columns: size; estimator (`fad` or `fad-infinity`); value, its mean over the draws; spread, their standard
     deviation; bias, value less FAD-infinity of all clips; error, the root of the mean squared difference from that.
+    FADs are in squared embedding units.
     """
     import pandas as pd
     import torch

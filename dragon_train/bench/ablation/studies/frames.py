@@ -1,4 +1,4 @@
-"""What per-song FAD is worth when it sees only some of a clip's frames."""
+"""A study of per-song FAD: what it is worth when it sees only some of a clip's frames."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def study(
     diffusion_steps: int = 6,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Random frames of the clips of two sets of the untuned model, for the same prompts.
+    """Compare per-song FAD from a few random frames of each clip with per-song FAD from all frames.
+
+    The clips are two sets of the untuned model's, for the same prompts.
 
     Columns: frames, how many of each clip; fad, the mean of per-song FAD from them; bias, that less the mean with all
     frames; spearman, the rank correlation of the clips with all frames; agreement, the share of prompts whose better
@@ -31,7 +33,7 @@ def study(
     these: 1 is all, 0 what choosing blindly gives.
 
     Raises:
-        ConfigError: clips have fewer frames than that.
+        ConfigError: a clip has fewer frames than the largest of `counts`.
     """
     import pandas as pd
     import torch

@@ -1,4 +1,4 @@
-"""What D+ is worth before any training: chosen by each kind of reward from clips of the untuned model."""
+"""A study of D+ before any training: each kind of reward chooses it from clips of the untuned model."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ def study(
     diffusion_steps: int = 6,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Two sets of clips for many prompts, in steps as the trainer takes them; D+ of all steps together is judged.
+    """Choose D+ from two sets of the untuned model's clips by each kind of reward, and judge it by three metrics.
 
-    Columns: chosen_by; per_song_fad (mean), dataset_fad and vendi of D+ over all steps. Every D+ has as many clips as
-    there are prompts, so that their FADs compare. `nothing` is the untuned model's first set.
+    The prompts are taken in steps, as the trainer takes them, and D+ of all steps together is judged. Every D+ has as
+    many clips as there are prompts, so that their FADs compare.
+
+    Columns: chosen_by, where `nothing` is the untuned model's first set; per_song_fad (mean), dataset_fad and vendi of
+    D+ over all steps.
     """
     import pandas as pd
 
@@ -56,7 +59,15 @@ def study(
 
 
 def positives(a: Media, b: Media, encoder: str, exemplar_set: str, seed: int) -> Mapping[str, Media]:
-    """D+ of one step, by what chose it."""
+    """Return D+ of one step for each way of choosing it, and, beside these, the clips that per-song FAD rejects.
+
+    Args:
+        a: one clip for each prompt.
+        b: another clip for each of the same prompts.
+        encoder: of both FADs.
+        exemplar_set: of both FADs.
+        seed: of the choice by dataset FAD.
+    """
     import torch
 
     from dragon_rewards import compose

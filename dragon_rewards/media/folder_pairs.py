@@ -19,7 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Side:
-    """The clips of one folder, with their prompts and the seeds that they were made from if all have one."""
+    """The clips of one folder.
+
+    Attributes:
+        folder: where they are.
+        files: their paths.
+        prompts: the prompt of each, if all have one; else None.
+        seeds: the seed that each was made from, if all have one; else None.
+    """
 
     folder: Path
     files: tuple[Path, ...]
@@ -27,7 +34,7 @@ class Side:
     seeds: tuple[int, ...] | None
 
     def select(self, rows: Sequence[int]) -> Side:
-        """The clips at `rows`, in that order."""
+        """Return a side of the clips at `rows`, in that order."""
         prompts = self.prompts and tuple(self.prompts[row] for row in rows)
         seeds = self.seeds and tuple(self.seeds[row] for row in rows)
         return replace(self, files=tuple(self.files[row] for row in rows), prompts=prompts, seeds=seeds)
@@ -35,9 +42,13 @@ class Side:
 
 @dataclass(frozen=True)
 class Sides:
-    """Two folders; clips are paired by what `paired_by` says and then in the same order, or not at all if None.
+    """Two folders of clips and how they are paired.
 
-    Their prompts are from `table`, or else from what lies beside them.
+    Attributes:
+        a: the first folder.
+        b: the second folder; where clips are paired, in the order of their partners in `a`.
+        paired_by: what the pairing goes by, such as `prompt and seed`; None if clips are not paired.
+        table: where prompts and seeds are from; None for what lies beside the clips.
     """
 
     a: Side
@@ -47,14 +58,14 @@ class Sides:
 
     @property
     def equal(self) -> int:
-        """Clips of each where both must have as many: those of the smaller."""
+        """How many clips of each folder are compared where both must have as many: the size of the smaller folder."""
         return min(len(self.a.files), len(self.b.files))
 
     def without(self, files: Container[Path]) -> Sides:
-        """Both without these files, and where clips are paired without their partners.
+        """Return both sides without these files and, where clips are paired, without their partners.
 
         Raises:
-            AudioError: a folder has no other.
+            AudioError: a folder has no other clips.
         """
         kept = [[row for row, file in enumerate(side.files) if file not in files] for side in (self.a, self.b)]
         if self.paired_by:
@@ -65,15 +76,15 @@ class Sides:
 
     @property
     def pairing(self) -> str:
-        """For people: how clips are paired."""
+        """How clips are paired, in words for people: `by prompt`, or `unpaired`."""
         return f"by {self.paired_by}" if self.paired_by else "unpaired"
 
 
 def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
     """Pair the audio of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
 
-    They pair if every clip of each has its partner. Prompts and seeds are those that `table` has for the files of both,
-    or else those beside the clips.
+    They pair if every clip of each has its partner. Prompts and seeds are taken from `table` for the files of both, or
+    else from what lies beside the clips.
 
     Raises:
         AudioError: a folder is missing or holds no audio.
@@ -104,7 +115,7 @@ def _of_all(values: tuple[T, ...], files: Sequence[Path]) -> tuple[T, ...] | Non
 
 
 def _partners(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[int]:
-    """For each key of A its place in B; nothing unless both have the same keys, each once."""
+    """Return for each key of A its place in B; nothing unless both have the same keys, each once."""
     places = {key: place for place, key in enumerate(b)}
     if len(a) != len(b) or len(places) < len(b) or set(a) != set(places):
         return []
@@ -116,7 +127,7 @@ def _by_seed(side: Side) -> Sequence[Hashable]:
 
 
 def _by_prompt(side: Side) -> Sequence[Hashable]:
-    """A prompt that occurs again is another key: the first stands against the first, the second against the second."""
+    """Return the prompt of each clip and how often it has occurred: the first of a prompt pairs with the first."""
     seen: Counter[str] = Counter()
     keys = []
     for prompt in side.prompts or ():

@@ -1,0 +1,189 @@
+"""What pages show of the program itself and of its records: lists, tables and figures, made anew at every build.
+
+    python docs/scripts/generated.py      # writes the generated blocks of README.md afresh
+
+A generated block stands between `<!-- generated:NAME -->` and `<!-- /generated -->`. Pages of the site are filled when
+the site is built; the README, which is read as it stands, holds its blocks, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dragon_rewards.names import RewardName
+from dragon_rewards.registry import load_registry
+from dragon_rewards.suites import load_suite
+from dragon_train.bench.tables import summary
+from dragon_train.cli.verbs import listing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dragon_rewards.suites import Slot
+
+ROOT = Path(__file__).parents[2]
+README, REPORTS = ROOT / "README.md", ROOT / "reports"
+GENERATED = re.compile(r"(<!-- generated:([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+RESULT_COLUMNS = ["run", "served", "direction", "before", "after", "win_rate", "lower", "trials"]
+BOOKKEEPING = {"seed", "steps", "minutes", "batch"}
+JUDGES = {
+    "instance": "a clip",
+    "instance-to-distribution": "a clip against a set",
+    "distribution-to-distribution": "a whole set of clips",
+}
+
+
+def filled(page: str) -> str:
+    """Return the page with every generated block made anew."""
+    return GENERATED.sub(lambda found: f"{found[1]}\n{MAKERS[found[2]]()}\n\n{found[3]}", page)
+
+
+def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    """Return rows as a Markdown table of these columns."""
+    return pd.DataFrame(rows, columns=columns).map(_cell).to_markdown(index=False)
+
+
+def _cell(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def encoders() -> str:
+    """Return what `dragon list encoders` shows."""
+    return table(listing.encoders(), ["name", "modalities", "dim", "summary"])
+
+
+def reductions() -> str:
+    """Return what `dragon list reductions` shows."""
+    return table(listing.reductions(), ["name", "kind", "direction", "summary"])
+
+
+def exemplar_sets() -> str:
+    """Return what `dragon list exemplar-sets` shows."""
+    return table(listing.exemplar_sets(), ["name", "modality", "count", "summary"])
+
+
+def pipelines() -> str:
+    """Return what `dragon list pipelines` shows."""
+    return table(listing.pipelines(), ["name", "licence", "summary"])
+
+
+def adapters() -> str:
+    """Return what `dragon list adapters` shows."""
+    return table(listing.adapters(), ["pipeline_class", "summary"])
+
+
+def objectives() -> str:
+    """Return what `dragon list objectives` shows."""
+    return table(listing.objectives(), ["name", "summary"])
+
+
+def dragon20() -> str:
+    """Return the slots of the suite."""
+    slots = load_suite("dragon20").slots
+    rows = [_slot_row(number, slot) for number, slot in enumerate(slots, 1)]
+    return table(rows, ["slot", "reward", "judges", "better", "stand-in"])
+
+
+def _slot_row(number: int, slot: Slot) -> dict[str, Any]:
+    """Return the facts of a slot's reduction, or of the stand-in's where its own is not built in."""
+    known = load_registry().reductions
+    names = [RewardName.parse(name).reduction for name in (slot.reward, slot.stand_in) if name]
+    info = next(known[name] for name in names if name in known)
+    return {
+        "slot": number,
+        "reward": f"`{slot.reward}`",
+        "judges": JUDGES[info.kind],
+        "better": info.direction,
+        "stand-in": f"`{slot.stand_in}`" if slot.stand_in else "",
+    }
+
+
+def embedded() -> str:
+    """Return the figures that the training scripts wrote, without how long they took."""
+    reports = sorted((REPORTS / "embedded").glob("*.json"))
+    return "\n".join(f"- **{path.stem}**: {_figures(json.loads(path.read_text(encoding='utf-8')))}" for path in reports)
+
+
+def _figures(report: dict[str, Any]) -> str:
+    return "; ".join(_figure(key, value) for key, value in report.items() if key not in BOOKKEEPING)
+
+
+def _figure(key: str, value: object) -> str:
+    shown = f"({', '.join(_figure(*item) for item in value.items())})" if isinstance(value, dict) else f"{value}"
+    return f"{key.replace('_', ' ')} {shown}"
+
+
+def cost() -> str:
+    """Return the table that reports/benchmarks/growth.py wrote."""
+    return (REPORTS / "benchmarks" / "growth.md").read_text(encoding="utf-8").strip()
+
+
+def win_rates(preset: str) -> pd.DataFrame:
+    """Return the win rates of the committed benchmark run of a preset."""
+    return pd.read_csv(REPORTS / f"bench-{preset}" / "win_rates.csv")
+
+
+def headline() -> str:
+    """Return what the committed benchmark runs say, a sentence each."""
+    return "\n".join(f"- Preset `{preset}`: {_headline(win_rates(preset))}" for preset in ("quick", "full"))
+
+
+def _headline(wins: pd.DataFrame) -> str:
+    shown = (wins["lower"] > 1 / 2).sum()
+    return (
+        f"the tuned model wins **{wins['win_rate'].mean():.1%}** of comparisons on average over {len(wins)} rewards "
+        f"(lowest {wins['win_rate'].min():.1%}); {shown} of {len(wins)} have a 95% lower bound above one half."
+    )
+
+
+def results() -> str:
+    """Return the win rates of the committed benchmark runs."""
+    return "\n\n".join(_result(preset, win_rates(preset)) for preset in ("quick", "full"))
+
+
+def _result(preset: str, wins: pd.DataFrame) -> str:
+    rows = wins[RESULT_COLUMNS].to_markdown(index=False, floatfmt=".3g")
+    command = f"`dragon bench --preset {preset} --out reports/bench-{preset}`"
+    return f"### Preset {preset}\n\n{command}\n\n{summary(wins)}\n\n{rows}"
+
+
+def guide_table(name: str) -> str:
+    """Return a table that a script of reports/guide wrote."""
+    return (REPORTS / "guide" / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+def adapter_example() -> str:
+    """Return the module of a plugin that adapts a pipeline."""
+    module = ROOT / "plugins" / "dragon-stable-diffusion" / "dragon_stable_diffusion_policy.py"
+    return f"```python\n{module.read_text(encoding='utf-8')}```"
+
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "adapter-example": adapter_example,
+    "adapters": adapters,
+    "cost": cost,
+    "dragon20": dragon20,
+    "embedded": embedded,
+    "encoders": encoders,
+    "exemplar-sets": exemplar_sets,
+    "headline": headline,
+    "objectives": objectives,
+    "pipelines": pipelines,
+    "reductions": reductions,
+    "results": results,
+    "estimate": lambda: guide_table("estimate"),
+    "memory": lambda: guide_table("memory"),
+    "scoring": lambda: guide_table("scoring"),
+    "set-size": lambda: guide_table("set_size"),
+    "tuned": lambda: guide_table("tuned"),
+}
+
+if __name__ == "__main__":
+    os.environ["DRAGON_EXEMPLARS"] = "no such folder"  # the page lists what everyone has
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

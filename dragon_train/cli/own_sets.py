@@ -1,0 +1,50 @@
+"""The name, the figures and the check of a user's exemplar set, which the sub-commands of `dragon exemplars` share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dragon_rewards.errors import ComposeError
+from dragon_rewards.exemplars import encoders_of, items
+from dragon_rewards.exemplars.facets import facets_of
+from dragon_rewards.names import check_name
+from dragon_rewards.registry import load_registry
+from dragon_train.cli.completion import own_sets
+
+if TYPE_CHECKING:
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+PLUGIN = "dragon_rewards.exemplars.plugin"
+HOUR = 3600
+
+Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
+
+
+def check_free(name: str) -> None:
+    """Refuse a name under which a new set would not be found, as a plugin has a set of that name.
+
+    Raises:
+        ComposeError: a plugin has it, or it is no name that a part may have.
+    """
+    registry = load_registry()
+    if check_name(name) in registry.exemplar_sets:
+        owner = registry.owners["register_exemplar_sets", name]
+        if owner.name != PLUGIN:
+            raise ComposeError(f"exemplar set '{name}' is taken by {owner}; give yours another name")
+
+
+def facts(info: ExemplarSetInfo) -> dict[str, Any]:
+    """Return what a set holds, by name: counts of examples and windows, hours of audio, encoders and facets."""
+    examples = items(info)
+    audio = any(item.windows for item in examples)
+    return {
+        "examples": info.count,
+        "hours": sum(item.seconds for item in examples) / HOUR if audio else None,
+        "windows": sum(item.windows for item in examples) if audio else None,
+        "silent_windows": sum(item.silent for item in examples) if audio else None,
+        "without_audio": sum(item.path is None for item in examples) if audio else None,
+        "encoders": encoders_of(info),
+        "facets": facets_of(info),
+    }

@@ -1,0 +1,140 @@
+"""The verb `dragon exemplars add`: make a set of audio or captions, or add to one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplars import Manifest, items, read_manifest, reference, serves
+from dragon_rewards.exemplars.store import changing_sets, check_sets_folder, find_set, save_set
+from dragon_rewards.media.cut import WINDOW
+from dragon_rewards.protocols import Modality
+from dragon_rewards.registry import load_registry
+from dragon_rewards.terminal.progress import progress
+from dragon_rewards.weights import require_weights
+from dragon_train.cli.completion import encoders
+from dragon_train.cli.device import Device, chosen_device
+from dragon_train.cli.own_sets import Name, check_free, facts
+from dragon_train.cli.printing import Json, Wide, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from dragon_rewards.exemplars.item import Item
+    from dragon_rewards.exemplars.sources import Gathered
+    from dragon_rewards.protocols import ExemplarSetInfo
+
+LICENCE = "unknown: the owner's"
+
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", help="Make statistics for it now; repeatable.", autocompletion=encoders)
+]
+
+
+def add(
+    name: Name,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+        ),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
+    summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
+    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
+    encoder: Encoders = None,
+    device: Device = None,
+    *,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
+    as_json: Json = False,
+    wide: Wide = False,
+) -> None:
+    """Make a set of files that stay where they are, or add to one; statistics follow when they are needed."""
+    check_free(name)
+    before = find_set(name)
+    if before is None and not places:
+        raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
+    check_sets_folder()
+    where = chosen_device(device) if encoder or device else None
+    _check_encoders(encoder or [], where)
+    new, found = _examined(before, places or [], window, skip_bad=skip_bad)
+    from dragon_rewards.exemplars.changes import united
+
+    with changing_sets():  # read only now what they are added to: another process may have added meanwhile
+        before = find_set(name)
+        _check_modality(before, found)
+        change = united(items(before) if before else (), new)
+        old = read_manifest(before.path) if before else None
+        info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
+    for each in encoder or []:
+        _make_statistics(info, each, where)
+    counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
+    print_rows([{"name": name, **counts, **facts(info)}], as_json=as_json, wide=wide)
+
+
+def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
+    """Build the encoders now, so that one that cannot be built is refused before the long work."""
+    registry = load_registry()
+    for name in names:
+        require_weights(f"encoder '{name}'", registry.encoder(name).weights)
+        registry.build_encoder(name, device)
+
+
+def _examined(
+    before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
+) -> tuple[list[Item], Gathered]:
+    """Return the examples to add, and where they come from; refuse what is bad unless it is to be skipped."""
+    from dragon_rewards.exemplars.changes import examine, listed
+    from dragon_rewards.exemplars.sources import gather
+
+    found = gather(places)
+    if not places:
+        return [], found
+    _check_modality(before, found)
+    with progress("reading", "files") as bar:
+        new = examine(found, window, bar.update)
+    if found.faults and not skip_bad:
+        bad = listed(found.faults)
+        raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
+    if found.faults:
+        print(f"left out, {len(found.faults)} in all:\n{listed(found.faults)}", file=sys.stderr)
+    return new, found
+
+
+def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
+    """Refuse text for a set of audio, the reverse, and nothing at all for either."""
+    if before and not found.origins:
+        return
+    from dragon_rewards.exemplars.changes import modality_of
+
+    modality = modality_of(found)
+    if before and before.modality is not modality:
+        raise DragonError(f"exemplar set '{before.name}' is {before.modality}, and this is {modality}; make another")
+
+
+def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
+    """Return what to record: what was given now, else what was recorded before, else what is plain."""
+    if old is None:
+        modality = Modality.AUDIO if found.audio else Modality.TEXT
+        old = Manifest(name, modality, 0, LICENCE, f"{modality} of the user's", "", "")
+    origins = dict.fromkeys([*old.provenance.split("; "), *found.origins])
+    return replace(
+        old,
+        licence=old.licence if licence is None else licence,
+        summary=old.summary if summary is None else summary,
+        provenance="; ".join(filter(None, origins)),
+    )
+
+
+def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | None) -> None:
+    registry = load_registry()
+    if not serves(info, registry.encoder(name)):
+        raise DragonError(f"exemplar set '{info.name}' is {info.modality}, which encoder '{name}' does not embed")
+    owner = registry.owners["register_encoders", name]
+    reference(info, registry.encoder(name), registry.build_encoder(name, device), owner, device)
