@@ -14,7 +14,7 @@ install:
     python3 -m venv .venv
     {{ bin }}/pip install -c constraints.txt -e ".[test]"
 
-# Run the fast lane: three minutes on two cores.
+# Run the fast lane.
 fast *arguments:
     {{ bin }}/pytest -n 2 -m "not slow" {{ arguments }}
 
