@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, g
 
 import msgspec
 
-from dragon_rewards.errors import DragonError
+from dragon_rewards.errors import ConfigError, DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +127,8 @@ def _decoded(decode: Callable[[Any], Any], kind: type[T], where: str, remedy: st
             _refuse_unknown(decode(Any), kind)
     except (ValueError, RecursionError, OverflowError, TypeError) as error:  # msgspec's and tomllib's are ValueErrors
         raise DragonError(f"{where} cannot be read ({error}); {remedy}") from error
+    except DragonError as error:  # of the type itself: its values do not go together
+        raise ConfigError(f"{where} cannot be used ({error}); {remedy}") from error
     return found
 
 
