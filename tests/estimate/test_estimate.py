@@ -22,6 +22,8 @@ from dragon_train.estimate.measure import STATUS, measured_apart
 from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = TrainConfig("vendi:logmel", prompts_per_step=4, demonstration_steps=2, epochs=1)
 EMBEDDED = TrainConfig("vendi:clap", prompts_per_step=8, demonstration_steps=2, epochs=1)

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from dragon_train.cli.app import app
 from dragon_train.cli.verbs import export_reward, listing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("trl==1.16.0", "datasets==5.2.0", "dill", "multiprocess", "xxhash")  # 43 MB beside this environment's
 REWARDS = {"clap-score:clap": "of_clips.py", "vendi:logmel": "of_sets.py"}

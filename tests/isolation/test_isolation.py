@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from support.packages import Broken
 
+pytestmark = pytest.mark.slow
+
 BUILT_IN = {"vae", "clap", "logmel", "chroma"}
 LOADED = ["good", "loud", "slow"]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
     from support.listening import Server
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 6
 PATIENCE = 30_000  # ms at most until a sound was heard, on a busy machine
 SWITCH = """new Promise((end) => {

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from dragon_rewards.evaluation.listening.plan import Plan
 
+pytestmark = pytest.mark.slow
+
 TIE = {"choice": "tie", "seconds": 1.5}
 
 

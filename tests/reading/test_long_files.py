@@ -139,6 +139,7 @@ def test_what_is_measured_in_parts_is_near_to_what_is_measured_whole() -> None:
     assert confounders([whole]) == {"duration": 60.0, "loudness": whole.loudness, "silence": whole.silence}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kilobytes of the largest resident set")
 def test_an_hour_takes_no_more_memory_than_six_minutes(tmp_path: Path) -> None:
     def peak(seconds: int) -> int:
