@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.compute.batches import BATCH, first_batch
 from dragon_rewards.exemplars import items
 from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
 from dragon_rewards.media.clips import clips_on
 from dragon_rewards.media.cut import Cut
-from dragon_rewards.media.embeddings import EmbeddingStore
-from dragon_rewards.media.media import Encoded, Media
+from dragon_rewards.media.encodable import BATCH, first_batch
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
 if TYPE_CHECKING:

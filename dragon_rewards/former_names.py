@@ -24,14 +24,15 @@ MOVED = {  # former name -> the modules that now hold what the module of that na
     "dragon_train.catalogue": ("dragon_train.descriptors",),
     "dragon_train.demonstrations": (
         "dragon_train.protocols",
-        "dragon_train.loop.generations",
+        "dragon_train.loop.rollout",
         "dragon_train.loop.selection",
+        "dragon_train.objectives.preference",
     ),
     "dragon_train.pipelines.base": ("dragon_train.protocols",),
-    "dragon_train.run": ("dragon_train.loop.run",),
-    "dragon_train.seeds": ("dragon_train.loop.seeds",),
+    "dragon_train.run": ("dragon_train.loop.run", "dragon_train.loop.tuning"),
+    "dragon_train.seeds": ("dragon_train.loop.rollout",),
     "dragon_train.trainer": ("dragon_train.loop.loop",),
-    "dragon_train.tuning": ("dragon_train.loop.tuning",),
+    "dragon_train.tuning": ("dragon_train.loop.tuning", "dragon_train.loop.learner"),
 }
 
 

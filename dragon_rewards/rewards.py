@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.media.media import Media
     from dragon_rewards.metrics import Facets, Gaussian
-    from dragon_rewards.metrics.expansion import Expansion
+    from dragon_rewards.metrics.selection import Expansion
     from dragon_rewards.protocols import (
         Direction,
         EncoderInfo,

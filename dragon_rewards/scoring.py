@@ -12,7 +12,7 @@ from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_
 from dragon_rewards.media.discovery import find_audio
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import usable
-from dragon_rewards.metrics.ragged import in_order
+from dragon_rewards.metrics.frames import in_order
 from dragon_rewards.rewards import warn_of_cut_prompts
 
 if TYPE_CHECKING:

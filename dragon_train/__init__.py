@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.descriptors import AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
     from dragon_train.hookspecs import hookimpl
-    from dragon_train.loop.generations import generate
     from dragon_train.loop.loop import train
-    from dragon_train.loop.selection import Demonstrations, choose
+    from dragon_train.loop.rollout import generate
     from dragon_train.loop.tuning import load_tuned
     from dragon_train.objectives.configured import make_objective
+    from dragon_train.objectives.preference import Demonstrations, choose
     from dragon_train.pipelines.noise import EDM, DenoisingTarget, FlowMatching, VariancePreserving
     from dragon_train.pipelines.recorded import AudioPolicy, RecordedPolicy
     from dragon_train.protocols import Draw, Experience, Generations, Learner, Objective, Policy, Rollout
@@ -59,11 +59,11 @@ _MODULES = {
     "config": ("TrainConfig",),
     "descriptors": ("AdapterInfo", "Loading", "ObjectiveInfo", "PipelineInfo"),
     "hookspecs": ("hookimpl",),
-    "loop.generations": ("generate",),
     "loop.loop": ("train",),
-    "loop.selection": ("Demonstrations", "choose"),
+    "loop.rollout": ("generate",),
     "loop.tuning": ("load_tuned",),
     "objectives.configured": ("make_objective",),
+    "objectives.preference": ("Demonstrations", "choose"),
     "pipelines.noise": ("EDM", "DenoisingTarget", "FlowMatching", "VariancePreserving"),
     "pipelines.recorded": ("AudioPolicy", "RecordedPolicy"),
     "protocols": ("Draw", "Experience", "Generations", "Learner", "Objective", "Policy", "Rollout"),

@@ -22,7 +22,8 @@ from dragon_rewards.media.audio import resample
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.media.clips import clips_on
 from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+from dragon_rewards.metrics.frames import MINIMUM_FRAMES
+from dragon_rewards.metrics.gaussian import Gaussian, Moments
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors
 from dragon_rewards.terminal.progress import progress
 

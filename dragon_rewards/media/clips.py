@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.compute.devices import is_out_of_memory
 from dragon_rewards.errors import AudioError, DeviceError
 from dragon_rewards.media.audio import UNHEARD, check_values, resample, to_mono
-from dragon_rewards.media.media import Encodable
+from dragon_rewards.media.encodable import Encodable
 from dragon_rewards.protocols import AudioEncoder
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import ImageError
-from dragon_rewards.media.media import Encodable
+from dragon_rewards.media.encodable import Encodable
 from dragon_rewards.protocols import ImageEncoder
 
 if TYPE_CHECKING:

@@ -1,30 +1,27 @@
 """Sets of examples of one modality, which are embedded once per encoder, however many rewards ask.
 
-`Media` is any such set. `Encodable` holds the audio or the images themselves, `Encoded` only what encoders made of
-them.
+`Media` is any such set. `encodable.Encodable` holds the audio or the images themselves, `Encoded` only what encoders
+made of them.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from copy import copy
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
-from dragon_rewards.compute.batches import in_batches
 from dragon_rewards.compute.devices import CPU, is_out_of_memory
-from dragon_rewards.errors import DeviceError, DragonError, EncoderError, MissingPromptsError
+from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.guard import guarded, output_fault, reason_of
-from dragon_rewards.media.cache import CacheKey, CacheView
-from dragon_rewards.media.embeddings import EmbeddingStore
 from dragon_rewards.protocols import Embeddings, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+    from collections.abc import Iterable, Mapping, Sequence, Sized
     from contextlib import AbstractContextManager
     from typing import Self
 
@@ -34,11 +31,44 @@ if TYPE_CHECKING:
 
     AnyMedia = TypeVar("AnyMedia", bound="Media")
 
-LAYOUT = torch.contiguous_format
 FOREIGN = (
     " (on {device}: an encoder's copy there has all that it reaches through attributes and closures; what it makes it "
     "has to make with device=audio.device, and global variables do not follow)"
 )
+
+
+@dataclass(frozen=True)
+class EmbeddingStore:
+    """The embeddings of a set of examples that were computed so far, by the name of the encoder.
+
+    Attributes:
+        frames: by encoder name, the frames of each example, (frames, dim).
+        prompts: by encoder name, the embedded prompts of all examples, (examples, dim).
+    """
+
+    frames: dict[str, tuple[Tensor, ...]]
+    prompts: dict[str, Tensor]
+
+    def select(self, rows: Sequence[int]) -> EmbeddingStore:
+        """Return the embeddings of the examples at `rows`, in that order."""
+        return EmbeddingStore(
+            {encoder: tuple(frames[row] for row in rows) for encoder, frames in self.frames.items()},
+            {encoder: prompts[list(rows)] for encoder, prompts in self.prompts.items()},
+        )
+
+    @staticmethod
+    def join(parts: Sequence[EmbeddingStore]) -> EmbeddingStore:
+        """Return the embeddings of all parts one after another, for those encoders that every part has.
+
+        Args:
+            parts: stores of different examples, at least one.
+        """
+        frames = set.intersection(*(set(part.frames) for part in parts))
+        prompts = set.intersection(*(set(part.prompts) for part in parts))
+        return EmbeddingStore(
+            {encoder: tuple(chain.from_iterable(part.frames[encoder] for part in parts)) for encoder in frames},
+            {encoder: torch.cat([part.prompts[encoder] for part in parts]) for encoder in prompts},
+        )
 
 
 class Media(ABC):
@@ -166,9 +196,9 @@ class Media(ABC):
         if not isinstance(encoder, TextEncoder):
             raise EncoderError(f"encoder '{info.name}' has no text tower; name one that lists the modality text")
         if info.name not in self.known.prompts:
-            with torch.no_grad(), _explained(info.name, "the prompts", self.device, mended=False):
+            with torch.no_grad(), explained(info.name, "the prompts", self.device, mended=False):
                 embedded = encoder.encode_text(self.prompts)
-            _check_output(embedded, (len(self), info.dim), info.name, "the prompts")
+            check_output(embedded, (len(self), info.dim), info.name, "the prompts")
             self.known.prompts[info.name] = embedded.to(self.device)
         return self.known.prompts[info.name]
 
@@ -213,126 +243,7 @@ class Encoded(Media):
         )
 
 
-class Encodable(Media):
-    """A set of examples whose media are here and were checked, so that every encoder of their modality can be asked."""
-
-    short: ClassVar[str] = "smaller"
-
-    def __init__(
-        self,
-        media: Tensor | Sequence[Tensor],
-        sample_rate: int,
-        prompts: Sequence[str] | None,
-        names: Sequence[str] | None,
-        cache: EmbeddingCache | None,
-    ) -> None:
-        names = [f"{self.noun} {index}" for index in range(len(media))] if names is None else names
-        super().__init__((), sample_rate, prompts, names, EmbeddingStore({}, {}), cache)
-        self._check_counts(len(media), self.prompts, self.names)
-        self.media = tuple(self._laid_out(example, name) for example, name in zip(media, self.names, strict=True))
-        self._check_device()
-        batches = in_batches(dict(enumerate(self.media)), lambda rows: self._extremes(self._stacked(rows).detach()))
-        rows, extremes = zip(*batches, strict=True)
-        read = torch.cat(extremes).tolist()  # once for all
-        for row, values in zip(chain.from_iterable(rows), read, strict=True):
-            self._check_values(values, self.names[row])
-
-    @abstractmethod
-    def _laid_out(self, example: Tensor, name: str) -> Tensor:
-        """Return the example as float32 in its layout; raises `refusal` if it is empty or of another shape or type."""
-
-    @abstractmethod
-    def _extremes(self, batch: Tensor) -> Tensor:
-        """Return, for each example of a batch, the values by which `_check_values` decides, (examples, ...)."""
-
-    @abstractmethod
-    def _check_values(self, extremes: Any, name: str) -> None:
-        """Refuse an example with these extremes if no reward can judge it, with an error of the type `refusal`."""
-
-    @abstractmethod
-    def _tower(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
-        """Return the encoder's method that embeds a batch of such media; None if it has none."""
-
-    @abstractmethod
-    def _fed(self, batch: Tensor, info: EncoderInfo) -> Tensor:
-        """Return a batch of examples of one shape as the encoder is fed them."""
-
-    @abstractmethod
-    def _size(self, fed: Tensor, info: EncoderInfo) -> str:
-        """Say in words how large one example is as the encoder is fed it."""
-
-    @abstractmethod
-    def _extent(self, example: Tensor) -> str:
-        """Say in words how large one example is."""
-
-    def _stacked(self, rows: Sequence[int]) -> Tensor:
-        return torch.stack([self.media[row] for row in rows])
-
-    def _check_device(self) -> None:
-        devices = sorted({str(example.device) for example in self.media})
-        if len(devices) > 1:
-            raise self.refusal(f"the {self.noun}s of a set are on {' and '.join(devices)}; move them to one device")
-
-    def _encode(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> tuple[Tensor, ...]:
-        tower = self._tower(encoder)
-        if tower is None:
-            takes = " and ".join(sorted(info.modalities))
-            raise EncoderError(f"encoder '{info.name}' embeds {takes}, and this is a set of {self.noun}s; name another")
-        shelf = self._shelf(info, encoder, owner)
-        kept = shelf.load() if shelf else {}
-        frames = {row: example.to(self.device) for row, example in kept.items()}
-        missing = {row: example for row, example in enumerate(self.media) if row not in frames}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and any(each.requires_grad for each in missing.values())):
-            for rows, encoded in in_batches(missing, partial(self._encode_rows, info, tower)):
-                # Laid out in memory as those from a cache are, so that sums over them round alike.
-                fresh = dict(zip(rows, encoded.clone(memory_format=LAYOUT), strict=True))
-                frames.update(fresh)
-                if shelf:
-                    shelf.store(fresh)
-        return tuple(frames[row] for row in range(len(self)))
-
-    def _shelf(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> CacheView | None:
-        """Return the place of these examples in the cache; None if their embeddings are not cached."""
-        if self.cache is None or owner is None or any(example.requires_grad for example in self.media):
-            return None
-        maker = CacheKey(info.name, encoder.identity, info.sample_rate, info.dim, owner.package, owner.version)
-        return CacheView(self.cache, maker, [maker.key(example, self.sample_rate) for example in self.media])
-
-    def _encode_rows(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], rows: Sequence[int]) -> Tensor:
-        """Return the frames (examples, frames, dim) of the examples at `rows`, which are of one shape."""
-        name = self.names[rows[0]]
-        try:
-            return self._encode_batch(info, tower, self._fed(self._stacked(rows), info), name)
-        except (RuntimeError, MemoryError) as error:
-            if len(rows) > 1 or not is_out_of_memory(error):
-                raise
-            size = self._extent(self.media[rows[0]])
-            raise DeviceError(
-                f"'{name}' ({size}) does not fit into the memory of {self.device}, not even alone, where encoder "
-                f"'{info.name}' encodes it ({error}); cut it up, end what else uses the device, or choose another, as "
-                "--device cpu does"
-            ) from error
-
-    def _encode_batch(self, info: EncoderInfo, tower: Callable[[Tensor], Tensor], batch: Tensor, name: str) -> Tensor:
-        """Return the frames (examples, frames, dim) of a batch; error messages name its first example, `name`."""
-        subject = f"'{name}' ({self._size(batch[0], info)})"
-        with _explained(info.name, subject, batch.device):
-            frames = tower(batch)
-        if isinstance(frames, Tensor) and frames.shape == (len(batch), 0, info.dim):
-            raise self.refusal(f"{subject} is {self.short} than one frame of encoder '{info.name}'; remove it")
-        middle = frames.shape[1] if isinstance(frames, Tensor) and frames.ndim > 1 else 1
-        _check_output(frames, (len(batch), middle, info.dim), info.name, subject)
-        if frames.device != batch.device:
-            raise EncoderError(
-                f"encoder '{info.name}' returned frames on {frames.device} for {subject} on {batch.device}: it has to "
-                "bring them back, with frames.to(audio.device), or compute there"
-            )
-        return frames
-
-
-def _explained(
-    encoder: str, subject: str, device: torch.device, *, mended: bool = True
-) -> AbstractContextManager[None]:
+def explained(encoder: str, subject: str, device: torch.device, *, mended: bool = True) -> AbstractContextManager[None]:
     """Turn a failure of an encoder into an EncoderError that says which encoder failed, on what and why.
 
     With `mended`, running out of memory passes unchanged, as the caller then tries a smaller batch.
@@ -365,7 +276,7 @@ def _joinable(sets: Sequence[AnyMedia]) -> AnyMedia:
     return sets[0]
 
 
-def _check_output(output: object, shape: tuple[int, ...], encoder: str, subject: str) -> None:
+def check_output(output: object, shape: tuple[int, ...], encoder: str, subject: str) -> None:
     """Refuse what an encoder returned unless it is a finite float32 tensor of the shape its descriptor promises."""
     fault = output_fault(output, shape, torch.float32, None, f" for {subject}")
     if fault:

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError, TooFewClipsError
-from dragon_rewards.metrics.checks import pooled_clips
 from dragon_rewards.metrics.cross import roots_are_sure, settled, traced_root
+from dragon_rewards.metrics.frames import (
+    MINIMUM_FRAMES,
+    batches_of_equal_length,
+    clip_sums,
+    in_order,
+    over_clips,
+    pooled_clips,
+)
 from dragon_rewards.metrics.frechet import dataset_fad, fads_of_stack
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, ROUNDING, Moments
+from dragon_rewards.metrics.gaussian import ROUNDING, Moments
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
-from dragon_rewards.metrics.ragged import batches_of_equal_length, clip_sums, in_order, over_clips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

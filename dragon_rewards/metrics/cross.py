@@ -7,15 +7,18 @@ But a Gram matrix is off by eps of its largest eigenvalue, which costs the root 
 
     eps max p / (2 sqrt p)
 
-Roots of eigenvalues are taken where this is shown to lose nothing, else singular values.
+Roots of eigenvalues are taken where this is shown to lose nothing, else singular values. `root_curvature` tells how the
+term bends under changes of S.
 """
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_rewards.metrics.frames import stacks
 from dragon_rewards.metrics.gaussian import ROUNDING, principal_roots
 from dragon_rewards.metrics.linalg import (
     congruent_eigenvalues,
@@ -29,11 +32,12 @@ from dragon_rewards.metrics.linalg import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
 MISSED = 1e-13  # of the cross term: what rounding may have cost it by an estimate that can be a thousand times too low
+STRIP = 128  # rows of all moves' matrices held at once
 WORST = 1e-11  # of the cross term: what rounding may have cost it at worst
 EPS = torch.finfo(torch.float64).eps
 
@@ -155,3 +159,64 @@ def _by_frames(frames: Tensor) -> Tensor:
     """
     values = eigenvalues(frames @ frames.mT)[:, 1:]
     return settled(traced_root(values), worst_is_small(values), lambda which: nuclear_norm(frames[which]))
+
+
+def root_curvature(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor) -> Tensor:
+    """Return the inner products of the moves' changes of a covariance M, as tr M^1/2 bends along them: (moves, moves).
+
+    In the axes of M = diag(r^2), tr (M + E)^1/2 has the second-order term
+
+        -1/4 sum_ij E_ij^2 / (r_i r_j (r_i + r_j)),
+
+    from the divided differences of the slope 1 / (2 r) (Daleckii and Krein 1965). With D = E / sqrt(r_i r_j), the
+    product of moves a and b is
+
+        sum_ij D^a_ij D^b_ij / (r_i + r_j)
+
+    Args:
+        frames: (frames, d), float32, clip after clip, in the axes of M, each axis divided by sqrt(r).
+        lengths: the number of frames of each clip.
+        moves: changes of the clips' weights, (moves, clips); D^a is the sum of weight * frames^T frames.
+        added: the frames that each move adds, (moves,): as many times M itself, diag(r), is taken off D.
+        roots: r, (d,), positive.
+    """
+    roots = roots.float()
+    products = torch.zeros(len(moves), len(moves), device=roots.device)
+    for start in range(0, len(roots), STRIP):
+        strip = _strip(frames, lengths, moves, added, roots, start).flatten(1)
+        products += strip @ strip.mT
+    return products.double()
+
+
+def _strip(frames: Tensor, lengths: Sequence[int], moves: Tensor, added: Tensor, roots: Tensor, start: int) -> Tensor:
+    """Return rows from `start` on of every D / sqrt(r_i + r_j).
+
+    Right of the diagonal block, each entry stands for its mirror image too.
+    """
+    own, rest = slice(start, start + STRIP), slice(start, None)
+    changes = torch.zeros(len(moves), len(roots[own]), len(roots[rest]), device=roots.device)
+    (_add_dense if on_accelerator(frames) else _add_sparse)(changes, frames, lengths, moves, own, rest)
+    changes.diagonal(dim1=1, dim2=2).sub_(torch.outer(added.float(), roots[own]))
+    scale = (roots[own, None] + roots[rest]).rsqrt()
+    scale[:, STRIP:] *= sqrt(2)
+    return changes.mul_(scale)
+
+
+def _add_sparse(
+    changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice
+) -> None:
+    """Add weight * frames^T frames clip by clip, and pass over clips of weight 0: most, where moves are exchanges."""
+    clips = frames.split(list(lengths))
+    for change, move in zip(changes, moves, strict=True):
+        for index in move.nonzero()[:, 0].tolist():
+            change.addmm_(clips[index][:, own].mT, clips[index][:, rest], alpha=float(move[index]))
+
+
+def _add_dense(changes: Tensor, frames: Tensor, lengths: Sequence[int], moves: Tensor, own: slice, rest: slice) -> None:
+    """Add weight * frames^T frames for all clips of a batch at once.
+
+    It takes more arithmetic than `_add_sparse`, and as many launches for many clips as for few.
+    """
+    for batch, clips in stacks(frames, lengths, changes[0].numel()):
+        products = clips[..., own].mT @ clips[..., rest]
+        changes.flatten(1).addmm_(moves[:, batch].float(), products.flatten(1))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, check_rows, checked_matrix
-from dragon_rewards.metrics.ragged import clip_means
+from dragon_rewards.metrics.frames import check_dim, check_rows, checked_matrix, clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

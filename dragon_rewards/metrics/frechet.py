@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_clips, check_dim, in_float64, pooled_clips
 from dragon_rewards.metrics.cross import (
     nuclear_norm,
     roots_are_sure,
@@ -24,9 +22,17 @@ from dragon_rewards.metrics.cross import (
     trace_and_cross_of,
     traced_root,
 )
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES
+from dragon_rewards.metrics.frames import (
+    MINIMUM_FRAMES,
+    batches_of_equal_length,
+    check_clips,
+    check_dim,
+    check_total,
+    in_float64,
+    in_order,
+    pooled_clips,
+)
 from dragon_rewards.metrics.linalg import congruent_eigenvalues, on_accelerator, scatter, times_lower
-from dragon_rewards.metrics.ragged import batches_of_equal_length, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,16 +146,6 @@ def dataset_fad(frames: Sequence[Tensor], reference: Gaussian) -> Tensor:
     pooled = pooled_clips(frames, reference.dim)
     check_total(len(pooled))
     return fads_of_stack(pooled.unsqueeze(0), reference)[0]
-
-
-def check_total(frames: int) -> None:
-    """Refuse a set of clips of fewer frames in all than a covariance needs.
-
-    Raises:
-        DragonError: there are fewer than 2 frames.
-    """
-    if frames < MINIMUM_FRAMES:
-        raise DragonError(f"a set of clips needs at least {MINIMUM_FRAMES} frames in all, not {frames}")
 
 
 def fads_of_stack(frames: Tensor, reference: Gaussian) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.frames import MINIMUM_FRAMES, check_dim, checked_matrix
 from dragon_rewards.metrics.linalg import eigenvalues, pivots, scatter, well_conditioned
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-MINIMUM_FRAMES = 2  # one frame has no covariance
 ROUNDING = 16 * torch.finfo(torch.float64).eps  # symmetric eigenvalues are off by a few eps of the largest
 TINY = torch.finfo(torch.float64).tiny  # squares below have fewer digits
 AGREEMENT = 1e-9  # relative, of the variances by a factor and by the covariance: rounding leaves 1e-13

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.frames import check_dim, checked_matrix
 from dragon_rewards.metrics.linalg import ROOMY, on_accelerator, room
 
 SCALE = 100  # published tables quote 100 MMD^2, as the authors' toolkit kadtk prints it

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, pooled_clips
+from dragon_rewards.metrics.frames import MINIMUM_FRAMES, check_dim, pooled_clips
 from dragon_rewards.metrics.frechet import frechet_distance
-from dragon_rewards.metrics.gaussian import MINIMUM_FRAMES, Gaussian, Moments
+from dragon_rewards.metrics.gaussian import Gaussian, Moments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, checked_matrix
+from dragon_rewards.metrics.frames import check_dim, checked_matrix
 from dragon_rewards.metrics.linalg import room
 
 if TYPE_CHECKING:

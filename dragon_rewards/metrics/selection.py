@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +15,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from dragon_rewards.metrics.expansion import Expansion
-
 BLOCK = 8  # exchanges valued at once: enough to fill a batch, few enough that later ones see earlier ones accepted
 PASSES = 4  # enough for most selections to end before, few enough to bear
+RISE = 1e-9  # of the sum of all terms: what rounding alone can make of a rise of an expansion
 GAIN = 1e-9  # relative rise that counts as one: values of equal subsets differ by rounding
 
 
@@ -38,6 +38,64 @@ class Selection:
     value: float
     mean: float
     swaps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """The quadratic by which a reward changes under moves z, each of which moves the weights of some clips.
+
+        r(z) - r(0) = slope . z + z^T curvature z
+
+    Attributes:
+        slope: (moves,).
+        curvature: (moves, moves), symmetric.
+    """
+
+    slope: Tensor
+    curvature: Tensor
+
+    def __neg__(self) -> Expansion:
+        return Expansion(-self.slope, -self.curvature)
+
+    def climb(self, start: Tensor, *, balanced: bool) -> Tensor:
+        """Flip signs of z, one or two at a time, always those that raise the expansion most, until no flip raises it.
+
+        Args:
+            start: the first z, (moves,); its entries differ in sign only.
+            balanced: flip only two of opposite sign, so that the sum of z stays.
+
+        Returns:
+            The last z, (moves,).
+
+        Example:
+            >>> import torch
+            >>> from dragon_rewards.metrics.selection import Expansion
+            >>> expansion = Expansion(torch.tensor([1.0, -1.0, 3.0]), torch.zeros(3, 3))
+            >>> expansion.climb(torch.full((3,), -0.5), balanced=False).tolist()
+            [0.5, -0.5, 0.5]
+        """
+        signs, least = start.clone(), RISE * float(self.slope.abs().sum() + self.curvature.abs().sum())
+        while True:
+            rises = self.rises(signs)
+            if balanced:
+                rises = rises.masked_fill(torch.outer(signs, signs) > 0, -inf)
+            best = int(rises.argmax())
+            if not rises.flatten()[best] > least:
+                return signs
+            signs[list({*divmod(best, len(signs))})] *= -1
+
+    def rises(self, signs: Tensor) -> Tensor:
+        """Return what flipping signs i and j of z (moves,) adds to the expansion, (moves, moves).
+
+        The diagonal holds what flipping i alone adds. With steps s = -2 z and c for the curvature:
+
+            g_i = s_i (slope_i + 2 (c z)_i) + s_i^2 c_ii
+            g_ij = g_i + g_j + 2 s_i s_j c_ij
+        """
+        steps = -2 * signs
+        single = steps * (self.slope + 2 * self.curvature @ signs) + steps.square() * self.curvature.diagonal()
+        both = single[:, None] + single + 2 * torch.outer(steps, steps) * self.curvature
+        return both.diagonal_scatter(single)
 
 
 def select_pairs(values_a: Tensor, values_b: Tensor) -> Selection:

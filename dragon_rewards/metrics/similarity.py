@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import checked_matrix
-from dragon_rewards.metrics.ragged import clip_means
+from dragon_rewards.metrics.frames import checked_matrix, clip_means, directions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,19 +39,3 @@ def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
         raise DragonError(f"{len(frames)} clips cannot be compared with {len(prompts)} prompts: one prompt per clip")
     means = clip_means(frames, prompts.shape[1])
     return (directions(means, "mean frame of clip") * directions(prompts.to(means.device), "prompt")).sum(1)
-
-
-def directions(rows: Tensor, what: str) -> Tensor:
-    """Return rows (n, d) scaled to length 1.
-
-    Args:
-        rows: (n, d).
-        what: the name of a row in the error message, before its index.
-
-    Raises:
-        DragonError: a row has the length zero, so it has no direction.
-    """
-    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    if not lengths.all():
-        raise DragonError(f"{what} {int(lengths[:, 0].argmin())} is zero, so it has no cosine with anything")
-    return rows / lengths

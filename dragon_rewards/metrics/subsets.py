@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.metrics.checks import check_rows, pooled_clips
-from dragon_rewards.metrics.cross import nuclear_norm, roots_are_sure, settled, traced_root, worst_is_small
-from dragon_rewards.metrics.expansion import Expansion, root_curvature
-from dragon_rewards.metrics.frechet import BATCH_ELEMENTS, check_total
+from dragon_rewards.metrics.cross import (
+    nuclear_norm,
+    root_curvature,
+    roots_are_sure,
+    settled,
+    traced_root,
+    worst_is_small,
+)
+from dragon_rewards.metrics.frames import check_rows, check_total, clip_sums, over_clips, pooled_clips
+from dragon_rewards.metrics.frechet import BATCH_ELEMENTS
 from dragon_rewards.metrics.gaussian import principal_roots
 from dragon_rewards.metrics.linalg import eigenvalues, on_accelerator, scatter, times_lower
-from dragon_rewards.metrics.ragged import clip_sums, over_clips
+from dragon_rewards.metrics.selection import Expansion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

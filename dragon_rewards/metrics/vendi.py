@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.checks import check_dim, check_rows, checked_matrix
+from dragon_rewards.metrics.frames import check_dim, check_rows, checked_matrix, directions
 from dragon_rewards.metrics.gaussian import ROUNDING
 from dragon_rewards.metrics.linalg import eigenvalues, scatter
-from dragon_rewards.metrics.similarity import directions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

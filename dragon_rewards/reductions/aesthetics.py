@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.metrics.ragged import clip_means
+from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.storage.files import write_bytes
 
 if TYPE_CHECKING:

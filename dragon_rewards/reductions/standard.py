@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from dragon_rewards import metrics
-from dragon_rewards.metrics.ragged import clip_means
+from dragon_rewards.metrics.frames import clip_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.decoding import read_bytes
-from dragon_rewards.storage.spreadsheets import unguarded
+from dragon_rewards.storage.files import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,6 +3,11 @@
 A file is written beside its place under a hidden name, `.NAME.PID-N.part`, and moved there when it is whole and on the
 disk. Meanwhile its writer holds a lock on it. A part that is not locked was left by a writer that was killed, on
 whatever machine, and the next process that writes into the folder removes it.
+
+CSV files are safe in a spreadsheet: no text runs as a formula there, and all text is read back unchanged. A spreadsheet
+takes a cell that begins with `= + - @`, a tab or a carriage return for a formula; an apostrophe before it makes it text
+(OWASP, "CSV Injection"). So that nothing is lost, a cell that begins with apostrophes followed by one of these
+characters gets one more apostrophe. Numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -14,16 +19,21 @@ import sys
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import pandas as pd
+
+T = TypeVar("T")
+
 PART = re.compile(r"\..+\.\d+(-\d+)?\.part")
 KEPT = 40  # characters of a file's name in the name of its part, which must fit into 255 bytes
 NUMBERS = count()  # numbers the parts of this process, whose threads may write the same file
+LIVE, GUARDED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 PRIVATE = 0o600  # permissions of a file that only its owner may read
 
 
@@ -80,6 +90,33 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8 to a file that appears whole or not at all; raises as `replacing`."""
     write_bytes(path, text.encode())
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV in full precision, without its index; raises as `replacing`."""
+    import pandas as pd
+    from pandas.api.types import is_numeric_dtype
+
+    columns = {guarded(name): cells if is_numeric_dtype(cells) else cells.map(guarded) for name, cells in table.items()}
+    write_text(path, pd.DataFrame(columns).to_csv(index=False))
+
+
+def guarded(cell: T) -> T | str:
+    """Return a cell as it is written to a CSV file: with an apostrophe before text that a spreadsheet would run.
+
+    >>> guarded("=1+1"), guarded("'=1+1"), guarded("a jig"), guarded(-1.5)
+    ("'=1+1", "''=1+1", 'a jig', -1.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and LIVE.match(cell) else cell
+
+
+def unguarded(cell: T) -> T | str:
+    """Return a cell that was read from a CSV file as it was before `guarded`.
+
+    >>> unguarded("'=1+1"), unguarded("''=1+1"), unguarded("'tis a jig"), unguarded(-1.5)
+    ('=1+1', "'=1+1", "'tis a jig", -1.5)
+    """
+    return cell[1:] if isinstance(cell, str) and GUARDED.match(cell) else cell
 
 
 def check_file(path: Path, option: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon_rewards.storage.files import replacing, write_text
-from dragon_rewards.storage.spreadsheets import write_csv
+from dragon_rewards.storage.files import replacing, write_csv, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

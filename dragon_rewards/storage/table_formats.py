@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import DragonError, TableError
 from dragon_rewards.storage.decoding import decode_json, read_bytes
-from dragon_rewards.storage.spreadsheets import unguarded
+from dragon_rewards.storage.files import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

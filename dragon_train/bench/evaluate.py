@@ -22,11 +22,10 @@ from dragon_rewards.storage.results import write_parquet
 from dragon_train.assembly import assemble
 from dragon_train.bench.permutation import keep_embeddings
 from dragon_train.bench.result_files import CONFOUNDERS, SCORES
-from dragon_train.loop.generations import generate, suggested
 from dragon_train.loop.loop import train
-from dragon_train.loop.run import load_policy
+from dragon_train.loop.rollout import Stream, generate, seeds, suggested
 from dragon_train.loop.run_folder import METRICS
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.tuning import load_policy
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from dragon_rewards import compose
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation import permutation_test
-from dragon_rewards.media.embeddings import EmbeddingStore
-from dragon_rewards.media.media import Encoded, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors

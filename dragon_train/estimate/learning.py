@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dragon_rewards.media.embeddings import EmbeddingStore
-from dragon_rewards.media.media import Encoded, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.counting import Count, Counting
-from dragon_train.loop.background import BackgroundWorker
-from dragon_train.loop.context import Context
 from dragon_train.loop.learner import PolicyLearner, minibatches
-from dragon_train.loop.rollout import StepRollout
-from dragon_train.loop.timing import Clock
+from dragon_train.loop.rollout import BackgroundWorker, Clock, Context, StepRollout
 from dragon_train.objectives.configured import make_objective
 from dragon_train.protocols import Generations
 

@@ -27,16 +27,14 @@ from dragon_rewards.storage.decoding import decode_json
 from dragon_train.assembly import assemble
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.estimate.machine import now
-from dragon_train.loop.background import BackgroundWorker
-from dragon_train.loop.context import Context
 from dragon_train.loop.lifeline import end_with_parent
-from dragon_train.loop.loop import Training, check_checkpointing, resolved
+from dragon_train.loop.loop import Training, resolved
 from dragon_train.loop.processes import Processes
+from dragon_train.loop.rollout import BackgroundWorker, Clock, Context
 from dragon_train.loop.run import Run
 from dragon_train.loop.run_folder import Claim
-from dragon_train.loop.timing import Clock
 from dragon_train.objectives.configured import completed
-from dragon_train.pipelines.loading import HOLLOW, loading_of
+from dragon_train.pipelines.loading import HOLLOW, check_checkpointing, loading_of
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:

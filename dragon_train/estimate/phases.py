@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards import compose, load_registry
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.compute.devices import CPU
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import AudioEncoder, ImageEncoder
 from dragon_train.estimate.autocast import AsOnCuda
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_bytes
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
-from dragon_train.loop.loop import check_checkpointing, resolved
+from dragon_train.loop.loop import resolved
 from dragon_train.loop.processes import Processes
+from dragon_train.pipelines.loading import check_checkpointing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.evaluation import matched_subsets, paired_wins
-from dragon_train.loop.generations import embedded, gathered
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.rollout import Stream, embedded, gathered, seeds
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:

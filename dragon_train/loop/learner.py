@@ -1,8 +1,9 @@
 """Learn: the policy beside its frozen reference, and gradient steps of the optimiser on an objective's loss.
 
-`loop.loop` calls `PolicyLearner.learn` with what the objective collected in the step, such as the D+ and D- of
-`loop.selection`. It goes over these units in minibatches, draws fresh noise for each, and asks the objective's `losses`
-(in `dragon_train.objectives`) what to minimise. Which weights learn, and what the reference is, is in `loop.tuning`.
+`loop.loop` calls `PolicyLearner.learn` with what the objective collected in the step, such as D+ and D-. It goes over
+these units in minibatches, draws fresh noise for each, and asks the objective's `losses` (in `dragon_train.objectives`)
+what to minimise. `Lora` and `AllWeights` are the two ways to tune: they say which weights learn, and how the reference
+is reached, as the policy with its adapters off or as a frozen copy.
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from dragon_rewards.compute.devices import statistics_device
-from dragon_rewards.errors import DragonError
-from dragon_train.loop.tuning import check_layers, make_tuning
+from dragon_rewards.errors import ConfigError, DragonError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.checkpoint import Checkpoint
     from dragon_train.loop.processes import Processes
+    from dragon_train.loop.run import Checkpoint
     from dragon_train.protocols import AnyExperience, Draw, Objective, Policy
 
 CLIP_NORM = 1.0
@@ -191,3 +194,99 @@ def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> 
     for _ in range(config.epochs):
         order = torch.randperm(units, generator=generator)
         yield from order.tensor_split(math.ceil(units / config.minibatch))
+
+
+class AllWeights:
+    """Tuning of every weight of the denoiser; the reference is a frozen copy of it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy, self.tuned = policy, policy.denoiser
+        self.frozen = deepcopy(self.tuned).requires_grad_(False)
+        self.parameters = [p for p in self.tuned.parameters() if p.requires_grad]
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Put the frozen copy in place of the denoiser inside the block."""
+        self.policy.denoiser = self.frozen
+        try:
+            yield
+        finally:
+            self.policy.denoiser = self.tuned
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights and buffers of the denoiser."""
+        return dict(self.tuned.state_dict())
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore all weights and buffers of the denoiser."""
+        self.tuned.load_state_dict(weights)
+
+
+class Lora:
+    """Tuning of low-rank adapters (arXiv 2106.09685) in float32; the reference is the policy with its adapters off."""
+
+    def __init__(self, policy: Policy, config: LoraConfig) -> None:
+        self.config, self.policy = config, policy
+        policy.denoiser.requires_grad_(False)
+        self.denoiser = inject_adapter_in_model(config, policy.denoiser)
+        self.parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
+        for parameter in self.parameters:
+            parameter.data = parameter.data.float()
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Switch the adapters off inside the block."""
+        layers = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)]
+        for layer in layers:
+            layer.enable_adapters(enabled=False)
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(enabled=True)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights of the adapters, without the weights that they adapt."""
+        return dict(get_peft_model_state_dict(self.denoiser))
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore the weights of the adapters that `weights` returned."""
+        set_peft_model_state_dict(self.denoiser, dict(weights))
+
+
+def make_tuning(policy: Policy, config: TrainConfig) -> AllWeights | Lora:
+    """Make the weights learn that the configuration names: adapters of some layers, or the whole denoiser.
+
+    Raises:
+        ConfigError: no layer of the denoiser has a name that `lora_targets` gives.
+    """
+    if config.tuning == "all":
+        return AllWeights(policy)
+    targets = list(config.lora_targets or policy.lora_targets)
+    try:
+        return Lora(policy, LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=targets))
+    except ValueError as error:
+        raise ConfigError(f"lora_targets = {targets}: {error}") from error
+
+
+def check_layers(weights: Mapping[str, Tensor], tuning: AllWeights | Lora) -> None:
+    """Refuse weights that have other names or shapes than the weights that are tuned.
+
+    Raises:
+        ConfigError: they are of other layers, or have other shapes.
+    """
+    check_shapes(weights, tuning.weights())
+
+
+def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that have other names or shapes than the wanted ones.
+
+    Raises:
+        ConfigError: a name or a shape differs.
+    """
+    shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+        raise ConfigError(
+            f"these weights were tuned on another pipeline; name that with --pipeline (they differ in {differing[0]})"
+        )

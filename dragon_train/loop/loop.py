@@ -3,11 +3,11 @@
 `dragon_train.session` builds the parts and calls `train`, which repeats `Training.step`. To follow one step, read on in
 this order:
 
-1. `loop.rollout`: the objective's `collect` asks a `StepRollout` for clips of the step's prompts, which the policy
-   samples and decodes, and the encoders of the reward embed.
-2. `loop.selection`: the reward splits these clips into D+ and D-, where the objective learns from preferences.
-3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned.
-4. `objectives.preference` (or `raft`, `direct`): the objective's `losses` says what each of them minimises.
+1. `objectives.preference` (or `raft`, `direct`): the objective's `collect` asks a `StepRollout` for clips of the step's
+   prompts. Of an objective that learns from preferences, the reward splits them into D+ and D-.
+2. `loop.rollout`: the policy samples and decodes these clips, and the encoders of the reward embed them.
+3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned, each of which minimises the
+   objective's `losses`.
 
 After that `loop.heldout` may compare the policy with the untuned model, and `loop.run` records the step.
 """
@@ -26,36 +26,33 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.guard import reason_of
 from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import vendi_score
-from dragon_rewards.metrics.ragged import clip_means
-from dragon_rewards.mixture import mean_and_spread
+from dragon_rewards.metrics.frames import clip_means
+from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
-from dragon_train.loop.background import BackgroundWorker
-from dragon_train.loop.constraints import Constraints
-from dragon_train.loop.context import Context
-from dragon_train.loop.generations import suggested
-from dragon_train.loop.learner import PolicyLearner
+from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.rollout import StepRollout
+from dragon_train.loop.rollout import BackgroundWorker, Clock, Context, StepRollout, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
-from dragon_train.loop.timing import Clock
-from dragon_train.loop.tuning import check_layers, load_tuned
-from dragon_train.pipelines.loading import DECODERS, cast, frozen_dtype, is_in
+from dragon_train.loop.tuning import load_tuned, save_tuned
+from dragon_train.pipelines.loading import check_checkpointing, prepared
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
-    from dragon_rewards.rewards import AnyReward
+    from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.checkpoint import Checkpoint
+    from dragon_train.loop.run import Checkpoint
     from dragon_train.protocols import Objective, Policy
 
     Row = dict[str, float]
+
+RATE = 2.0  # half a spread below its level for one step, and a constraint counts as much as the reward
 
 
 def train(
@@ -131,7 +128,7 @@ class Training:
         self.context, self.reward, self.objective, self.run = context, reward, objective, run
         self.config, self.processes = config, processes
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = PolicyLearner(prepared(context.policy, config, processes), config, processes)
+        self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
         self.best: dict[str, Any] = {}
@@ -249,9 +246,71 @@ class Training:
         elif self.learner.average:
             self.learner.average.copy_to(self.learner.tuning.parameters)
         if self.processes.leads:
-            self.learner.tuning.save(self.run.folder)
+            save_tuned(self.learner.tuning, self.run.folder)
             self.run.finish()
         self.processes.close()
+
+
+class Constraints:
+    """Lagrange multipliers of rewards that are to stay at or above a level, each in the mixture by a weight of its own.
+
+    The level is the reward of the first step's clips, which the untuned model made. After each step the multiplier of a
+    reward rises by RATE times how far its clips fell short of the level, in units of its spread then, and falls, never
+    below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4):
+
+        weight <- max(0, weight + RATE (level - mean) / spread)
+
+    Attributes:
+        rewards: the rewards under constraint.
+        weights: the multiplier of each.
+        levels: the level of each, once known.
+    """
+
+    def __init__(self, rewards: Sequence[Reward]) -> None:
+        self.rewards = rewards
+        self.weights: list[float] = [0.0] * len(rewards)
+        self.levels: list[float] = []
+
+    def load(self, state: Mapping[str, list[float]]) -> None:
+        """Restore what `state` returned; an empty one, as of runs from before there were constraints, changes nothing.
+
+        Raises:
+            ValueError, KeyError: it is the state of other constraints.
+        """
+        if not state:
+            return
+        if any(len(state[key]) != len(self.rewards) for key in ("weights", "levels")):
+            raise ValueError("its constraints are others")
+        self.weights, self.levels = state["weights"], state["levels"]
+
+    def around(self, reward: AnyReward) -> AnyReward:
+        """Return what is maximised now: `reward`, and the constraints by their multipliers.
+
+        Constraints of multiplier 0 are in it too: clips are encoded for what is maximised, and `update` judges them by
+        all.
+        """
+        if not self.rewards:
+            return reward
+        return Mixture((*reward.parts, *self.rewards), (*reward.weights, *self.weights))
+
+    def update(self, clips: Media) -> dict[str, float]:
+        """Adapt the multipliers to the clips of a step; return the mean and the multiplier of each constraint."""
+        standings = [mean_and_spread(reward, clips) for reward in self.rewards]
+        self.levels = self.levels or [mean for mean, _ in standings]
+        self.weights = [
+            max(0.0, weight + RATE * (level - mean) / spread)
+            for weight, level, (mean, spread) in zip(self.weights, self.levels, standings, strict=True)
+        ]
+        figures = zip(self.rewards, standings, self.weights, strict=True)
+        return {
+            key: value
+            for reward, (mean, _), weight in figures
+            for key, value in ((f"reward {reward.name}", mean), (f"multiplier {reward.name}", weight))
+        }
+
+    def state(self) -> dict[str, list[float]]:
+        """Return the multipliers and the levels, for a checkpoint."""
+        return {"weights": self.weights, "levels": self.levels}
 
 
 def parts(reward: AnyReward, clips: Media) -> Row:
@@ -259,21 +318,6 @@ def parts(reward: AnyReward, clips: Media) -> Row:
     if reward.parts == (reward,):
         return {}
     return {f"reward {part.name}": mean_and_spread(part, clips)[0] for part in reward.parts}
-
-
-def prepared(policy: Policy, config: TrainConfig, processes: Processes) -> Policy:
-    """Move the policy to its device, cast its frozen weights, and set up gradient checkpointing and compilation."""
-    policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
-    for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
-        if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
-            cast(part, dtype)
-    policy.pipeline.to(processes.device)
-    denoiser: Any = policy.denoiser
-    if config.gradient_checkpointing:
-        denoiser.enable_gradient_checkpointing()
-    if config.compile:
-        denoiser.compile()
-    return policy
 
 
 def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
@@ -285,20 +329,6 @@ def resolved(config: TrainConfig, policy: Policy) -> TrainConfig:
         guidance=guidance,
         sampling_batch=config.sampling_batch or policy.batch,
     )
-
-
-def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
-    """Refuse gradient checkpointing of a denoiser that cannot compute its activations twice.
-
-    Raises:
-        ConfigError: the configuration asks for it, and the denoiser cannot do it.
-    """
-    able = getattr(policy.denoiser, "_supports_gradient_checkpointing", False)
-    if config.gradient_checkpointing and not (able and getattr(policy, "checkpointing", True)):
-        raise ConfigError(
-            f"gradient_checkpointing = true: diffusers cannot do it for {type(policy.denoiser).__name__}, the denoiser "
-            "of this pipeline; leave it out, and lower microbatch to save memory"
-        )
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:

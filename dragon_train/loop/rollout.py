@@ -1,31 +1,43 @@
-"""Generate the clips of one step: an objective asks for them, and chooses among them itself.
+"""Make on-policy generations: what an objective asks for in a step, and the clips of comparisons and samples.
 
 `loop.loop` makes a `StepRollout` for each step and gives it to the objective's `collect`, which calls `generate` once
 for each set of clips that it wants. Clips are sampled by the policy, then decoded and embedded by the encoders of the
-reward, on a GPU while the next batch is sampled. What an objective does with them is in `loop.selection`.
+reward, on a GPU while the next batch is sampled. What an objective does with them is in `objectives`.
 """
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING
+from threading import get_ident
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 
-from dragon_rewards.media.media import Media
-from dragon_train.loop.generations import gathered
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_rewards.compute.devices import wait_for
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-    from dragon_rewards.rewards import AnyReward
+    from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.context import Context
+    from dragon_train.loop.processes import Processes
+    from dragon_train.protocols import Policy
+
+T = TypeVar("T")
+
+PHASES = ("sampling", "decoding", "encoding", "selecting", "learning", "comparing")
 
 
 class StepRollout:
@@ -92,3 +104,201 @@ def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[s
     """
     start = random.Random(config.seed).randrange(len(prompts)) + step * config.prompts_per_step
     return [prompts[(start + i) % len(prompts)] for i in range(config.prompts_per_step)]
+
+
+@dataclass
+class Context:
+    """The policy, the prompts and the helpers that every step of a run works with.
+
+    Attributes:
+        config: the configuration of the run, with what the pipeline suggests where it says nothing.
+        policy: the pipeline that is tuned.
+        prompts: the prompts that it is tuned on.
+        processes: the processes that train together.
+        clock: counts the time of the phases of a step.
+        background: where clips are decoded and encoded.
+    """
+
+    config: TrainConfig
+    policy: Policy
+    prompts: Sequence[str]
+    processes: Processes
+    clock: Clock
+    background: BackgroundWorker
+
+
+class Clock:
+    """A timer that adds up seconds by phase; it waits for an accelerator, so that a phase pays for its own work.
+
+    Only the thread that made the clock counts: work beside it costs what it is waited for.
+
+    Attributes:
+        device: the device that is waited for.
+        seconds: the seconds of each phase since the last row.
+        thread: the thread that counts.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.thread = get_ident()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside the block as this phase."""
+        if get_ident() != self.thread:
+            yield
+            return
+        started = self.now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += self.now() - started
+
+    def now(self) -> float:
+        """Return the time in seconds, after all work that this thread gave to the device."""
+        if self.device.type == "cuda":  # other threads' streams go on
+            torch.cuda.current_stream(self.device).synchronize()
+        else:
+            wait_for(self.device)
+        return monotonic()
+
+    def row(self) -> dict[str, float]:
+        """Return the seconds of every phase since the last row, and start again from 0."""
+        row = {f"{phase}_s": self.seconds[phase] for phase in PHASES}
+        self.seconds.clear()
+        return row
+
+
+class BackgroundWorker:
+    """A worker that does what it is given, in order: on a GPU in a thread with its own stream, on a CPU at once.
+
+    On a CPU, what samples has all cores already.
+    """
+
+    def __init__(self, device: torch.device, *, threaded: bool | None = None) -> None:
+        """Start a worker on `device`; `threaded` says otherwise than the device would."""
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        threaded = self.stream is not None if threaded is None else threaded
+        chosen = () if self.stream is None else (torch.cuda.set_device, (device,))  # a thread begins on the first card
+        self.thread = ThreadPoolExecutor(1, "aside", *chosen) if threaded else None
+
+    def start(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Begin `work`, after what this thread gave the GPU so far; return a function that waits for its result."""
+        if self.thread is None:
+            result = work()
+            return lambda: result
+        if self.stream is None:
+            return self.thread.submit(work).result
+        ready = torch.cuda.current_stream(self.stream.device).record_event()
+        return self.thread.submit(self._on_stream, self.stream, ready, work).result
+
+    @staticmethod
+    def _on_stream(stream: torch.cuda.Stream, ready: torch.cuda.Event, work: Callable[[], T]) -> T:
+        with torch.cuda.stream(stream):
+            stream.wait_event(ready)
+            result = work()
+        stream.synchronize()  # so that the result may be used on any stream
+        return result
+
+
+class Stream(IntEnum):
+    """A purpose of seeds; seeds of different purposes are unrelated."""
+
+    GENERATIONS = 0
+    NOISE = 1
+    HELDOUT = 2
+
+
+def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:
+    """Return `count` seeds of 32 bits, which are a function of the arguments.
+
+    They are hashed, not offset: torch's CPU generator reads the low 32 bits of a seed alone, so that 2**40 would start
+    the same sequence as 0.
+
+    Args:
+        stream: what the seeds are for.
+        seed: the seed of the run.
+        step: the number of the step.
+        side: the number of the set of clips in a step.
+        count: how many seeds.
+
+    >>> seeds(Stream.HELDOUT, 0, count=2) != seeds(Stream.GENERATIONS, 0, count=2)
+    True
+    """
+    words = np.random.SeedSequence((int(stream), seed, step, side)).generate_state(count)
+    return [int(word) for word in words]
+
+
+def suggested(policy: Policy, steps: int, guidance: float) -> tuple[int, float]:
+    """Return diffusion steps and guidance, where 0 stands for what the pipeline suggests."""
+    return steps or policy.steps, guidance or policy.guidance
+
+
+def generate(policy: Policy, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float) -> Generations:
+    """Sample and decode one clip per prompt.
+
+    Args:
+        policy: the pipeline that samples.
+        prompts: one text per clip.
+        seeds: one number per clip.
+        steps: the number of diffusion steps.
+        guidance: the strength of classifier-free guidance; 1 is none.
+    """
+    latents = policy.sample(prompts, seeds, steps, guidance)
+    return Generations(latents, policy.clips(latents, prompts), seeds)
+
+
+def embedded(policy: Policy, latents: Tensor, prompts: Sequence[str], rewards: Sequence[Reward]) -> Media:
+    """Decode latents and compute the embeddings that rewards ask for; no more media than a batch are held at once.
+
+    Args:
+        policy: the pipeline that decodes.
+        latents: one clip per prompt, (clips, ...).
+        prompts: one text per clip.
+        rewards: the rewards whose encoders embed the clips.
+
+    Returns:
+        The clips without their media, with the embeddings.
+    """
+    parts: list[Media] = []
+    for start in range(0, len(prompts), policy.batch):
+        batch = slice(start, start + policy.batch)
+        clips = policy.clips(latents[batch], prompts[batch])
+        for reward in rewards:
+            reward.embeddings(clips)
+        parts.append(clips.without_media())
+    return Media.concatenate(parts)
+
+
+def gathered(own: Generations, processes: Processes) -> Generations:
+    """Join the shares of all processes into one set, without its media: embeddings are what rewards judge."""
+    if processes.size == 1:
+        return replace(own, clips=own.clips.without_media())
+    known = own.clips.without_media().known
+    frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
+    prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
+    shares = processes.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
+    return Generations(
+        torch.cat([share[0] for share in shares]).to(own.latents),
+        Media.concatenate([rebuilt(*share[1:4], own.latents.device) for share in shares]),
+        [seed for share in shares for seed in share[4]],
+    )
+
+
+def rebuilt(
+    frames: Mapping[str, Sequence[Tensor]], embedded: Mapping[str, Tensor], prompts: Sequence[str], device: torch.device
+) -> Encoded:
+    """Make clips of their embeddings and their prompts, without media.
+
+    Args:
+        frames: by the name of the encoder, for each clip its frames, (frames, dim).
+        embedded: by the name of the encoder, the embeddings of the prompts, (clips, dim).
+        prompts: one text per clip.
+        device: where the embeddings are put.
+    """
+    known = EmbeddingStore(
+        {encoder: tuple(clip.to(device) for clip in clips) for encoder, clips in frames.items()},
+        {encoder: rows.to(device) for encoder, rows in embedded.items()},
+    )
+    return Encoded(known, [f"clip {index}" for index in range(len(prompts))], prompts)

@@ -1,36 +1,64 @@
 """Keep the folder of a tuning run: configuration, checkpoint, metrics per step, and the result.
 
-`loop.loop` records every step here; what can be told of a folder without torch is in `loop.run_folder`.
+`loop.loop` records every step here; what can be told of a folder without torch is in `loop.run_folder`. Checkpoints are
+stored atomically: a kill, or a full disk, leaves the earlier one whole, and a flipped bit is noticed.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import ZipFile
 
 import pandas as pd
+import torch
+from msgspec import Meta
 
+from dragon_rewards.errors import DragonError
 from dragon_rewards.provenance import provenance
-from dragon_rewards.storage.spreadsheets import write_csv
-from dragon_train.descriptors import Loading
-from dragon_train.loop.checkpoint import load_checkpoint, save_checkpoint
-from dragon_train.loop.generations import rebuilt
-from dragon_train.loop.run_folder import CHECKPOINT, METRICS, check_result, has_result, stored_config
-from dragon_train.loop.tuning import load_tuned
+from dragon_rewards.storage.decoding import converted
+from dragon_rewards.storage.files import replacing, write_csv
+from dragon_train.loop.rollout import rebuilt
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import torch
-
     from dragon_rewards.media.media import Media
-    from dragon_train.config import TrainConfig
-    from dragon_train.descriptors import PipelineInfo
-    from dragon_train.loop.checkpoint import Checkpoint
     from dragon_train.loop.run_folder import Claim
-    from dragon_train.protocols import Policy
+
+
+Weights = dict[str, torch.Tensor]
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # finite
+AGAIN = "delete it to start again"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint.
+
+    Attributes:
+        rows: the metrics of each step that is done.
+        weights: the weights that learn.
+        optimiser: the state of the optimiser, as torch has it.
+        scaler: the state of the gradient scaler, in fp16.
+        average: the moving average of the weights, if the run keeps one.
+        pool: for each earlier set of clips its frames by encoder, its embedded prompts by encoder, and its prompts.
+        constraints: the multipliers and levels of the constraints.
+        best: the best weights yet, their win rate, and the comparisons since.
+    """
+
+    rows: Annotated[list[dict[str, int | float]], Meta(min_length=1)]  # as they were, so that files of them are
+    weights: Weights
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any] | None
+    average: dict[str, Any] | None = None
+    pool: list[tuple[dict[str, list[torch.Tensor]], Weights, list[str]]] = field(default_factory=list)
+    constraints: dict[str, list[Number]] = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
 
 
 class Run:
@@ -93,6 +121,49 @@ class Run:
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
 
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Store tensors, numbers, strings and containers of them in a file that has a CRC-32 of each.
+
+    Raises:
+        DragonError: the disk is full, or cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            torch.save(dict(state), temporary)
+    except (OSError, RuntimeError) as error:  # torch raises the latter where a write fails
+        raise DragonError(
+            f"{path}: this step could not be stored ({error}); make room on the disk, and the same command resumes "
+            "from the step before"
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Load a checkpoint without running any code that the file may hold.
+
+    Raises:
+        DragonError: it is damaged, or no checkpoint of this trainer.
+    """
+    try:
+        check_whole(path)
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # of zipfile, pickle and torch, and Python's for types that they do not have
+        raise DragonError(f"'{path}' is damaged, or not a checkpoint of this trainer ({error}); {AGAIN}") from error
+    checked = converted(state, Checkpoint, f"'{path}'", AGAIN)
+    return replace(checked, rows=state["rows"])  # as they were: of a step 1 there would be 1.0
+
+
+def check_whole(path: Path) -> None:
+    """Check the CRC-32 of every part of the file, which torch does not look at.
+
+    Raises:
+        ValueError: the content of a part does not have its CRC-32.
+    """
+    with ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise ValueError(f"{wrong} is not what was written")
+
+
 def pool_state(pool: deque[Media]) -> list[Any]:
     """Return the clips of a pool in the form that a checkpoint holds."""
     kept = [(clips.known, list(clips.prompts or ())) for clips in pool]
@@ -106,24 +177,3 @@ def load_pool(stored: list[Any], size: int, device: torch.device) -> deque[Media
     """Rebuild the pool of clips from what `pool_state` returned; it keeps the last `size` sets."""
     clips = (rebuilt(frames, embedded, prompts, device) for frames, embedded, prompts in stored)
     return deque(clips, maxlen=size)
-
-
-def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
-    """Load a pipeline onto a device, with the weights of a finished run if one is given.
-
-    Raises:
-        DragonError: the folder holds no finished run of this pipeline, or the pipeline cannot be loaded.
-    """
-    if run is not None:
-        check_result(run)
-    policy = info.factory(Loading(device=device))
-    if run is not None:
-        load_run(policy, run)
-    policy.pipeline.to(device)
-    return policy
-
-
-def load_run(policy: Policy, folder: Path) -> TrainConfig:
-    """Give `policy` the weights that a finished run tuned, and return the run's configuration."""
-    load_tuned(policy, folder)
-    return stored_config(folder)

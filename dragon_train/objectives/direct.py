@@ -1,7 +1,7 @@
 """Backpropagate a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400).
 
 In a step of `loop.loop`, `DirectReward.collect` records where generations start, and `losses` generates from there
-again, with gradient. No preference is chosen, so `loop.selection` has no part in it.
+again, with gradient. No preference is chosen, so `objectives.preference` has no part in it.
 """
 
 from __future__ import annotations

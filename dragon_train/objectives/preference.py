@@ -1,26 +1,77 @@
-"""Learn from preferences between D+ and D-, by Diffusion-DPO or Diffusion-KTO.
+"""Learn from preferences between D+ and D- (DRAGON, arXiv 2504.15217, algorithm 1), by Diffusion-DPO or Diffusion-KTO.
 
-This is the end of a step of `loop.loop`. `collect` generates two sets of clips with `loop.rollout` and splits them with
-`loop.selection`; `losses` is what `loop.learner` then minimises, a minibatch at a time.
+In a step of `loop.loop`, `collect` generates two sets of clips with `loop.rollout`, and `choose` splits them: D+ are
+the demonstrations that the reward prefers, D- the others. `losses` is what `loop.learner` then minimises, a minibatch
+at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import logsigmoid
 
-from dragon_train.loop.selection import choose
+from dragon_rewards.media.media import Media
+from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
-    from dragon_train.loop.selection import Demonstrations
-    from dragon_train.protocols import Learner, Rollout
+    from dragon_train.protocols import Generations, Learner, Policy, Rollout
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """D+ and D- of one step, as pairs of a clip to be preferred and a clip to be avoided.
+
+    Attributes:
+        positive: the latents of D+, (pairs, ...).
+        negative: the latents of D-, (pairs, ...).
+        positive_prompts: the prompts of D+, one for each clip.
+        negative_prompts: the prompts of D-; in paired selection they equal the prompts of D+.
+        reward: the mean reward of the two sets as sampled.
+        positive_reward: the reward of D+.
+        noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    positive_prompts: Sequence[str]
+    negative_prompts: Sequence[str]
+    reward: float
+    positive_reward: float
+    noise: Draw | None = None
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """The mean reward of what was sampled and the reward of D+, which are recorded of the step."""
+        return {"reward": self.reward, "positive_reward": self.positive_reward}
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+    def select(self, rows: Tensor) -> Demonstrations:
+        """Return the pairs that `rows`, a tensor of indices, names."""
+        chosen, rows = rows.tolist(), rows.to(self.positive.device)
+        return replace(
+            self,
+            positive=self.positive[rows],
+            negative=self.negative[rows],
+            positive_prompts=[self.positive_prompts[i] for i in chosen],
+            negative_prompts=[self.negative_prompts[i] for i in chosen],
+            noise=None if self.noise is None else self.noise.select(rows),
+        )
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Demonstrations:
+        """Return the same pairs with fresh noise and noise levels."""
+        return replace(self, noise=policy.draw(self.positive, generator))
 
 
 class _Preference:
@@ -94,6 +145,77 @@ def implicit_rewards(learner: Learner, demos: Demonstrations) -> tuple[Tensor, T
     learner.note("margin", positive - negative)
     learner.note("kl", rewards)
     return positive, negative
+
+
+def choose(
+    reward: AnyReward,
+    a: Generations,
+    b: Generations,
+    pool: Sequence[Media],
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> Demonstrations:
+    """Split two sets of clips for the same prompts into D+ and D-.
+
+    Args:
+        reward: what judges the clips, each by itself or a set as a whole.
+        a: one clip for each prompt.
+        b: another clip for each prompt.
+        pool: the clips of earlier steps, which count beside D+ where `config.pool` is not 0.
+        config: says whether clips of the same prompt compete (`pairing`), and which share of the pairs is kept
+            (`keep`).
+        generator: draws the order in which exchanges of clips are tried.
+    """
+    if reward.kind.per_clip:
+        chosen = choose_clips(reward, a.clips, b.clips, config)
+    else:
+        chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
+    latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
+    chosen = replace(chosen, positive=chosen.positive.cpu(), negative=chosen.negative.cpu())
+    return Demonstrations(
+        latents[chosen.positive.to(latents.device)],
+        latents[chosen.negative.to(latents.device)],
+        [prompts[i] for i in chosen.positive.tolist()],
+        [prompts[i] for i in chosen.negative.tolist()],
+        chosen.mean,
+        chosen.value,
+    )
+
+
+def choose_clips(reward: AnyReward, a: Media, b: Media, config: TrainConfig) -> Selection:
+    """Choose winner and loser of each pair by a reward of single clips; unpaired, the better and worse half of all."""
+    values = reward.value(Media.concatenate([a, b]))
+    if config.pairing == "unpaired":
+        return select_unpaired(values)
+    chosen = select_pairs(values[: len(a)], values[len(a) :])
+    return keep_largest_losses(chosen, values[chosen.positive] - values[chosen.negative], config.keep)
+
+
+def choose_set(
+    reward: AnyReward, a: Media, b: Media, pool: Sequence[Media], config: TrainConfig, generator: torch.Generator
+) -> Selection:
+    """Choose D+ by a reward of whole sets: the better of the two sets, improved by the exchanges that raise r(D+).
+
+    With a pool, r counts beside D+ all that the policy made lately, this step's two sets included: what a swap is worth
+    to a handful of clips is mostly their noise, and what it is worth to the population is what the policy can learn
+    (subset-replace, arXiv 2607.02291).
+    """
+    clips = Media.concatenate([a, b, *pool])
+    value, behind = reward.subsets(clips), torch.arange(len(clips) if config.pool else 0)
+    chosen = select_positive(len(a), value, paired=config.pairing == "paired", pool=behind, generator=generator)
+    return keep_largest_losses(chosen, exchange_losses(chosen, value, pool=behind), config.keep)
+
+
+def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Selection:
+    """Keep the pairs that matter most: a share of them, by the reward lost when winner and loser trade places.
+
+    Args:
+        chosen: D+ and D-.
+        loss: the reward that each pair would lose, (pairs,).
+        share: the share of the pairs that is kept, at least one pair.
+    """
+    kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
+    return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
 def dpo(config: TrainConfig) -> DiffusionDPO:

@@ -13,7 +13,7 @@ import torch
 from diffusers import ModelMixin
 
 from dragon_rewards.compute.devices import PRECISIONS
-from dragon_rewards.errors import DragonError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.descriptors import Loading
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dragon_train.config import TrainConfig
+    from dragon_train.protocols import Policy
 
 DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
 HOLLOW = torch.device("meta")
@@ -129,3 +130,32 @@ def kept_in_float32(part: nn.Module, dtype: torch.dtype) -> set[str]:
     some = getattr(part, "_keep_in_fp32_modules", None)
     fine = dtype == torch.bfloat16 and not isinstance(part, ModelMixin)
     return {*(always or ()), *(() if fine else some or ())}
+
+
+def prepared(policy: Policy, config: TrainConfig, device: torch.device) -> Policy:
+    """Move the policy to a device, cast its frozen weights, and set up gradient checkpointing and compilation."""
+    policy.batch, dtype = config.sampling_batch or policy.batch, frozen_dtype(config)
+    for name, part in policy.pipeline.components.items() if dtype != torch.float32 else ():
+        if isinstance(part, torch.nn.Module) and name not in DECODERS and not is_in(part, dtype):
+            cast(part, dtype)
+    policy.pipeline.to(device)
+    denoiser: Any = policy.denoiser
+    if config.gradient_checkpointing:
+        denoiser.enable_gradient_checkpointing()
+    if config.compile:
+        denoiser.compile()
+    return policy
+
+
+def check_checkpointing(policy: Policy, config: TrainConfig) -> None:
+    """Refuse gradient checkpointing of a denoiser that cannot compute its activations twice.
+
+    Raises:
+        ConfigError: the configuration asks for it, and the denoiser cannot do it.
+    """
+    able = getattr(policy.denoiser, "_supports_gradient_checkpointing", False)
+    if config.gradient_checkpointing and not (able and getattr(policy, "checkpointing", True)):
+        raise ConfigError(
+            f"gradient_checkpointing = true: diffusers cannot do it for {type(policy.denoiser).__name__}, the denoiser "
+            "of this pipeline; leave it out, and lower microbatch to save memory"
+        )

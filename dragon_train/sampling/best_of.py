@@ -9,8 +9,7 @@ import torch
 
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
-from dragon_train.loop.generations import embedded
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.rollout import Stream, embedded, seeds
 from dragon_train.loop.selection import better_of
 from dragon_train.protocols import Generations
 

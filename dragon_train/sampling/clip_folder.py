@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.discovery import UNDECODED, suffixes, visible_files
 from dragon_rewards.media.prompts import OWN
-from dragon_rewards.storage.files import scratch
+from dragon_rewards.storage.files import scratch, write_csv
 from dragon_rewards.storage.locks import locked
-from dragon_rewards.storage.spreadsheets import write_csv
 from dragon_rewards.storage.table_formats import read_content
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.terminal.progress import progress
-from dragon_train.loop.run import load_policy
+from dragon_train.loop.tuning import load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -21,7 +21,7 @@ from training import load_clips, to_float
 from dragon_rewards import Clips, load_registry
 from dragon_rewards.metrics import Gaussian, frechet_distance
 from dragon_train.embedded.pipeline import load_policy
-from dragon_train.loop.generations import generate
+from dragon_train.loop.rollout import generate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

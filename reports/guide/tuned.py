@@ -19,7 +19,7 @@ from dragon_rewards.metrics import vendi_score
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_table
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.run import load_run
+from dragon_train.loop.tuning import load_run
 from dragon_train.registry import load_train_registry
 
 HERE = Path(__file__).parent

@@ -12,12 +12,12 @@ import torch
 from support.parts import RATE, Projection, TwoTower, encoder_info, noise
 from torch import Tensor
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.errors import EncoderError
 from dragon_rewards.media import cache as cache_module
 from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.plugins import PluginRecord
 
 INFO = encoder_info("two", TwoTower)

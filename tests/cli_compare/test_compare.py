@@ -12,7 +12,6 @@ from scipy.stats import mannwhitneyu
 from support.parts import RATE, noise
 from typer.testing import CliRunner
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.evaluation import (
     cluster_interval,
     distribution_wins,
@@ -25,6 +24,7 @@ from dragon_rewards.evaluation import (
 )
 from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.media.folder_pairs import find_sides
 from dragon_rewards.media.loudness import loudness
 from dragon_rewards.rewards import compose

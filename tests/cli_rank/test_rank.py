@@ -12,9 +12,9 @@ import torch
 from support.parts import RATE, noise
 from typer.testing import CliRunner
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.media.audio import read_audio, write_audio
 from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.metrics import clip_contributions
 from dragon_rewards.ranking import credits_of
 from dragon_rewards.rewards import compose

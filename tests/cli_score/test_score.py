@@ -12,8 +12,8 @@ import torch
 from support.parts import RATE, noise
 from typer.testing import CliRunner
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.media.audio import read_audio, write_audio
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.rewards import compose
 from dragon_train.cli.app import app
 from dragon_train.cli.verbs import listing, score

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.errors import AudioError, DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.protocols import Encoder, EncoderInfo, Modality
 
 RATE = 8_000

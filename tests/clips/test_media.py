@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dragon_rewards.compute.batches import CPU_BATCH
 from dragon_rewards.errors import DragonError, EncoderError, ImageError, MissingPromptsError
 from dragon_rewards.media.cache import EmbeddingCache
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.media.embeddings import EmbeddingStore
+from dragon_rewards.media.encodable import CPU_BATCH
 from dragon_rewards.media.images import Images
-from dragon_rewards.media.media import Encoded, Media
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.plugins import PluginRecord
 from dragon_rewards.protocols import EncoderInfo, Modality
 

@@ -39,7 +39,7 @@ from dragon_train.bench.record import read_record
 from dragon_train.bench.report.source import CROSS, WINS, read_benchmark, read_run
 from dragon_train.bench.result_files import EMBEDDINGS, SCORES, TEST
 from dragon_train.config import TrainConfig
-from dragon_train.loop.checkpoint import load_checkpoint, save_checkpoint
+from dragon_train.loop.run import load_checkpoint, save_checkpoint
 from dragon_train.loop.run_folder import CONFIG, METRICS, PROMPTS, Claim, kept_prompts, stored_config
 from dragon_train.pipelines.pretrained import adapter_for, check_components, check_packages, read_index
 from dragon_train.registry import load_train_registry

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from dragon_rewards import load_registry
 from dragon_rewards.compute import batches
-from dragon_rewards.compute.batches import BATCH
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.exemplars.statistics import read_kept
+from dragon_rewards.media.encodable import BATCH
 from dragon_rewards.protocols import AudioEncoder
 from dragon_train.cli.app import app
 

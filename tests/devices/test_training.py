@@ -12,7 +12,7 @@ from support.pipelines import BUILDERS
 from support.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_train.config import Precision, Tuning
-from dragon_train.loop.background import BackgroundWorker
+from dragon_train.loop.rollout import BackgroundWorker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, exchange_losses, select_positive
-from dragon_rewards.metrics.expansion import Expansion
+from dragon_rewards.metrics.selection import Expansion
 
 REFERENCE = 999  # its seed, away from those of the songs
 
@@ -91,7 +91,7 @@ def test_moves_that_add_frames_have_the_slope_of_the_distance(lengths: list[int]
 def test_strips_of_the_curvature_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     value, arguments = Nearness(songs(1, [6] * 4, 7)), (torch.arange(4), torch.full((4,), 0.5), torch.eye(4))
     whole = value.expansion(*arguments)
-    monkeypatch.setattr("dragon_rewards.metrics.expansion.STRIP", 3)
+    monkeypatch.setattr("dragon_rewards.metrics.cross.STRIP", 3)
     assert torch.allclose(value.expansion(*arguments).curvature, whole.curvature, rtol=1e-4, atol=1e-6)
 
 

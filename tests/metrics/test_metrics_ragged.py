@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.metric_cases import seeds, songs, thorough
 
-from dragon_rewards.metrics.ragged import clip_means, clip_sums, over_clips, stacks
+from dragon_rewards.metrics.frames import clip_means, clip_sums, over_clips, stacks
 
 some_lengths = st.lists(st.integers(1, 4), min_size=1, max_size=9)
 

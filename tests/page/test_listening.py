@@ -21,7 +21,7 @@ from dragon_train.bench.report.contents import plan_generation
 from dragon_train.bench.report.folders import run_folders
 from dragon_train.bench.report.pairs import sampled
 from dragon_train.bench.report.source import read_results
-from dragon_train.loop.run import load_policy
+from dragon_train.loop.tuning import load_policy
 from page.conftest import dragon
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dragon_rewards.compute.batches import BATCH, CPU_BATCH, CPU_VALUES, first_batch, in_batches
 from dragon_rewards.compute.devices import CPU
+from dragon_rewards.media.encodable import BATCH, CPU_BATCH, CPU_VALUES, first_batch, in_batches
 
 
 def examples(lengths: list[int]) -> dict[int, Tensor]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from dragon_rewards.errors import MissingColumnError, TableError
-from dragon_rewards.storage.spreadsheets import guarded
+from dragon_rewards.storage.files import guarded
 from dragon_rewards.storage.table_files import PATH, RATING, SEED, SUFFIXES, TEXT, read_table, read_texts
 
 if TYPE_CHECKING:

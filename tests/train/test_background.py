@@ -12,7 +12,7 @@ import torch
 from support.results import result
 from support.tiny import CONFIG, tiny_run
 
-from dragon_train.loop.background import BackgroundWorker
+from dragon_train.loop.rollout import BackgroundWorker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,7 @@ from dragon_rewards.errors import TooFewClipsError
 from dragon_rewards.media.audio import read_audio
 from dragon_rewards.media.media import Media
 from dragon_train.cli.app import app
-from dragon_train.loop.generations import generate
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.rollout import Stream, generate, seeds
 from dragon_train.sampling.best_of import Best, best_of
 
 if TYPE_CHECKING:

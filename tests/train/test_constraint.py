@@ -7,7 +7,7 @@ import torch
 
 from dragon_rewards import Clips, compose
 from dragon_rewards.mixture import Mixture, mean_and_spread
-from dragon_train.loop.constraints import RATE, Constraints
+from dragon_train.loop.loop import RATE, Constraints
 
 REWARD = compose("per-song-fad:logmel@tunebook")
 

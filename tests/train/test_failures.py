@@ -20,8 +20,8 @@ from dragon_rewards.registry import load_registry
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.checkpoint import load_checkpoint
 from dragon_train.loop.loop import train
+from dragon_train.loop.run import load_checkpoint
 from dragon_train.loop.run_folder import CHECKPOINT, has_result
 from dragon_train.objectives.configured import make_objective
 from dragon_train.pipelines.stable_audio import StableAudioPolicy

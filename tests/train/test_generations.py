@@ -12,8 +12,8 @@ import torch
 from dragon_rewards import Clips, compose
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import generate
-from dragon_train.loop.selection import choose
+from dragon_train.loop.rollout import generate
+from dragon_train.objectives.preference import choose
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.protocols import Generations
 

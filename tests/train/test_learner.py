@@ -14,8 +14,7 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig, Tuning
 from dragon_train.loop.learner import PolicyLearner
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.selection import Demonstrations
-from dragon_train.objectives.preference import DiffusionDPO, DiffusionKTO, implicit_rewards
+from dragon_train.objectives.preference import Demonstrations, DiffusionDPO, DiffusionKTO, implicit_rewards
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.protocols import Draw
 
@@ -104,13 +103,13 @@ def test_policy_and_reference_get_the_same_draw_for_both_clips_of_a_pair(policy:
 def test_what_saves_memory_changes_no_gradient(sparing: dict[str, Any]) -> None:
     """Tolerance 1e-5 of the largest gradient: sums in another order."""
     from dragon_train.embedded.pipeline import load_policy
-    from dragon_train.loop.loop import prepared
+    from dragon_train.pipelines.loading import prepared
 
     gradients = []
     for config in (CONFIG, replace(CONFIG, **sparing)):
         policy = load_policy()
         processes = Processes("no")
-        learner = PolicyLearner(prepared(policy, config, processes), config, processes)
+        learner = PolicyLearner(prepared(policy, config, processes.device), config, processes)
         demos = demonstrations(policy).draw(policy, torch.Generator().manual_seed(1))
         learner.optimiser.step = lambda: None
         learner.update(DiffusionDPO(100.0), demos)

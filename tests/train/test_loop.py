@@ -16,10 +16,10 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import Pairing, TrainConfig, Tuning
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import generate
 from dragon_train.loop.loop import resolved, train
-from dragon_train.loop.run import load_run
+from dragon_train.loop.rollout import generate
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
+from dragon_train.loop.tuning import load_run
 from dragon_train.objectives.configured import make_objective
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from dragon_rewards.metrics import vendi_score
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import generate
 from dragon_train.loop.loop import train
+from dragon_train.loop.rollout import generate
 from dragon_train.loop.selection import better_of
 from dragon_train.objectives.configured import completed, make_objective
 from dragon_train.objectives.raft import set_values

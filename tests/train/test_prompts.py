@@ -10,8 +10,8 @@ from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.run import load_policy
 from dragon_train.loop.run_folder import kept_prompts
+from dragon_train.loop.tuning import load_policy
 from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
 from dragon_train.session import run_training

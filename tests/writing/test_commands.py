@@ -69,7 +69,7 @@ def test_a_destination_that_cannot_be_written_is_refused_first(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    for place in ("dragon_rewards.registry.Registry.build_encoder", "dragon_train.loop.run.load_policy"):
+    for place in ("dragon_rewards.registry.Registry.build_encoder", "dragon_train.loop.tuning.load_policy"):
         monkeypatch.setattr(place, fail)
     code, out, err = dragon(*arguments)
     assert (code, out) == (2, ""), err

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragon_rewards.media.prompts import prompts_of
-from dragon_rewards.storage.spreadsheets import guarded, unguarded, write_csv
+from dragon_rewards.storage.files import guarded, unguarded, write_csv
 
 LIVE = ("=", "+", "-", "@", "\t", "\r")
 

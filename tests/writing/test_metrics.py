@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from support.tiny import CONFIG, tiny_run
 
-from dragon_train.loop.checkpoint import load_checkpoint
+from dragon_train.loop.run import load_checkpoint
 from dragon_train.loop.run_folder import CHECKPOINT, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -14,7 +14,7 @@ from support.commands import PATIENCE, begun, ended, is_alive, wait_until
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.locks import locked
-from dragon_train.loop.checkpoint import load_checkpoint
+from dragon_train.loop.run import load_checkpoint
 
 pytestmark = pytest.mark.slow
 

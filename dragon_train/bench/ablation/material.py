@@ -9,9 +9,8 @@ import torch
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.generations import generate
-from dragon_train.loop.run import load_policy
-from dragon_train.loop.seeds import Stream, seeds
+from dragon_train.loop.rollout import Stream, generate, seeds
+from dragon_train.loop.tuning import load_policy
 from dragon_train.prompts import EMBEDDED
 from dragon_train.registry import load_train_registry
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.spreadsheets import write_csv
+from dragon_rewards.storage.files import write_csv, write_text
 from dragon_train.bench.ablation.grid import OWN
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from dragon_rewards.scoring import build_parts
 from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
-from dragon_train.loop.generations import suggested
+from dragon_train.loop.rollout import Stream, seeds, suggested
 from dragon_train.loop.run_folder import kept_prompts
-from dragon_train.loop.seeds import Stream, seeds
 from dragon_train.prompts import EMBEDDED
 from dragon_train.registry import load_train_registry
 

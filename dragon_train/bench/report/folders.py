@@ -18,8 +18,8 @@ from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import fingerprint_files
 from dragon_train.bench.report.contents import plan_generation, remedy
 from dragon_train.bench.report.source import read_results
-from dragon_train.loop.run import load_policy
 from dragon_train.loop.run_folder import ADAPTER, DENOISER
+from dragon_train.loop.tuning import load_policy
 from dragon_train.sampling.clip_folder import ClipFolder
 from dragon_train.sampling.sampling import sampled
 

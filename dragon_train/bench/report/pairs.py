@@ -10,8 +10,8 @@ from dragon_rewards.media.clips import Clips
 from dragon_rewards.media.images import Images
 from dragon_rewards.ranking import LEFT_OUT, VALUE, credits_of
 from dragon_train.bench.report.media import PageClip, PageImage, page_media
-from dragon_train.loop.generations import generate
-from dragon_train.loop.run import load_policy
+from dragon_train.loop.rollout import generate
+from dragon_train.loop.tuning import load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

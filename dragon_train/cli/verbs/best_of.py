@@ -61,7 +61,7 @@ def best_of(
         folder.check_free(texts, folder.numbers(len(texts)))
         steps, guided = how_sampled(run, diffusion_steps, former_steps, guidance)
         where = chosen_device(device)
-        from dragon_train.loop.run import load_policy
+        from dragon_train.loop.tuning import load_policy
         from dragon_train.sampling.best_of import best_of as choose
         from dragon_train.sampling.best_of import write_best
 
