@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.exemplars import items
-from dragon_rewards.media.audio import LOUDEST, check_peak, read_mono, read_windows, resample, seconds_of
-from dragon_rewards.media.clips import clips_on
+from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
+from dragon_rewards.media.clips import LOUDEST, check_peak, clips_on, resample
 from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.encodable import BATCH, first_batch
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media

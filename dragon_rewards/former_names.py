@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOVED = {  # former name -> the modules that now hold what the module of that name held
     "dragon_rewards.aesthetics": ("dragon_rewards.reductions.aesthetics",),
-    "dragon_rewards.audio": ("dragon_rewards.media.audio",),
+    "dragon_rewards.audio": ("dragon_rewards.media.audio", "dragon_rewards.media.clips"),
     "dragon_rewards.clips": ("dragon_rewards.media.clips",),
     "dragon_rewards.devices": ("dragon_rewards.compute.devices",),
     "dragon_rewards.images": ("dragon_rewards.media.images",),

@@ -18,7 +18,7 @@ from dragon_rewards.evaluation import (
     rank_biserial,
     win_rate,
 )
-from dragon_rewards.media.audio import to_mono
+from dragon_rewards.media.clips import to_mono
 from dragon_rewards.media.loudness import confounders, measured
 from dragon_rewards.storage.dataframes import Column
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import AudioError
 from dragon_rewards.exemplars.item import Item
 from dragon_rewards.exemplars.sources import Source
-from dragon_rewards.media.audio import Window, check_peak, read_windows
+from dragon_rewards.media.audio import Window, read_windows
+from dragon_rewards.media.clips import check_peak
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,9 +18,8 @@ from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
 from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
 from dragon_rewards.exemplars.store import changing_sets, removed_items
-from dragon_rewards.media.audio import resample
 from dragon_rewards.media.cache import open_cache
-from dragon_rewards.media.clips import clips_on
+from dragon_rewards.media.clips import clips_on, resample
 from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 from dragon_rewards.metrics.frames import MINIMUM_FRAMES
 from dragon_rewards.metrics.gaussian import Gaussian, Moments

@@ -1,4 +1,4 @@
-"""Read and write audio files, mix them to mono, resample them, and refuse clips that no reward can judge."""
+"""Read and write audio files: whole, mixed to mono, or window by window."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import io
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from math import ceil, gcd, inf, isnan
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
-import soxr
 import torch
 from torch import Tensor
 
-from dragon_rewards.compute.devices import has_float64
 from dragon_rewards.errors import AudioError
+from dragon_rewards.media.clips import UNHEARD, check_peak, peak_of, to_mono
 from dragon_rewards.media.discovery import UNDECODED, USUAL
 from dragon_rewards.media.truncation import shortfall
 from dragon_rewards.storage.files import write_bytes
@@ -34,9 +31,6 @@ ENDLESS = 2**60  # samples, as which libsndfile counts FLAC from a pipe, and the
 BLOCK = 2**20  # samples
 FORM: dict[str, Any] = {"dtype": "float32", "always_2d": True}
 WHOLE = "get or export the whole file again"
-SILENCE, LOUDEST = 1e-4, 8.0  # peaks of a recording, full scale 1: below, nothing is heard; above, it is not in [-1, 1]
-UNHEARD = 1e-5  # peak of a window, or of a clip that was generated, in which there is nothing
-PASSBAND, STOPBAND = 0.913, 120.0  # of the lower Nyquist frequency, and in dB: soxr's high quality
 
 
 @dataclass(frozen=True)
@@ -213,118 +207,3 @@ def write_audio(path: Path, audio: Tensor, rate: int) -> None:
         for start in range(0, len(samples), BLOCK):  # of OGG, libsndfile does not survive a minute in one call
             sound.write(samples[start : start + BLOCK])
     write_bytes(path, file.getvalue())
-
-
-def to_mono(audio: Tensor) -> Tensor:
-    """Mix audio (..., channels, samples) to mono (..., samples): return the mean of the channels.
-
-    >>> to_mono(torch.tensor([[1.0, 0.0], [0.0, 0.5]]))
-    tensor([0.5000, 0.2500])
-    """
-    return audio.mean(-2)
-
-
-def resample(audio: Tensor, source: int, target: int) -> Tensor:
-    """Resample audio (..., samples) from `source` Hz to `target` Hz: return (..., samples * target / source).
-
-    The result is on the device of the audio. Equal rates return the audio itself. soxr resamples all clips in one call,
-    in its high quality setting. It computes on the CPU and carries no gradients, so audio on another device, or audio
-    that requires gradients, is resampled by a windowed sinc in torch. For signals below 0.9 of the lower Nyquist
-    frequency, and except for 50 ms at both ends, the sinc is exact to 1e-6 of the peak and soxr to 3e-4.
-
-    Raises:
-        AudioError: a rate is not positive; an encoder that hears no audio has the rate 0.
-
-    >>> resample(torch.zeros(3, 441), 44_100, 16_000).shape
-    torch.Size([3, 160])
-    """
-    if min(source, target) <= 0:
-        raise AudioError(f"audio at {source} Hz cannot be resampled to {target} Hz; name an encoder that hears audio")
-    if source == target:
-        return audio
-    columns = audio.reshape(-1, audio.shape[-1])
-    if audio.requires_grad or audio.device.type != "cpu":
-        return _sinc_resample(columns, source, target).reshape(*audio.shape[:-1], -1)
-    resampled = torch.from_numpy(soxr.resample(columns.T.numpy(), source, target).T.copy())
-    return resampled.reshape(*audio.shape[:-1], -1)
-
-
-def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:
-    """Resample audio (clips, samples) as `resample` does, by one strided convolution that gives all phases."""
-    up, down = target // gcd(source, target), source // gcd(source, target)
-    exact = audio.to(torch.float64 if _is_rounded(audio.device) else audio.dtype)
-    bank, reach = _phases(up, down, audio.device, exact.dtype)
-    samples = int(audio.shape[-1] / (source / target) + 0.5)  # as soxr rounds, ties included: in floats
-    padding = max(0, ceil(samples / up) - 1) * down + bank.shape[-1] - reach - audio.shape[-1]
-    padded = torch.nn.functional.pad(exact, (reach, padding))[:, None]
-    phases = torch.nn.functional.conv1d(padded, bank, stride=down)
-    return phases.transpose(1, 2).flatten(1)[:, :samples].to(audio.dtype)
-
-
-def _is_rounded(device: torch.device) -> bool:
-    """Return whether float32 convolutions there may keep 10 bits of a factor (TF32), and float64 avoids that."""
-    return device.type != "cpu" and has_float64(device)
-
-
-@cache
-def _phases(up: int, down: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, int]:
-    """Return a Kaiser-windowed sinc as a filter per phase, (up, 1, taps), and the input samples that it looks back.
-
-    Output sample q * up + p lies at input sample q * down + p * down / up: phase p weighs input sample q * down + k by
-    the low-pass at p * down - k * up, in samples at `up` times the input's rate.
-    """
-    from scipy.signal import firwin, kaiserord
-
-    nyquist = 1 / max(up, down)  # the lower one, as a share of that at the high rate
-    count, beta = kaiserord(STOPBAND, (1 - PASSBAND) * nyquist)
-    half = count // 2
-    lowpass = up * firwin(2 * half + 1, (1 + PASSBAND) / 2 * nyquist, window=("kaiser", beta))
-    reach = ceil(half / up)
-    inputs = torch.arange(-reach, down + reach)
-    taps = half + torch.arange(up)[:, None] * down - inputs * up
-    inside = (taps >= 0) & (taps <= 2 * half)
-    bank = torch.where(inside, torch.from_numpy(lowpass)[taps.clamp(0, 2 * half)], 0.0)[:, None]
-    return bank.to(device, dtype), reach
-
-
-def peak_of(audio: Tensor) -> float:
-    """Return the largest absolute sample of audio; infinity where a sample is NaN."""
-    lowest, highest = torch.aminmax(audio)
-    peak = max(-float(lowest), float(highest))
-    return inf if isnan(float(lowest)) or isnan(peak) else peak
-
-
-def check_peak(peak: float, name: str) -> None:
-    """Refuse a recording that no reward can judge, by its largest absolute sample.
-
-    Args:
-        peak: the largest absolute sample, full scale 1, as `peak_of` returns it.
-        name: the name of the recording in error messages.
-
-    Raises:
-        AudioError: the peak is NaN or infinite; it is below 1e-4, so that the recording is silent; or it is above 8,
-            far outside of [-1, 1].
-    """
-    check_values(peak, name, SILENCE)
-    if peak > LOUDEST:
-        raise AudioError(
-            f"'{name}' has a peak of {peak:.5g}, and full scale is 1; if these are 16-bit samples as floats, divide "
-            "them by 32768 and write the file again"
-        )
-
-
-def check_values(peak: float, name: str, silence: float) -> None:
-    """Refuse audio in which there is nothing to judge, by its largest absolute sample.
-
-    Args:
-        peak: the largest absolute sample, full scale 1, as `peak_of` returns it.
-        name: the name of the audio in error messages.
-        silence: the peak below which audio is silent.
-
-    Raises:
-        AudioError: the peak is NaN or infinite, or below `silence`.
-    """
-    if not peak < inf:
-        raise AudioError(f"'{name}' holds values that are not finite; generate or export it again")
-    if peak < silence:
-        raise AudioError(f"'{name}' is silent (peak {peak:.1e}); remove it")

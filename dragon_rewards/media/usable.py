@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import check_peak, read_mono, read_windows, seconds_of
+from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
+from dragon_rewards.media.clips import check_peak
 from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.prefetch import ahead, reading_threads
 

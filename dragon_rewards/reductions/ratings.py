@@ -11,8 +11,8 @@ import torch
 from scipy.stats import pearsonr, spearmanr
 
 from dragon_rewards.errors import ConfigError, TableError
-from dragon_rewards.media.audio import read_mono, resample
-from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.audio import read_mono
+from dragon_rewards.media.clips import Clips, resample
 from dragon_rewards.reductions.aesthetics import KernelHead, fit_head, pool
 from dragon_rewards.registry import load_registry
 from dragon_rewards.storage.table_files import PATH, RATING, TEXT, Row, Table, read_table

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import read_audio, resample, to_mono, write_audio
-from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.audio import read_audio, write_audio
+from dragon_rewards.media.clips import Clips, resample, to_mono
 from dragon_rewards.media.discovery import find_audio
 
 RATES = (44_100, 48_000, 32_000, 24_000, 16_000)

@@ -16,8 +16,9 @@ from support.sounds import tone, write_tone
 from dragon_rewards import load_registry
 from dragon_rewards.exemplars.audio import windows
 from dragon_rewards.exemplars.sources import Source
-from dragon_rewards.media.audio import read_audio, resample, to_mono
+from dragon_rewards.media.audio import read_audio
 from dragon_rewards.media.cache import open_cache
+from dragon_rewards.media.clips import resample, to_mono
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import AudioEncoder
 

@@ -18,7 +18,8 @@ import torch
 from support.sounds import tone, write_tone
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import check_peak, read_audio, read_windows, seconds_of
+from dragon_rewards.media.audio import read_audio, read_windows, seconds_of
+from dragon_rewards.media.clips import check_peak
 from dragon_rewards.media.discovery import find_audio
 
 if TYPE_CHECKING:

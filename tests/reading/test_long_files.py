@@ -19,8 +19,8 @@ from dragon_rewards import encoding as hearing
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.encoding import EncodingJob, Files, cut_of, encode_files
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import read_mono, read_windows, resample
-from dragon_rewards.media.clips import Clips
+from dragon_rewards.media.audio import read_mono, read_windows
+from dragon_rewards.media.clips import Clips, resample
 from dragon_rewards.media.cut import LONGEST, Cut
 from dragon_rewards.media.loudness import confounders, loudness, measured
 

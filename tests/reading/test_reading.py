@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import read_audio, read_mono, seconds_of, to_mono, write_audio
+from dragon_rewards.media.audio import read_audio, read_mono, seconds_of, write_audio
+from dragon_rewards.media.clips import to_mono
 from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 
 if TYPE_CHECKING:

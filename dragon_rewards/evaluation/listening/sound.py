@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import soundfile
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.audio import check_peak, read_audio, resample
+from dragon_rewards.media.audio import read_audio
+from dragon_rewards.media.clips import check_peak, resample
 from dragon_rewards.media.loudness import loudness
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
 from dragon_rewards.encoders.spectral import power_spectrum, unit_window
-from dragon_rewards.media.audio import resample, to_mono
+from dragon_rewards.media.clips import resample, to_mono
 from dragon_rewards.media.images import Images
 
 if TYPE_CHECKING:

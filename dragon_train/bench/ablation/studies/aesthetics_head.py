@@ -78,8 +78,7 @@ def versions_of(clips: Media, severity: NDArray[np.float64], rng: np.random.Gene
     """
     import torch
 
-    from dragon_rewards.media.audio import to_mono
-    from dragon_rewards.media.clips import Clips
+    from dragon_rewards.media.clips import Clips, to_mono
     from dragon_train.bench.ablation.damage import damaged
 
     made = [
