@@ -41,11 +41,11 @@ def write_csv(csv: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     if csv:
         import pandas as pd
 
-        from dragon_rewards.storage import spreadsheets as formulas
+        from dragon_rewards.storage.files import write_csv as write_table
 
         sys.stdout.flush()
         cells = [{key: _escaped(value) for key, value in row.items()} for row in rows]
-        formulas.write_csv(csv, pd.DataFrame(cells))
+        write_table(csv, pd.DataFrame(cells))
 
 
 def _escaped(value: Any) -> Any:

@@ -13,7 +13,7 @@ from support.sounds import write_tone
 from typer.testing import CliRunner
 
 from dragon_rewards import load_registry
-from dragon_rewards.compute import batches
+from dragon_rewards.media import encodable
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.exemplars.statistics import read_kept
 from dragon_rewards.media.encodable import BATCH
@@ -121,7 +121,7 @@ def test_statistics_that_scoring_needs_are_made_on_its_device(songs: Path) -> No
 
 
 def test_where_memory_runs_out_batches_are_halved(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "first_batch", lambda *_: BATCH)  # as if the guess had been wrong
+    monkeypatch.setattr(encodable, "first_batch", lambda *_: BATCH)  # as if the guess had been wrong
     reward, second = "per-song-fad:vae@airs", torch.device(SECOND)
     alone = rows("score", reward, songs, "--device", SECOND)  # builds the encoder, which stays there
     encoder = load_registry().build_encoder("vae", second)
