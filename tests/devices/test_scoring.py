@@ -13,9 +13,9 @@ from support.sounds import write_tone
 from typer.testing import CliRunner
 
 from dragon_rewards import load_registry
-from dragon_rewards.media import encodable
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.exemplars.statistics import read_kept
+from dragon_rewards.media import encodable
 from dragon_rewards.media.encodable import BATCH
 from dragon_rewards.protocols import AudioEncoder
 from dragon_train.cli.app import app
