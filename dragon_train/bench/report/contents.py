@@ -178,7 +178,7 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
         file: of prompts, which are then taken in any case.
     """
     if file:
-        return read_texts(file), f"those of {file.name}"
+        return read_texts(file), f"prompts of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"

@@ -163,9 +163,9 @@ def meaning(reward: Reward, pairs: int, noun: str) -> str:
     if reward.kind.per_clip:
         return f"{reward.name} is each {noun}'s own; {reward.direction} is better, and an improvement is positive."
     return (
-        f"{reward.name} judges whole sets. The figure of each {noun} is the value of its set of {pairs} less that of "
-        f"the set without the {noun} (leave-one-out); improvement is what the tuned {noun} adds to its set beyond what "
-        "the untuned one adds to its own."
+        f"{reward.name} judges whole sets. The figure of each {noun} is the value of its set of {pairs} less the "
+        f"value of the set without the {noun} (leave-one-out); improvement is what the tuned {noun} adds to its set "
+        "beyond what the untuned one adds to its own."
     )
 
 
