@@ -88,6 +88,7 @@ def test_pages_say_their_language(pages: dict[Path, Page]) -> None:
         ("reference/plugins.html", "laion/larger_clap_music"),
         ("reference/renames.html", "dragon_train.trainer"),
         ("reference/api/metrics.html", "frechet_distance"),
+        ("notebooks/score_and_compare.html", "Eight prompts show only large differences"),
         ("reports/ablations/vendi/index.html", "vendi.svg"),
         ("how-to/devices-memory.html", "estimated_gb"),
         ("how-to/ray.html", "Not run by the tests: needs several machines."),
