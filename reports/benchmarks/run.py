@@ -5,8 +5,8 @@ python reports/benchmarks/run.py --device cuda    # cuda.csv, cuda.md, without t
 python reports/benchmarks/run.py --memory
 
 Each side of each comparison is a process of its own: the libraries of numpy and torch read their number of threads when
-they start, and in one process the threads of one wait for those of the other. A call returns a number, for which the
-host waits, so all that it launched has ended.
+they start, and in one process the threads of one wait for the other's. A call returns a number, for which the host
+waits, so all that it launched has ended.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ is measured. Then four rewards of the embedded pipeline are benchmarked. Results
 card's name, and with --small in SCRATCH; every row is written as soon as it is there, and no part is begun after
 --minutes. No table of a card is committed that no card made.
 
-Settings are the defaults of the classes in diffusers 0.42.1, which are those of the published checkpoints, and:
+Settings are the defaults of the classes in diffusers 0.42.1, which the published checkpoints have as well, and:
 - Stable Audio Open's text encoder is T5 base (https://huggingface.co/google-t5/t5-base/blob/main/config.json);
 - Stable Audio 3's is T5Gemma's of size B (https://huggingface.co/google/t5gemma-b-b-ul2), of which no settings could be
   read here: 12 layers of 768, 2,048 within, and Gemma's 256,000 tokens are assumed;
