@@ -42,8 +42,8 @@ def missing_weights(case: TowerCase) -> None:
 
 
 def _tells(message: str, needed: Weights) -> bool:
-    named = (needed.source, *needed.files, *([VARIABLE] if needed.folder else ()))
-    return all(name in message for names in named for name in names.split("|"))
+    names = (needed.source, *"|".join(needed.files).split("|"), *([VARIABLE] if needed.folder else ()))
+    return all(name in message for name in names)
 
 
 def cached_weights(case: TowerCase) -> None:
@@ -61,19 +61,21 @@ def cached_weights(case: TowerCase) -> None:
 def weights_run_no_code(case: TowerCase) -> None:
     """Check that a file of weights that holds code is refused and runs none, where it may be a pickle of torch's."""
     with TemporaryDirectory() as temporary:
-        home, mark, loaded = Path(temporary, "caches"), Path(temporary, "mark"), False
-        _link(_places(case.info), home)
-        spoilt = [_spoil(_cache(needed, home), each, mark) for needed in case.info.weights for each in needed.files]
-        with _found_only_in(home), suppress(Exception):  # it may be refused in any way
-            if any(spoilt):
-                case.tower(case.info.factory())(case.batch)
-                loaded = True
-        ran = mark.exists()
-    promised, found = (
-        "weights that are refused where they hold code",
-        f"code that {'ran' if ran else 'was let through'}",
-    )
-    require(not loaded and not ran, promised, found, "load safetensors, or torch.load(path, weights_only=True)")
+        found = _fate_of_code(case, Path(temporary))
+    mend = "load safetensors, or torch.load(path, weights_only=True)"
+    require(not found, "weights that are refused where they hold code", found, mend)
+
+
+def _fate_of_code(case: TowerCase, temporary: Path) -> str:
+    """Load weights that code stands in for, where they may be pickles; return what became of it if it was not refused."""
+    home, mark, loaded = temporary / "caches", temporary / "mark", False
+    _link(_places(case.info), home)
+    spoilt = [_spoil(_cache(needed, home), each, mark) for needed in case.info.weights for each in needed.files]
+    with _found_only_in(home), suppress(Exception):  # it may be refused in any way
+        if any(spoilt):
+            case.tower(case.info.factory())(case.batch)
+            loaded = True
+    return "code that ran" if mark.exists() else "code that was let through" * loaded
 
 
 @dataclass(frozen=True)
