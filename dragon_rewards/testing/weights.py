@@ -67,7 +67,7 @@ def weights_run_no_code(case: TowerCase) -> None:
 
 
 def _fate_of_code(case: TowerCase, temporary: Path) -> str:
-    """Load weights that code stands in for, where they may be pickles; return what became of it if it was not refused."""
+    """Load weights that code stands in for, where they may be pickles; return its fate unless it was refused."""
     home, mark, loaded = temporary / "caches", temporary / "mark", False
     _link(_places(case.info), home)
     spoilt = [_spoil(_cache(needed, home), each, mark) for needed in case.info.weights for each in needed.files]
