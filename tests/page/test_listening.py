@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load, save_file
+from support.cli import dragon
 
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import DragonError
@@ -22,7 +23,6 @@ from dragon_train.bench.report.paired_comparisons import generation_of
 from dragon_train.bench.report.pairs import sampled
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run import load_policy
-from page.conftest import dragon
 
 if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo

@@ -14,6 +14,8 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from support.cli import dragon
+from support.report_pages import QUICK
 
 from dragon_rewards.errors import DragonError
 from dragon_train.bench.report import pairs
@@ -21,7 +23,6 @@ from dragon_train.bench.report.media import page_clip
 from dragon_train.bench.report.paired_comparisons import generation_of
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import PROMPTS
-from page.conftest import QUICK, dragon
 
 pytestmark = pytest.mark.slow
 
