@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-pytest_plugins = ["support.devices.fixtures", "support.faults.plugin"]
+pytest_plugins = ["support.devices.fixtures", "support.faults.plugin", "support.pairwise"]
 
 # Several test workers share the cores: one thread each, that sleeps while it waits. Commands that tests start inherit
 # it.

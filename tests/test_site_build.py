@@ -1,4 +1,4 @@
-"""The site builds without a warning, its links lead somewhere, and its pictures have words."""
+"""The site builds without a warning, needs no network, its links lead somewhere, and its pictures have words."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from support.readme import ROOT
 pytestmark = pytest.mark.slow
 pytest.importorskip("mkdocs")
 
+LOADS = {"link": ("href",), **dict.fromkeys(("audio", "iframe", "img", "script", "source", "video"), ("src",))}
+
 
 class Page(HTMLParser):
-    """What a page links to, the places in it that can be linked to, and its pictures."""
+    """What a page links to, what it loads, the places in it that can be linked to, and its pictures."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.loaded: list[str] = []
         self.places: set[str] = set()
         self.wordless: list[str] = []
         self.language = ""
@@ -29,6 +32,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.links += [link for name in ("href", "src") if (link := found.get(name))]
+        self.loaded += [link for name in LOADS.get(tag, ()) if (link := found.get(name))]
         self.places |= {place for name in ("id", "name") if (place := found.get(name))}
         if tag == "img" and not found.get("alt"):
             self.wordless.append(found.get("src") or "")
@@ -63,6 +67,11 @@ def dead(link: str, path: Path, pages: dict[Path, Page]) -> str:
     return "" if place.exists() and named else f"{path}: {link}"
 
 
+def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page]) -> None:
+    assert {link for page in pages.values() for link in page.loaded if urlsplit(link).netloc} == set()
+    assert [path for path in pages if 'class="mermaid"' in path.read_text(encoding="utf-8")] == []  # drawn by a CDN's
+
+
 def test_pictures_have_words(pages: dict[Path, Page]) -> None:
     assert {str(path): page.wordless for path, page in pages.items() if page.wordless} == {}
 
@@ -79,6 +88,7 @@ def test_pages_say_their_language(pages: dict[Path, Page]) -> None:
         ("reference/plugins.html", "laion/larger_clap_music"),
         ("reference/renames.html", "dragon_train.trainer"),
         ("reference/api/metrics.html", "frechet_distance"),
+        ("notebooks/score_and_compare.html", "Eight prompts show only large differences"),
         ("reports/ablations/vendi/index.html", "vendi.svg"),
         ("how-to/devices-memory.html", "estimated_gb"),
         ("how-to/ray.html", "Not run by the tests: needs several machines."),

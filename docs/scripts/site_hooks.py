@@ -1,4 +1,4 @@
-"""Hooks by which mkdocs fills the site: pages made of the program and of records, and generated blocks in pages."""
+"""Hooks by which mkdocs fills the site: pages of the program, of notebooks and of records, and generated blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+import notebook_pages
 import record_pages
 import reference_pages
 from generated import filled
@@ -22,7 +23,8 @@ FILE = re.compile(r"^<!-- file: (.+?) -->\n```(\w+)$", re.MULTILINE)
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is not in docs/."""
-    for uri, make in {**reference_pages.PAGES, "reports/index.md": record_pages.index}.items():
+    pages = {**reference_pages.PAGES, **notebook_pages.PAGES, "reports/index.md": record_pages.index}
+    for uri, make in pages.items():
         files.append(File.generated(config, uri, content=make()))
     for uri, path in record_pages.published().items():
         given: dict[str, Any] = (
@@ -33,6 +35,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill the generated blocks, and show what the comments above fenced blocks say."""
-    shown = NOT_RUN.sub(r"*Not run by the tests: \1.*\n\n", filled(markdown))
+    """Fill the generated blocks, show what the comments above fenced blocks say, and link to pages of notebooks."""
+    shown = NOT_RUN.sub(r"*Not run by the tests: \1.*\n\n", filled(notebook_pages.linked(markdown)))
     return FILE.sub(r'```\2 title="\1"', shown)

@@ -88,6 +88,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # dif
         self,
         code_channels: int = 64,
         width: int = 256,
+        decoder_depth: int = 2,
         sampling_rate: int = 16_000,  # noqa: ARG002  the pipeline reads it from the configuration
         audio_channels: int = 1,  # noqa: ARG002  the pipeline reads it, too
     ) -> None:
@@ -103,8 +104,7 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # dif
         )
         self.decoder = nn.Sequential(
             nn.Conv1d(code_channels, width, 3, padding=1),
-            ConvNeXtBlock(width),
-            ConvNeXtBlock(width),
+            *(ConvNeXtBlock(width) for _ in range(decoder_depth)),
             nn.ConvTranspose1d(width, width, 4, stride=2, padding=1),
             ConvNeXtBlock(width),
             ConvNeXtBlock(width),
@@ -124,10 +124,13 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
         Samples beyond a multiple of 1024 are dropped.
         """
-        mean, log_variance = self.codes(audio)
+        return EncoderOutput(self.latents(*self.codes(audio)))
+
+    def latents(self, mean: Tensor, log_variance: Tensor) -> Latents:
+        """Return the distribution over latents that belongs to mean and log-variance of the raw codes."""
         mean = (mean - self.code_mean) / self.code_deviation
         log_variance = log_variance - 2 * self.code_deviation.log()
-        return EncoderOutput(Latents(fold(mean), fold(log_variance)))
+        return Latents(fold(mean), fold(log_variance))
 
     def decode(self, latents: Tensor) -> DecoderOutput:
         """Return the audio (clips, 1, 1024 * frames) of latents (clips, 128, frames)."""

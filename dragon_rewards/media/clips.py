@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import ceil, gcd, inf, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import soxr
 import torch
@@ -17,6 +17,8 @@ from dragon_rewards.protocols import AudioEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.protocols import Encoder, EncoderInfo
@@ -156,8 +158,16 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
     columns = audio.reshape(-1, audio.shape[-1])
     if audio.requires_grad or audio.device.type != "cpu":
         return _sinc_resample(columns, source, target).reshape(*audio.shape[:-1], -1)
-    resampled = torch.from_numpy(soxr.resample(columns.T.numpy(), source, target).T.copy())
+    resampled = torch.from_numpy(soxr.resample(_frames(columns), source, target).T.copy())
     return resampled.reshape(*audio.shape[:-1], -1)
+
+
+def _frames(clips: Tensor) -> NDArray[Any]:
+    """Return clips (clips, samples) as the frames (samples, clips) that soxr takes, without a copy where it can."""
+    frames = clips.T.numpy()
+    # numpy 1.26 exports a single row as C-contiguous whatever its strides are, by which soxr takes it for a column per
+    # clip, and refuses it ("Data not contiguous"). np.ascontiguousarray leaves such a row alone; a copy has C strides.
+    return frames if len(frames) > 1 else frames.copy()
 
 
 def _sinc_resample(audio: Tensor, source: int, target: int) -> Tensor:

@@ -145,7 +145,7 @@ class Gaussian:
         if not self.is_sound:
             values = eigenvalues(covariance)
             raise DragonError(
-                "a covariance has no negative eigenvalue, and those of this one go from "
+                "a covariance has no negative eigenvalue, and the eigenvalues of this one go from "
                 f"{values[0]:.3g} to {values[-1]:.3g}; compute it in float64, as `Gaussian.fit` does"
             )
 
@@ -170,7 +170,7 @@ class Gaussian:
         variances, off = covariance.diagonal(), (triangle @ triangle.mT - covariance).abs()
         alike = off.amax() <= AGREEMENT * variances.amax() + TINY
         if not (alike & (off.diagonal() <= AGREEMENT * variances + TINY).all()):
-            raise DragonError("a Gaussian's factor is not that of its covariance: fit both to the same frames")
+            raise DragonError("a Gaussian's factor does not give its covariance: fit both to the same frames")
 
     @classmethod
     def fit(cls, frames: Tensor) -> Gaussian:

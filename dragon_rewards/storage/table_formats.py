@@ -198,7 +198,8 @@ def _objects(found: Iterable[Numbered], wanted: Wanted, path: Path) -> Content:
     for number, value in found:
         where = f"'{path}', row {number}"
         if not isinstance(value, type(rows[0][1]) if rows else dict | str):
-            raise TableError(f"{where}: {value!r:.40}; the rows of a table are objects, and those of a list texts")
+            promised = "the rows of a table are objects, and the rows of a list are texts"
+            raise TableError(f"{where}: {value!r:.40}; {promised}")
         if isinstance(value, dict):
             columns |= dict.fromkeys(value)
             rows.append((number, _named(value, wanted, where)))

@@ -7,6 +7,14 @@ In a test module of the package, one call makes one test per check and part:
     test_conformance = conformance("dragon-reward-template")
 
 Listing the checks loads the registry and builds nothing.
+
+An encoder that needs weights (`EncoderInfo.weights`) is built of those that are found, under `$DRAGON_WEIGHTS` or in
+the caches of the hub and of torch: random ones in the form of the released will do. It is also held to how it takes
+them:
+
+- missing weights: a `WeightsError` names what to get, and where from;
+- cached weights: in either cache they are found without a network, and the identity is the same;
+- weights run no code: a file of weights that holds code is refused, and the code is not run.
 """
 
 from __future__ import annotations
@@ -69,6 +77,7 @@ TEXT_TOWER = (
     "text limit",
     "text devices",
 )
+WEIGHTS = ("missing weights", "cached weights", "weights run no code")
 EXEMPLAR_SET = ("facts", "manifest", "content hash", "count", "statistics", "identities")
 TEXT_SET = ("captions",)
 REDUCTION = (
@@ -87,7 +96,11 @@ PER_CLIP = ("locality",)
 WHOLE_SET = ("subsets",)
 REFERENCE = ("reference matters", "direction")
 PROMPTS = ("prompts matter",)
-SHARED = ("towers", "text_towers")  # modules of the checks that encoders of audio and of images have in common
+SHARED = (
+    "towers",
+    "text_towers",
+    "weights",
+)  # modules of the checks that encoders of audio and of images have in common
 
 
 @dataclass(frozen=True)
@@ -161,10 +174,10 @@ def _checks_of_parts(package: str, registry: Registry) -> Iterator[Check]:
 
 
 def _of_encoder(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:
-    modalities = registry.encoders[name].modalities
-    text = TEXT_TOWER if Modality.TEXT in modalities else ()
-    sees = {"image encoder": IMAGE_ENCODER + text} if Modality.IMAGE in modalities else {}
-    return {"encoder": ENCODER + text, **sees} if Modality.AUDIO in modalities or not sees else sees
+    info = registry.encoders[name]
+    more = TEXT_TOWER * (Modality.TEXT in info.modalities) + WEIGHTS * bool(info.weights)
+    sees = {"image encoder": IMAGE_ENCODER + more} if Modality.IMAGE in info.modalities else {}
+    return {"encoder": ENCODER + more, **sees} if Modality.AUDIO in info.modalities or not sees else sees
 
 
 def _of_exemplar_set(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:

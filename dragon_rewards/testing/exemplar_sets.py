@@ -107,7 +107,7 @@ def captions(case: ExemplarSetCase) -> None:
         gaussian = _encoded(texts, encoder)
         require(gaussian.dim == info.dim, f"embeddings of {info.dim} values", f"{gaussian.dim}", "mend the encoder")
         if info.name in stored:
-            promised = f"statistics of encoder '{info.name}' that are those of the captions"
+            promised = f"statistics of encoder '{info.name}' that equal the statistics of the captions"
             require_equal(stored[info.name].mean, gaussian.mean, promised, REBUILD)
             require_equal(stored[info.name].covariance, gaussian.covariance, promised, REBUILD)
 

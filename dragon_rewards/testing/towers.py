@@ -205,8 +205,8 @@ def devices(case: TowerCase) -> None:
     """Check that on every device of this machine the encoder's copy gives the CPU's frames, and on that device."""
     promised = f"the CPU's frames, on the device of the {case.media}"
     mend = (
-        f"hold tensors in attributes or closures, which are copied to the device, and make those of {case.method} "
-        f"there (device={case.media}.device)"
+        "hold tensors in attributes or closures, which are copied to the device, and create further tensors of "
+        f"{case.method} there (device={case.media}.device)"
     )
     for device in available_devices():
         try:

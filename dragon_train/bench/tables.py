@@ -129,8 +129,9 @@ def held_out(carried: pd.DataFrame) -> str:
     """Describe in Markdown which gains carry over to rewards that training never saw."""
     text = (
         "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
-        "music (captions of a set count as the set). `heldout` is the mean win rate under all of these, "
-        "`same_question` under those of the run's own reduction; a gain carries over where the latter is above 50%."
+        "music (captions of a set count as the set). `heldout` is the mean win rate under all held-out rewards, "
+        "`same_question` the mean under the held-out rewards of the run's own reduction; a gain carries over where the "
+        "latter is above 50%."
     )
     return f"## Held out\n\n{carry_over_summary(carried)}\n\n{text}\n\n{markdown(carried)}"
 
@@ -180,9 +181,9 @@ def method(benchmark: Benchmark) -> str:
         "that judge clips win prompt by prompt (ties half). Rewards that judge whole sets win subset by subset: "
         f"{preset.rounds} random partitions into {trials} matched subsets of {preset.subset_size}; their interval "
         f"counts the {trials} disjoint subsets of one partition as trials. `lower` is the one-sided 95% "
-        "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is that of the "
-        "whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it sees "
-        "what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all "
+        "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is the p-value "
+        "of the whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it "
+        "sees what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all "
         "target rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
     )
 

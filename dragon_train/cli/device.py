@@ -1,18 +1,11 @@
-"""The option `--device`, which names where a verb computes."""
+"""What the option `--device` chooses: where a verb computes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
-
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="Where to compute, as in cuda:1; default: the accelerator that torch has, else cpu."),
-]
 
 
 def chosen_device(name: str | None) -> torch.device:

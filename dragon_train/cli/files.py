@@ -1,24 +1,13 @@
-"""The options, the check and the CSV file that verbs which score files share."""
+"""The CSV file that verbs which score files write: its check before the long work, and its rows after it."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
-PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
-Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
-SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="List what cannot be used, and go on without; every file is read once before."),
-]
-Csv = Annotated[Path | None, typer.Option(help="Write the rows to this CSV file too.")]
+    from pathlib import Path
 
 
 def check_csv(csv: Path | None) -> None:

@@ -1,43 +1,20 @@
-"""The options that verbs which generate clips share, and what they choose: prompts, pipeline, steps and guidance."""
+"""What the options of verbs that generate clips choose: prompts, pipeline, steps and guidance."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.weights import require_weights
-from dragon_train.cli.completion import pipelines
 from dragon_train.loop.run_folder import check_result, stored_config
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dragon_train.descriptors import PipelineInfo
-
-Texts = Annotated[list[str] | None, typer.Argument(help="One clip for each prompt.")]
-Out = Annotated[Path, typer.Option(help="Folder for the media files and prompts.csv.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the clips of the folder.")]
-Append = Annotated[bool, typer.Option("--append", help="Add to the clips of the folder.")]
-Source = Annotated[
-    str | None,
-    typer.Option(
-        "--pipeline", help="A name, a folder, or owner/name[@revision]; default the run's.", autocompletion=pipelines
-    ),
-]
-TunedBy = Annotated[Path | None, typer.Option("--run", help="Folder of a finished `dragon train`: its tuned model.")]
-DiffusionSteps = Annotated[
-    int | None, typer.Option(min=2, help="Diffusion steps of a clip; default: the run's, or 40.")
-]
-FormerSteps = Annotated[int | None, typer.Option("--steps", min=2, hidden=True)]
-Guided = Annotated[
-    float | None,
-    typer.Option("--guidance", min=1.0, help="Classifier-free guidance, 1 is none; default: the run's, or 3."),
-]
 
 STEPS, GUIDANCE = 40, 3.0  # without a run: more than demonstrations need, as it is for listening
 FORMER = (

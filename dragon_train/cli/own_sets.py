@@ -1,25 +1,20 @@
-"""The name, the figures and the check of a user's exemplar set, which the sub-commands of `dragon exemplars` share."""
+"""The figures and the check of a user's exemplar set, which the sub-commands of `dragon exemplars` share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ComposeError
 from dragon_rewards.exemplars import encoders_of, items
 from dragon_rewards.exemplars.facets import facets_of
 from dragon_rewards.names import check_name
 from dragon_rewards.registry import load_registry
-from dragon_train.cli.completion import own_sets
 
 if TYPE_CHECKING:
     from dragon_rewards.protocols import ExemplarSetInfo
 
 PLUGIN = "dragon_rewards.exemplars.plugin"
 HOUR = 3600
-
-Name = Annotated[str, typer.Argument(help="Name of the set.", autocompletion=own_sets)]
 
 
 def check_free(name: str) -> None:

@@ -6,9 +6,7 @@ import sys
 from itertools import zip_longest
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.terminal.printable import json_text, printable
 
@@ -16,9 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     Row = Mapping[str, Any]
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Wide = Annotated[bool, typer.Option("--wide", help="Show every column, as wide as it takes.")]
 
 PAGE = 80  # characters a line, where stdout is no terminal
 GAP = 2  # characters between the columns of a table

@@ -10,11 +10,12 @@ import typer
 from msgspec import inspect
 
 from dragon_train.cli.completion import objectives, pipelines, rewards
-from dragon_train.config import TrainConfig
+from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.fields import described, field_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 TYPES = {inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool, inspect.VarTupleType: list[str]}
 DEFAULTS = {field.name: field.default for field in fields(TrainConfig) if field.default is not MISSING}
@@ -67,3 +68,17 @@ def option(name: str) -> Any:
         **bounds,
     }
     return Annotated[typed | None, typer.Option(help=meaning, **shape)]
+
+
+def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:
+    """Return the settings in a file, overridden by the settings on the command line.
+
+    Args:
+        file: TOML file of settings, or None.
+        given: the settings of the command line, by name.
+        verb: what messages call the command line, where there is no file.
+
+    Raises:
+        ConfigError: the file cannot be read, or a setting is unknown or has a value that it does not allow.
+    """
+    return train_config({**(read_config(file) if file else {}), **given}, str(file or verb))

@@ -92,7 +92,7 @@ def check_report(kind: str, folder: Path, report: Mapping[str, Iterable[str]]) -
         faults += [f"{what} {', '.join(keys[:NAMED])}{more}"] if keys else []
     if faults:
         raise DragonError(
-            f"{folder}: its weights are not those of a {kind}: {'; '.join(faults)}; get the files again, or save it "
+            f"{folder}: its weights do not fit a {kind}: {'; '.join(faults)}; get the files again, or save it "
             "again with `save_pretrained`"
         )
 

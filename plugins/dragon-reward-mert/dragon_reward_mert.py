@@ -152,7 +152,7 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Any:
     wrong = sorted(report["missing_keys"]) + sorted(report["unexpected_keys"])
     if wrong:
         raise WeightsError(
-            f"the weights in {folder} are not those of {REPOSITORY}: missing or unexpected {', '.join(wrong[:3])}; "
+            f"the weights in {folder} do not fit {REPOSITORY}: missing or unexpected {', '.join(wrong[:3])}; "
             "download all of them again"
         )
     return model.eval().requires_grad_(requires_grad=False)

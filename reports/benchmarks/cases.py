@@ -83,7 +83,7 @@ class Reference:
 
 
 def embeddings(seed: int, *shape: int) -> Tensor:
-    """Correlated Gaussian frames (..., d) in float64, with a spectrum that falls like that of trained encoders."""
+    """Correlated Gaussian frames (..., d) in float64, with a spectrum that falls as trained encoders have it."""
     generator = torch.Generator().manual_seed(seed)
     dim = shape[-1]
     mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(dim), dtype=torch.float64) / dim**0.5

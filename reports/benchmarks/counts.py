@@ -2,7 +2,7 @@
 
 PYTHONPATH=tests python reports/benchmarks/counts.py    # needs a C++ compiler; 2 minutes
 
-That device computes as the CPU does, so its times say nothing; the forms that it takes are those of any accelerator.
+That device computes as the CPU does, so its times say nothing; it takes the same forms as any accelerator.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def greedy(songs: Array, distance: Callable[[Array, Array], float]) -> float:
 def exchanged(songs: Array, permutations: int, distance: Callable[[Array, Array], float]) -> float:
     """Both sets' distances, of songs (2, pairs, frames, d) and of each exchange between them; returns what was gained.
 
-    A set's moments are those of its frames, as a toolkit takes them.
+    A set's moments are the moments of its frames, as a toolkit takes them.
     """
     draws = np.random.default_rng(0).random((permutations, songs.shape[1])) < 0.5
     pairs, gains = np.arange(songs.shape[1]), []

@@ -5,8 +5,8 @@ python reports/benchmarks/run.py --device cuda    # cuda.csv, cuda.md, without t
 python reports/benchmarks/run.py --memory
 
 Each side of each comparison is a process of its own: the libraries of numpy and torch read their number of threads when
-they start, and in one process the threads of one wait for those of the other. A call returns a number, for which the
-host waits, so all that it launched has ended.
+they start, and in one process the threads of one wait for the other's. A call returns a number, for which the host
+waits, so all that it launched has ended.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,24 +104,26 @@ def rows(number: int, threads: int) -> Iterator[dict[str, Any]]:
         yield {**own, **compared, "target": f"{peer['target']:g} x", "met": ratio >= peer["target"]}
 
 
-def accelerated(number: int, device: str) -> dict[str, Any]:
-    """The row of an accelerator: one CPU thread beside it, and how far their values differ."""
-    there, here = (
-        json.loads(_child("--side", str(number), "", place, threads=threads))
-        for place, threads in ((device, os.cpu_count() or 1), ("cpu", 1))
-    )
-    ratio, difference = here["ms"] / there["ms"], abs(there["value"] - here["value"]) / abs(here["value"])
-    return {
-        "metric": there["metric"],
-        "ms": there["ms"],
-        "ceiling": there["ceiling"],
-        "cpu_ms": here["ms"],
-        "times": ratio,
-        "target": there["times"],
-        "met": there["times"] is None or ratio >= there["times"],
-        "difference": difference,
-        "agrees": difference <= AGREEMENT,
-    }
+def accelerated(device: str) -> Iterator[dict[str, Any]]:
+    """A row per metric of an accelerator: one CPU thread beside it, and how far their values differ.
+
+    Each side is one process for all metrics, and both run at once: one thread of either takes one core.
+    """
+    with ThreadPoolExecutor() as sides:
+        found = sides.map(lambda place: _child("--all", place, threads=1).splitlines(), (device, "cpu"))
+    for there, here in (map(json.loads, lines) for lines in zip(*found, strict=True)):
+        ratio, difference = here["ms"] / there["ms"], abs(there["value"] - here["value"]) / abs(here["value"])
+        yield {
+            "metric": there["metric"],
+            "ms": there["ms"],
+            "ceiling": there["ceiling"],
+            "cpu_ms": here["ms"],
+            "times": ratio,
+            "target": there["times"],
+            "met": there["times"] is None or ratio >= there["times"],
+            "difference": difference,
+            "agrees": difference <= AGREEMENT,
+        }
 
 
 def peak(peer: str) -> float:
@@ -148,10 +151,12 @@ def _child(*arguments: str, threads: int = 2) -> str:
 
 def table(device: str) -> pd.DataFrame:
     """All rows: of the CPU with one thread and with two."""
+    if device != "cpu":
+        return pd.DataFrame(accelerated(device))
     found = []
-    for threads in (1, 2) if device == "cpu" else (1,):
+    for threads in (1, 2):
         for number in range(len(CASES)):
-            found += list(rows(number, threads)) if device == "cpu" else [accelerated(number, device)]
+            found += list(rows(number, threads))
             print(found[-1]["metric"], f"{found[-1]['ms']:.3g} ms", file=sys.stderr)
     return pd.DataFrame(found)
 
@@ -197,11 +202,15 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="as torch names it: cuda, cuda:1, xpu")
     parser.add_argument("--memory", action="store_true", help="measure the memory of the KAD instead")
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--all", help=argparse.SUPPRESS)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         number, peer, device = given.side
         print(json.dumps(side(int(number), peer, device)))
+    elif given.all:
+        for number in range(len(CASES)):
+            print(json.dumps(side(number, "", given.all)), flush=True)
     elif given.peak is not None:
         print(peak(given.peak))
     elif given.memory:

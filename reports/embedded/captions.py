@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 INSTRUMENTS: Mapping[str, int] = {  # General MIDI programs, counted from 0
     "piano": 0,
@@ -80,33 +80,61 @@ COLLECTION_WORDS: Mapping[str, tuple[str, ...]] = {
     "oneill": ("irish", "traditional"),
     "aird": ("traditional", "old"),
 }
-TEMPLATES = (
-    "a {tempo} {form} played on {instrument}",
-    "a {tempo}, {mode} {form} on the {instrument}",
-    "{instrument}, {tempo}, {mode}, {form}",
-    "{instrument} playing a {tempo} {form} in the {register} register",
-    "a {form} for {instrument}, {tempo} and {density}, {mode}",
-    "{tempo} {instrument} music, a {collection} {form}, {mode}",
-    "solo {instrument}, {form}, {density}, {register} register",
-    "a {collection} {form}, {instrument}, {register} register, {tempo}",
-    "{mode} {form}, {instrument}, {tempo}, {density}",
-    "a {tempo} {collection} tune for {instrument}, {mode}, {density}",
-    "{mode} {collection} {form} on the {instrument}",
-    "a {form} on {instrument}",
-)
+# Three families of phrasings, disjoint: prompts to train on, to watch and for the exam are of one each. A caption names
+# the instrument and three of the six other attributes; in the ten phrasings of a family each of the six is named five
+# times, and each two of them together twice (a 2-(6, 3, 2) design).
+PHRASINGS: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        "a {tempo}, {mode} {form} on the {instrument}",
+        "a {tempo} {form} for {instrument}, {density}",
+        "{tempo}, {mode} music for {instrument} in the {register} register",
+        "a {tempo} {collection} tune on {instrument}, {density}",
+        "a {collection} tune for {instrument}, {tempo}, {register} register",
+        "a {mode} {collection} {form} on the {instrument}",
+        "solo {instrument}, {form}, {density}, {register} register",
+        "a {collection} {form} played on {instrument} in the {register} register",
+        "{instrument} music, {mode}, {density}, in the {register} register",
+        "a {mode} {collection} tune for {instrument}, {density}",
+    ),
+    "watch": (
+        "{instrument}, {tempo}, {mode}, {form}",
+        "{instrument} playing a {tempo} {form}, {density}",
+        "a {tempo} tune on {instrument}, {mode}, {register} register",
+        "{collection} {instrument} music, {tempo} and {density}",
+        "{instrument} in the {register} register, a {tempo} {collection} tune",
+        "{collection} {form}, {mode}, played on {instrument}",
+        "a {form} in the {register} register, {instrument}, {density}",
+        "{instrument}, a {collection} {form}, {register}",
+        "a {mode} tune in the {register} register, {density}, solo {instrument}",
+        "{mode} {instrument} music, {collection} and {density}",
+    ),
+    "exam": (
+        "{mode} {form} played on the {instrument}, {tempo}",
+        "a {form} on solo {instrument}, {tempo}, {density}",
+        "{register} {instrument}, {tempo} and {mode}",
+        "{instrument}, {tempo}, {density}, {collection}",
+        "the {instrument} playing {tempo} {collection} music in the {register} register",
+        "{instrument} playing a {mode} {form}, {collection}",
+        "{register} {form} for {instrument}, {density}",
+        "in the {register} register, a {collection} {form} for {instrument}",
+        "{instrument}, {mode}, {register}, {density}",
+        "a {collection} tune, {mode}, {density}, for {instrument}",
+    ),
+}
+TEMPLATES = tuple(template for family in PHRASINGS.values() for template in family)
+WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "instrument": INSTRUMENT_WORDS,
+    "form": FORM_WORDS,
+    "tempo": TEMPO_WORDS,
+    "mode": MODE_WORDS,
+    "density": DENSITY_WORDS,
+    "register": REGISTER_WORDS,
+    "collection": COLLECTION_WORDS,
+}
 
 
-def describe(attributes: Mapping[str, str], rng: random.Random) -> str:
+def describe(attributes: Mapping[str, str], rng: random.Random, templates: Sequence[str] = TEMPLATES) -> str:
     """One caption of a clip: a random phrasing, with random synonyms, of its attributes."""
-    tables = (
-        ("instrument", INSTRUMENT_WORDS),
-        ("form", FORM_WORDS),
-        ("tempo", TEMPO_WORDS),
-        ("mode", MODE_WORDS),
-        ("density", DENSITY_WORDS),
-        ("register", REGISTER_WORDS),
-        ("collection", COLLECTION_WORDS),
-    )
-    words = {name: rng.choice(table[attributes[name]]) for name, table in tables}
-    caption = rng.choice(TEMPLATES).format(**words)
+    words = {name: rng.choice(table[attributes[name]]) for name, table in WORDS.items()}
+    caption = rng.choice(templates).format(**words)
     return re.sub(r"\ba (?=[aeiou])", "an ", caption)

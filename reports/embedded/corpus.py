@@ -1,6 +1,6 @@
 """Parse public-domain scores and render them to captioned clips of 5.12 s at 16 kHz.
 
-    python corpus.py WORK_DIR SOUNDFONT.sf2
+    python corpus.py WORK_DIR SOUNDFONT.sf2 [PROCESSES]
 
 Scores: the corpus that music21 carries. Sound font: FluidR3 GM (MIT licence). Neither the scores nor the
 clips are shipped; the README beside this file records their licences.
@@ -9,6 +9,7 @@ clips are shipped; the README beside this file records their licences.
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +22,12 @@ import soxr
 from captions import FORMS, INSTRUMENTS, TEMPOS, describe
 
 SAMPLE_RATE, RENDER_RATE, SAMPLES = 16_000, 32_000, 81_920  # 81,920 = 160 latents of 512 samples
-SPLITS = {"train": 9216, "tunebook": 1024, "airs": 1024}  # clips; tunebook: held-out pieces, airs: held-out collection
+# Clips. The training collections' pieces are split into those trained on and three parts that no model hears: exemplars
+# (tunebook), prompts to watch and prompts of the exam. Aird's collection is never trained on.
+SPLITS = {"tunebook": 1024, "airs": 1024, "watch": 1024, "exam": 1024, "train": 40_960}
+HELD_OUT = {"tunebook": 1 / 8, "watch": 1 / 16, "exam": 1 / 16}  # shares of the pieces
 SEED = 2504
+FEWEST = 10  # pieces of a form
 # Krumhansl and Kessler (1982), probe-tone profiles of a major and of a minor key.
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
@@ -159,30 +164,43 @@ def render_many(plans: list[dict[str, Any]], soundfont: str) -> np.ndarray[Any, 
     return np.stack([(render(plan, soundfont) * 32767).astype(np.int16) for plan in plans])
 
 
-def main(out: Path, soundfont: str) -> None:
+def sources(pieces: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The pieces of each split; no piece is in two."""
+    shuffled = random.Random(SEED).sample(pieces, len(pieces))
+    known = [piece for piece in shuffled if not piece["id"].startswith("aird/")]
+    found, start = {"airs": [piece for piece in shuffled if piece["id"].startswith("aird/")]}, 0
+    for split, share in HELD_OUT.items():
+        end = start + int(share * len(known))
+        found[split], start = known[start:end], end
+    return found | {"train": known[start:]}
+
+
+def plans_of(pieces: list[dict[str, Any]], split: str, count: int) -> list[dict[str, Any]]:
+    """Clips with forms in equal numbers; forms of fewer than ten pieces are left out."""
+    rng = random.Random(f"{SEED} {split}")
+    by_form: dict[str, list[dict[str, Any]]] = {}
+    for piece in pieces:
+        by_form.setdefault(piece["form"], []).append(piece)
+    forms = sorted(form for form in by_form if len(by_form[form]) >= FEWEST)
+    return [clip_plan(rng.choice(by_form[rng.choice(forms)]), rng) for _ in range(count)]
+
+
+def main(out: Path, soundfont: str, processes: int) -> None:
     """Write pieces.jsonl, and for each split SPLIT.npy (clips, samples) and SPLIT.jsonl."""
     out.mkdir(parents=True, exist_ok=True)
-    pieces = parse_all(out)
-    rng = random.Random(SEED)
-    rng.shuffle(pieces)
-    airs = [p for p in pieces if p["id"].startswith("aird/")]
-    known = [p for p in pieces if not p["id"].startswith("aird/")]
-    held_out = known[: len(known) // 8]
-    sources = {"train": known[len(held_out) :], "tunebook": held_out, "airs": airs}
-    for split, count in SPLITS.items():
-        by_form: dict[str, list[dict[str, Any]]] = {}
-        for piece in sources[split]:
-            by_form.setdefault(piece["form"], []).append(piece)
-        forms = sorted(form for form in by_form if len(by_form[form]) >= 10)
-        plans = [clip_plan(rng.choice(by_form[rng.choice(forms)]), rng) for _ in range(count)]
-        chunks = [plans[i : i + 64] for i in range(0, count, 64)]
-        with ProcessPoolExecutor(2) as pool:
-            clips = list(pool.map(render_many, chunks, [soundfont] * len(chunks)))
-        np.save(out / f"{split}.npy", np.concatenate(clips))
-        rows = [{k: plan[k] for k in ("piece", "attributes", "caption")} for plan in plans]
-        (out / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        print(split, count, "clips of", len(sources[split]), "pieces;", {f: len(by_form[f]) for f in forms})
+    pieces = sources(parse_all(out))
+    with ProcessPoolExecutor(processes) as pool:
+        for split, count in SPLITS.items():
+            plans = plans_of(pieces[split], split, count)
+            chunks = [plans[i : i + 64] for i in range(0, count, 64)]
+            clips = np.lib.format.open_memmap(out / f"{split}.npy", "w+", np.int16, (count, SAMPLES))
+            for i, made in enumerate(pool.map(render_many, chunks, [soundfont] * len(chunks))):
+                clips[64 * i : 64 * i + 64] = made
+            clips.flush()
+            rows = [{k: plan[k] for k in ("piece", "attributes", "caption")} for plan in plans]
+            (out / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+            print(split, count, "clips of", len(pieces[split]), "pieces", flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if sys.argv[3:] else os.cpu_count() or 1)

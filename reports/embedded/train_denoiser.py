@@ -1,94 +1,75 @@
 """Train the embedded diffusion transformer and its text encoder on the latents of the rendered clips.
 
-    python train_denoiser.py WORK_DIR OUT_DIR
+    python train_denoiser.py WORK_DIR OUT_DIR --state STATE --autoencoder DIR   # [--device cuda] [--minutes 4]
 
-The loss is the trainer's own `denoising_error` (EDM preconditioning, v-prediction); a tenth of the conditions are
-dropped the way StableAudioPipeline drops them for guidance. Captions are drawn anew each time a clip is seen.
+It goes on from the weights that ship. The loss is the trainer's own `denoising_error` (EDM preconditioning,
+v-prediction); a tenth of the conditions are dropped the way StableAudioPipeline drops them for guidance. Each clip has
+CAPTIONS captions, one of which is drawn each time that it is seen.
 """
 
 from __future__ import annotations
 
-import json
-import random
-import sys
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from captions import describe
-from diffusers import EDMDPMSolverMultistepScheduler, StableAudioDiTModel, StableAudioPipeline
-from diffusers.pipelines.stable_audio import StableAudioProjectionModel
-from torch import Tensor, nn
-from training import Fit, load_clips, to_float
-from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
-from vocabulary import tokenizer
+from torch import nn
+from training import Fit, Job, asked, load_clips, load_rows, options, to_float, tokens_of
 
+from dragon_rewards.embedded.autoencoder import WEIGHTS as AUTOENCODER
 from dragon_rewards.embedded.autoencoder import load_autoencoder
-from dragon_train.pipelines.stable_audio import StableAudioPolicy
+from dragon_train.embedded.pipeline import load_pipeline
+from dragon_train.pipelines.stable_audio import LEVEL_DEVIATION, LEVEL_MEAN, StableAudioPolicy
+from dragon_train.protocols import Draw
 
-STEPS, BATCH, SEED, DROP = 2000, 48, 13, 0.1
-SNAPSHOT = 500  # steps; divides STEPS, so the last snapshot is the model that ships
-WIDTH = 128  # of the text encoder and of the conditioning
+if TYPE_CHECKING:
+    from diffusers import StableAudioPipeline
+    from torch import Tensor
 
-
-def untrained() -> StableAudioPipeline:
-    """The pipeline with its real classes in a small configuration."""
-    words = tokenizer()
-    special = {"pad_token": "<pad>", "unk_token": "<unk>"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=24, **special)
-    t5 = T5Config(
-        vocab_size=words.get_vocab_size(), d_model=WIDTH, d_kv=32, d_ff=256, num_layers=2, num_heads=4, dropout_rate=0.0
-    )
-    transformer = StableAudioDiTModel(
-        sample_size=80,
-        in_channels=128,
-        out_channels=128,
-        num_layers=6,
-        attention_head_dim=32,
-        num_attention_heads=5,
-        num_key_value_attention_heads=5,
-        cross_attention_dim=160,
-        cross_attention_input_dim=WIDTH,
-        global_states_input_dim=2 * WIDTH,
-        time_proj_dim=128,
-    )
-    return StableAudioPipeline(
-        vae=load_autoencoder(),
-        text_encoder=T5EncoderModel(t5),
-        projection_model=StableAudioProjectionModel(WIDTH, WIDTH, 0, 10),
-        tokenizer=fast,
-        transformer=transformer,
-        scheduler=EDMDPMSolverMultistepScheduler(
-            sigma_min=0.03, sigma_max=50.0, sigma_data=1.0, prediction_type="v_prediction"
-        ),
-    )
+STEPS, BATCH, SEED, RATE, DROP, CAPTIONS = 10_000, 48, 13, 1e-3, 0.1, 16
+EVERYWHERE = 0.2  # share of levels drawn log-uniformly over the sampler's range, whose ends the others hardly reach
 
 
 @torch.no_grad()
-def latents_of(pipeline: StableAudioPipeline, clips: Any, kept: Path) -> Tensor:
-    """Latents of all clips as float16, encoded once and kept."""
-    if not kept.exists():
-        parts = []
-        for i in range(0, len(clips), 64):
-            latents = pipeline.vae.encode(to_float(clips[i : i + 64])[:, None]).latent_dist.mode()
-            parts.append(latents.half())
-        torch.save(torch.cat(parts), kept)
-    stored: Tensor = torch.load(kept, weights_only=True)
-    return stored
+def latents_of(pipeline: StableAudioPipeline, clips: Tensor, device: torch.device) -> Tensor:
+    """Latents of all int16 clips as float16, (clips, 128, 80)."""
+    parts = torch.split(clips, 256)
+    return torch.cat([pipeline.vae.encode(to_float(p.to(device))[:, None]).latent_dist.mode().half() for p in parts])
 
 
-def conditions(policy: StableAudioPolicy, texts: list[str], rng: random.Random) -> dict[str, Tensor]:
-    """The pipeline's conditioning with gradient to the text encoder, and some of it dropped."""
-    pipeline, device = policy.pipeline, torch.device("cpu")
-    text = pipeline.encode_prompt(texts, device, do_classifier_free_guidance=False)
-    start, end = pipeline.encode_duration(0.0, policy.seconds, device, False, len(texts))
-    keep = torch.tensor([float(rng.random() >= DROP) for _ in texts])[:, None, None]
-    own = {
-        "encoder_hidden_states": torch.cat([text, start, end], dim=1) * keep,
-        "global_hidden_states": torch.cat([start, end], dim=2),
-    }
-    return {**policy.condition(texts), **own}
+def levels(count: int, scheduler: Any, generator: torch.Generator) -> Tensor:
+    """Noise levels: log-normal as in the trainer, one of each quantile, and some over the sampler's whole range."""
+    device = generator.device
+
+    def drawn() -> Tensor:
+        return torch.rand(count, generator=generator, device=device)
+
+    quantile = (torch.randperm(count, generator=generator, device=device) + drawn()) / count
+    usual = LEVEL_MEAN + LEVEL_DEVIATION * torch.special.ndtri(quantile.clamp(1e-6, 1 - 1e-6))
+    low, high = (torch.tensor(s).log().item() for s in (scheduler.config.sigma_min, scheduler.config.sigma_max))
+    return torch.where(drawn() < EVERYWHERE, low + (high - low) * drawn(), usual).exp()
+
+
+class Conditions:
+    """The pipeline's conditioning of captions, with gradient to the text encoder, and some of it dropped."""
+
+    def __init__(self, policy: StableAudioPolicy, batch: int, device: torch.device) -> None:
+        self.pipeline, self.seconds, self.batch, self.device = policy.pipeline, policy.seconds, batch, device
+        self.fixed = policy.condition(["a tune"] * batch)
+
+    def __call__(self, words: Tensor, generator: torch.Generator) -> dict[str, Any]:
+        """Condition on word identifiers (clips, words), padded with 0."""
+        mask = (words != 0).long()
+        hidden = self.pipeline.text_encoder(words, attention_mask=mask)[0]
+        text = self.pipeline.encode_prompt(None, self.device, False, prompt_embeds=hidden, attention_mask=mask)
+        start, end = self.pipeline.encode_duration(0.0, self.seconds, self.device, False, self.batch)
+        keep = torch.rand(self.batch, 1, 1, generator=generator, device=self.device) >= DROP
+        own = {
+            "encoder_hidden_states": torch.cat([text, start, end], dim=1) * keep,
+            "global_hidden_states": torch.cat([start, end], dim=2),
+        }
+        return {**self.fixed, **own}
 
 
 def save(pipeline: StableAudioPipeline, out: Path) -> None:
@@ -99,32 +80,41 @@ def save(pipeline: StableAudioPipeline, out: Path) -> None:
     pipeline.scheduler.save_pretrained(out / "scheduler")
 
 
-def main(work: Path, out: Path) -> None:
+def main(job: Job, autoencoder: Path) -> None:
     """Train, store float16 weights of every part but the autoencoder."""
     torch.manual_seed(SEED)
-    rng, generator = random.Random(SEED), torch.Generator().manual_seed(SEED)
-    clips, rows = load_clips(work, "train")
-    pipeline = untrained()
-    latents = latents_of(pipeline, clips, work / "latents.pt")
+    rows = load_rows(job.work, "train")
+    tokens = tokens_of(rows, CAPTIONS, SEED).to(job.device)
+    pipeline = load_pipeline()
+    pipeline.vae = load_autoencoder(autoencoder)
+    pipeline.to(job.device)
+    latents = latents_of(pipeline, load_clips(job.work, "train"), job.device)
     policy = StableAudioPolicy(pipeline)
+    conditions = Conditions(policy, job.batch, job.device)
     trained = nn.ModuleList([pipeline.transformer, pipeline.text_encoder, pipeline.projection_model])
     trained.requires_grad_(True)
     pipeline.transformer.time_proj.requires_grad_(False)  # fixed random frequencies
-    fit = Fit(trained, STEPS, 1e-3, Path(__file__).with_name("denoiser_log.jsonl"))
-    for _ in range(STEPS):
-        chosen = [rng.randrange(len(rows)) for _ in range(BATCH)]
+    half = torch.autocast(job.device.type, torch.bfloat16, enabled=job.device.type != "cpu")
+    if job.device.type != "cpu":
+        pipeline.transformer.compile()
+    fit = Fit("denoiser", trained, job, RATE, 0.9995, SEED)
+    for _ in fit:
+        chosen = torch.randint(len(rows), (job.batch,), generator=fit.generator, device=job.device)
+        caption = torch.randint(CAPTIONS, (job.batch,), generator=fit.generator, device=job.device)
         target = latents[chosen].float()
-        condition = conditions(policy, [describe(rows[i]["attributes"], rng) for i in chosen], rng)
-        fit.step(policy.denoising_error(target, condition, policy.draw(target, generator)).mean())
-        if fit.done % SNAPSHOT == 0:
-            fit.swap_average()
-            save(pipeline, out)
-            fit.swap_average()
-    report = {"steps": STEPS, "batch": BATCH, "seed": SEED, "minutes": round(fit.elapsed / 60, 1)}
-    report["parameters"] = sum(p.numel() for p in pipeline.transformer.parameters())
-    Path(__file__).with_name("denoiser.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(report)
+        noise = torch.randn(target.shape, generator=fit.generator, device=job.device)
+        draw = Draw(noise, levels(job.batch, pipeline.scheduler, fit.generator))
+        with half:
+            condition = conditions(tokens[chosen, caption].long(), fit.generator)
+            loss = policy.denoising_error(target, condition, draw).mean()
+        fit.step(loss)
+    fit.swap_average()
+    save(pipeline, job.out)
+    fit.report(seed=SEED, clips=len(rows), parameters=sum(p.numel() for p in pipeline.transformer.parameters()))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = options(__doc__, STEPS, BATCH)
+    parser.add_argument("--autoencoder", type=Path, default=AUTOENCODER, help="the folder of the autoencoder's weights")
+    given = parser.parse_args()
+    main(asked(given), given.autoencoder)

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import captions
 from descriptions import descriptions
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
 
 def words() -> list[str]:
     """Every word of the caption grammar and of the ungrounded descriptions, and punctuation, sorted."""
-    tables: Iterable[Mapping[str, tuple[str, ...]]] = (
-        captions.INSTRUMENT_WORDS,
-        captions.FORM_WORDS,
-        captions.TEMPO_WORDS,
-        captions.MODE_WORDS,
-        captions.DENSITY_WORDS,
-        captions.REGISTER_WORDS,
-        captions.COLLECTION_WORDS,
-    )
-    phrases = [phrase for table in tables for group in table.values() for phrase in group]
+    phrases = [phrase for table in captions.WORDS.values() for group in table.values() for phrase in group]
     phrases += [re.sub(r"\{\w+\}", "", template) for template in captions.TEMPLATES]
     phrases += ["an", *descriptions()]
     return sorted(set(re.findall(r"[a-z]+|[^\sa-z]", " ".join(phrases).lower())))

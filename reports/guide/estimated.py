@@ -4,7 +4,7 @@ python reports/guide/estimated.py SCRATCH     # ten minutes on one core; writes 
 
 SCRATCH is a folder for small pipelines with random weights. Memory is the most that is in use at once: by the estimate
 with what Python and its libraries had before anything was loaded (base_gb, as measured), and as the process had it that
-gives memory back as soon as it is free. Seconds are those of the CPU's own work, one thread, of all phases that are
+gives memory back as soon as it is free. Seconds are of the CPU's own work, one thread, of all phases that are
 estimated. Every row is written as soon as it is there.
 """
 

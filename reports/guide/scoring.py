@@ -2,8 +2,8 @@
 
 python reports/guide/scoring.py SCRATCH     # writes scoring.csv and scoring.md; files that are in SCRATCH are kept
 
-A hundred OGG files of three minutes, 44.1 kHz stereo: seeded chords that decay, in noise. Nothing is cached. Times are
-those of `score_files`, with the encoder built before; each figure is the median of three processes, by turns. Linux.
+A hundred OGG files of three minutes, 44.1 kHz stereo: seeded chords that decay, in noise. Nothing is cached. Times
+are of `score_files`, with the encoder built before; each figure is the median of three processes, by turns. Linux.
 """
 
 from __future__ import annotations

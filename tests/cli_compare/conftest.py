@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cli_score.conftest import encoder
 from support.parts import TwoTower
+from support.registries import encoder
 
 import dragon_rewards.rewards
 import dragon_train.cli.verbs.compare

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cli_score.conftest import encoder
+from support.registries import encoder
 
 __all__ = ["encoder"]

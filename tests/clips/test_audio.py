@@ -82,6 +82,14 @@ def test_resampling_treats_each_clip_alone_and_equal_rates_do_nothing() -> None:
     assert resample(clips, 16_000, 16_000) is clips
 
 
+@pytest.mark.parametrize("clips", [1, 2, 5])
+def test_clips_of_one_sample_are_resampled_as_each_alone(clips: int) -> None:
+    audio = torch.linspace(0.1, 0.9, clips)[:, None]
+    alone = torch.stack([resample(clip, 16_000, 48_000) for clip in audio])
+    assert alone.shape == (clips, 3)
+    assert torch.equal(resample(audio, 16_000, 48_000), alone)
+
+
 def sines(rate: int, frequencies: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
     """A second of their sum, as it would be sampled at `rate` Hz, in float64."""
     time = torch.arange(rate, dtype=torch.float64) / rate

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.cli import dragon
 from support.devices.second_device import counted, limited_memory
 from support.sounds import write_tone
-from typer.testing import CliRunner
 
 from dragon_rewards import load_registry
 from dragon_rewards.compute.devices import CPU
@@ -18,12 +18,10 @@ from dragon_rewards.exemplars.statistics import read_kept
 from dragon_rewards.media import encodable
 from dragon_rewards.media.encodable import BATCH
 from dragon_rewards.protocols import AudioEncoder
-from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typer.testing import Result
 
 SECOND, ROOM = "second:0", 16 * 2**20  # bytes: two clips of 3 s pass through `vae` in them, and six do not
 pytestmark = pytest.mark.usefixtures("second")
@@ -47,10 +45,6 @@ def own_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     load_registry.cache_clear()
     yield tmp_path / "sets"
     load_registry.cache_clear()
-
-
-def dragon(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def rows(*arguments: object) -> list[dict[str, Any]]:

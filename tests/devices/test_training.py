@@ -55,13 +55,14 @@ def test_a_run_has_the_figures_of_the_cpu(tmp_path: Path, second: torch.device, 
         assert figures(row) == pytest.approx(figures(wanted), rel=CLOSE.get(name, 1e-3), abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-@pytest.mark.parametrize("tuning", ["lora", "all"])
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.pairwise(
+    name=ADAPTERS, objective=["dpo", "kto", "raft", "direct"], tuning=["lora", "all"], precision=["no", "bf16"]
+)
 def test_every_adapter_learns_there(
-    tmp_path: Path, second: torch.device, name: str, tuning: Tuning, precision: Precision
+    tmp_path: Path, second: torch.device, name: str, objective: str, tuning: Tuning, precision: Precision
 ) -> None:
-    config = replace(CONFIG, tuning=tuning, precision=precision, steps=1, prompts_per_step=2)
+    chosen = replace(CONFIG, objective=objective, tuning=tuning, precision=precision)
+    config = replace(chosen, steps=1, prompts_per_step=2)
     policy = tiny_policy(name)
     (row,) = tiny_run(config, tmp_path, policy, device=second)
     assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}

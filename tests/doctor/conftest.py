@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from registry.conftest import site
-from typer.testing import CliRunner
-
-from dragon_train.cli.app import app
+from support.cli import dragon
+from support.registries import site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["site"]
-
-Doctor = Callable[[], dict[str, list[dict[str, Any]]]]
+__all__ = ["doctor", "hub_of_its_own", "site"]
 
 
 @pytest.fixture(name="hub", autouse=True)
@@ -31,25 +27,13 @@ def hub_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def doctor() -> Doctor:
+def doctor() -> Callable[[], dict[str, list[dict[str, Any]]]]:
     """The sections of `dragon doctor --json`, which never fails."""
 
     def run() -> dict[str, list[dict[str, Any]]]:
-        result = CliRunner().invoke(app, ["doctor", "--json"])
+        result = dragon("doctor", "--json")
         assert result.exit_code == 0, (result.output, result.exception)
         sections: dict[str, list[dict[str, Any]]] = json.loads(result.stdout)
         return sections
 
     return run
-
-
-def cached(hub: Path, repository: str, *files: str) -> Path:
-    """A snapshot in the hub's cache; returns its folder."""
-    folder = hub / f"models--{repository.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True, exist_ok=True)
-    (folder / "refs" / "main").write_text("abc", encoding="utf-8")
-    for name in files:
-        path = folder / "snapshots" / "abc" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}", encoding="utf-8")
-    return folder / "snapshots" / "abc"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from support.hub import cached
 from typer.testing import CliRunner
 
-from doctor.conftest import cached
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from support.parts import Site
 
-    from doctor.conftest import Doctor
-
+Doctor = Callable[[], dict[str, list[dict[str, Any]]]]
 EAR = """
 from dragon_rewards import EncoderInfo, Modality, Weights, hookimpl
 

@@ -20,9 +20,8 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import items_hash, unpack_items
 
 if TYPE_CHECKING:
+    from support.cli import Dragon, Refused, Rows
     from torch import Tensor
-
-    from exemplars.conftest import Dragon, Refused, Rows
 
 Members = dict[str, bytes]
 Changed = Callable[["Members"], object]

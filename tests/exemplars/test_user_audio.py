@@ -23,7 +23,7 @@ from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import AudioEncoder
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from dragon_rewards.metrics import Gaussian
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 TEXTS = ["a slow air on the flute", "a fast jig, on the fiddle", "a hymn for organ"]
 FILES = {

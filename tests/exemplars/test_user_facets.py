@@ -22,7 +22,8 @@ from exemplars.test_user_archive import rehash, repack
 from exemplars.test_user_store import LIGHT
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
+
     from exemplars.test_user_archive import Members
 
 RATE = 16_000

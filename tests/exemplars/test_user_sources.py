@@ -14,7 +14,7 @@ from pyarrow import parquet
 from support.sounds import write_tone
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -24,7 +24,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import exemplar_sets as kit
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 SAVER = """
 from dragon_rewards.exemplars.item import text_item

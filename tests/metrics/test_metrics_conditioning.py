@@ -188,7 +188,7 @@ def test_a_factor_is_kept_where_the_covariance_has_lost_it_and_only_there() -> N
 def test_a_factor_of_another_covariance_is_refused() -> None:
     fitted = Gaussian.fit(conditioned(1, 40, torch.logspace(0, -8, 5, dtype=torch.float64), None))
     tensors = fitted.to_tensors()
-    with pytest.raises(DragonError, match="factor is not that of its covariance"):
+    with pytest.raises(DragonError, match="does not give its covariance"):
         Gaussian.from_tensors({**tensors, "factor": 2 * tensors["factor"]})
     with pytest.raises(DragonError, match=r"factor is \(5, 5\) in float64"):
         Gaussian.from_tensors({**tensors, "factor": tensors["factor"].float()})

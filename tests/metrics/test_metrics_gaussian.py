@@ -200,7 +200,7 @@ def test_a_factor_of_another_covariance_is_refused() -> None:
     assert fitted.triangle is not None
     upper = fitted.triangle + torch.ones(8, 8).double().triu(1)
     turned = fitted.triangle * torch.tensor([1.0, -1.0] * 4).double()[:, None]  # as large in every direction
-    for wrong, cause in ((upper, "lower triangular"), (turned, "not that of its covariance")):
+    for wrong, cause in ((upper, "lower triangular"), (turned, "does not give its covariance")):
         with pytest.raises(DragonError, match=cause):
             Gaussian.from_tensors({**fitted.to_tensors(), "factor": wrong})
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page
-from typer.testing import CliRunner
+from support.cli import dragon
+from support.report_pages import HOSTILE, QUICK
 
-from dragon_train.cli.app import app
+if TYPE_CHECKING:
+    from pathlib import Path
 
-QUICK = Path(__file__).parents[2] / "reports" / "bench-quick"
-HOSTILE = [
-    '<script>window.hacked = 1</script> a jig & "a reel"',
-    '"><img src=x onerror="window.hacked = 1">',
-    "</script>",
-]
 TRAIN = """
 reward = "per-song-fad:clap@airs + 0.5 * vendi:logmel"
 heldout = ["clap-score:clap"]
@@ -43,17 +38,6 @@ SUITE = """
 summary = "a reward of clips and one of sets"
 slots = ["clap-score:clap", "vendi:logmel"]
 """
-
-
-def dragon(*arguments: object) -> CliRunner.Result:  # type: ignore[name-defined]
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def figures(page: Page, selector: str) -> list[list[float]]:
-    """The exact values of a table's figures, row by row."""
-    read = "rows => rows.map(row => [...row.querySelectorAll('data')].map(each => Number(each.value)))"
-    values: list[list[float]] = page.locator(f"{selector} tbody tr").evaluate_all(read)
-    return values
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 from support.accessibility import nodes, unnamed
+from support.cli import dragon
 from support.parts import Site
+from support.report_pages import HOSTILE, figures
 
 from dragon_rewards.registry import load_registry
 from dragon_train.bench.report.media import page_image
 from dragon_train.registry import load_train_registry
-from page.conftest import HOSTILE, dragon, figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load, save_file
+from support.cli import dragon
 
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.media.audio import read_audio
 from dragon_train.bench.report import folders
-from dragon_train.bench.report.contents import plan_generation
 from dragon_train.bench.report.folders import run_folders
+from dragon_train.bench.report.paired_comparisons import generation_of
 from dragon_train.bench.report.pairs import sampled
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.tuning import load_policy
-from page.conftest import dragon
 
 if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo
@@ -65,7 +65,7 @@ def test_a_is_the_untuned_and_b_the_tuned_model(heard: Path) -> None:
     plan = VoteFile(heard.parent / "test.sqlite").plan()
     assert plan is not None
     results = read_results(heard)
-    given = plan_generation(results, results.runs[0], 3, None)
+    given = generation_of(results, results.runs[0], 3, None)
     assert [pair.prompt for pair in plan.pairs] == list(given.prompts)
     for side, weights in (("untuned", None), ("tuned", heard)):
         table = pd.read_csv(heard / "pairs" / side / "prompts.csv")

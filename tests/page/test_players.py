@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page
 from support.accessibility import nodes, unnamed
-
-from page.conftest import HOSTILE, figures
+from support.report_pages import HOSTILE, figures
 
 pytestmark = pytest.mark.slow
 

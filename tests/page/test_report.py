@@ -14,14 +14,15 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from support.cli import dragon
+from support.report_pages import QUICK
 
 from dragon_rewards.errors import DragonError
 from dragon_train.bench.report import pairs
-from dragon_train.bench.report.contents import plan_generation
 from dragon_train.bench.report.media import page_clip
+from dragon_train.bench.report.paired_comparisons import generation_of
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import PROMPTS
-from page.conftest import QUICK, dragon
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def test_refusals_of_a_run_come_before_its_models(run: Path, tmp_path: Path) -> 
     few = tmp_path / "few.txt"
     few.write_text("a jig")
     refused = dragon("report", run, "--prompts", few)
-    assert "there are only 1 prompts (those of few.txt)" in refused.output
+    assert "there are only 1 prompts (prompts of few.txt)" in refused.output
     for count in (1, 2):  # Vendi without a pair needs two others
         said = " ".join(dragon("report", run, "--pairs", count).output.split())
         assert "judges sets of 2 clips and more" in said
@@ -87,10 +88,10 @@ def test_the_prompts_of_a_benchmark_are_those_that_it_compared_on(tmp_path: Path
     results = read_results(tmp_path / "bench")
     run = replace(results.runs[0], config=replace(results.runs[0].config, pipeline="ace-step"))
     with pytest.raises(DragonError, match=r"prompts\.json' cannot be read"):
-        plan_generation(results, run, 4, None)
+        generation_of(results, run, 4, None)
     kept = {"train": ["a song", "another"], "heldout": [f"song {index}" for index in range(16)]}
     (run.folder / PROMPTS).write_text(json.dumps(kept))
-    given = plan_generation(results, run, 4, None)
+    given = generation_of(results, run, 4, None)
     assert given.prompts == ("song 0", "song 1", "song 2", "song 3")
     assert given.origin == "prompts that the run kept from training"
     assert (given.steps, given.guidance) == (0, 3.0)
@@ -101,7 +102,7 @@ def test_a_run_that_kept_no_prompts_from_training_is_heard_on_those_of_the_train
     results = read_results(tmp_path / "bench")
     run = replace(results.runs[0], config=replace(results.runs[0].config, pipeline="ace-step"))
     (run.folder / PROMPTS).write_text(json.dumps({"train": ["a song", "another"], "heldout": []}))
-    assert plan_generation(results, run, 2, None).prompts == ("a song", "another")
+    assert generation_of(results, run, 2, None).prompts == ("a song", "another")
 
 
 def test_a_folder_is_no_page(tmp_path: Path) -> None:

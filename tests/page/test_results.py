@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page
 from support.browser import watched
-
-from page.conftest import QUICK, figures
+from support.report_pages import QUICK, figures
 
 pytestmark = pytest.mark.slow
 

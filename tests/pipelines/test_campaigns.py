@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.cli import dragon
 from support.pipelines import folder_of
-from typer.testing import CliRunner, Result
-
-from dragon_train.cli.app import app
 
 pytestmark = pytest.mark.slow
 
@@ -53,10 +51,6 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "loss.toml").write_text(GRID.format(preset=tmp_path / "preset.toml"))
     (tmp_path / "songs.txt").write_text("\n".join(f"song number {index}" for index in range(7)))
     return tmp_path
-
-
-def dragon(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_benchmark_tunes_and_compares_the_named_pipeline(place: Path, saved: Path) -> None:

@@ -151,7 +151,7 @@ def change_weights(file: Path, change: Callable[[dict[str, torch.Tensor]], objec
 def test_weights_that_a_network_lacks_are_refused(part: str, copy: Path) -> None:
     names = change_weights(copy / part / PARTS[part], lambda weights: weights.pop(max(weights)))
     message = refusal(copy)
-    assert f"{copy / part}: its weights are not those of a" in message
+    assert f"{copy / part}: its weights do not fit a" in message
     assert "missing " in message
     assert names[-1] in message
 

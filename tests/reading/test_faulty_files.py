@@ -25,7 +25,7 @@ from dragon_rewards.media.discovery import find_audio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 REWARD = "per-song-fad:logmel@airs"
 CUT = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "SVX", "FLAC", "OGG", "MP3", "CAF")

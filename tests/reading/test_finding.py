@@ -15,7 +15,7 @@ from dragon_rewards.media.audio import read_audio
 from dragon_rewards.media.discovery import FORMATS, SHOWN, UNDECODED, find_audio, suffixes
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Refused, Rows
+    from support.cli import Dragon, Refused, Rows
 
 REWARD = "per-song-fad:logmel@airs"
 

@@ -25,7 +25,7 @@ from dragon_rewards.media.cut import LONGEST, Cut
 from dragon_rewards.media.loudness import confounders, loudness, measured
 
 if TYPE_CHECKING:
-    from exemplars.conftest import Dragon, Rows
+    from support.cli import Dragon, Rows
     from torch import Tensor
 
 FAD = "per-song-fad:logmel"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.parts import Projection, Site, TwoTower, encoder_info, make_set
+from support.parts import Projection, TwoTower, encoder_info, make_set
+from support.registries import site
 
 from dragon_rewards.builtin import REDUCTIONS
 from dragon_rewards.plugins import PluginRecord
 from dragon_rewards.protocols import Modality
-from dragon_rewards.registry import Registry, load_registry
+from dragon_rewards.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["registry", "site"]
 
 
 @pytest.fixture
@@ -33,17 +34,3 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(
         {info.name: info for info in encoders}, {info.name: info for info in sets}, reductions, owners, (owner,), ()
     )
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """An empty site; what is installed in it is found by importlib and forgotten after the test."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delenv("DRAGON_REWARDS_PLUGINS", raising=False)
-    load_registry.cache_clear()
-    yield Site(folder)
-    load_registry.cache_clear()
-    for path in folder.glob("*.py"):
-        sys.modules.pop(path.stem, None)

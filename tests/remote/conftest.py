@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
+from support import cli
 from support.parts import Site
 from support.serving import PLUGIN, Server, serve
-from typer.testing import CliRunner
 
 from dragon_rewards.registry import load_registry
-from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from support.cli import Dragon
     from typer.testing import Result
-
-
-class Dragon(Protocol):
-    """Runs the command line in this process."""
-
-    def __call__(self, *arguments: str) -> Result: ...
 
 
 @pytest.fixture(scope="session")
@@ -75,10 +69,11 @@ def remotes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def dragon() -> Dragon:
+    """Runs the command line as a new process would, without one."""
 
     def run(*arguments: str) -> Result:
         load_registry.cache_clear()  # a new process would load it anew
-        result = CliRunner().invoke(app, arguments)
+        result = cli.dragon(*arguments)
         load_registry.cache_clear()
         return result
 

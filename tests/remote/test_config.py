@@ -19,9 +19,8 @@ from dragon_rewards.remote.config import remotes_path
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support.cli import Dragon
     from support.serving import Server
-
-    from remote.conftest import Dragon
 
 FACTS = {
     "name": "mert",

@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.cli import dragon
 from support.sounds import write_tone
-from typer.testing import CliRunner, Result
 
 from dragon_rewards.exemplars import captions
 from dragon_rewards.exemplars.store import find_set
 from dragon_rewards.registry import load_registry
-from dragon_train.cli.app import app
 
 CLAP_SCORE, FAD = "clap-score:clap", "per-song-fad:logmel@airs"
 QUICK = ("--diffusion-steps", "2", "--guidance", "1")
@@ -35,19 +34,15 @@ def folder_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "clips"
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
-
-
 def rows(*arguments: object) -> list[dict[str, Any]]:
-    done = run(*arguments, "--json")
+    done = dragon(*arguments, "--json")
     assert done.exit_code == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
 
 
 def refused(*arguments: object) -> str:
-    done = run(*arguments)
+    done = dragon(*arguments)
     assert (done.exit_code, done.stdout) == (2, ""), done.stderr
     return " ".join(done.stderr.split())
 
@@ -83,7 +78,7 @@ def test_lists_and_tables_give_the_same_clips(tmp_path: Path) -> None:
     assert pd.read_csv(outs[1] / "prompts.csv")["prompt"].tolist() == prompts
     for name in ("prompts.csv", "0000-a-hymn-on-the-organ.wav", "0001-a-jig.wav"):
         assert len({(out / name).read_bytes() for out in outs}) == 1, name
-    compared = run("compare", outs[0], outs[1], "--rewards", FAD)
+    compared = dragon("compare", outs[0], outs[1], "--rewards", FAD)
     assert "clips are compared by prompt and seed" in compared.stderr
     assert "bytes that are no text in UTF-8" in refused("sample", "a j\udcffg", "--out", tmp_path / "out")
     assert "no column prompt or caption or text; its columns: title" in _refused_list(tmp_path, "title\na jig\n")
@@ -115,17 +110,17 @@ def test_the_columns_that_were_found_are_named(clips: Path, tmp_path: Path) -> N
     fault = "no column prompt or caption or text; its columns: file_name, transcription"
     assert fault in refused("exemplars", "add", "n", clips)
     assert fault in refused("score", CLAP_SCORE, clips)
-    assert fault in run("exemplars", "add", "n", clips, "--skip-bad").stderr
+    assert fault in dragon("exemplars", "add", "n", clips, "--skip-bad").stderr
     (clips / "metadata.csv").unlink()
     table = tmp_path / "p.json"
     table.write_text(json.dumps([{"path": f"clips/{name}.wav", "prompt": "a hymn"} for name in "ab"]), encoding="utf-8")
     scored = rows("score", CLAP_SCORE, clips, "--prompts", table)
     ranked = rows("rank", clips, "--reward", CLAP_SCORE, "--prompts", table)
     assert {row["value"] for row in ranked} == {row["value"] for row in scored}
-    assert "compared by prompt" in run("compare", clips, clips, "--rewards", CLAP_SCORE, "--prompts", table).stderr
+    assert "compared by prompt" in dragon("compare", clips, clips, "--rewards", CLAP_SCORE, "--prompts", table).stderr
     page = tmp_path / "page.html"
     options = ("--db", tmp_path / "v.sqlite", "--out", page, "--repeats", 0, "--identical", 0)
-    assert run("listen", "page", clips, clips, "--prompts", table, *options).exit_code == 0
+    assert dragon("listen", "page", clips, clips, "--prompts", table, *options).exit_code == 0
     table.write_text(json.dumps([{"file": "a.wav"}]), encoding="utf-8")
     message = "no column path or file_name and no column prompt or caption or text; its columns: file"
     for verb in (("score", CLAP_SCORE, clips), ("rank", clips, "--reward", CLAP_SCORE), ("compare", clips, clips)):
@@ -183,11 +178,11 @@ def test_every_command_tells_of_texts_that_are_cut(
     table.write_text(f"path,text\nclips/a.wav,{'a slow hymn ' * 20}\nclips/b.wav,a jig\n", encoding="utf-8")
     places = {"CLIPS": str(clips), "TABLE": str(table), "OUT": str(tmp_path / "out")}
     with caplog.at_level(logging.WARNING, "dragon_rewards.encoders.text_limits"):
-        done = run(*(places.get(word, word) for word in verb))
+        done = dragon(*(places.get(word, word) for word in verb))
         assert done.exit_code == 0, done.output
         if verb[0] == "exemplars":
             load_registry.cache_clear()
-            assert run("score", "per-song-fad:clap@words", clips).exit_code == 0
+            assert dragon("score", "per-song-fad:clap@words", clips).exit_code == 0
     told = [record.getMessage() for record in caplog.records if record.name == "dragon_rewards.encoders.text_limits"]
     assert len(told) == 1
     assert told[0].startswith("1 of 2 different texts are longer than the 32 tokens that encoder 'clap' reads")

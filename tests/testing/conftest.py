@@ -1,5 +1,5 @@
-"""Plugins are installed as the registry's tests install them."""
+"""A folder to install plugins into."""
 
-from registry.conftest import site
+from support.registries import site
 
 __all__ = ["site"]

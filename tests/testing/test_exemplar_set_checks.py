@@ -118,10 +118,10 @@ WRONG = [
     ("count", "2 captions", half_captioned),
     ("statistics", "no .safetensors file", without_statistics),
     ("statistics", "is symmetric, and in this one", lopsided),
-    ("statistics", "has no negative eigenvalue, and those of this one go from -", indefinite),
+    ("statistics", "has no negative eigenvalue, and the eigenvalues of this one go from -", indefinite),
     ("identities", "dimension of encoder 'ear'", wider),
     ("identities", "ear-0", of_another_identity),
-    ("captions", "those of the captions", of_other_captions),
+    ("captions", "equal the statistics of the captions", of_other_captions),
 ]
 ENCODERS = [encoder(TwoTower)]
 

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from support.cli import dragon
 from support.pipelines import build
 from support.tiny import CONFIG, tiny_policy, tiny_run
-from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.cli.app import app
 from dragon_train.sampling.clip_folder import clip_folder, listed
 from dragon_train.sampling.sampling import sampled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typer.testing import Result
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 PROMPTS = ["a hymn", "a jig"]
@@ -30,10 +28,6 @@ def saved_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pipeline")
     build("stable-audio").save_pretrained(folder)
     return folder
-
-
-def dragon(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def make(out: Path, prompts: list[str], seed: int = 0, *, overwrite: bool = False, append: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.hub import cached
 
 from dragon_rewards import WeightsError, find_weights, fingerprint_files
 
@@ -44,10 +45,7 @@ def test_a_file_that_the_users_folder_lacks_is_named(tmp_path: Path, monkeypatch
 
 
 def test_the_hubs_cache_is_read_without_a_network(offline: Path) -> None:
-    repository = offline / "models--someone--ear"
-    snapshot = written(repository / "snapshots" / "abc", "config.json", "model.safetensors")
-    written(repository / "refs")
-    (repository / "refs" / "main").write_text("abc", encoding="utf-8")
+    snapshot = cached(offline, REPOSITORY, "config.json", "model.safetensors")
     assert find_weights("ear", REPOSITORY, FILES) == snapshot
 
 

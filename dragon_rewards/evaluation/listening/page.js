@@ -283,7 +283,7 @@ async function start(event) {
   });
 }
 
-/** Keys act at once, but for those that a focused field or button takes itself. */
+/** Keys act at once, except the keys that a focused field or button takes itself. */
 function act(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || at("trial").hidden) return;
   const focused = event.target.closest("button, input");

@@ -15,15 +15,15 @@ from dragon_train.bench.report.comparison import (
     win_notes,
     wins_table,
 )
-from dragon_train.bench.report.contents import remedy
 from dragon_train.bench.report.cost import time_chart, time_notes
+from dragon_train.bench.report.paired_comparisons import remedy
 from dragon_train.bench.report.runs import heldout_table, run_view
 from dragon_train.bench.report.view import Cell, Chart, PageView, Table, key_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dragon_train.bench.report.contents import Plan
+    from dragon_train.bench.report.paired_comparisons import PairedComparison
     from dragon_train.bench.report.pairs import Pair
     from dragon_train.bench.report.source import BenchmarkTables, Results, TrainedRun
     from dragon_train.bench.report.view import RunView
@@ -36,16 +36,16 @@ HELDOUT = (
 )
 
 
-def build(results: Results, plans: Sequence[Plan], pairs: Mapping[str, Sequence[Pair]]) -> PageView:
+def build(results: Results, comparisons: Sequence[PairedComparison], pairs: Mapping[str, Sequence[Pair]]) -> PageView:
     """Make the content of the page of a folder of results.
 
     Args:
         results: what the folder holds.
-        plans: what the pairs were made from, for each run that has some.
+        comparisons: what the pairs were made from, for each run that has some.
         pairs: the pairs of each run that has some, by the name of the run.
     """
-    planned = {plan.run.name: plan for plan in plans}
-    runs = tuple(run_view(run, planned.get(run.name), pairs.get(run.name, ())) for run in results.runs)
+    by_name = {comparison.run.name: comparison for comparison in comparisons}
+    runs = tuple(run_view(run, by_name.get(run.name), pairs.get(run.name, ())) for run in results.runs)
     shared = {
         "runs": runs,
         "time": time_chart(results),

@@ -16,7 +16,7 @@ from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import check_folder, making, write_text
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import fingerprint_files
-from dragon_train.bench.report.contents import plan_generation, remedy
+from dragon_train.bench.report.paired_comparisons import generation_of, remedy
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import ADAPTER, DENOISER
 from dragon_train.loop.tuning import load_policy
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from dragon_train.bench.report.contents import Generation
+    from dragon_train.bench.report.paired_comparisons import Generation
     from dragon_train.bench.report.source import Results, TrainedRun
 
 PAIRS, UNTUNED, TUNED = "pairs", "untuned", "tuned"
@@ -113,7 +113,7 @@ def run_folders(path: Path, count: int, device: torch.device, prompts: Path | No
     """
     results = read_results(path)
     run = audible(results)
-    given = plan_generation(results, run, count, prompts)
+    given = generation_of(results, run, count, prompts)
     sides = Side(path / PAIRS / UNTUNED, given, None), Side(path / PAIRS / TUNED, given, path)
     missing = [side for side in sides if not side.complete]
     if missing:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.bench.report.contents import Generation, Plan
+    from dragon_train.bench.report.paired_comparisons import Generation, PairedComparison
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ class Pair:
     judgements: tuple[Judgement, ...]
 
 
-def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[], object]) -> dict[str, list[Pair]]:
-    """Make and judge the pairs of each planned run; runs with the same `Generation.key` share the untuned clips.
+def make_pairs(
+    comparisons: Sequence[PairedComparison], device: torch.device, on_set: Callable[[], object]
+) -> dict[str, list[Pair]]:
+    """Make and judge the pairs of each comparison; runs with the same `Generation.key` share the untuned clips.
 
     Args:
-        plans: what the pairs are made from.
+        comparisons: what the pairs are made from.
         device: where they are made and judged.
         on_set: is called after each set of clips that a model made.
 
@@ -70,12 +72,12 @@ def make_pairs(plans: Sequence[Plan], device: torch.device, on_set: Callable[[],
         ConfigError: a pipeline makes neither audio nor images.
     """
     untuned: dict[tuple[object, ...], Clips | Images] = {}
-    for each in plans:
+    for each in comparisons:
         if each.generation.key not in untuned:
             untuned[each.generation.key] = sampled(each.generation, None, device)
             on_set()
     made = {}
-    for each in plans:
+    for each in comparisons:
         tuned = sampled(each.generation, each.run.folder, device)
         made[each.run.name] = judged(each, untuned[each.generation.key], tuned)
         on_set()
@@ -96,10 +98,10 @@ def sampled(generation: Generation, weights: Path | None, device: torch.device) 
     return made
 
 
-def judged(plan: Plan, before: Clips | Images, after: Clips | Images) -> list[Pair]:
-    """Return the pairs of one run in the order of the prompts, judged by each reward of the plan."""
-    judgements = [judge(reward, before, after) for reward in plan.rewards]
-    carried, given = [page_media(media) for media in (before, after)], plan.generation
+def judged(comparison: PairedComparison, before: Clips | Images, after: Clips | Images) -> list[Pair]:
+    """Return the pairs of one run in the order of the prompts, judged by each of its rewards."""
+    judgements = [judge(reward, before, after) for reward in comparison.rewards]
+    carried, given = [page_media(media) for media in (before, after)], comparison.generation
     rows = zip(given.prompts, given.seeds, *carried, zip(*judgements, strict=True), strict=True)
     return [Pair(*row) for row in rows]
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dragon_rewards.rewards import Reward
-    from dragon_train.bench.report.contents import Plan
+    from dragon_train.bench.report.paired_comparisons import PairedComparison
     from dragon_train.bench.report.pairs import Pair
     from dragon_train.bench.report.source import TrainedRun
 
@@ -50,12 +50,12 @@ CURVES = {
 }
 
 
-def run_view(run: TrainedRun, plan: Plan | None, pairs: Sequence[Pair]) -> RunView:
+def run_view(run: TrainedRun, comparison: PairedComparison | None, pairs: Sequence[Pair]) -> RunView:
     """Make what the page shows of one run.
 
     Args:
         run: its results.
-        plan: what its pairs were made from; None if it has none.
+        comparison: what its pairs were made from; None if it has none.
         pairs: its pairs, none or more.
     """
     judging = [judged.reward for judged in pairs[0].judgements] if pairs else []
@@ -65,7 +65,7 @@ def run_view(run: TrainedRun, plan: Plan | None, pairs: Sequence[Pair]) -> RunVi
         tuple(curves(run.metrics)),
         frame_table(f"Training of {run.name}", run.metrics, {}, {}),
         tuple(pair_chart(place, reward, pairs) for place, reward in enumerate(judging)),
-        players(plan, pairs) if plan and pairs else None,
+        players(comparison, pairs) if comparison and pairs else None,
         key_values(f"Configuration of {run.name}", asdict(run.config)),
     )
 
@@ -128,7 +128,7 @@ def pair_chart(place: int, reward: str, pairs: Sequence[Pair]) -> Chart:
     )
 
 
-def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
+def players(comparison: PairedComparison, pairs: Sequence[Pair]) -> Players:
     """Return the pairs as they are shown, the most improved first, by the first reward."""
     rows = [
         PairRow(
@@ -139,17 +139,17 @@ def players(plan: Plan, pairs: Sequence[Pair]) -> Players:
         )
         for pair in sorted(pairs, key=lambda pair: -pair.judgements[0].improvement)
     ]
-    rewards = tuple(reward.name for reward in plan.rewards)
-    return Players(pairs[0].before.noun, rewards, tuple(rows), tuple(notes(plan, pairs)))
+    rewards = tuple(reward.name for reward in comparison.rewards)
+    return Players(pairs[0].before.noun, rewards, tuple(rows), tuple(notes(comparison, pairs)))
 
 
-def notes(plan: Plan, pairs: Sequence[Pair]) -> list[str]:
+def notes(comparison: PairedComparison, pairs: Sequence[Pair]) -> list[str]:
     """Explain how the pairs came about, and what their figures mean."""
     media, kind = [side for pair in pairs for side in (pair.before, pair.after)], pairs[0].before
     size = sum(side.bytes for side in media) / len(media) / 1000
-    made = f"The first {len(pairs)} of the {plan.generation.origin}; both models start from the same noise."
+    made = f"The first {len(pairs)} of the {comparison.generation.origin}; both models start from the same noise."
     carried = f"{made} {kind.form}, {size:.0f} kB each."
-    return [carried, *(meaning(reward, len(pairs), kind.noun) for reward in plan.rewards)]
+    return [carried, *(meaning(reward, len(pairs), kind.noun) for reward in comparison.rewards)]
 
 
 def meaning(reward: Reward, pairs: int, noun: str) -> str:
@@ -163,9 +163,9 @@ def meaning(reward: Reward, pairs: int, noun: str) -> str:
     if reward.kind.per_clip:
         return f"{reward.name} is each {noun}'s own; {reward.direction} is better, and an improvement is positive."
     return (
-        f"{reward.name} judges whole sets. The figure of each {noun} is the value of its set of {pairs} less that of "
-        f"the set without the {noun} (leave-one-out); improvement is what the tuned {noun} adds to its set beyond what "
-        "the untuned one adds to its own."
+        f"{reward.name} judges whole sets. The figure of each {noun} is the value of its set of {pairs} less the "
+        f"value of the set without the {noun} (leave-one-out); improvement is what the tuned {noun} adds to its set "
+        "beyond what the untuned one adds to its own."
     )
 
 

@@ -40,18 +40,19 @@ def write_page(
     check_file(path, "--out")
     check_libraries()
     from dragon_rewards.compute.devices import find_device  # imports torch
-    from dragon_train.bench.report.contents import plan_pairs
+    from dragon_train.bench.report.paired_comparisons import paired_comparisons
     from dragon_train.bench.report.source import read_results
 
     where, results = find_device(device), read_results(folder)
-    plans = plan_pairs(results, count, rewards, prompts, where)
+    comparisons = paired_comparisons(results, count, rewards, prompts, where)
     from dragon_train.bench.report.build import build
     from dragon_train.bench.report.pairs import make_pairs
     from dragon_train.bench.report.render import render
 
-    with progress("pairs", "sets of clips", len(plans) + len({plan.generation.key for plan in plans})) as bar:
-        pairs = make_pairs(plans, where, bar.advance)
-    write_text(path, render(build(results, plans, pairs)))
+    untuned = {comparison.generation.key for comparison in comparisons}
+    with progress("pairs", "sets of clips", len(comparisons) + len(untuned)) as bar:
+        pairs = make_pairs(comparisons, where, bar.advance)
+    write_text(path, render(build(results, comparisons, pairs)))
     return path
 
 

@@ -10,17 +10,19 @@ import typer
 
 from dragon_rewards.terminal.printable import json_text
 from dragon_train.cli.completion import ablations
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.printing import Json, Wide, print_rows
-from dragon_train.cli.verbs.bench import (  # noqa: TC001  typer reads them
+from dragon_train.cli.options import (
     Cpus,
-    Engine,
+    Device,
     Gpus,
+    Json,
+    Launcher,
     Memory,
-    Pipeline,
-    Prompts,
+    PresetPipeline,
+    PresetPrompts,
+    Wide,
     Workers,
 )
+from dragon_train.cli.printing import print_rows
 
 
 def ablate(
@@ -31,9 +33,9 @@ def ablate(
     out: Annotated[Path, typer.Option(help="Folder of the results; ablations in it share their runs.")] = Path(
         "runs/ablations"
     ),
-    pipeline: Pipeline = None,
-    prompts: Prompts = None,
-    launcher: Engine = "local",
+    pipeline: PresetPipeline = None,
+    prompts: PresetPrompts = None,
+    launcher: Launcher = "local",
     workers: Workers = None,
     cpus: Cpus = 1,
     gpus: Gpus = 0,

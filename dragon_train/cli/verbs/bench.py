@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import Annotated
 
 import typer
 
-from dragon_train.cli.completion import launchers, pipelines, presets, suites
+from dragon_train.cli.completion import presets, suites
 from dragon_train.cli.completion import rewards as all_rewards
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.files import PROMPTS
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import (
+    Cpus,
+    Device,
+    Gpus,
+    Json,
+    Launcher,
+    Memory,
+    PresetPipeline,
+    PresetPrompts,
+    Wide,
+    Workers,
+)
+from dragon_train.cli.printing import print_rows
 
-Engine = Annotated[
-    str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).", autocompletion=launchers)
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
-]
-
-Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run, for launcher ray.")]
-Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, for launcher ray; 0.5 puts two on one.")]
-Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, for launcher ray.")]
-Pipeline = Annotated[
-    str | None,
-    typer.Option(
-        help="What is tuned: as for `dragon train`; default what the preset says, or embedded.",
-        autocompletion=pipelines,
-    ),
-]
-Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}; as many as the preset says are held out.")]
 MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
 
 
@@ -46,11 +38,11 @@ def bench(
     rewards: Annotated[
         list[str] | None, typer.Option(help="Tune only these of the suite's rewards.", autocompletion=all_rewards)
     ] = None,
-    pipeline: Pipeline = None,
-    prompts: Prompts = None,
+    pipeline: PresetPipeline = None,
+    prompts: PresetPrompts = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    launcher: Engine = "local",
+    launcher: Launcher = "local",
     workers: Workers = None,
     cpus: Cpus = 1,
     gpus: Gpus = 0,

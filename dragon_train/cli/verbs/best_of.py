@@ -11,23 +11,24 @@ from dragon_rewards.storage.files import check_folder
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import rewards
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.generating import (
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.generating import chosen_pipeline, given_prompts, how_sampled
+from dragon_train.cli.options import (
     Append,
+    Device,
     DiffusionSteps,
     FormerSteps,
     Guided,
+    Json,
     Out,
     Overwrite,
+    PromptFile,
     Source,
     Texts,
     TunedBy,
-    chosen_pipeline,
-    given_prompts,
-    how_sampled,
+    Wide,
 )
-from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.printing import print_rows
 from dragon_train.sampling.clip_folder import held_folder
 
 

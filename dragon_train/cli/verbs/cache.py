@@ -12,7 +12,8 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media.cache import FOLDER, EmbeddingCache, open_cache
 from dragon_rewards.terminal.printable import json_text
 from dragon_train.cli.completion import encoders
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, Wide
+from dragon_train.cli.printing import print_rows
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 BROKEN = "(broken files)"

@@ -16,9 +16,10 @@ from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import rewards
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.files import Csv, Prompts, SkipBad, check_csv, write_csv
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.files import check_csv, write_csv
+from dragon_train.cli.options import Csv, Device, Json, Prompts, SkipBad, Wide
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.printable import json_text
-from dragon_train.cli.printing import Json, print_rows
+from dragon_train.cli.options import Json
+from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.cache import readable
 from dragon_train.cli.verbs.plugins import all_failures, all_plugins
 from dragon_train.registry import load_train_registry

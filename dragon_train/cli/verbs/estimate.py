@@ -11,10 +11,9 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import cards
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.options import ConfigFile, PromptFile, configured
-from dragon_train.cli.printing import Json, Wide, print_rows
-from dragon_train.cli.settings import with_settings
+from dragon_train.cli.options import ConfigFile, Device, Json, PromptFile, Wide
+from dragon_train.cli.printing import print_rows
+from dragon_train.cli.settings import configured, with_settings
 from dragon_train.estimate.cards import find_card
 from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry

@@ -22,8 +22,9 @@ from dragon_rewards.exemplars.store import (
 from dragon_rewards.registry import load_registry
 from dragon_rewards.storage.files import check_file
 from dragon_rewards.terminal.printable import json_text, printable
-from dragon_train.cli.own_sets import Name, check_free, facts
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, SetName, Wide
+from dragon_train.cli.own_sets import check_free, facts
+from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.exemplars_add import add
 from dragon_train.cli.verbs.exemplars_check import check
 from dragon_train.cli.verbs.exemplars_facets import facets
@@ -41,7 +42,7 @@ def list_sets(*, as_json: Json = False, wide: Wide = False) -> None:
         print(printable(str(failure)), file=sys.stderr)
 
 
-def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
+def show(name: SetName, *, as_json: Json = False, wide: Wide = False) -> None:
     """Show the manifest of a set, the encoders with statistics, and what is in it."""
     info = find_set(name) or load_registry().exemplar_set(name)
     found = {**asdict(read_manifest(info.path)), "path": str(info.path), **facts(info)}
@@ -52,7 +53,7 @@ def show(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
 
 
 def remove(
-    name: Name,
+    name: SetName,
     places: Annotated[
         list[str] | None, typer.Argument(help="Files or folders to take out of it; default: the whole set.")
     ] = None,
@@ -76,7 +77,7 @@ def remove(
 
 
 def export_set(
-    name: Name,
+    name: SetName,
     file: Annotated[Path, typer.Argument(help="File to write.")],
     *,
     as_json: Json = False,

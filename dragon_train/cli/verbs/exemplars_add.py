@@ -17,9 +17,10 @@ from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.own_sets import Name, check_free, facts
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.options import Device, Json, SetName, Wide
+from dragon_train.cli.own_sets import check_free, facts
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ Encoders = Annotated[
 
 
 def add(
-    name: Name,
+    name: SetName,
     places: Annotated[
         list[str] | None,
         typer.Argument(

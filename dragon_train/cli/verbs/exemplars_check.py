@@ -10,8 +10,9 @@ from dragon_rewards.exemplars.facets import SUFFIX, facets_of, stale
 from dragon_rewards.exemplars.store import require_set
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.own_sets import PLUGIN, Name
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, SetName, Wide
+from dragon_train.cli.own_sets import PLUGIN
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dragon_rewards.protocols import ExemplarSetInfo
 
 
-def check(name: Name, *, as_json: Json = False, wide: Wide = False) -> None:
+def check(name: SetName, *, as_json: Json = False, wide: Wide = False) -> None:
     """Read all files of a set again and compare them with its records; exit with 2 if something is wrong."""
     info = require_set(name)
     faults = [

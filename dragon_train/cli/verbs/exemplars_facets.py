@@ -15,9 +15,9 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.own_sets import Name  # noqa: TC001  typer reads it
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.options import Device, Json, SetName, Wide
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from dragon_rewards.exemplars.item import Item
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def facets(
-    name: Name,
+    name: SetName,
     encoder: Annotated[str, typer.Option(help="In whose space.", autocompletion=encoders)],
     count: Annotated[int, typer.Option(min=2, help="Of facets.")] = 8,
     captions_file: Annotated[

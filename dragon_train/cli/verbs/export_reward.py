@@ -12,7 +12,7 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.rewards import compose
 from dragon_rewards.storage.files import check_file, write_text
-from dragon_train.cli.completion import rewards
+from dragon_train.cli.options import RewardArgument
 
 
 class Trainer(StrEnum):
@@ -76,7 +76,7 @@ TEMPLATES = {Trainer.TRL: TRL, Trainer.FLOW_GRPO: FLOW_GRPO, Trainer.FLOW_FACTOR
 
 
 def export_reward(
-    name: Annotated[str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)],
+    name: RewardArgument,
     trainer: Annotated[Trainer, typer.Option("--for", help="The trainer that shall use it.")],
     out: Annotated[Path | None, typer.Option(help="Python file to write; default: print the module.")] = None,
 ) -> None:

@@ -12,10 +12,11 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.terminal.printable import json_text
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.files import PROMPTS, check_csv, write_csv
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.files import check_csv, write_csv
 from dragon_train.cli.http import address, bound, run
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import PROMPTS, Device, Json, Port, Wide
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from dragon_rewards.evaluation.listening.results import Report
@@ -64,7 +65,7 @@ def serve(
     title: Title = TITLE,
     device: Device = None,
     host: Annotated[str, typer.Option(help="Address to listen on; whoever reaches it may vote.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8766,
+    port: Port = 8766,
 ) -> None:
     """Serve the test to raters, until interrupted; the same command goes on with the votes of --db."""
     try:

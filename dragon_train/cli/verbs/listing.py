@@ -10,7 +10,8 @@ import typer
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
 from dragon_rewards.suites import EXAMPLE, builtin_suites
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, Wide
+from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.plugins import all_failures
 from dragon_train.registry import load_train_registry
 

@@ -10,7 +10,8 @@ import typer
 from dragon_rewards.plugins import LOAD_SECONDS
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.printable import json_text, printable
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, Wide
+from dragon_train.cli.printing import print_rows
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:

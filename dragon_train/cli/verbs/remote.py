@@ -21,7 +21,8 @@ from dragon_rewards.remote.config import (
 )
 from dragon_rewards.remote.plugin import descriptors
 from dragon_rewards.storage.files import check_file
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.options import Json, Wide
+from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.options import PromptFile  # noqa: TC001  typer reads it
+from dragon_train.cli.options import Device, PromptFile
 
 
 def report(

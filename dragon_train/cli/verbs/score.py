@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.media.discovery import check_there
 from dragon_rewards.rewards import compose
 from dragon_rewards.terminal.progress import progress
-from dragon_train.cli.completion import rewards
-from dragon_train.cli.device import Device, chosen_device
-from dragon_train.cli.files import Csv, Paths, Prompts, SkipBad, check_csv, write_csv
-from dragon_train.cli.printing import Json, Wide, print_rows
+from dragon_train.cli.device import chosen_device
+from dragon_train.cli.files import check_csv, write_csv
+from dragon_train.cli.options import Csv, Device, Json, Paths, Prompts, RewardArgument, SkipBad, Wide
+from dragon_train.cli.printing import print_rows
 
 
 def score(
-    reward: Annotated[
-        str, typer.Argument(help="Name of the reward, see `dragon list rewards`.", autocompletion=rewards)
-    ],
+    reward: RewardArgument,
     paths: Paths,
     prompts: Prompts = None,
     csv: Csv = None,

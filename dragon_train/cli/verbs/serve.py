@@ -12,8 +12,9 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders as all_encoders
-from dragon_train.cli.device import Device, chosen_device
+from dragon_train.cli.device import chosen_device
 from dragon_train.cli.http import address, bound, run
+from dragon_train.cli.options import Device, Port
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; one that others reach needs --token-file.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
+    port: Port = 8765,
     limit_mb: Annotated[int, typer.Option(min=1, help="Most megabytes of a request.")] = 256,
     device: Device = None,
     token_file: Annotated[

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dragon_train.cli.device import Device  # noqa: TC001  typer reads it
-from dragon_train.cli.options import ConfigFile, PromptFile, configured
-from dragon_train.cli.settings import ALL, with_settings
+from dragon_train.cli.options import ConfigFile, Device, PromptFile
+from dragon_train.cli.settings import ALL, configured, with_settings
 from dragon_train.config_text import as_toml
 from dragon_train.objectives.configured import completed
 

@@ -125,31 +125,7 @@ def test_a_damaged_file_is_refused(release: dict[str, Tensor], tmp_path: Path, f
         Audiobox(folder)
 
 
-def test_the_weights_may_be_in_the_cache_of_the_hub(
-    release: dict[str, Tensor], encoder: Audiobox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    offline(tmp_path, monkeypatch)
-    repository = tmp_path / "models--facebook--audiobox-aesthetics"
-    write(repository / "snapshots" / "abc", release, CONFIG)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("abc", encoding="utf-8")
-    assert load_registry().encoder("audiobox").factory().identity == encoder.identity
-
-
-def test_missing_weights_are_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    offline(tmp_path, monkeypatch)
-    with pytest.raises(WeightsError, match=r"hf download facebook/audiobox-aesthetics .*model\.safetensors"):
-        load_registry().encoder("audiobox").factory()
-
-
 def test_other_ratings_have_another_identity(release: dict[str, Tensor], encoder: Audiobox, tmp_path: Path) -> None:
     config = json.loads(json.dumps(CONFIG))
     config["target_transform"]["PQ"]["mean"] += 1
     assert Audiobox(write(tmp_path / "audiobox", release, config)).identity != encoder.identity
-
-
-def offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub's cache in `folder` that nothing is downloaded to."""
-    monkeypatch.delenv("DRAGON_WEIGHTS")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

@@ -1,4 +1,4 @@
-"""The ratings are those of the package audiobox-aesthetics, given the same weights."""
+"""The ratings equal what the package audiobox-aesthetics gives with the same weights."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def tokenizer() -> CLIPTokenizer:
 
 
 def save_clip(folder: Path, **processing: Any) -> Path:
-    """The files that the released checkpoint has, with its preprocessing but for `processing`."""
+    """The files that the released checkpoint has, with its preprocessing except for `processing`."""
     torch.manual_seed(0)
     vision = LAYERS | {"image_size": 224, "patch_size": 56}
     CLIPModel(CLIPConfig(text_config=TEXT, vision_config=vision, projection_dim=512)).save_pretrained(folder)

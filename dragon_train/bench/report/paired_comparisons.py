@@ -68,8 +68,8 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The pairs of one run, before they are made.
+class PairedComparison:
+    """The comparison of one run's tuned model with the untuned one, before the pairs are made.
 
     Attributes:
         run: whose tuned model makes one clip of each pair.
@@ -82,10 +82,10 @@ class Plan:
     generation: Generation
 
 
-def plan_pairs(
+def paired_comparisons(
     results: Results, count: int, rewards: Sequence[str], file: Path | None, device: torch.device
-) -> list[Plan]:
-    """Plan the pairs of the runs that are named, or of all whose weights are there; none if `count` is 0.
+) -> list[PairedComparison]:
+    """Decide the comparisons of the runs that are named, or of all whose weights are there; none if `count` is 0.
 
     Args:
         results: what the folder holds.
@@ -107,7 +107,7 @@ def plan_pairs(
         if not by_name[name].finished:
             raise ConfigError(f"{by_name[name].folder} holds no finished weights to hear; {remedy(results)}")
     wanted = [by_name[name] for name in rewards] or [run for run in results.runs if run.finished]
-    return [plan(results, run, count, file, device) for run in wanted] if count else []
+    return [paired_comparison(results, run, count, file, device) for run in wanted] if count else []
 
 
 def remedy(results: Results) -> str:
@@ -117,16 +117,18 @@ def remedy(results: Results) -> str:
     return f"finish the run with `dragon train --out {results.folder}`"
 
 
-def plan(results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device) -> Plan:
-    """Plan the pairs of one run; arguments and errors are the same as for `plan_pairs`."""
-    generation = plan_generation(results, run, count, file)
+def paired_comparison(
+    results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device
+) -> PairedComparison:
+    """Decide the comparison of one run; arguments and errors are the same as for `paired_comparisons`."""
+    generation = generation_of(results, run, count, file)
     generation.require_weights()
     judging = compose_mixture(run.config.reward).parts
     for reward in judging:
         reward.require_weights()
         check_pairs(reward, count)
         build_parts(reward, device)
-    return Plan(run, tuple(judging), generation)
+    return PairedComparison(run, tuple(judging), generation)
 
 
 def check_pairs(reward: Reward, count: int) -> None:
@@ -143,7 +145,7 @@ def check_pairs(reward: Reward, count: int) -> None:
         )
 
 
-def plan_generation(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
+def generation_of(results: Results, run: TrainedRun, count: int, file: Path | None) -> Generation:
     """Decide what the pairs of one run are made from; the runs of a benchmark are heard as it compared them.
 
     Args:
@@ -177,7 +179,7 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
         file: of prompts, which are then taken in any case.
     """
     if file:
-        return read_texts(file), f"those of {file.name}"
+        return read_texts(file), f"prompts of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
         return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
