@@ -154,9 +154,10 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # dif
     def istft(self, spectrum: Tensor) -> Tensor:
         """Return the audio (clips, 1, samples) of a complex spectrum (clips, bins, frames) by weighted overlap-add.
 
-        It is the least-squares inverse of `stft` (Griffin and Lim 1984, equation 6).
+        It is the least-squares inverse of `stft` (Griffin and Lim 1984, equation 6). Of the lowest and the highest bin
+        the real parts count.
         """
-        frames = torch.fft.irfft(spectrum, n=N_FFT, dim=1) * self.window[:, None]
+        frames = torch.fft.irfft(with_real_ends(spectrum), n=N_FFT, dim=1) * self.window[:, None]
         weights = self.window.square()[:, None].expand(1, -1, spectrum.shape[2])
         wave, envelope = overlap_add(frames), overlap_add(weights)
         inside = slice((N_FFT - HOP) // 2, -(N_FFT - HOP) // 2)  # the envelope is 0 at the very edge
@@ -173,6 +174,16 @@ def unfold(latents: Tensor) -> Tensor:
     """Turn latents (clips, 2 c, t) into codes (clips, c, 2 t) again: the inverse of `fold`."""
     clips, channels, frames = latents.shape
     return latents.reshape(clips, channels // 2, 2, frames).transpose(2, 3).reshape(clips, channels // 2, 2 * frames)
+
+
+def with_real_ends(spectrum: Tensor) -> Tensor:
+    """Return a spectrum (clips, bins, frames) without the imaginary parts of the lowest and the highest bin.
+
+    A real signal has none. An inverse transform on the CPU leaves them out; cuFFT's makes sound of them, so that a
+    network that was tuned on a card would sound otherwise on a CPU.
+    """
+    imaginary = nn.functional.pad(spectrum.imag[:, 1:-1], (0, 0, 1, 1))
+    return torch.complex(spectrum.real, imaginary)
 
 
 def overlap_add(frames: Tensor) -> Tensor:

@@ -147,18 +147,19 @@ def deepened(shipped: SpectralAutoencoder) -> SpectralAutoencoder:
             getattr(model, name).load_state_dict(part.state_dict())
     for index, part in enumerate(shipped.decoder):
         model.decoder[index + more * (index >= first_new)].load_state_dict(part.state_dict())
-    for block in model.decoder[first_new : first_new + more]:
-        torch.nn.init.zeros_(block.contract.weight)
-        torch.nn.init.zeros_(block.contract.bias)
+    for block in list(model.decoder)[first_new : first_new + more]:
+        torch.nn.init.zeros_(block.get_parameter("contract.weight"))
+        torch.nn.init.zeros_(block.get_parameter("contract.bias"))
     model.code_mean.copy_(shipped.code_mean)
     model.code_deviation.copy_(shipped.code_deviation)
     return model
 
 
 def losses(model: SpectralAutoencoder, audio: Tensor, generator: torch.Generator) -> Tensor:
-    """The loss of excerpts (clips, samples); the latents' mean and deviation follow their codes."""
+    """The loss of excerpts (clips, samples); the latents' mean and deviation follow codes that are learnt."""
     mean, log_variance = model.codes(audio[:, None])
-    follow(model, mean, MOMENTUM)
+    if mean.requires_grad:
+        follow(model, mean, MOMENTUM)
     latent = model.latents(mean, log_variance)
     drawn = latent.sample(generator)
     rebuilt = model.decode(drawn).sample[:, 0]
@@ -166,18 +167,20 @@ def losses(model: SpectralAutoencoder, audio: Tensor, generator: torch.Generator
     return total + CYCLE * cycle_loss(model, drawn, generator)
 
 
-def main(job: Job) -> None:
+def main(job: Job, *, decoder_only: bool) -> None:
     """Train, normalise, store float16 weights and the quality on held-out pieces."""
     torch.manual_seed(SEED)
     clips, held_out = load_clips(job.work, "train", job.device), load_clips(job.work, "watch")
     model = deepened(load_autoencoder()).to(job.device).train().requires_grad_(requires_grad=True)
+    model.encoder.requires_grad_(not decoder_only)
     fit = Fit("autoencoder", model, job, RATE, 0.998, SEED)
     for _ in fit:
         fit.step(losses(model, excerpts(clips, job.batch, fit.generator), fit.generator))
         if fit.done % JUDGED == 0:
             fit.write(**quality(model, held_out))
     fit.swap_average()
-    normalise(model, clips[:2048])
+    if not decoder_only:
+        normalise(model, clips[:2048])
     model.half().save_pretrained(job.out)
     stored = SpectralAutoencoder.from_pretrained(job.out, torch_dtype=torch.float32).to(job.device)
     parameters = sum(p.numel() for p in stored.parameters())
@@ -185,4 +188,7 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(asked(options(__doc__, STEPS, BATCH).parse_args()))
+    parser = options(__doc__, STEPS, BATCH)
+    parser.add_argument("--decoder-only", action="store_true", help="keep the latents, and what was trained on them")
+    given = parser.parse_args()
+    main(asked(given), decoder_only=given.decoder_only)
