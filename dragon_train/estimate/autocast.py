@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
+from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # Of "CUDA Ops that can autocast to float32" (https://docs.pytorch.org/docs/stable/amp.html) those that networks use.
 IN_FLOAT32 = {
@@ -31,6 +33,14 @@ class AsOnCuda(TorchFunctionMode):
             given = tree_map_only(Tensor, in_full, given)
         args, named = given
         return func(*args, **named)
+
+
+def checkpointed(module: Callable[..., Any], *inputs: Any) -> Any:
+    """Call a module with gradient checkpointing, whose second forward pass has the mode, too.
+
+    A mode is off while it handles a call, and the backward pass is one.
+    """
+    return checkpoint(module, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), AsOnCuda()))
 
 
 def in_full(tensor: Tensor) -> Tensor:

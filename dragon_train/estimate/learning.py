@@ -13,6 +13,7 @@ import torch
 
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
+from dragon_train.estimate.autocast import checkpointed
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.learner import PolicyLearner, minibatches
 from dragon_train.loop.rollout import BackgroundWorker, Clock, Context, StepRollout
@@ -101,15 +102,18 @@ class Draft(StepRollout):
         return self.made[-1]
 
 
-def count_learning(draft: Draft) -> Learning:
-    """Count updates on one microbatch and on two: the difference is what a further one takes."""
+def count_learning(draft: Draft, *, cuda: bool) -> Learning:
+    """Count updates on one microbatch and on two: the difference is what a further one takes.
+
+    `cuda` says whether autocast is as on a CUDA device.
+    """
     config, experience, generator = draft.config, draft.experience, torch.Generator().manual_seed(0)
     batches = [len(rows) for rows in minibatches(len(experience), config, generator)]
     largest = config.microbatch or max(batches)
     rows = min(largest, max(batches))
     if config.gradient_checkpointing:
         denoiser: Any = draft.context.policy.denoiser
-        denoiser.enable_gradient_checkpointing()
+        denoiser.enable_gradient_checkpointing(checkpointed if cuda else None)
     learner = PolicyLearner(draft.context.policy, replace(config, microbatch=rows), draft.context.processes)
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)

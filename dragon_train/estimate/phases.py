@@ -98,7 +98,7 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
         clips, decoding = count_decoding(policy, latents)
         encoding, held, uncounted = count_encoders(config, clips)
         draft = Draft(policy, config, processes, latents)
-        learning = count_learning(draft)
+        learning = count_learning(draft, cuda=cuda)
     return StepCount(
         weights=weights | held,
         sampling=sampling,

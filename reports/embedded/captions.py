@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "register": REGISTER_WORDS,
     "collection": COLLECTION_WORDS,
 }
+
+
+def named(template: str) -> set[str]:
+    """The attributes that a phrasing names."""
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def describe(attributes: Mapping[str, str], rng: random.Random, templates: Sequence[str] = TEMPLATES) -> str:

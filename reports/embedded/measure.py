@@ -1,9 +1,10 @@
 """Measure the embedded pipeline: prompt adherence by a linear probe, Fréchet distances beside real-against-real.
 
-    python measure.py WORK_DIR
+    python measure.py WORK_DIR [CLIPS]
 
 The probe sees the mean and deviation of each log-mel band, is fitted on rendered training clips and judged first on
-real held-out clips: what it reaches there is the most that generations can show.
+real held-out clips: what it reaches there is the most that generations can show. An attribute is judged where the
+caption names it. `vae latents` reads the latents as they were sampled, before they are decoded.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from captions import describe
-from training import load_clips, to_float
+from captions import TEMPLATES, describe, named
+from training import load_clips, load_rows, to_float
 
 from dragon_rewards import Clips, load_registry
+from dragon_rewards.embedded.autoencoder import unfold
 from dragon_rewards.metrics import Gaussian, frechet_distance
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.loop.rollout import generate
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROBE_CLIPS, CLIPS, SEED = 3000, 512, 16
-SETTINGS = {"10 steps, no guidance": (10, 1.0), "20 steps, guidance 3": (20, 3.0)}
+SETTINGS = {
+    "8 steps, no guidance": (8, 1.0),
+    "30 steps, no guidance": (30, 1.0),
+    "20 steps, guidance 2": (20, 2.0),
+}
 ENCODERS = ("vae", "clap", "logmel", "chroma")
 
 
@@ -61,11 +67,11 @@ class Probe:
         optimiser.step(closure)
 
     @torch.no_grad()
-    def accuracy(self, features: Tensor, labels: Sequence[str]) -> float:
-        """Share of clips whose attribute the probe names."""
-        named = self.layer((features - self.mean) / self.deviation).argmax(1).tolist()
-        right = [self.classes[index] == label for index, label in zip(named, labels, strict=True)]
-        return round(float(sum(right) / len(right)), 3)
+    def right(self, features: Tensor, labels: Sequence[str]) -> Tensor:
+        """Whether the probe names the attribute of each clip."""
+        found = self.layer((features - self.mean) / self.deviation).argmax(1)
+        right: Tensor = found == torch.tensor([self.classes.index(label) for label in labels])
+        return right
 
 
 def gaussians(audio: Tensor) -> dict[str, Gaussian]:
@@ -80,33 +86,40 @@ def distances(a: dict[str, Gaussian], b: dict[str, Gaussian]) -> dict[str, float
     return {name: round(float(frechet_distance(a[name], b[name])), 4) for name in ENCODERS}
 
 
-def main(work: Path) -> None:
+def main(work: Path, count: int) -> None:
     """Print the report and write denoiser_quality.json."""
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
-    clips, rows = load_clips(work, "train")
-    held, held_rows = load_clips(work, "tunebook")
+    clips, rows = load_clips(work, "train"), load_rows(work, "train")
+    held, held_rows = load_clips(work, "watch"), load_rows(work, "watch")[:count]
     names = [name for name in rows[0]["attributes"] if name != "collection"]
     features = band_statistics(to_float(clips[:PROBE_CLIPS]))
     probes = {name: Probe(features, [row["attributes"][name] for row in rows[:PROBE_CLIPS]]) for name in names}
-    real, other = to_float(held[:CLIPS]), gaussians(to_float(held[CLIPS : 2 * CLIPS]))
-    real_features = band_statistics(real)
+    other = gaussians(to_float(load_clips(work, "tunebook")[:count]))
+    phrasings = [rng.choice(TEMPLATES) for _ in held_rows]
+    texts = [describe(row["attributes"], rng, [chosen]) for row, chosen in zip(held_rows, phrasings, strict=True)]
 
-    def judged(probed: Tensor) -> dict[str, float]:
-        return {n: p.accuracy(probed, [r["attributes"][n] for r in held_rows[:CLIPS]]) for n, p in probes.items()}
+    def judged(audio: Tensor) -> dict[str, Any]:
+        seen, adherence = band_statistics(audio), {}
+        for name, probe in probes.items():
+            asked = torch.tensor([name in named(chosen) for chosen in phrasings])
+            right = probe.right(seen, [row["attributes"][name] for row in held_rows])
+            adherence[name] = round(float(right[asked].float().mean()), 3)
+        loudness = round(float(10 * audio.square().mean(1).log10().mean()), 2)
+        return {"probe": adherence, "fad": distances(gaussians(audio), other), "mean_level_db": loudness}
 
-    report: dict[str, Any] = {
-        "clips": CLIPS,
-        "seed": SEED,
-        "real held-out clips": {"probe": judged(real_features), "fad": distances(gaussians(real), other)},
-    }
-    policy, texts = load_policy(), [describe(row["attributes"], rng) for row in held_rows[:CLIPS]]
+    report: dict[str, Any] = {"clips": count, "seed": SEED, "real held-out clips": judged(to_float(held[:count]))}
+    policy = load_policy()
     for title, (steps, guidance) in SETTINGS.items():
-        audio = torch.cat(generate(policy, texts, range(CLIPS), steps, guidance).clips.media)
-        report[title] = {"probe": judged(band_statistics(audio)), "fad": distances(gaussians(audio), other)}
+        made = generate(policy, texts, range(count), steps, guidance)
+        report[title] = judged(torch.cat([clip.view(1, -1) for clip in made.clips.media]))
+        frames = unfold(made.latents).transpose(1, 2).flatten(0, 1)
+        own = frechet_distance(Gaussian.fit(frames), other["vae"])
+        report[title]["fad"]["vae latents"] = round(float(own), 4)
+        print(title, report[title], flush=True)
     Path(__file__).with_name("denoiser_quality.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else CLIPS)

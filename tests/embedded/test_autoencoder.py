@@ -89,7 +89,8 @@ def test_no_imaginary_part_of_the_lowest_and_the_highest_bin_reaches_the_inverse
 
     def watched(spectrum: torch.Tensor, **how: int) -> torch.Tensor:
         seen.append(spectrum)
-        return inverse(spectrum, **how)
+        found: torch.Tensor = inverse(spectrum, **how)
+        return found
 
     monkeypatch.setattr(torch.fft, "irfft", watched)
     latents = torch.randn(1, 128, 4, generator=torch.Generator().manual_seed(0))

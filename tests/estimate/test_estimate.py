@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -104,9 +104,13 @@ def test_settings_change_what_they_are_to_change(saved: Path) -> None:
     assert beside.memory["sampling"] > plain.memory["sampling"]
 
 
-def test_checkpointing_saves_what_autograd_keeps() -> None:
-    config = replace(EMBEDDED, prompts_per_step=2)
-    plain, checkpointed = estimated(config), estimated(replace(config, gradient_checkpointing=True))
+@pytest.mark.parametrize(("precision", "cuda"), [("no", False), ("bf16", False), ("bf16", True)])
+def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"], *, cuda: bool) -> None:
+    """Autocast, as a card's too, is the same when the forward pass is computed again."""
+    config = replace(EMBEDDED, prompts_per_step=2, precision=precision)
+    plain, checkpointed = (
+        estimated(replace(config, gradient_checkpointing=chosen), cuda=cuda) for chosen in (False, True)
+    )
     assert checkpointed.memory["learning"] < plain.memory["learning"]
 
 
