@@ -71,8 +71,7 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
         info: the pipeline; its settings are read, and no weights.
         config: the run, with the defaults of its objective's options.
         machine: the device whose time is estimated; None for memory alone.
-        cuda: whether it runs on a CUDA device: clips are decoded and encoded while others are sampled, and autocast
-            keeps other operations in float32.
+        cuda: whether it runs on a CUDA device, whose autocast keeps other operations in float32.
 
     Raises:
         DragonError: the pipeline's settings cannot be read.
@@ -92,10 +91,10 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     held = {**step.weights, **step.learning.held}
     seconds = {phase: machine.seconds(count) for phase, count in step.phases.items()} if machine else {}
     basis = machine.basis if machine else ""
-    return Estimate(held, memory(step, cuda=cuda), seconds, basis, step.uncounted, step.batch)
+    return Estimate(held, memory(step), seconds, basis, step.uncounted, step.batch)
 
 
-def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
+def memory(step: StepCount) -> dict[str, int]:
     """Return the most bytes at once in each phase.
 
     An update makes gradients anew, which its count has; the gradients of the last update stay until then.
@@ -103,8 +102,6 @@ def memory(step: StepCount, *, cuda: bool) -> dict[str, int]:
     held = sum(step.weights.values()) + sum(step.learning.held.values())
     media = step.audio * step.batch
     peaks = {"sampling": step.sampling.peak, "decoding": step.decoding.peak, "encoding": media + step.encoding.peak}
-    if cuda:
-        peaks["sampling"] += max(peaks["decoding"], peaks["encoding"])
     found = {phase: held + peak for phase, peak in peaks.items()}
     found["learning"] = held - step.learning.held[GRADIENTS] + step.learning.step.peak
     return found

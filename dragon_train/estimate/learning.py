@@ -16,7 +16,7 @@ from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.autocast import checkpointed
 from dragon_train.estimate.counting import Count, Counting
 from dragon_train.loop.learner import PolicyLearner, minibatches
-from dragon_train.loop.rollout import BackgroundWorker, Clock, Context, StepRollout
+from dragon_train.loop.rollout import Clock, Context, StepRollout
 from dragon_train.objectives.configured import make_objective
 from dragon_train.protocols import Generations
 
@@ -83,8 +83,7 @@ class Draft(StepRollout):
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
-        worker = BackgroundWorker(processes.device, threaded=False)
-        context = Context(config, policy, [PROMPT], processes, Clock(processes.device), worker)
+        context = Context(config, policy, [PROMPT], processes, Clock(processes.device))
         super().__init__(context, judge, 0, [])
         self.shape = latents.shape[1:]
         self.experience: Experience = make_objective(config).collect(self)

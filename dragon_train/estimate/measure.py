@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import get_ident
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -30,7 +29,7 @@ from dragon_train.estimate.machine import now
 from dragon_train.loop.lifeline import end_with_parent
 from dragon_train.loop.loop import Training, resolved
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.rollout import BackgroundWorker, Clock, Context
+from dragon_train.loop.rollout import Clock, Context
 from dragon_train.loop.run import Run
 from dragon_train.loop.run_folder import Claim
 from dragon_train.objectives.configured import completed
@@ -150,9 +149,6 @@ class MeasuringClock(Clock):
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time and the most memory in use inside the block as this phase."""
-        if get_ident() != self.thread:  # beside sampling, whose peak has it
-            yield
-            return
         self.memory.forget()
         with super().phase(name):
             yield
@@ -173,8 +169,7 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     with TemporaryDirectory() as folder:
         claim, processes = Claim(config, prompts, ()), Processes(config.precision, device=device)
         run = Run(claim, Path(folder), device)
-        worker = BackgroundWorker(device)
-        context = Context(config, policy, prompts, processes, Clock(device), worker)
+        context = Context(config, policy, prompts, processes, Clock(device))
         training = Training(context, parts.reward, parts.objective, run)
         training.step(0)
         gc.collect()

@@ -32,7 +32,7 @@ from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.rollout import BackgroundWorker, Clock, Context, StepRollout, suggested
+from dragon_train.loop.rollout import Clock, Context, StepRollout, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
 from dragon_train.loop.tuning import load_tuned, save_tuned
@@ -102,7 +102,7 @@ def train(
     if processes.leads:
         judging = [*reward.parts, *map(compose, [*config.heldout, *config.at_least])]
         warn_of_cut_prompts(judging, [*prompts, *heldout_prompts], processes.device)
-    context = Context(config, policy, prompts, processes, Clock(processes.device), BackgroundWorker(processes.device))
+    context = Context(config, policy, prompts, processes, Clock(processes.device))
     training = Training(context, reward, objective, run)
     training.compare_on(heldout_prompts)
     for step in range(training.finished_steps, config.steps):

@@ -2,19 +2,16 @@
 
 `loop.loop` makes a `StepRollout` for each step and gives it to the objective's `collect`, which calls `generate` once
 for each set of clips that it wants. Clips are sampled by the policy, then decoded and embedded by the encoders of the
-reward, on a GPU while the next batch is sampled. What an objective does with them is in `objectives`.
+reward, batch by batch. What an objective does with them is in `objectives`.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import partial
-from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,7 +23,7 @@ from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -67,13 +64,11 @@ class StepRollout:
         processes, batch = self.context.processes, self.context.policy.batch
         numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
         texts, own = processes.share(self.prompts), processes.share(numbers)
-        latents, waiting = [], []
+        latents, clips = [], []
         for start in range(0, len(texts), batch):
             part = slice(start, start + batch)
             latents.append(self.sampled(texts[part], own[part]))
-            waiting.append(self.context.background.start(partial(self.embedded, latents[-1], texts[part])))
-        with self.clock.phase("encoding"):
-            clips = [embedded() for embedded in waiting]
+            clips.append(self.embedded(latents[-1], texts[part]))
         share = Generations(torch.cat(latents), Media.concatenate(clips), own)
         self.made.append(gathered(share, processes))
         return self.made[-1]
@@ -116,7 +111,6 @@ class Context:
         prompts: the prompts that it is tuned on.
         processes: the processes that train together.
         clock: counts the time of the phases of a step.
-        background: where clips are decoded and encoded.
     """
 
     config: TrainConfig
@@ -124,31 +118,23 @@ class Context:
     prompts: Sequence[str]
     processes: Processes
     clock: Clock
-    background: BackgroundWorker
 
 
 class Clock:
     """A timer that adds up seconds by phase; it waits for an accelerator, so that a phase pays for its own work.
 
-    Only the thread that made the clock counts: work beside it costs what it is waited for.
-
     Attributes:
         device: the device that is waited for.
         seconds: the seconds of each phase since the last row.
-        thread: the thread that counts.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.thread = get_ident()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time inside the block as this phase."""
-        if get_ident() != self.thread:
-            yield
-            return
         started = self.now()
         try:
             yield
@@ -156,11 +142,8 @@ class Clock:
             self.seconds[name] += self.now() - started
 
     def now(self) -> float:
-        """Return the time in seconds, after all work that this thread gave to the device."""
-        if self.device.type == "cuda":  # other threads' streams go on
-            torch.cuda.current_stream(self.device).synchronize()
-        else:
-            wait_for(self.device)
+        """Return the time in seconds, after all work that the device was given."""
+        wait_for(self.device)
         return monotonic()
 
     def row(self) -> dict[str, float]:
@@ -168,38 +151,6 @@ class Clock:
         row = {f"{phase}_s": self.seconds[phase] for phase in PHASES}
         self.seconds.clear()
         return row
-
-
-class BackgroundWorker:
-    """A worker that does what it is given, in order: on a GPU in a thread with its own stream, on a CPU at once.
-
-    On a CPU, what samples has all cores already.
-    """
-
-    def __init__(self, device: torch.device, *, threaded: bool | None = None) -> None:
-        """Start a worker on `device`; `threaded` says otherwise than the device would."""
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        threaded = self.stream is not None if threaded is None else threaded
-        chosen = () if self.stream is None else (torch.cuda.set_device, (device,))  # a thread begins on the first card
-        self.thread = ThreadPoolExecutor(1, "aside", *chosen) if threaded else None
-
-    def start(self, work: Callable[[], T]) -> Callable[[], T]:
-        """Begin `work`, after what this thread gave the GPU so far; return a function that waits for its result."""
-        if self.thread is None:
-            result = work()
-            return lambda: result
-        if self.stream is None:
-            return self.thread.submit(work).result
-        ready = torch.cuda.current_stream(self.stream.device).record_event()
-        return self.thread.submit(self._on_stream, self.stream, ready, work).result
-
-    @staticmethod
-    def _on_stream(stream: torch.cuda.Stream, ready: torch.cuda.Event, work: Callable[[], T]) -> T:
-        with torch.cuda.stream(stream):
-            stream.wait_event(ready)
-            result = work()
-        stream.synchronize()  # so that the result may be used on any stream
-        return result
 
 
 class Stream(IntEnum):

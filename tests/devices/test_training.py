@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +11,6 @@ from support.pipelines import BUILDERS
 from support.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_train.config import Precision, Tuning
-from dragon_train.loop.rollout import BackgroundWorker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,16 +90,6 @@ def test_every_adapter_resumes_there_with_all_settings_at_once(tmp_path: Path, s
         tiny_run(config, tmp_path / "halved", tiny_policy(name), stop, second)
     (row,) = tiny_run(config, tmp_path / "halved", tiny_policy(name), device=second)
     assert figures(row) == figures(whole[1])
-
-
-def test_a_thread_judges_there_beside_sampling(
-    tmp_path: Path, second: torch.device, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = replace(CONFIG, reward="per-song-fad:vae@airs", sampling_batch=3)
-    at_once = tiny_run(config, tmp_path / "at once", device=second)
-    monkeypatch.setattr("dragon_train.loop.loop.BackgroundWorker", partial(BackgroundWorker, threaded=True))
-    background = tiny_run(config, tmp_path / "aside", device=second)
-    assert [figures(row) for row in background] == [figures(row) for row in at_once]
 
 
 def test_a_run_resumes_there_and_elsewhere(tmp_path: Path, second: torch.device) -> None:
