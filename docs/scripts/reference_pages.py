@@ -38,7 +38,8 @@ PLUGINS = """\
 
 Each is a package under `plugins` of the repository, and installed from a clone. Weights are looked for in
 `$DRAGON_WEIGHTS/<folder>/` and in the cache of the Hugging Face hub (`HF_HOME`). The packages were built and tested
-with random weights of the real classes; released weights have not been run yet."""
+with random weights of the real classes, and released weights have not been run yet. `dragon-reward-musicnn` is the
+exception: it brings released weights."""
 RENAMES = """\
 # Renamed modules
 

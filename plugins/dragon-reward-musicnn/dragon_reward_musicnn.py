@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "dragon_reward_musicnn_weights"
 MTT, MSD = WEIGHTS / "mtt.safetensors", WEIGHTS / "msd.safetensors"
+STATISTICS = Path(__file__).parent / "dragon_reward_musicnn_statistics"  # of the sets that dragon-rewards ships
 HOP = 93  # frames from patch to patch, 1.5 s: half a patch
 LICENCE = "ISC"
 SHOWN = 3  # prompts that a warning quotes
@@ -151,14 +152,13 @@ def load_network(weights: Path) -> Network:
 @hookimpl
 def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     """Register the encoders; their weights come with this package."""
-    audio, text = frozenset({Modality.AUDIO}), Modality.TEXT
-    for name, summary, weights in (
-        ("musicnn", "heard real music (MagnaTagATune): style and instruments, a frame per 1.5 s", MTT),
-        ("musicnn-msd", "heard real music (Million Song Dataset): style, a frame per 1.5 s", MSD),
-    ):
-        register(EncoderInfo(name, audio, 200, 16_000, LICENCE, summary, partial(Musicnn, weights)))
-    summary = "log-odds of 50 tags of MagnaTagATune, and the tags that a prompt names"
-    register(EncoderInfo("musicnn-tags", audio | {text}, len(MTT_TAGS), 16_000, LICENCE, summary, MusicnnTags))
+    audio, text = frozenset({Modality.AUDIO}), frozenset({Modality.TEXT})
+    heard = "heard real music (MagnaTagATune): styles and instruments, a frame per 1.5 s"
+    register(EncoderInfo("musicnn", audio, 200, 16_000, LICENCE, heard, Musicnn, statistics=STATISTICS))
+    other = "heard real music (Million Song Dataset): styles of popular music, a frame per 1.5 s"
+    register(EncoderInfo("musicnn-msd", audio, 200, 16_000, LICENCE, other, partial(Musicnn, MSD)))
+    tags = "log-odds of 50 tags of MagnaTagATune, and the tags that a prompt names"
+    register(EncoderInfo("musicnn-tags", audio | text, len(MTT_TAGS), 16_000, LICENCE, tags, MusicnnTags))
 
 
 @hookimpl

@@ -1,16 +1,14 @@
-"""Add statistics in the space of `musicnn` to the shipped exemplar sets of audio.
+"""Make the statistics of the shipped exemplar sets of audio in the space of `musicnn`, which its plugin brings.
 
     python exemplars.py WORK_DIR
 
-WORK_DIR is the folder that ../embedded/corpus.py filled; the plugin dragon-reward-musicnn has to be installed. Captions
-and all other statistics stay as they are. `build_exemplars.py` writes the folders anew, so this comes after it.
+WORK_DIR is the folder that ../embedded/corpus.py filled; the plugin dragon-reward-musicnn has to be installed. The sets
+themselves stay as they are: the hash of their contents tells whether scores are of the same set.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,18 +16,18 @@ import numpy as np
 import torch
 from dragon_reward_musicnn import Musicnn
 
-from dragon_rewards.builtin import shipped_sets
-from dragon_rewards.exemplars import content_hash, read_manifest
-from dragon_rewards.exemplars.sets import MANIFEST
 from dragon_rewards.metrics import Gaussian
-from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+OUT = Path(__file__).parents[2] / "plugins" / "dragon-reward-musicnn" / "dragon_reward_musicnn_statistics"
 SETS, BATCH = ("airs", "tunebook"), 16
-MADE = "statistics of musicnn by reports/musicnn/exemplars.py from a newer rendering than that of captions and the rest"
+PROVENANCE = (
+    "reports/musicnn/exemplars.py, from clips that reports/embedded/corpus.py rendered anew on 2026-11-26: of the same "
+    "collections as the set's captions and other statistics, but not the same clips"
+)
 
 
 def frames(encoder: Musicnn, clips: NDArray[np.int16]) -> torch.Tensor:
@@ -40,16 +38,12 @@ def frames(encoder: Musicnn, clips: NDArray[np.int16]) -> torch.Tensor:
 
 @torch.no_grad()
 def main(work: Path) -> None:
-    """Write the statistics of each set, and the manifest that names them."""
+    """Write the statistics of each set."""
     encoder = Musicnn()
     for name in SETS:
-        folder, clips = shipped_sets() / name, np.load(work / f"{name}.npy", mmap_mode="r")
-        gaussian = Gaussian.fit(frames(encoder, clips))
-        write_tensors(folder / "musicnn.safetensors", gaussian.to_tensors(), {"identity": encoder.identity})
-        manifest = read_manifest(folder)
-        before = manifest.provenance.removesuffix(f"; {MADE}")
-        made = replace(manifest, provenance=f"{before}; {MADE}", sha256=content_hash(folder))
-        write_text(folder / MANIFEST, f"{json.dumps(asdict(made), indent=2, ensure_ascii=False)}\n")
+        gaussian = Gaussian.fit(frames(encoder, np.load(work / f"{name}.npy", mmap_mode="r")))
+        metadata = {"identity": encoder.identity, "provenance": PROVENANCE}
+        write_tensors(OUT / f"{name}.safetensors", gaussian.to_tensors(), metadata)
         print(f"{name}: {gaussian.count} frames")
 
 
