@@ -1,6 +1,6 @@
 """Make the statistics of the shipped exemplar sets of audio in the space of `musicnn`, which its plugin brings.
 
-    python exemplars.py WORK_DIR
+    python set_statistics.py WORK_DIR
 
 WORK_DIR is the folder that ../embedded/corpus.py filled; the plugin dragon-reward-musicnn has to be installed. The sets
 themselves stay as they are: the hash of their contents tells whether scores are of the same set.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 OUT = Path(__file__).parents[2] / "plugins" / "dragon-reward-musicnn" / "dragon_reward_musicnn_statistics"
 SETS, BATCH = ("airs", "tunebook"), 16
 PROVENANCE = (
-    "reports/musicnn/exemplars.py, from clips that reports/embedded/corpus.py rendered anew on 2026-11-26: of the same "
+    "reports/musicnn/set_statistics.py, from clips that reports/embedded/corpus.py rendered anew on 2026-11-26: of the same "
     "collections as the set's captions and other statistics, but not the same clips"
 )
 
