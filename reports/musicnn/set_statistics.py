@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 OUT = Path(__file__).parents[2] / "plugins" / "dragon-reward-musicnn" / "dragon_reward_musicnn_statistics"
 SETS, BATCH = ("airs", "tunebook"), 16
 PROVENANCE = (
-    "reports/musicnn/set_statistics.py, from clips that reports/embedded/corpus.py rendered anew on 2026-11-26: of the same "
-    "collections as the set's captions and other statistics, but not the same clips"
+    "reports/musicnn/set_statistics.py, from clips that reports/embedded/corpus.py rendered anew on 2026-11-26: of the "
+    "same collections as the set's captions and other statistics, but not the same clips"
 )
 
 
