@@ -143,7 +143,7 @@ def _plugin(path: Path) -> str:
     lines = [
         f"- Install: `pip install ./plugins/{name}`",
         f"- Brings: {brings}",
-        f"- Weights: {', '.join(f'`{source}`' for source in weights) or 'none'}",
+        f"- Weights: {', '.join(f'`{source}`' for source in weights) or 'none to get'}",
         f"- Licence: {project['license']} (the package); {', '.join(licences) or 'see its page'} (what it loads)",
         f"- [{name}: what it computes, and how it was checked](plugins/{name}/README.md)",
     ]

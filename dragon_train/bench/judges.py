@@ -78,7 +78,7 @@ def read_judgements(folders: Iterable[Path]) -> pd.DataFrame | None:
 
 
 def judged(frame: pd.DataFrame, served: Mapping[str, str], trials: int) -> pd.Series[float]:
-    """Return by run the mean win rate under the judges whose music is not that of the run's own exemplar set.
+    """Return by run the mean win rate under the judges that are held out from it, as to encoder and music.
 
     Args:
         frame: what `read_judgements` returned, of the untuned model and of every run.
@@ -86,7 +86,8 @@ def judged(frame: pd.DataFrame, served: Mapping[str, str], trials: int) -> pd.Se
         trials: as for `comparisons`.
     """
     compared = comparisons(frame, [compose(str(name)) for name in frame["reward"].unique()], trials)
-    apart = [is_held_out(served[row.run], row.reward) for row in compared[["run", "reward"]].itertuples()]
+    pairs = zip(compared["run"].map(str), compared["reward"].map(str), strict=True)
+    apart = [is_held_out(served[run], reward) for run, reward in pairs]
     rates: pd.Series[float] = compared[apart].groupby("run")["win_rate"].mean()
     return rates.reindex(list(served)).rename(COLUMN)
 

@@ -72,7 +72,8 @@ class Musicnn:
         from dragon_reward_musicnn_network import BANDS, BATCH, PATCH, SHORTEST, Layers
 
         if audio.shape[1] < SHORTEST:
-            return self.network(audio.new_zeros(0, PATCH, BANDS)).map(lambda layer: _empty(layer, len(audio)))
+            nothing: Layers = self.network(audio.new_zeros(0, PATCH, BANDS))
+            return nothing.map(lambda layer: _empty(layer, len(audio)))
         patches = self.front_end(audio).unfold(1, PATCH, self.hop).transpose(2, 3)
         parts = [self.network(batch) for batch in patches.flatten(0, 1).split(BATCH)]
         joined = Layers(*(torch.cat(layers) for layers in zip(*map(_values, parts), strict=True)))

@@ -1,7 +1,7 @@
 """The networks of musicnn and their front end, in torch, so that gradients reach the audio.
 
-The architecture is that of Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio
-tagging", arXiv 1909.06654: convolutions whose shapes follow timbre and time, three residual layers in time, and a pool
+The architecture is from Pons and Serra, "musicnn: pre-trained convolutional neural networks for music audio tagging",
+arXiv 1909.06654: convolutions whose shapes follow timbre and time, three residual layers in time, and a pool
 over the patch. Only inference is offered: batch normalisation takes the statistics of training, and nothing is dropped.
 """
 
@@ -50,7 +50,7 @@ class Layers:
 class FrontEnd(nn.Module):
     """The log-mel spectrum that the networks were trained on, 62.5 frames a second: log10(10000 power + 1).
 
-    It is that of librosa 0.7, the version of musicnn's time: frames are centred, and the clip is mirrored at its ends
+    It is defined as in librosa 0.7, the version of musicnn's time: frames are centred, and the clip is mirrored at its ends
     (librosa 0.10 and later put zeros there). musicnn rounds the power to 16 bits, which overflows in loud tones; here
     it is kept in 32.
     """

@@ -94,8 +94,8 @@ def tag_vectors(prompts: Sequence[str]) -> list[list[float]]:
 class TagAgreement:
     """How much more probable the tags that a prompt names are in its clip than the other tags of their kind, in nats.
 
-    With p_t, the probability of tag t as a mean over the clip's patches, K the tags of a kind and N those of the kind
-    that the prompt names, the value is the mean, over the kinds of which the prompt names a tag, of
+    With p_t, the probability of tag t as a mean over the clip's patches, K the tags of a kind and N the tags of the
+    kind that the prompt names, the value is the mean, over the kinds of which the prompt names a tag, of
 
         mean_{t in N} ln p_t - ln mean_{t in K} p_t
 

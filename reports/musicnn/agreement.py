@@ -44,7 +44,8 @@ def generated(folder: Path) -> torch.Tensor:
                 write_audio(path, clip, RATE)
     names = [folder / f"{instrument}-{row}.wav" for instrument in INSTRUMENTS for row in range(len(FORMS))]
     clips = torch.stack([read_audio(path)[0].mean(0) for path in names])
-    return clips.unflatten(0, (len(INSTRUMENTS), len(FORMS)))
+    shaped: torch.Tensor = clips.unflatten(0, (len(INSTRUMENTS), len(FORMS)))
+    return shaped
 
 
 def auc(higher: torch.Tensor, lower: torch.Tensor) -> float:

@@ -44,8 +44,9 @@ def low_pass(cutoff: float) -> Callable[[Tensor], Tensor]:
     """Nothing above `cutoff` hertz."""
 
     def damaged(clip: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft(clip)
-        return torch.fft.irfft(spectrum * (torch.fft.rfftfreq(len(clip), 1 / RATE) < cutoff), len(clip))
+        spectrum = torch.fft.rfft(clip) * (torch.fft.rfftfreq(len(clip), 1 / RATE) < cutoff)
+        passed: Tensor = torch.fft.irfft(spectrum, len(clip))
+        return passed
 
     return damaged
 
@@ -60,7 +61,7 @@ def varispeed(factor: float) -> Callable[[Tensor], Tensor]:
     return lambda clip: torch.from_numpy(soxr.resample(clip.numpy(), RATE * factor, RATE))
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
     "noise, 30 dB below": noise(30),
     "noise, 20 dB below": noise(20),
     "noise, 10 dB below": noise(10),
