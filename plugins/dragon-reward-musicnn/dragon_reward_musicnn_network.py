@@ -50,9 +50,9 @@ class Layers:
 class FrontEnd(nn.Module):
     """The log-mel spectrum that the networks were trained on, 62.5 frames a second: log10(10000 power + 1).
 
-    It is defined as in librosa 0.7, the version of musicnn's time: frames are centred, and the clip is mirrored at its ends
-    (librosa 0.10 and later put zeros there). musicnn rounds the power to 16 bits, which overflows in loud tones; here
-    it is kept in 32.
+    It is defined as in librosa 0.7, the version of musicnn's time: frames are centred, and the clip is mirrored at its
+    ends (librosa 0.10 and later put zeros there). musicnn rounds the power to 16 bits, which overflows in loud tones;
+    here it is kept in 32.
     """
 
     def __init__(self) -> None:

@@ -99,9 +99,9 @@ class TagAgreement:
 
         mean_{t in N} ln p_t - ln mean_{t in K} p_t
 
-    It is 0 where the named tags are as probable as the tags of their kind are on average, and has the upper bound ln 10
-    for instruments, ln 12 for styles and ln 2 for tempi. A prompt that names no tag says nothing about its clip: the
-    sum is empty, and the value 0.
+    It is 0 where the named tags are as probable as the tags of their kind are on average. Its upper bound is ln 10 for
+    instruments ("strings", which are not in K, have none), ln 12 for styles and ln 2 for tempi. A prompt that names no
+    tag says nothing about its clip: the sum is empty, and the value 0.
     """
 
     def __call__(self, clips: Embeddings, reference: None) -> Tensor:  # noqa: ARG002  part of the protocol
