@@ -46,7 +46,7 @@ def entries(table: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, byte
     """Yield the keys and values of a block of a table; a key is stored as what differs from the key before it."""
     offset, size = handle
     if table[offset + size]:
-        raise ValueError("the table is compressed, and those of musicnn are not")
+        raise ValueError("the table is compressed, and no table of musicnn is")
     block = table[offset : offset + size]
     (restarts,) = struct.unpack("<I", block[-4:])
     at, key = 0, b""
