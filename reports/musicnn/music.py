@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import soundfile
 import torch
 
-from dragon_rewards.media.audio import resample, to_mono
+from dragon_rewards.media.clips import resample, to_mono
 
 if TYPE_CHECKING:
     from torch import Tensor
