@@ -9,6 +9,7 @@ BROUGHT = {
     "dragon-reward-encodec": ("encodec", "encodec-48khz"),
     "dragon-reward-laion-clap": ("laion-clap",),
     "dragon-reward-mert": ("mert", *(f"mert-{layer}" for layer in LAYERS)),
+    "dragon-reward-musicnn": ("musicnn", "musicnn-msd", "musicnn-tags"),
     "dragon-reward-vggish": ("vggish",),
 }
 

@@ -235,6 +235,8 @@ class EncoderInfo:
         factory: builds the encoder on the CPU.
         space: the name under which exemplar sets keep statistics in its space; None for its own name.
         weights: the weights that it loads and its package does not contain.
+        statistics: a folder of files `<exemplar set>.safetensors` that its package contains, with statistics in its
+            space of audio sets that ship without their audio; None if there is none.
     """
 
     name: str
@@ -246,6 +248,7 @@ class EncoderInfo:
     factory: Callable[[], Encoder]
     space: str | None = None
     weights: tuple[Weights, ...] = ()
+    statistics: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PAGE = README.read_text(encoding="utf-8")
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt "
-MAIN_JOB = SET_UP + ". && .venv/bin/dragon bench\n"
+MAIN_JOB = SET_UP + ". ./plugins/dragon-reward-musicnn && .venv/bin/dragon bench\n"
 TESTS = SET_UP + '".[test]" && .venv/bin/pytest\n'
 LONGEST = 8192  # bytes: a front door, not a house
 MADE = (

@@ -19,7 +19,7 @@ from support.wheels import build_all, environment_without_us
 
 from dragon_rewards.packages import BROUGHT
 
-pytestmark = pytest.mark.slow  # nine sdists and nine wheels are built
+pytestmark = pytest.mark.slow  # ten sdists and ten wheels are built
 
 FOLDERS = {  # folder of the repository -> its place in the wheel
     "dragon_rewards": "dragon_rewards",

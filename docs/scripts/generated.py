@@ -153,9 +153,9 @@ def _result(preset: str, wins: pd.DataFrame) -> str:
     return f"### Preset {preset}\n\n{command}\n\n{summary(wins)}\n\n{rows}"
 
 
-def guide_table(name: str) -> str:
-    """Return a table that a script of reports/guide wrote."""
-    return (REPORTS / "guide" / f"{name}.md").read_text(encoding="utf-8").strip()
+def guide_table(name: str, folder: str = "guide") -> str:
+    """Return a table that a script of reports/guide, or of another folder of records, wrote."""
+    return (REPORTS / folder / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
 def adapter_example() -> str:
@@ -178,6 +178,9 @@ MAKERS: dict[str, Callable[[], str]] = {
     "reductions": reductions,
     "results": results,
     "estimate": lambda: guide_table("estimate"),
+    "musicnn-agreement": lambda: guide_table("agreement", "musicnn"),
+    "musicnn-damages": lambda: guide_table("damages", "musicnn"),
+    "musicnn-ranking": lambda: guide_table("ranking", "musicnn"),
     "memory": lambda: guide_table("memory"),
     "scoring": lambda: guide_table("scoring"),
     "set-size": lambda: guide_table("set_size"),

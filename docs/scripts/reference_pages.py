@@ -38,7 +38,8 @@ PLUGINS = """\
 
 Each is a package under `plugins` of the repository, and installed from a clone. Weights are looked for in
 `$DRAGON_WEIGHTS/<folder>/` and in the cache of the Hugging Face hub (`HF_HOME`). The packages were built and tested
-with random weights of the real classes; released weights have not been run yet."""
+with random weights of the real classes, and released weights have not been run yet. `dragon-reward-musicnn` is the
+exception: it brings released weights."""
 RENAMES = """\
 # Renamed modules
 
@@ -142,7 +143,7 @@ def _plugin(path: Path) -> str:
     lines = [
         f"- Install: `pip install ./plugins/{name}`",
         f"- Brings: {brings}",
-        f"- Weights: {', '.join(f'`{source}`' for source in weights) or 'none'}",
+        f"- Weights: {', '.join(f'`{source}`' for source in weights) or 'none to get'}",
         f"- Licence: {project['license']} (the package); {', '.join(licences) or 'see its page'} (what it loads)",
         f"- [{name}: what it computes, and how it was checked](plugins/{name}/README.md)",
     ]

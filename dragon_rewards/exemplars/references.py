@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.sets import (
     CAPTIONS,
+    brought_statistics,
     captions,
     content_hash,
     encode_texts,
@@ -21,6 +22,7 @@ from dragon_rewards.storage.tensor_files import read_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import torch
 
@@ -59,17 +61,18 @@ def reference(
     reads = info.modality is Modality.TEXT and isinstance(encoder, TextEncoder)
     stored = encoder_info.name if reads else space_of(encoder_info)
     if stored in encoders_of(info):
-        return _stored(info, stored, encoder.identity)
+        return _stored(info, info.path / f"{stored}.safetensors", stored, encoder.identity)
     if info.modality is Modality.TEXT and isinstance(encoder, TextEncoder):
         return _encoded(captions(info), encoder_info.name, encoder)
+    if brought := brought_statistics(info, encoder_info):
+        return _stored(info, brought, encoder_info.name, encoder.identity)
     known = ", ".join(encoders_of(info)) or "no encoder"
     raise DragonError(
         f"exemplar set '{info.name}' has no statistics for encoder '{encoder_info.name}', only for {known}"
     )
 
 
-def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
-    path = info.path / f"{encoder}.safetensors"
+def _stored(info: ExemplarSetInfo, path: Path, encoder: str, identity: str) -> Gaussian:
     tensors, metadata = read_tensors(path, INSTALL)
     recorded = metadata.get("identity")
     if recorded != identity:
@@ -77,7 +80,8 @@ def _stored(info: ExemplarSetInfo, encoder: str, identity: str) -> Gaussian:
             f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
             f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
         )
-    if (info.path / CAPTIONS).is_file() and content_hash(info.path) != read_manifest(info.path).sha256:
+    installed = path.parent == info.path and (info.path / CAPTIONS).is_file()
+    if installed and content_hash(info.path) != read_manifest(info.path).sha256:
         raise DragonError(
             f"exemplar set '{info.name}' is not what its manifest names, so '{path}' is not read; {INSTALL}"
         )

@@ -167,9 +167,17 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
     """Return whether `reference` can give the set's Gaussian in this encoder's space."""
     if info.modality is Modality.TEXT:
         return Modality.TEXT in encoder.modalities or space_of(encoder) in encoders_of(info)
-    if space_of(encoder) in encoders_of(info):
+    if space_of(encoder) in encoders_of(info) or brought_statistics(info, encoder) is not None:
         return True
     return Modality.AUDIO in encoder.modalities and has_audio(items(info))
+
+
+def brought_statistics(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path | None:
+    """Return the file of an installed audio set's statistics that the encoder's package contains; None without one."""
+    if encoder.statistics is None or info.modality is not Modality.AUDIO or not (info.path / CAPTIONS).is_file():
+        return None
+    path = encoder.statistics / f"{info.name}.safetensors"
+    return path if path.is_file() else None
 
 
 def encode_texts(texts: Sequence[str], encoder: TextEncoder) -> Tensor:

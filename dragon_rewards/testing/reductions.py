@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CLIPS, DIM, EXAMPLES = 8, 8, 500
 FEW = 3  # frames, fewer than dimensions
 AWAY = 5  # standard deviations of the exemplars
+PACES = ("slow", "fast")  # words that an encoder of few words tells apart
 FACETS = 3
 
 
@@ -101,7 +102,9 @@ class ReductionCase:
 
     def _prompts(self, count: int) -> Tensor:
         if self.encoder:
-            return self.encoder.encode_text([f"a tune on {number} fiddles" for number in range(count)])
+            return self.encoder.encode_text(
+                [f"a {PACES[number % 2]} tune on {number} fiddles" for number in range(count)]
+            )
         return torch.randn(count, DIM, generator=torch.Generator().manual_seed(9))
 
 

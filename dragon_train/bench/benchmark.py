@@ -69,16 +69,15 @@ class Benchmark:
         return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
 
     def scoring(self, run: str) -> Scoring:
-        """Return how the model of a run is scored: by every reward of the suite.
+        """Return how the model of a run is scored: by every reward of the suite, and by judges beside it.
 
         Embeddings for permutation tests are kept under the rewards of whole sets: of a tuned model under its own
         reward, of the untuned model under all.
         """
         served = tuple(serving.served for serving in self.servings)
         own = served if run == BASELINE else (self.served[run],)
-        return Scoring(
-            self.evaluation, served, exchanged=tuple(name for name in own if not compose(name).kind.per_clip)
-        )
+        exchanged = tuple(name for name in own if not compose(name).kind.per_clip)
+        return Scoring(self.evaluation, served, exchanged=exchanged, judged=True)
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run; the untuned model's run is named as `BASELINE`."""

@@ -20,6 +20,7 @@ from dragon_rewards.media.clips import Clips
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
 from dragon_train.assembly import assemble
+from dragon_train.bench.judges import judge
 from dragon_train.bench.permutation import keep_embeddings
 from dragon_train.bench.result_files import CONFOUNDERS, SCORES
 from dragon_train.loop.loop import train
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dragon_rewards.media.media import Media
+    from dragon_rewards.rewards import Reward
     from dragon_train.bench.presets import Preset
     from dragon_train.bench.workload import Workload
     from dragon_train.config import TrainConfig
@@ -96,12 +98,14 @@ class Scoring:
         rewards: names of the rewards that judge them.
         place: folder of the result, relative to the model's.
         exchanged: names of the rewards whose embeddings are kept for `permutation.run_test`.
+        judged: whether the judges that nothing is tuned toward score the model, too (`judges.judge`).
     """
 
     evaluation: Evaluation
     rewards: tuple[str, ...]
     place: str = "."
     exchanged: tuple[str, ...] = ()
+    judged: bool = False
 
     def missing(self, model: Path) -> tuple[str, ...]:
         """Return the names of the rewards that have not judged the model in this folder yet."""
@@ -151,18 +155,23 @@ def ignored(_: object) -> None:
 def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model: Path) -> None:
     """Add the scores of the rewards that have not judged a model yet to the scores in its folder.
 
-    The confounders of clips of audio, and the embeddings for permutation tests, are written beside the scores.
+    The confounders of clips of audio, what judges say of them, and the embeddings for permutation tests are written
+    beside the scores.
     """
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
         return
     clips, own = evaluation.clips(policy, workload), evaluation.seeds
     subsets = matched_subsets(len(clips), evaluation.subset_size, evaluation.rounds, evaluation.seed)
-    rewards = [compose(name) for name in names]
-    fresh = tables.scores_frame(run, workload.pipeline, clips, rewards, subsets=subsets, seeds=own)
-    known = read_scores(folder)
+
+    def scores(rewards: Sequence[Reward]) -> pd.DataFrame:
+        return tables.scores_frame(run, workload.pipeline, clips, rewards, subsets=subsets, seeds=own)
+
+    fresh, known = scores([compose(name) for name in names]), read_scores(folder)
     if isinstance(clips, Clips):
         write_parquet(folder / CONFOUNDERS, tables.confounders_frame(run, clips, own))
+        if scoring.judged:
+            judge(folder, scores)
     keep_embeddings(folder, clips, [compose(name) for name in scoring.exchanged])
     write_scores(folder, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
 

@@ -2,5 +2,6 @@
 
 SETTINGS = "benchmark.json"  # of the whole benchmark
 SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"  # of each model; the benchmark has scores too
+JUDGEMENTS = "judgements.parquet"  # of each model, by rewards that nothing is tuned toward
 EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"  # of each model, for its permutation test
 WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED = "win_rates", "cross_effects", "held_out", "confounders"  # tables

@@ -22,6 +22,7 @@ from dragon_rewards.evaluation.score_tables import (
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_parquet, write_table
+from dragon_train.bench.judges import COLUMN, describe, judged, read_judgements
 from dragon_train.bench.permutation import read_p_value
 from dragon_train.bench.result_files import CONFOUNDERS, CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, WIN_RATES
 
@@ -55,13 +56,17 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     tests = {run: p for run in benchmark.served if (p := read_p_value(benchmark.folder(run))) is not None}
     wins, cross = win_table(compared, benchmark.served, tests), cross_table(compared)
     carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
+    judgements = read_judgements(benchmark.folder(run) for run in (BASELINE, *benchmark.served))
+    if judgements is not None:
+        rates = judged(judgements, benchmark.served, benchmark.evaluation.trials)
+        carried.insert(len(carried.columns) - 1, COLUMN, rates.to_numpy())
     write_parquet(benchmark.out / SCORES, frame)
     write_table(benchmark.out / WIN_RATES, wins)
     write_table(benchmark.out / CROSS_EFFECTS, cross)
     write_table(benchmark.out / HELD_OUT, carried)
     if controlled is not None:
         write_table(benchmark.out / CONTROLLED, controlled)
-    write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled))
+    write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled, judgements))
     return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
 
 
@@ -91,6 +96,7 @@ def page(
     cross: pd.DataFrame,
     carried: pd.DataFrame,
     controlled: pd.DataFrame | None,
+    judgements: pd.DataFrame | None,
 ) -> str:
     """Return the page of a benchmark in Markdown: its figures, how they came about, and its settings."""
     table = markdown(wins[COLUMNS], ".4g")
@@ -102,7 +108,7 @@ def page(
             method(benchmark),
             stand_ins(benchmark),
             f"## Win rates against the untuned model\n\n{table}",
-            held_out(carried),
+            held_out(carried, judgements),
             *([] if controlled is None else [confounders(controlled)]),
             cross_effects(benchmark, cross),
             f"## Settings\n\n```json\n{json.dumps(settings(benchmark), indent=2)}\n```\n",
@@ -125,15 +131,16 @@ def corrected(wins: pd.DataFrame) -> str:
     return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
 
 
-def held_out(carried: pd.DataFrame) -> str:
-    """Describe in Markdown which gains carry over to rewards that training never saw."""
+def held_out(carried: pd.DataFrame, judgements: pd.DataFrame | None) -> str:
+    """Describe in Markdown which gains carry over to rewards that training never saw, and what judges say, if any."""
     text = (
         "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
         "music (captions of a set count as the set). `heldout` is the mean win rate under all held-out rewards, "
         "`same_question` the mean under the held-out rewards of the run's own reduction; a gain carries over where the "
         "latter is above 50%."
     )
-    return f"## Held out\n\n{carry_over_summary(carried)}\n\n{text}\n\n{markdown(carried)}"
+    said = [] if judgements is None else [describe(judgements, carried[COLUMN])]
+    return "\n\n".join(["## Held out", carry_over_summary(carried), text, *said, markdown(carried)])
 
 
 def confounders(controlled: pd.DataFrame) -> str:

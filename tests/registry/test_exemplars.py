@@ -16,6 +16,7 @@ from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import ExemplarSetInfo, Modality
+from dragon_rewards.storage.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
@@ -58,6 +59,38 @@ def test_an_audio_set_names_the_encoders_it_serves(tmp_path: Path) -> None:
     info = make_set(tmp_path / "tunes", Modality.AUDIO, {"ear": Projection()})
     with pytest.raises(DragonError, match="'tunes' has no statistics for encoder 'two', only for ear"):
         exemplars.reference(info, TWO, TwoTower())
+
+
+def brought(folder: Path, identity: str) -> Path:
+    """Statistics of `tunes` as a package brings them: of other music than that of `make_set`."""
+    folder.mkdir()
+    gaussian = Gaussian.fit(Projection().encode_audio(noise(12, seed=2)).flatten(0, 1))
+    write_tensors(folder / "tunes.safetensors", gaussian.to_tensors(), {"identity": identity})
+    return folder
+
+
+def test_the_package_of_an_encoder_brings_statistics(tmp_path: Path) -> None:
+    info = make_set(tmp_path / "tunes", Modality.AUDIO, {})
+    bringing = replace(EAR, statistics=brought(tmp_path / "brought", Projection.identity))
+    assert not exemplars.serves(info, EAR)
+    assert exemplars.serves(info, bringing)
+    found = exemplars.reference(info, bringing, Projection())
+    expected = Gaussian.fit(Projection().encode_audio(noise(12, seed=2)).flatten(0, 1))
+    torch.testing.assert_close(found.mean, expected.mean)
+
+
+def test_statistics_of_the_set_itself_come_first(tmp_path: Path) -> None:
+    info = make_set(tmp_path / "tunes", Modality.AUDIO, {"ear": Projection()})
+    bringing = replace(EAR, statistics=brought(tmp_path / "brought", Projection.identity))
+    found = exemplars.reference(info, bringing, Projection())
+    torch.testing.assert_close(found.mean, exemplars.reference(info, EAR, Projection()).mean)
+
+
+def test_statistics_that_were_brought_for_another_identity_are_refused(tmp_path: Path) -> None:
+    info = make_set(tmp_path / "tunes", Modality.AUDIO, {})
+    bringing = replace(EAR, statistics=brought(tmp_path / "brought", "projection-0"))
+    with pytest.raises(DragonError, match=r"'tunes' for encoder 'ear' .* 'projection-0', .* 'projection-1'"):
+        exemplars.reference(info, bringing, Projection())
 
 
 @pytest.mark.parametrize("changed", ["captions.txt", "ear.safetensors"])

@@ -208,7 +208,7 @@ def share(value: float) -> Cell:
     return Cell(f"{value:.1%}", float(value)) if pd.notna(value) else Cell("")
 
 
-RATES = dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question"), share)
+RATES = dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question", "musicnn"), share)
 
 
 def signed(value: float) -> Cell:

@@ -1,0 +1,61 @@
+"""Make the statistics of the shipped exemplar sets of audio in the space of `musicnn`, which its plugin brings.
+
+    python set_statistics.py WORK_DIR
+
+WORK_DIR is the folder that ../embedded/corpus.py filled; the plugin dragon-reward-musicnn has to be installed. The sets
+themselves stay as they are: the hash of their contents tells whether scores are of the same set.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from dragon_reward_musicnn import Musicnn
+
+from dragon_rewards import load_registry
+from dragon_rewards.exemplars import captions
+from dragon_rewards.metrics import Gaussian
+from dragon_rewards.storage.tensor_files import write_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OUT = Path(__file__).parents[2] / "plugins" / "dragon-reward-musicnn" / "dragon_reward_musicnn_statistics"
+SETS, BATCH = ("airs", "tunebook"), 16
+
+
+def frames(encoder: Musicnn, clips: NDArray[np.int16]) -> torch.Tensor:
+    """The frames (frames, 200) of all clips (clips, samples)."""
+    parts = [clips[start : start + BATCH] for start in range(0, len(clips), BATCH)]
+    return torch.cat([encoder.encode_audio(torch.from_numpy(part / 2**15).float()).flatten(0, 1) for part in parts])
+
+
+def provenance(work: Path, name: str) -> str:
+    """How the statistics of a set came about: from the clips that its captions describe, or from a later rendering."""
+    day = datetime.fromtimestamp((work / f"{name}.npy").stat().st_mtime, tz=UTC).date()
+    made = f"reports/musicnn/set_statistics.py, from clips that reports/embedded/corpus.py rendered on {day}"
+    captioned = [json.loads(row)["caption"] for row in (work / f"{name}.jsonl").read_text().splitlines()]
+    if captioned == captions(load_registry().exemplar_set(name)):
+        return made
+    return f"{made}: of the same collections as the set's captions and other statistics, but not the same clips"
+
+
+@torch.no_grad()
+def main(work: Path) -> None:
+    """Write the statistics of each set."""
+    encoder = Musicnn()
+    for name in SETS:
+        gaussian = Gaussian.fit(frames(encoder, np.load(work / f"{name}.npy", mmap_mode="r")))
+        metadata = {"identity": encoder.identity, "provenance": provenance(work, name)}
+        write_tensors(OUT / f"{name}.safetensors", gaussian.to_tensors(), metadata)
+        print(f"{name}: {gaussian.count} frames")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
