@@ -113,7 +113,7 @@ def test_credits_are_those_of_each_subset_valued_alone(encoder: TwoTower) -> Non
 @pytest.mark.usefixtures("encoder")
 def test_the_top_of_all_as_csv_and_table(songs: Path, tmp_path: Path) -> None:
     result = run(songs, "--reward", SET_FAD, "--top", 2, "--wide", "--csv", tmp_path / "new" / "ranks.csv")
-    table = pd.read_csv(tmp_path / "new" / "ranks.csv")
+    table = pd.read_csv(tmp_path / "new" / "ranks.csv", float_precision="round_trip")
     assert table.columns.tolist() == ["path", "rank", "value", "of", "reward", "better"]
     assert table.to_dict("records") == rows(songs, "--reward", SET_FAD)[:2]
     assert table["path"][0] in result.stdout
