@@ -71,7 +71,7 @@ def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Co
     try:
         text = content.decode("utf-8")
         header, *rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
-        frame = pd.read_csv(StringIO(text), float_precision="round_trip").map(unguarded).rename(columns=unguarded)
+        frame = pd.read_csv(StringIO(text)).map(unguarded).rename(columns=unguarded)
     except Exception as error:  # errors of csv and pandas, and Python's for an empty file
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     for number, row in enumerate(rows, 1):
