@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+import dragon_train
 from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import Training
 from dragon_train.session import run_training
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(dragon_train.__file__).parents[1]  # the clone, or where packages are installed
 PACKAGES = tuple(str(ROOT / package) for package in ("dragon_rewards", "dragon_train"))
 CONFIG = TrainConfig("dataset-fad:clap@airs", steps=2, prompts_per_step=2, demonstration_steps=2, epochs=1)
 
