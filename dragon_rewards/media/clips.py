@@ -143,7 +143,7 @@ def resample(audio: Tensor, source: int, target: int) -> Tensor:
     The result is on the device of the audio. Equal rates return the audio itself. soxr resamples all clips in one call,
     in its high quality setting. It computes on the CPU and carries no gradients, so audio on another device, or audio
     that requires gradients, is resampled by a windowed sinc in torch. For signals below 0.9 of the lower Nyquist
-    frequency, and except for 50 ms at both ends, the sinc is exact to 1e-6 of the peak and soxr to 3e-4.
+    frequency, and except for 50 ms at both ends, the sinc is exact to 1e-6 of the peak and soxr to 1e-3.
 
     Raises:
         AudioError: a rate is not positive; an encoder that hears no audio has the rate 0.
