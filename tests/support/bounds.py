@@ -18,7 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "bounds"
 RESOLUTIONS = ("lowest-direct", "highest")
-OLD = ("-W", "ignore::DeprecationWarning")  # old releases use what newer ones of others call deprecated
+OLD = (  # releases far apart use what others of them deprecate
+    *("-W", "ignore::DeprecationWarning"),
+    *("-W", "ignore::FutureWarning"),
+)
 
 
 def fixed() -> Path:
