@@ -193,6 +193,7 @@ def test_a_client_in_use_survives_a_restart(start: Callable[..., Server], add: C
     assert torch.equal(encoder.encode_audio(audio), audio.unsqueeze(-1))
 
 
+@pytest.mark.slow
 def test_a_server_killed_at_work_is_asked_again(start: Callable[..., Server], add: Callable[..., None]) -> None:
     server = start()
     add(server)
@@ -206,6 +207,7 @@ def test_a_server_killed_at_work_is_asked_again(start: Callable[..., Server], ad
         assert float(encode.result().max()) == 1
 
 
+@pytest.mark.slow
 def test_an_idle_connection_that_the_server_closed_costs_no_pause(
     start: Callable[..., Server], add: Callable[..., None]
 ) -> None:

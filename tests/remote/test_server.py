@@ -229,6 +229,7 @@ def test_audio_and_modules_go_to_the_device() -> None:
     assert {weight.device for weight in original.parameters()} == {torch.device("cpu")}
 
 
+@pytest.mark.slow
 def test_a_token_that_was_made_is_new_each_time_and_not_among_the_arguments(encoders_site: Path) -> None:
     servers = [serve("--encoders", "plain", site=encoders_site) for _ in range(2)]
     assert servers[0].token != servers[1].token

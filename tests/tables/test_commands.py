@@ -137,6 +137,7 @@ def _list(folder: Path) -> Path:
     return folder / "list.txt"
 
 
+@pytest.mark.slow
 def test_prompts_beyond_what_the_encoder_reads_are_told_of_once(clips: Path) -> None:
     beginning = "a very slow and solemn piece of music in the old style, played late in the evening by old friends " * 2
     lines = [f'{name}.wav,"{beginning}{ending}"' for name, ending in (("a", "the organ"), ("b", "a fast fiddle"))]
