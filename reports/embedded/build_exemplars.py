@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from descriptions import descriptions
-from training import load_clips, to_float
+from training import load_clips, load_rows, to_float
 
 from dragon_rewards import load_registry
 from dragon_rewards.builtin import shipped_sets
@@ -70,7 +70,7 @@ def write(name: str, modality: Modality, about: tuple[str, str], captions: Seque
 def main(work: Path) -> None:
     """All sets."""
     for name, about in AUDIO_SETS.items():
-        clips, rows = load_clips(work, name)
+        clips, rows = load_clips(work, name), load_rows(work, name)
         captions = [row["caption"] for row in rows]
         write(name, Modality.AUDIO, about, captions, clips)
         text = (f"captions of the clips of '{name}'", "reports/embedded/captions.py")

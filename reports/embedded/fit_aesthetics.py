@@ -28,7 +28,7 @@ CLIPS, FIT_SHARE, SEED = 1600, 0.85, 14
 def main(work: Path, out: Path) -> None:
     """Damage clips of the training split, fit, measure, store."""
     rng = np.random.default_rng(SEED)
-    clips, _ = load_clips(work, "train")
+    clips = load_clips(work, "train")
     severity = rng.uniform(0, 1, CLIPS)
     kinds = rng.integers(0, len(DAMAGES), CLIPS)
     damaged = np.stack(
