@@ -20,6 +20,7 @@ from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
 from dragon_rewards.terminal.progress import Progress, progress
 from dragon_rewards.weights import require_weights
+from dragon_train.judges import watched
 from dragon_train.loop.ranks import is_alone, leads
 from dragon_train.loop.run_folder import Claim
 from dragon_train.objectives.configured import completed
@@ -48,15 +49,15 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         DragonError: something is unknown, contradictory or missing, or does not fit into memory, or the training
             failed.
     """
-    config = completed(config)
+    config = watched(completed(config))
     info = load_train_registry().pipeline(config.pipeline)
     reward = compose_mixture(config.reward)
     folder = out or Path("runs") / slug(config.reward)
     if leads():
         check_folder(folder, "--out")
-    watched = [compose(name) for name in (*config.heldout, *config.at_least)]
+    watching = [compose(name) for name in (*config.heldout, *config.at_least)]
     require_weights(f"pipeline '{info.name}'", info.weights)
-    for part in (*reward.parts, *watched):
+    for part in (*reward.parts, *watching):
         part.require_weights()
     texts, heldout = split(config, prompts)
     Claim(config, texts, heldout).check(folder)

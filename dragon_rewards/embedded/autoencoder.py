@@ -157,9 +157,9 @@ class SpectralAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # dif
         It is the least-squares inverse of `stft` (Griffin and Lim 1984, equation 6). Of the lowest and the highest bin
         the real parts count.
         """
-        frames = torch.fft.irfft(with_real_ends(spectrum), n=N_FFT, dim=1) * self.window[:, None]
-        weights = self.window.square()[:, None].expand(1, -1, spectrum.shape[2])
-        wave, envelope = overlap_add(frames), overlap_add(weights)
+        by_frame = with_real_ends(spectrum).transpose(1, 2).contiguous()  # five times faster along the last axis
+        wave = overlap_add(torch.fft.irfft(by_frame, n=N_FFT) * self.window)
+        envelope = overlap_add(self.window.square().expand(1, spectrum.shape[2], -1))
         inside = slice((N_FFT - HOP) // 2, -(N_FFT - HOP) // 2)  # the envelope is 0 at the very edge
         return (wave[:, inside] / envelope[:, inside])[:, None]
 
@@ -187,10 +187,13 @@ def with_real_ends(spectrum: Tensor) -> Tensor:
 
 
 def overlap_add(frames: Tensor) -> Tensor:
-    """Add up frames (clips, 1024, frames) at their places, 256 samples apart: (clips, 256 * (frames - 1) + 1024)."""
-    length = HOP * (frames.shape[2] - 1) + N_FFT
-    folded = nn.functional.fold(frames, (1, length), kernel_size=(1, N_FFT), stride=(1, HOP))
-    return folded[:, 0, 0]
+    """Add up frames (clips, frames, 1024) at their places, 256 samples apart: (clips, 256 * (frames - 1) + 1024)."""
+    clips, count, _ = frames.shape
+    quarters = frames.unflatten(2, (-1, HOP))
+    total = frames.new_zeros(clips, count - 1 + N_FFT // HOP, HOP)
+    for index in range(N_FFT // HOP):
+        total[:, index : index + count] += quarters[:, :, index]
+    return total.flatten(1)
 
 
 def features(spectrum: Tensor) -> Tensor:

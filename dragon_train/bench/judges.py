@@ -1,13 +1,11 @@
-"""Judges that nothing is tuned toward: they score every model of a benchmark beside its suite, and are kept apart.
+"""Let judges that nothing is tuned toward score every model of a benchmark beside its suite, and keep that apart.
 
-They come with the plugin dragon-reward-musicnn. A suite's rewards are targets of its runs, and each watches the others;
-a judge is never a target, and its encoder has heard real music.
+A suite's rewards are targets of its runs, and each watches the others; a judge is never a target.
 """
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,12 +13,13 @@ import pandas as pd
 import torch
 
 from dragon_rewards import compose
-from dragon_rewards.errors import AudioError, ComposeError, UnknownNameError
+from dragon_rewards.errors import AudioError
 from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.evaluation.score_tables import BASELINE, JUDGED, comparisons
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
 from dragon_train.bench.result_files import JUDGEMENTS
+from dragon_train.judges import judges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,19 +27,9 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import Reward
 
-JUDGES = ("per-song-fad:musicnn@airs", "per-song-fad:musicnn@tunebook")
 COLUMN, SECONDS = "musicnn", "seconds"  # of the table of what was held out; of a model's judgements
 
 log = logging.getLogger(__name__)
-
-
-def judges() -> list[Reward]:
-    """Return the judges whose parts are installed; none without the plugin."""
-    found = []
-    for name in JUDGES:
-        with suppress(UnknownNameError, ComposeError):
-            found.append(compose(name))
-    return found
 
 
 def judge(folder: Path, scores: Callable[[Sequence[Reward]], pd.DataFrame]) -> None:

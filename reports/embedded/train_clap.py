@@ -85,7 +85,7 @@ def main(job: Job) -> None:
     tokens = tokens_of(rows, CAPTIONS, SEED).to(job.device)
     model = EmbeddedClap(words).to(job.device)
     mels = log_mels(model, load_clips(job.work, "train"))
-    fit = Fit("clap", model, job, RATE, 0.998, SEED)
+    fit = Fit("clap", model, job, 0.998, SEED)
     for _ in fit:
         chosen = torch.randint(len(rows), (job.batch,), generator=fit.generator, device=job.device)
         caption = torch.randint(CAPTIONS, (job.batch,), generator=fit.generator, device=job.device)
@@ -100,4 +100,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(asked(options(__doc__, STEPS, BATCH).parse_args()))
+    main(asked(options(__doc__, STEPS, BATCH, RATE).parse_args()))

@@ -97,7 +97,7 @@ def main(job: Job, autoencoder: Path) -> None:
     half = torch.autocast(job.device.type, torch.bfloat16, enabled=job.device.type != "cpu")
     if job.device.type != "cpu":
         pipeline.transformer.compile()
-    fit = Fit("denoiser", trained, job, RATE, 0.9995, SEED)
+    fit = Fit("denoiser", trained, job, 0.9995, SEED)
     for _ in fit:
         chosen = torch.randint(len(rows), (job.batch,), generator=fit.generator, device=job.device)
         caption = torch.randint(CAPTIONS, (job.batch,), generator=fit.generator, device=job.device)
@@ -114,7 +114,7 @@ def main(job: Job, autoencoder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = options(__doc__, STEPS, BATCH)
+    parser = options(__doc__, STEPS, BATCH, RATE)
     parser.add_argument("--autoencoder", type=Path, default=AUTOENCODER, help="the folder of the autoencoder's weights")
     given = parser.parse_args()
     main(asked(given), given.autoencoder)

@@ -47,6 +47,7 @@ class Job:
         steps: the number of steps of the schedule, unless `seconds` bounds it.
         seconds: of training in all; 0 where steps bound it.
         batch: clips a step.
+        rate: the highest learning rate.
     """
 
     work: Path
@@ -57,9 +58,10 @@ class Job:
     steps: int
     seconds: float
     batch: int
+    rate: float
 
 
-def options(description: str | None, steps: int, batch: int) -> argparse.ArgumentParser:
+def options(description: str | None, steps: int, batch: int, rate: float) -> argparse.ArgumentParser:
     """The options of a training script."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="the folder that corpus.py filled")
@@ -70,6 +72,7 @@ def options(description: str | None, steps: int, batch: int) -> argparse.Argumen
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--minutes", type=float, default=0.0, help="bound the training by time instead of steps")
     parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=rate, help="the highest learning rate")
     return parser
 
 
@@ -79,7 +82,8 @@ def asked(given: argparse.Namespace) -> Job:
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")  # TF32 on a card
     device = find_device(given.device)
-    return Job(given.work, given.out, given.state, given.reports, device, given.steps, 60 * given.minutes, given.batch)
+    budget = given.steps, 60 * given.minutes, given.batch, given.rate
+    return Job(given.work, given.out, given.state, given.reports, device, *budget)
 
 
 def load_rows(work: Path, split: str) -> list[dict[str, Any]]:
@@ -120,11 +124,11 @@ def _tokens(rows: list[dict[str, Any]], count: int, seed: int) -> np.ndarray[Any
 class Fit:
     """AdamW with warm-up and cosine decay over the budget, and an exponential average of the weights."""
 
-    def __init__(self, name: str, modules: nn.Module, job: Job, rate: float, decay: float, seed: int) -> None:
-        self.name, self.modules, self.job, self.rate, self.decay = name, modules, job, rate, decay
+    def __init__(self, name: str, modules: nn.Module, job: Job, decay: float, seed: int) -> None:
+        self.name, self.modules, self.job, self.decay = name, modules, job, decay
         self.parameters = [p for p in modules.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters]
-        self.optimiser = torch.optim.AdamW(self.parameters, rate, betas=(0.9, 0.98), weight_decay=1e-2)
+        self.optimiser = torch.optim.AdamW(self.parameters, job.rate, betas=(0.9, 0.98), weight_decay=1e-2)
         self.generator = torch.Generator(job.device).manual_seed(seed)
         self.done, self.before, self.start, self.saved = 0, 0.0, time.monotonic(), time.monotonic()
         self.recent: list[Tensor] = []
@@ -159,7 +163,7 @@ class Fit:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * min((self.done + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * self.progress))
+            group["lr"] = self.job.rate * min((self.done + 1) / WARM_UP, 0.5 + 0.5 * math.cos(math.pi * self.progress))
         self.optimiser.step()
         self.done += 1
         self.recent.append(loss.detach())
@@ -208,7 +212,8 @@ class Fit:
 
     def report(self, **found: Any) -> None:
         """Write the figures of the finished model beside the log."""
-        head = {"steps": self.done, "batch": self.job.batch, "minutes": round(self.elapsed / 60, 1)}
-        text = json.dumps({**head, "device": self.job.device.type, **found}, indent=2)
+        budget = {"steps": self.done, "batch": self.job.batch, "rate": self.job.rate}
+        spent = {"minutes": round(self.elapsed / 60, 1), "device": self.job.device.type}
+        text = json.dumps({**budget, **spent, **found}, indent=2)
         (self.job.reports / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
         print(text, flush=True)

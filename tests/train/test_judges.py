@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,8 +14,10 @@ import torch
 from dragon_rewards import Clips, Reward
 from dragon_rewards.errors import AudioError
 from dragon_rewards.evaluation.score_tables import BASELINE, scores_frame
+from dragon_train import judges as judging
 from dragon_train.bench import judges
 from dragon_train.bench.result_files import JUDGEMENTS
+from dragon_train.config import TrainConfig
 
 AIRS, TUNEBOOK = NAMES = ("per-song-fad:logmel@airs", "per-song-fad:logmel@tunebook")
 SERVED = {"a": "per-song-fad:clap@airs", "t": "per-song-fad:clap@tunebook", "v": "vendi:clap"}
@@ -23,7 +26,7 @@ SERVED = {"a": "per-song-fad:clap@airs", "t": "per-song-fad:clap@tunebook", "v":
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Built-in rewards in the place of those that the plugin makes possible."""
-    monkeypatch.setattr(judges, "JUDGES", NAMES)
+    monkeypatch.setattr(judging, "JUDGES", NAMES)
 
 
 def scores(rewards: Sequence[Reward]) -> pd.DataFrame:
@@ -33,7 +36,7 @@ def scores(rewards: Sequence[Reward]) -> pd.DataFrame:
 
 
 def test_there_is_none_without_the_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judges, "JUDGES", ("per-song-fad:no-such-encoder@airs", "per-song-fad:logmel@descriptions"))
+    monkeypatch.setattr(judging, "JUDGES", ("per-song-fad:no-such-encoder@airs", "per-song-fad:logmel@descriptions"))
     judges.judge(tmp_path, scores)
     assert list(tmp_path.iterdir()) == []
 
@@ -84,3 +87,17 @@ def test_their_time_is_told_apart() -> None:
     text = judges.describe(frame, judges.judged(frame, SERVED, 2))
     assert "2 of 3 runs are above 50%" in text
     assert "8 s of all processes together, for 4 models" in text
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_run_is_watched_by_what_is_held_out_from_it() -> None:
+    def heldout(reward: str, **settings: Any) -> tuple[str, ...]:
+        return judging.watched(TrainConfig(reward, **{"heldout_prompts": 8, **settings})).heldout
+
+    assert heldout("vendi:clap") == NAMES
+    assert heldout("per-song-fad:clap@airs") == (TUNEBOOK,)
+    assert heldout("vendi:clap + vendi:logmel") == ()
+    assert heldout("vendi:clap", at_least=("dataset-fad:clap@tunebook",)) == (AIRS,)
+    assert heldout("vendi:clap", heldout=("vendi:vae",)) == ("vendi:vae",)
+    assert heldout("vendi:clap", heldout_prompts=0) == ()
+    assert heldout("vendi:clap", pipeline="stable-audio-open") == ()

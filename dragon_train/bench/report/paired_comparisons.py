@@ -11,6 +11,7 @@ from dragon_rewards.scoring import build_parts
 from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
+from dragon_train.judges import judges_of
 from dragon_train.loop.rollout import Stream, seeds, suggested
 from dragon_train.loop.run_folder import kept_prompts
 from dragon_train.prompts import EMBEDDED
@@ -120,10 +121,13 @@ def remedy(results: Results) -> str:
 def paired_comparison(
     results: Results, run: TrainedRun, count: int, file: Path | None, device: torch.device
 ) -> PairedComparison:
-    """Decide the comparison of one run; arguments and errors are the same as for `paired_comparisons`."""
+    """Decide the comparison of one run, by its rewards and by judges that it was not tuned toward.
+
+    Arguments and errors are the same as for `paired_comparisons`.
+    """
     generation = generation_of(results, run, count, file)
     generation.require_weights()
-    judging = compose_mixture(run.config.reward).parts
+    judging = [*compose_mixture(run.config.reward).parts, *judges_of(run.config)]
     for reward in judging:
         reward.require_weights()
         check_pairs(reward, count)
