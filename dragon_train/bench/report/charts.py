@@ -49,7 +49,8 @@ def axis(values: Iterable[float], title: str | None = None, **more: Any) -> alt.
     given = np.abs(np.asarray(list(values), float))
     largest = float(np.max(given, initial=0.0, where=np.isfinite(given)))
     scientific = largest > 0 and not PLAIN[0] <= largest < PLAIN[1]
-    return alt.Axis(title=title, **({"labelExpr": SCIENTIFIC} if scientific else {}), **more)
+    label = {"labelExpr": SCIENTIFIC} if scientific else {}
+    return alt.Axis.from_dict({"title": title, **label, **more})
 
 
 def rows(field: str, names: Sequence[str] | None = None) -> alt.Y:
@@ -59,7 +60,7 @@ def rows(field: str, names: Sequence[str] | None = None) -> alt.Y:
         field: of the names.
         names: their order; None takes them as they come.
     """
-    return alt.Y(f"{field}:N", sort=list(names) if names is not None else None, axis=None)
+    return alt.Y(f"{field}:N", sort=names and list(names), axis=None)
 
 
 def labels(base: alt.Chart, field: str) -> alt.Chart:
@@ -102,7 +103,7 @@ def forest(table: pd.DataFrame, rules: Sequence[float], x: alt.X, description: s
         x: the axis of the field `value`.
         description: the text that a screen reader says.
     """
-    base = alt.Chart(table).encode(y=rows("name", table["name"]))
+    base = alt.Chart(table).encode(y=rows("name", list(table["name"])))
     line = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="low:Q", x2="high:Q")
     dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(
         x=x, **evidence(set(table["evidence"])), tooltip=["name:N", "text:N", "evidence:N"]

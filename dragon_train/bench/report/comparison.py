@@ -117,7 +117,7 @@ def wins_section(tables: BenchmarkTables) -> Section:
     shown = wins[[column for column in WIN_COLUMNS if column in wins]]
     trials = trials_by_reward(tables)
 
-    def unclear(row: Mapping[str, Any]) -> str:
+    def unclear(row: Mapping[Any, Any]) -> str:
         return "" if evident(row["win_rate"], trials.get(row["served"], 0)) else NOISE
 
     table = run_table("Changes and win rates against the untuned model", shown, {"win_rate": unclear, "lower": unclear})

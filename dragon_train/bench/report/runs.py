@@ -95,8 +95,8 @@ def heldout_facts(run: TrainedRun) -> list[Fact]:
     """Return the win rates of the run's own rewards on prompts kept from training, and the mean under the others."""
     rows = [row for row in heldout_rows(run) if row["own"]]
     facts = [Fact(f"win rate, {row['reward']}", won(row)) for row in rows]
-    means = run.metrics[MEAN_WON].dropna() if MEAN_WON in run.metrics else ()
-    return [*facts, Fact("mean win rate, held-out rewards", share(means.iloc[-1]))] if len(means) else facts
+    means = run.metrics[MEAN_WON].dropna().tolist() if MEAN_WON in run.metrics else []
+    return [*facts, *(Fact("mean win rate, held-out rewards", share(mean)) for mean in means[-1:])]
 
 
 def won(row: Mapping[str, Any]) -> Cell:

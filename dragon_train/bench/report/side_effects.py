@@ -10,17 +10,18 @@ import pandas as pd
 
 from dragon_rewards.evaluation.score_tables import BASELINE, PAIR, WHOLE_SET
 from dragon_train.bench.report import charts
-from dragon_train.bench.report.cells import TARGET, figure, heat
+from dragon_train.bench.report.cells import TARGET, figure, heat, signed
 from dragon_train.bench.report.comparison import HIGHER
 from dragon_train.bench.report.evidence import evident, trials_by_reward
-from dragon_train.bench.report.tables import FORMS, frame_table
+from dragon_train.bench.report.tables import frame_table
 from dragon_train.bench.report.view import Cell, Chart, Section, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dragon_train.bench.report.source import BenchmarkTables
 
+COLUMNS = ("run", "before", "after", "change")  # of the table of diversities
 QUANTILES = {"5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95}
 
 
@@ -43,7 +44,7 @@ def cross_map(tables: BenchmarkTables) -> Table:
     columns = [str(reward) for reward in tables.cross.columns]
 
     def rate(run: str, reward: str) -> Cell:
-        found = float(tables.cross.loc[run, reward])
+        found = float(tables.cross[reward][run])
         return heat(found, own=reward == served[run], noise=not evident(found, trials.get(reward, 0)))
 
     rows = ((Cell(str(run)), *(rate(run, reward) for reward in columns)) for run in served.index)
@@ -109,51 +110,47 @@ def diversity_section(tables: BenchmarkTables) -> Section | None:
         "down? The dashed rule is the untuned model, and the axis begins where all clips are the same. What is grey "
         "differs by no more than noise: the win rate under this reward leaves open which model is more diverse."
     )
-    drawn = diversity(tables, reward, values)
-    spec = diversity_spec(drawn, float(values[BASELINE]), reward)
-    table = diversity_table(tables, reward, values)
-    return Section("diversity", "Diversity", "Diversity", (note,), (Chart(f"{reward} of all clips", spec, table),))
+    found = diversity(tables, reward, values)
+    own = set(tables.wins.loc[tables.wins["served"] == reward, "run"])
+    title = f"{reward} of all held-out clips"
+    table = frame_table(title, found, {"run": lambda row: TARGET if row["run"] in own else ""}, COLUMNS)
+    chart = Chart(title, diversity_spec(found, own, f"{title}, beside the untuned model"), table)
+    return Section("diversity", "Diversity", "Diversity", (note,), (chart,))
 
 
 def diversity(tables: BenchmarkTables, reward: str, values: pd.Series[float]) -> pd.DataFrame:
-    """Return what `charts.forest` draws of the diversity of each run.
+    """Return `COLUMNS`, and whether the runs differ from the untuned model beyond noise.
 
     Args:
         tables: the benchmark's.
         reward: which measures the diversity.
         values: its value for each run and the untuned model.
     """
-    runs, judges = list(tables.wins["run"]), list(tables.wins["served"])
-    trials = trials_by_reward(tables).get(reward, 0)
-    tuned, untuned = values[runs], values[BASELINE]
-    rates = [float(tables.cross.loc[run, reward]) if reward in tables.cross else np.nan for run in runs]
-    return pd.DataFrame(
+    runs, untuned, trials = list(tables.wins["run"]), values[BASELINE], trials_by_reward(tables).get(reward, 0)
+    rates = tables.cross[reward] if reward in tables.cross else pd.Series(np.nan, runs)
+    rows = [{"run": run, "before": untuned, "after": values[run], "clear": evident(rates[run], trials)} for run in runs]
+    found = pd.DataFrame(rows)
+    return found.assign(change=found["after"] - found["before"])
+
+
+def diversity_spec(found: pd.DataFrame, own: Collection[str], description: str) -> charts.Spec:
+    """Draw diversities on an axis that begins at 1, the score of clips that are all the same.
+
+    Args:
+        found: by `diversity`.
+        own: the runs that were tuned toward this reward.
+        description: the text that a screen reader says.
+    """
+    drawn = pd.DataFrame(
         {
-            "name": [f"{run} (target)" if served == reward else run for run, served in zip(runs, judges, strict=True)],
-            "value": tuned.to_numpy(),
-            "low": np.minimum(tuned, untuned).to_numpy(),
-            "high": np.maximum(tuned, untuned).to_numpy(),
-            "evidence": [charts.EFFECT if evident(rate, trials) else charts.NOISE for rate in rates],
-            "text": [f"{figure(value).text} ({FORMS['change'](value - untuned).text})" for value in tuned],
+            "name": [f"{run} (target)" if run in own else run for run in found["run"]],
+            "value": found["after"],
+            "low": found[["before", "after"]].min(axis=1),
+            "high": found[["before", "after"]].max(axis=1),
+            "evidence": found["clear"].map({True: charts.EFFECT, False: charts.NOISE}),
+            "text": [f"{figure(row['after']).text} ({signed(row['change']).text})" for row in found.to_dict("records")],
         }
     )
-
-
-def diversity_table(tables: BenchmarkTables, reward: str, values: pd.Series[float]) -> Table:
-    """Return the diversity of each run beside the untuned model's; arguments are the same as for `diversity`."""
-    runs, untuned = list(tables.wins["run"]), values[BASELINE]
-    own = set(tables.wins.loc[tables.wins["served"] == reward, "run"])
-    tuned = values[runs].to_numpy()
-    frame = pd.DataFrame({"run": runs, "before": untuned, "after": tuned, "change": tuned - untuned})
-    marked = {"run": lambda row: TARGET if row["run"] in own else ""}
-    return frame_table(f"{reward} of all held-out clips", frame, marked)
-
-
-def diversity_spec(drawn: pd.DataFrame, untuned: float, reward: str) -> charts.Spec:
-    """Draw diversities on an axis that begins at 1, the score of clips that are all the same."""
-    x = alt.X(
-        "value:Q",
-        scale=alt.Scale(domainMin=1, zero=False),
-        axis=alt.Axis(title="different clips (Vendi score)", tickCount=8),
-    )
-    return charts.forest(drawn, (untuned,), x, f"{reward} of all held-out clips of each run, beside the untuned model")
+    axis = alt.Axis(title="different clips (Vendi score)", tickCount=8)
+    x = alt.X("value:Q", scale=alt.Scale(domainMin=1, zero=False), axis=axis)
+    return charts.forest(drawn, (float(found["before"].iloc[0]),), x, description)

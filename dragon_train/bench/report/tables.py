@@ -114,7 +114,7 @@ def with_interval(row: Mapping[str, Any], name: str) -> Cell:
     form: Form = cell if isinstance(value, str) else FORMS.get(name, cell)
     made = form(value)
     if pd.notna(spread):
-        return replace(made, note=f"± {FORMS.get(name, cell)(spread).text.removeprefix('+')} between seeds")
+        return replace(made, note=f"± {form(spread).text.removeprefix('+')} between seeds")
     if pd.isna(low) or pd.isna(high):
         return made
     within = name == "change" and low <= 0 <= high
