@@ -103,7 +103,7 @@ def evidence(row: Mapping[Any, Any]) -> str:
 
 
 def said(row: Mapping[Any, Any]) -> str:
-    """Write a row's change as a line of text."""
+    """Write a row's values and their change as a line of text."""
     text = f"{figure(row['before']).text} → {figure(row['after']).text}"
     if evidence(row) == charts.UNKNOWN:
         return text
@@ -112,7 +112,7 @@ def said(row: Mapping[Any, Any]) -> str:
 
 
 def wins_section(tables: BenchmarkTables) -> Section:
-    """Show the win rates with their bounds."""
+    """Show the win rate of each run under its own reward, with its bound."""
     wins = tables.wins
     shown = wins[[column for column in WIN_COLUMNS if column in wins]]
     trials = trials_by_reward(tables)

@@ -77,7 +77,7 @@ class BenchmarkTables:
         wins: win_rates.csv, a row per run.
         cross: cross_effects.csv, runs x rewards.
         scores: the long frame of all scores.
-        further: those of `FURTHER` that are there, by the names of their files.
+        further: the tables of `FURTHER` that are there, by the names of their files.
     """
 
     settings: BenchmarkRecord
@@ -169,7 +169,7 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
 
 
 def read_further(folder: Path) -> Mapping[str, pd.DataFrame]:
-    """Read those of the tables in `FURTHER` that are there.
+    """Read the tables of `FURTHER` that are there.
 
     Raises:
         DragonError: one of them cannot be read.
