@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from dragon_rewards.storage.dataframes import read_csv
+from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_train.bench.report.comparison import run_table
 from dragon_train.bench.report.further_tables import further_sections
 from dragon_train.bench.report.source import RUN, UNFINISHED, filled, read_further
@@ -34,7 +34,7 @@ def seeds_page(folder: Path, page: str, beside: Path) -> PageView:
         DragonError: a table cannot be read, or is empty.
     """
     file = folder / f"{SEEDS}.csv"
-    table = filled(read_csv(file, RUN, UNFINISHED), file)
+    table = filled(read_csv(file, RUN, UNFINISHED, rest=Column.FIGURE), file)
     seeds = sorted((path for path in folder.glob("seed-*") if path.is_dir()), key=lambda path: (len(path.name), path))
     pages = Table("Pages of the seeds", ("seed", "page"), tuple(seed_row(seed, page, beside) for seed in seeds))
     runs = run_table("Runs, over the seeds", table)
