@@ -132,4 +132,4 @@ def described(table: pd.DataFrame) -> str:
         "Intervals resample the rewards, with all seeds of a reward together: they tell how far the mean depends on "
         "which rewards were chosen, and take no account of encoders and exemplar sets that several rewards share."
     )
-    return "\n\n".join(["\n".join(f"- {sentence}." for sentence in sentences(table)), text])
+    return "\n\n".join(["\n".join(f"- {sentence[0].upper()}{sentence[1:]}." for sentence in sentences(table)), text])

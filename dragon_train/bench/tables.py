@@ -147,9 +147,9 @@ def changed(wins: pd.DataFrame) -> str:
     wanted = wins["change_low"].gt(0).where(wins["direction"] == Direction.HIGHER, wins["change_high"].lt(0))
     tested, shown = wins["permutation_p"].dropna(), int((wins["holm"] <= LEVEL).sum())
     return (
-        f"The 95% interval of the change lies on the better side of 0 for {int(wanted.sum())} of {len(wins)} rewards; "
-        f"of {len(tested)} rewards of whole sets, the permutation test says so at the 5% level for "
-        f"{int((tested <= LEVEL).sum())}. Corrected for {len(wins)} rewards (Holm), {shown} are better at the 5% level."
+        f"Changes whose 95% interval lies on the better side of 0: {int(wanted.sum())} of {len(wins)}. Rewards of "
+        f"whole sets that are better at the 5% level by the permutation test: {int((tested <= LEVEL).sum())} of "
+        f"{len(tested)}. Better at the 5% level after Holm's correction for {len(wins)} rewards: {shown}."
     )
 
 

@@ -158,7 +158,9 @@ def embeddings(folder: Path) -> Path:
 
 
 def permutation(folder: Path) -> Path:
-    return written(folder / TEST, json.dumps({"difference": 0.1, "p_value": 0.02, "permutations": 999}))
+    metric = {side: {"mean": 1.5, "low": 1.25, "high": 1.75} for side in ("before", "after", "change")}
+    record = {"difference": 0.1, "p_value": 0.02, "permutations": 999, "metric": metric}
+    return written(folder / TEST, json.dumps(record))
 
 
 def benchmark(folder: Path) -> Path:
