@@ -25,6 +25,7 @@ from dragon_rewards.evaluation import (
     permutation_test,
     prompts_for_power,
     prompts_for_width,
+    set_change,
 )
 from dragon_rewards.metrics import Gaussian, dataset_fad_subsets
 from dragon_rewards.storage.results import write_table
@@ -104,6 +105,20 @@ def covered(clusters: int, simulations: int = 1000) -> float:
     return hits / simulations
 
 
+def halves_cover(prompts: int, shift: float = 0.3, simulations: int = 400) -> dict[str, float]:
+    """How often the intervals of random halves hold the mean of such sets, and the value of an endless one."""
+    pairs = (np.concatenate(pair) for pair in models(shift, prompts, simulations))
+    found = [set_change(value_of(clips), prompts, halves=100) for clips in pairs]
+    row: dict[str, float] = {"prompts": prompts}
+    for side, endless in (("before", -(OFFSET**2)), ("change", OFFSET**2 - (OFFSET - shift) ** 2)):
+        intervals = [getattr(each, side) for each in found]
+        mean = float(np.mean([each.mean for each in intervals]))
+        for name, value in (("such_sets", mean), ("endless", endless)):
+            row[f"{side}_{name}"] = float(np.mean([each.low <= value <= each.high for each in intervals]))
+        row[f"{side}_bias"] = mean - endless
+    return row
+
+
 def controlled(louder: float, own: float, simulations: int = 100) -> dict[str, float]:
     """A reward of loudness, 0.1 a decibel, and a gain of its own beside, on clips that became louder."""
     generator, found = np.random.default_rng(5), []
@@ -127,6 +142,7 @@ def main() -> None:
     """Write all tables."""
     rows = [{"prompts": count, "covered": covered(count)} for count in (10, 20, 50, 100)]
     write_table(HERE / "coverage", pd.DataFrame(rows))
+    write_table(HERE / "halves", pd.DataFrame([halves_cover(count) for count in (24, 48, 96, 192)]))
     cases = [(0.0, 0.0), (3.0, 0.0), (0.0, 0.2), (3.0, 0.2)]
     write_table(HERE / "controlled", pd.DataFrame([controlled(*case) for case in cases]))
     plans = [{"win_rate": rate, "prompts": prompts_for_power(rate)} for rate in (0.55, 0.6, 0.65, 0.7, 0.8, 0.9)]
