@@ -24,7 +24,7 @@ from dragon_train.objectives.raft import set_values
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.protocols import Generations
 
-TEXTS = prompts("heldout")[:12]
+TEXTS = prompts("watch")[:12]
 
 
 @pytest.fixture(scope="module")
