@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Modality(StrEnum):
@@ -95,6 +95,27 @@ class AudioEncoder(Encoder, Protocol):
         Returns:
             Embeddings in float32 of shape (clips, frames, dim).
         """
+        ...
+
+
+@runtime_checkable
+class LatentEncoder(AudioEncoder, Protocol):
+    """An encoder of audio whose frames are the latents of an autoencoder.
+
+    Where a pipeline has the same autoencoder, the latents that it samples are frames already: the trainer then neither
+    decodes nor encodes.
+
+    Attributes:
+        autoencoder: the network, with whose weights those of a pipeline are compared.
+        keeps_latents: whether frames of decoded latents, heard as rewards hear clips, are the frames of these latents
+            again, so that a reward reads the same from both.
+    """
+
+    autoencoder: nn.Module
+    keeps_latents: bool
+
+    def latent_frames(self, latents: Tensor) -> Tensor:
+        """Return latents, as the autoencoder decodes them, as float32 frames (clips, frames, dim), with gradient."""
         ...
 
 

@@ -9,18 +9,19 @@ part of that experience, its `losses` is given a `Learner` and returns what to m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor, nn
 
     from dragon_rewards.media.media import Media
+    from dragon_rewards.protocols import Encoder
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
 
@@ -135,13 +136,30 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class LatentPolicy(Protocol):
+    """What a policy may do besides: tell the encoders whose frames its latents are, so that these need no decoding."""
+
+    def latent_reader(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
+        """Return what turns latents (clips, ...) into the frames that this encoder would make of the decoded clips.
+
+        Args:
+            encoder: the encoder of a reward, on any device.
+
+        Returns:
+            A function to float32 frames (clips, frames, dim), with gradient; None where the encoder has to hear the
+            clips, because it is not the pipeline's own autoencoder, or loses something of the latents.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Generations:
     """One set of clips: latents to learn from, media or their embeddings to judge, and the seeds they came from.
 
     Attributes:
         latents: what the pipeline sampled, (clips, ...).
-        clips: the decoded media, or what remains of them when their embeddings are known.
+        clips: the decoded media, or their embeddings alone when these are known.
         seeds: one number per clip.
     """
 

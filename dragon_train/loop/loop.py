@@ -5,7 +5,8 @@ this order:
 
 1. `objectives.preference` (or `raft`, `direct`): the objective's `collect` asks a `StepRollout` for clips of the step's
    prompts. Of an objective that learns from preferences, the reward splits them into D+ and D-.
-2. `loop.rollout`: the policy samples and decodes these clips, and the encoders of the reward embed them.
+2. `loop.rollout`: the policy samples and decodes these clips, and the encoders of the reward embed them; those that
+   read latents (`loop.latents`) need no decoding.
 3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned, each of which minimises the
    objective's `losses`.
 
@@ -30,6 +31,7 @@ from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
+from dragon_train.loop.latents import encoders_of_latents
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import Clock, Context, StepRollout, suggested
@@ -131,6 +133,8 @@ class Training:
         self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
+        judging = [*reward.parts, *self.constraints.rewards]
+        run.latent_encoders = encoders_of_latents(judging, self.learner.policy, processes.device)
         self.best: dict[str, Any] = {}
         state = run.resume()
         if state is not None:

@@ -2,7 +2,8 @@
 
 `loop.loop` makes a `StepRollout` for each step and gives it to the objective's `collect`, which calls `generate` once
 for each set of clips that it wants. Clips are sampled by the policy, then decoded and embedded by the encoders of the
-reward, batch by batch. What an objective does with them is in `objectives`.
+reward, batch by batch; an encoder that reads latents (`loop.latents`) needs neither. What an objective does with them
+is in `objectives`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 
 from dragon_rewards.compute.devices import wait_for
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
+from dragon_train.loop.latents import clips_for
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
@@ -80,12 +82,12 @@ class StepRollout:
             return self.context.policy.sample(prompts, seeds, config.demonstration_steps, config.guidance)
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
-        """Decode a batch of clips and compute the embeddings that the reward asks for.
+        """Decode a batch of clips, if the reward hears them, and compute the embeddings that it asks for.
 
         The media, which nothing asks for any more, are let go.
         """
         with self.clock.phase("decoding"):
-            clips = self.context.policy.clips(latents, prompts)
+            clips = clips_for(self.reward.parts, self.context.policy, latents, prompts)
         with self.clock.phase("encoding"):
             for part in self.reward.parts:
                 part.embeddings(clips)

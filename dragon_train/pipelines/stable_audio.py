@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
+from dragon_rewards.protocols import LatentEncoder
 from dragon_train.pipelines.noise import EDM
 from dragon_train.pipelines.recorded import AudioPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diffusers import StableAudioPipeline
+    from torch import Tensor, nn
+
+    from dragon_rewards.protocols import Encoder
 
 LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which data of deviation 1 takes shape
 
@@ -26,3 +34,22 @@ class StableAudioPolicy(AudioPolicy):
         seconds = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
         noise = EDM(pipeline.scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
         super().__init__(pipeline, noise, rate, seconds, audio_end_in_s=seconds)
+
+    def latent_reader(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
+        """Return the encoder's own way to read latents, if it is this pipeline's autoencoder and keeps what it decodes.
+
+        Which encoder that is, the weights decide, not a name: a saved copy of a pipeline has the same, another
+        checkpoint has not.
+        """
+        if not isinstance(encoder, LatentEncoder) or not encoder.keeps_latents:
+            return None
+        return encoder.latent_frames if same_weights(encoder.autoencoder, self.pipeline.vae) else None
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two networks are of one class and have equal weights; their devices may differ."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    if type(one) is not type(other) or mine.keys() != theirs.keys():
+        return False
+    pairs = [(value, theirs[name].to(value.device)) for name, value in mine.items()]
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
