@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+LATENTS_KEPT = 0.95  # correlation; per-song FAD of samples then orders them alike by latents and by audio (0.99)
+
+
 class Modality(StrEnum):
     """The medium that an example consists of, or that an encoder embeds."""
 
@@ -106,9 +109,9 @@ class LatentEncoder(AudioEncoder, Protocol):
     decodes nor encodes.
 
     Attributes:
-        autoencoder: the network, with whose weights those of a pipeline are compared.
-        keeps_latents: whether frames of decoded latents, heard as rewards hear clips, are the frames of these latents
-            again, so that a reward reads the same from both.
+        autoencoder: the network, with the interface of diffusers' VAEs and the `audio_channels` of its configuration.
+        keeps_latents: whether decoding loses next to nothing of latents: their frames are those that the encoder makes
+            of the decoded clips, heard as rewards hear clips, up to a correlation of `LATENTS_KEPT`.
     """
 
     autoencoder: nn.Module

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkabl
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from torch import Tensor, nn
 
     from dragon_rewards.media.media import Media
-    from dragon_rewards.protocols import Encoder
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
 
@@ -138,17 +137,13 @@ class Policy(Protocol):
 
 @runtime_checkable
 class LatentPolicy(Protocol):
-    """What a policy may do besides: tell the encoders whose frames its latents are, so that these need no decoding."""
+    """What a policy may say besides: whose latents it samples, so that an encoder that is the same need not decode."""
 
-    def latent_reader(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
-        """Return what turns latents (clips, ...) into the frames that this encoder would make of the decoded clips.
+    def decodes_by(self, autoencoder: nn.Module) -> bool:
+        """Return whether this network has the weights of the pipeline's own, and decodes latents as they are sampled.
 
         Args:
-            encoder: the encoder of a reward, on any device.
-
-        Returns:
-            A function to float32 frames (clips, frames, dim), with gradient; None where the encoder has to hear the
-            clips, because it is not the pipeline's own autoencoder, or loses something of the latents.
+            autoencoder: the network of an encoder (`dragon_rewards.LatentEncoder`), on any device.
         """
         ...
 

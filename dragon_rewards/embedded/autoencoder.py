@@ -19,9 +19,10 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
+from dragon_rewards.protocols import LATENTS_KEPT
+
 N_FFT, HOP = 1024, 256  # 62.5 frames a second at 16 kHz
 BINS = N_FFT // 2 + 1
-KEPT = 0.95  # the correlation above which per-song FAD orders clips alike by latents as sampled and as read back
 
 
 class ConvNeXtBlock(nn.Module):
@@ -241,7 +242,7 @@ class VaeEncoder:
     @property
     def keeps_latents(self) -> bool:
         """Whether decoded latents are read back nearly as they were, by what was measured of the weights."""
-        return bool(self.autoencoder.config.cycle_correlation >= KEPT)
+        return bool(self.autoencoder.config.cycle_correlation >= LATENTS_KEPT)
 
     def latent_frames(self, latents: Tensor) -> Tensor:
         """Return the frames (clips, 2 * frames, 64) of latents (clips, 128, frames), with gradient."""

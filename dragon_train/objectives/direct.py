@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from dragon_train.fields import check_fields
-from dragon_train.loop.latents import clips_for
+from dragon_train.loop.rollout import clips_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.protocols import LatentEncoder
 from dragon_train.pipelines.noise import EDM
 from dragon_train.pipelines.recorded import AudioPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from diffusers import StableAudioPipeline
-    from torch import Tensor, nn
-
-    from dragon_rewards.protocols import Encoder
+    from torch import nn
 
 LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which data of deviation 1 takes shape
 
@@ -35,15 +30,12 @@ class StableAudioPolicy(AudioPolicy):
         noise = EDM(pipeline.scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
         super().__init__(pipeline, noise, rate, seconds, audio_end_in_s=seconds)
 
-    def latent_reader(self, encoder: Encoder) -> Callable[[Tensor], Tensor] | None:
-        """Return the encoder's own way to read latents, if it is this pipeline's autoencoder and keeps what it decodes.
+    def decodes_by(self, autoencoder: nn.Module) -> bool:
+        """Return whether this network has the weights of the pipeline's own, which decodes latents as they are.
 
-        Which encoder that is, the weights decide, not a name: a saved copy of a pipeline has the same, another
-        checkpoint has not.
+        A saved copy of a pipeline has the same weights, another checkpoint has not, whatever it is called.
         """
-        if not isinstance(encoder, LatentEncoder) or not encoder.keeps_latents:
-            return None
-        return encoder.latent_frames if same_weights(encoder.autoencoder, self.pipeline.vae) else None
+        return same_weights(autoencoder, self.pipeline.vae)
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
