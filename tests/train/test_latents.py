@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")  #
 CPU = torch.device("cpu")
 CONFIG = TrainConfig("per-song-fad:vae@tunebook", steps=1, prompts_per_step=4, demonstration_steps=2, epochs=1)
 CLIPS = 2 * CONFIG.prompts_per_step  # of a step
-TEXTS = prompts("heldout")
+TEXTS = prompts("watch")
 
 
 @pytest.fixture
@@ -141,26 +141,25 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 
 def test_what_the_weights_say_of_themselves_holds_for_samples(frozen_policy: StableAudioPolicy) -> None:
-    """Tolerance 0.07: the recorded correlation is of real music. Frames of latents and of audio agree by as much."""
-    recorded = load_encoder().autoencoder.config.cycle_correlation
+    """Frames of latents and of the decoded audio; tolerance 0.03, as the recorded correlation is of real music."""
+    encoder = load_encoder()
     _, read, heard = compared(frozen_policy, 8)
     assert read.shape == heard.shape == (8, 160, 64)
     found = correlation(read, heard)
-    assert found == pytest.approx(recorded, abs=0.07)
-    assert (found >= LATENTS_KEPT) == load_encoder().keeps_latents
+    assert found == pytest.approx(encoder.autoencoder.config.cycle_correlation, abs=0.03)
+    assert encoder.keeps_latents
+    assert found >= LATENTS_KEPT
 
 
 @pytest.mark.slow
-def test_weights_that_keep_latents_order_samples_alike(frozen_policy: StableAudioPolicy, reading: None) -> None:
-    """96 samples of the pipeline's own steps, by per-song FAD; of weights that do not, no order is promised."""
-    del reading
-    reward = compose(CONFIG.reward)
+def test_latents_and_audio_order_samples_alike(frozen_policy: StableAudioPolicy) -> None:
+    """96 samples in the pipeline's own steps, by per-song FAD."""
+    reward, texts = compose(CONFIG.reward), TEXTS[:96]
     latents, read, heard = compared(frozen_policy, 96)
-    values = reward.value(clips_for([reward], frozen_policy, latents, TEXTS[:96]))
-    audible = reward.value(frozen_policy.clips(latents, TEXTS[:96]))
-    alike = float(spearmanr(values, audible).statistic)
-    kept = load_encoder().autoencoder.config.cycle_correlation >= LATENTS_KEPT
-    assert (alike >= 0.98 and correlation(read, heard) >= LATENTS_KEPT) == kept
+    by_latents = reward.value(clips_for([reward], frozen_policy, latents, texts))
+    by_audio = reward.value(frozen_policy.clips(latents, texts))
+    assert spearmanr(by_latents, by_audio).statistic >= 0.98
+    assert correlation(read, heard) >= LATENTS_KEPT
 
 
 @pytest.mark.usefixtures("reading")
@@ -196,11 +195,12 @@ def test_gradients_go_straight_to_the_latents(frozen_policy: StableAudioPolicy) 
 
 
 @pytest.mark.usefixtures("reading")
-def test_latents_of_another_model_are_decoded(policy: StableAudioPolicy, passes: Counter[str]) -> None:
+@pytest.mark.parametrize("weight", ["code_mean", "decoder.0.bias"])
+def test_latents_of_another_model_are_decoded(weight: str, policy: StableAudioPolicy, passes: Counter[str]) -> None:
+    """The decoder counts, too: by it another model could lose what this one keeps."""
     reward = compose(CONFIG.reward)
     latents = policy.sample(TEXTS[:2], [0, 1], 2, 1.0)
-    with torch.no_grad():
-        policy.pipeline.vae.code_mean[0] += 1e-3
+    policy.pipeline.vae.state_dict()[weight][0] += 1e-3
     assert latent_encoder(reward, policy, CPU) is None
     assert reward.value(clips_for([reward], policy, latents, TEXTS[:2])).shape == (2,)
     assert passes == {"decode": 2, "encode": 2}
