@@ -38,7 +38,7 @@ NEEDED = [
     "dragon_rewards/exemplar_sets/descriptions/manifest.json",
     "dragon_train/py.typed",
     "dragon_train/bench/presets.toml",
-    "dragon_train/embedded/prompts/heldout.txt",
+    "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]
 ENCODERS = {"clap", "logmel", "octaves", "clip", *(name for names in BROUGHT.values() for name in names)}

@@ -5,6 +5,5 @@ SCORES, CONFOUNDERS = "scores.parquet", "confounders.parquet"  # of each model; 
 JUDGEMENTS = "judgements.parquet"  # of each model, by rewards that nothing is tuned toward
 EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"  # of each model, for its permutation test
 WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED = "win_rates", "cross_effects", "held_out", "confounders"  # tables
-CEILINGS, HEADLINE = "ceilings", "headline"  # tables
+CEILINGS, COLLATERAL, HEADLINE = "ceilings", "collateral", "headline"  # tables, too
 SEEDS = "seeds"  # table over benchmarks of several seeds
-COLLATERAL = "collateral"  # table of side effects
