@@ -85,6 +85,9 @@ def test_the_page_of_later_tables(page: Page, later: Path, tmp_path: Path) -> No
     assert figures(page, "#ceilings")[0] == [3.9, 3.7, 3.19, 3.33, 0.197]
     without = page.locator("#ceilings tr.noise th")
     assert without.all_text_contents() == ["per-song-fad:clap@airs"]
+    headroom = page.locator("#ceilings tbody td:nth-last-child(2)").all_text_contents()
+    assert headroom == ["yes", "yes", "no", "not known: its exemplar set holds no music"]
+    assert page.locator("#ceilings svg .mark-symbol.role-mark path").count() == 2
     assert len(CEILINGS.splitlines()) - 1 == page.locator("#ceilings tbody tr").count()
     assert page.locator("#collateral tbody th").first.text_content() == "untuned model"
     assert page.locator("#collateral thead th").all_text_contents()[1:] == [

@@ -22,10 +22,11 @@ HOSTILE = [
 
 CEILINGS = """\
 run,served,music,real,real_low,real_high,codec,codec_low,codec_high,untuned,untuned_low,untuned_high,\
-tuned,tuned_low,tuned_high,headroom,share
-aesthetics:clap,aesthetics-degradation:clap,tunebook,3.9,3.8,4.0,3.7,3.6,3.8,3.19,3.12,3.26,3.33,3.27,3.39,True,0.197
-dataset-fad:clap@airs,dataset-fad:clap@airs,airs,0.05,0.04,0.06,0.06,0.05,0.07,0.11,0.1,0.12,0.084,0.078,0.09,True,0.43
-per-song-fad:clap@airs,per-song-fad:clap@airs,airs,0.95,0.9,1,0.97,0.9,1.05,0.87,0.85,0.89,0.82,0.8,0.84,False,
+tuned,tuned_low,tuned_high,headroom,share,note
+aesthetics:clap,aesthetics-degradation:clap,tunebook,3.9,3.8,4.0,3.7,3.6,3.8,3.19,3.12,3.26,3.33,3.27,3.39,True,0.197,
+dataset-fad:clap@airs,dataset-fad:clap@airs,airs,0.05,0.04,0.06,0.06,0.05,0.07,0.11,0.1,0.12,0.084,0.078,0.09,True,0.43,
+per-song-fad:clap@airs,per-song-fad:clap@airs,airs,0.95,0.9,1,0.97,0.9,1.05,0.87,0.85,0.89,0.82,0.8,0.84,False,,
+vendi:clap,vendi:clap,,,,,,,,9.178,,,9.444,,,,,its exemplar set holds no music
 """
 COLLATERAL = """\
 run,notes per second,share of clipped samples
