@@ -36,8 +36,8 @@ CEILINGS = (
 )
 COLLATERAL = (
     "What else changed: each figure of the tuned models beside the untuned model's, in the first row. A run that "
-    "gained by its reward and lost here has paid for it. Attributes are the share of clips in which a probe finds what "
-    "the prompt names; the denoising error is on real clips, with the same noise for every model."
+    "gained by its reward and lost here has paid for it. What is as prompted is so in a share of the clips, by a probe "
+    "that listens for what the prompt names; the denoising error is on real clips, with the same noise for every model."
 )
 CONFOUNDERS = (
     "Means over the held-out clips, and the win rate with its 95% interval once the part of the gain is removed that "

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 LOW, HIGH, DEVIATION = "_low", "_high", "_sd"  # columns with the ends of a column's interval, or its deviation
 SECONDS = "_s"  # how columns of metrics.csv that hold seconds end
 HELDOUT, WON, UNTUNED = "heldout ", "win rate ", "untuned "  # how columns of metrics.csv about a held-out reward begin
+PROMPTED = ("instrument", "form", "tempo", "mode", "density", "register")  # of what prompts name: found in the clips
 WORDS = {
+    **{name: f"{name} as prompted" for name in PROMPTED},
     "run": "tuned toward",
     "rewards": "which rewards",
     "count": "how many rewards",
@@ -61,7 +63,7 @@ WORDS = {
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question", "musicnn", "controlled"), share),
     **dict.fromkeys(("p_value", "permutation_p", "holm"), probability),
-    **dict.fromkeys(("silence", "share", "mean", "between_seeds"), share),
+    **dict.fromkeys(("silence", "share", "mean", "between_seeds", *PROMPTED), share),
     "change": signed,
 }
 
@@ -96,11 +98,12 @@ def frame_table(
         caption: of the table.
         frame: whose texts are shown as they are.
         looks: gives the class of a column's cell from its row, by the name of the column.
-        columns: which are shown; None means all.
+        columns: which are shown; None means all. Columns without any cell are left out.
     """
     names = [str(column) for column in frame.columns]
     beside = {f"{name}{end}" for name in names for end in (LOW, HIGH, DEVIATION)}
-    shown = [name for name in columns or names if name not in beside]
+    known = {name for name in names if frame.empty or frame[name].notna().any()}
+    shown = [name for name in columns or names if name in known - beside]
     rows = [
         tuple(looked(with_interval(row, name), row, (looks or {}).get(name)) for name in shown)
         for row in (dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False))
