@@ -61,12 +61,9 @@ function sort(button) {
 }
 for (const button of document.querySelectorAll(".pairs thead button")) button.addEventListener("click", () => sort(button));
 
-// Without this script each sound has a player of its own, of which one plays at a time. With it a pair has one player:
-// both sounds run together and one of them is loud, so that the other takes over at the same place, without a gap.
-document.addEventListener("play", ({ target }) => {
-  for (const audio of document.querySelectorAll("audio")) if (audio !== target) audio.pause();
-}, true);
-
+// A pair has one player, and without this script a player for each sound. Both sounds run together and one of them is
+// loud, so that the other takes over at the same place, without a gap.
+const SOON = 0.02;  // seconds: a moment that is still to come, at which both begin
 let context = null, stopOther = () => {};
 
 function decoded(audio) {
@@ -85,7 +82,7 @@ function equip(player) {
     return head;
   });
   let buffers = null, voices = [], at = 0, since = null;  // `since`: when, by the context's clock, the sound was at 0
-  const now = () => (since === null ? at : Math.min(context.currentTime - since, length));
+  const now = () => (since === null ? at : Math.min(Math.max(context.currentTime - since, 0), length));
   const loudness = (lane) => Number(sides[lane].checked);
 
   function show() {
@@ -117,15 +114,17 @@ function equip(player) {
     context ??= new AudioContext();
     await context.resume();
     buffers ??= await Promise.all(audios.map(decoded));
+    if (since !== null) return;  // pressed again meanwhile
     stopOther();
     stopOther = stop;
+    const begin = context.currentTime + SOON;
     voices = buffers.map((buffer, lane) => {
       const source = new AudioBufferSourceNode(context, { buffer }), gain = new GainNode(context, { gain: loudness(lane) });
       source.connect(gain).connect(context.destination);
-      source.start(0, at);
+      source.start(begin, at);
       return { source, gain };
     });
-    since = context.currentTime - at;
+    since = begin - at;
     follow();
   }
   function seek(seconds) {
@@ -153,4 +152,4 @@ function equip(player) {
   player.classList.add("ready");
   show();
 }
-if (window.AudioContext) document.querySelectorAll(".player").forEach(equip);
+document.querySelectorAll(".player").forEach(equip);
