@@ -59,7 +59,8 @@ function sort(button) {
   table.tBodies[0].append(...rows);
   document.getElementById("said").textContent = `Sorted by ${button.textContent}, ${order}`;
 }
-for (const button of document.querySelectorAll(".pairs thead button")) button.addEventListener("click", () => sort(button));
+const headings = document.querySelectorAll(".pairs thead button");
+for (const button of headings) button.addEventListener("click", () => sort(button));
 
 // A pair has one player, and without this script a player for each sound. Both sounds run together and one of them is
 // loud, so that the other takes over at the same place, without a gap.
@@ -73,8 +74,9 @@ function decoded(audio) {
 
 function equip(player) {
   const lanes = [...player.querySelectorAll(".lane")], sides = [...player.querySelectorAll("[type=radio]")];
-  const button = player.querySelector(".play"), place = player.querySelector("[type=range]"), clock = player.querySelector("output");
-  const audios = lanes.map((lane) => lane.querySelector("audio")), name = button.getAttribute("aria-label").slice("Play".length);
+  const [button, place, clock] = [".play", "[type=range]", "output"].map((part) => player.querySelector(part));
+  const audios = lanes.map((lane) => lane.querySelector("audio"));
+  const name = button.getAttribute("aria-label").slice("Play".length);
   const length = Number(place.max);
   const heads = lanes.map((lane) => {
     const head = Object.assign(document.createElement("span"), { className: "head" });
@@ -119,7 +121,8 @@ function equip(player) {
     stopOther = stop;
     const begin = context.currentTime + SOON;
     voices = buffers.map((buffer, lane) => {
-      const source = new AudioBufferSourceNode(context, { buffer }), gain = new GainNode(context, { gain: loudness(lane) });
+      const source = new AudioBufferSourceNode(context, { buffer });
+      const gain = new GainNode(context, { gain: loudness(lane) });
       source.connect(gain).connect(context.destination);
       source.start(begin, at);
       return { source, gain };
