@@ -22,12 +22,15 @@ from dragon_rewards.evaluation.score_tables import (
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_parquet, write_table
+from dragon_train.bench import ceilings, collateral
+from dragon_train.bench.ceilings import write_ceilings
+from dragon_train.bench.collateral import write_collateral
 from dragon_train.bench.judges import COLUMN, describe, judged, read_judgements
 from dragon_train.bench.permutation import read_p_value
 from dragon_train.bench.result_files import CONFOUNDERS, CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, WIN_RATES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dragon_train.bench.benchmark import Benchmark
 
@@ -42,7 +45,8 @@ COLUMNS = [
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Write the tables (CSV, Markdown), scores.parquet and README.md of a benchmark; return the rows of its win table.
 
-    Tables: win_rates, cross_effects, held_out, and confounders, if every run has them beside its scores.
+    Tables: win_rates, cross_effects, held_out; confounders and collateral, if every run has them beside its scores; and
+    ceilings, if there are values of real music.
 
     Args:
         benchmark: which is finished.
@@ -66,8 +70,20 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     write_table(benchmark.out / HELD_OUT, carried)
     if controlled is not None:
         write_table(benchmark.out / CONTROLLED, controlled)
-    write_text(benchmark.out / "README.md", page(benchmark, wins, cross, carried, controlled, judgements))
+    body = page(benchmark, wins, cross, carried, controlled, judgements, beside_rewards(benchmark, wins))
+    write_text(benchmark.out / "README.md", body)
     return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
+
+
+def beside_rewards(benchmark: Benchmark, wins: pd.DataFrame) -> list[str]:
+    """Write the tables of ceilings and of collateral, where there are such, and return a section about each."""
+    clips = benchmark.preset.heldout_prompts
+    folders = {run: benchmark.folder(run) for run in (BASELINE, *benchmark.served)}
+    tables = {
+        f"## Ceilings\n\n{ceilings.TEXT}": write_ceilings(benchmark.out, benchmark.workload.pipeline, clips, wins),
+        f"## Collateral\n\n{collateral.TEXT}": write_collateral(benchmark.out, folders),
+    }
+    return [f"{text}\n\n{markdown(table)}" for text, table in tables.items() if table is not None]
 
 
 def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
@@ -97,6 +113,7 @@ def page(
     carried: pd.DataFrame,
     controlled: pd.DataFrame | None,
     judgements: pd.DataFrame | None,
+    more: Sequence[str],
 ) -> str:
     """Return the page of a benchmark in Markdown: its figures, how they came about, and its settings."""
     table = markdown(wins[COLUMNS], ".4g")
@@ -110,6 +127,7 @@ def page(
             f"## Win rates against the untuned model\n\n{table}",
             held_out(carried, judgements),
             *([] if controlled is None else [confounders(controlled)]),
+            *more,
             cross_effects(benchmark, cross),
             f"## Settings\n\n```json\n{json.dumps(settings(benchmark), indent=2)}\n```\n",
         ]
