@@ -1,6 +1,7 @@
 """Statistics of comparisons: how often one model beats another, how surely, by how much, and at what else's expense."""
 
 from dragon_rewards.evaluation.bootstrap import Interval, cluster_interval
+from dragon_rewards.evaluation.changes import Change, clip_change, set_change, set_interval
 from dragon_rewards.evaluation.confounders import controlled_win_rate
 from dragon_rewards.evaluation.correction import holm
 from dragon_rewards.evaluation.effects import rank_biserial, standardized_difference
@@ -18,6 +19,7 @@ from dragon_rewards.evaluation.subsets import matched_subsets
 from dragon_rewards.evaluation.win_rates import WinRate, distribution_wins, instance_wins, paired_wins, win_rate
 
 __all__ = [
+    "Change",
     "Interval",
     "PermutationTest",
     "WinRate",
@@ -28,6 +30,7 @@ __all__ = [
     "calibrated",
     "carry_over",
     "carry_over_summary",
+    "clip_change",
     "cluster_interval",
     "controlled_win_rate",
     "distribution_wins",
@@ -41,6 +44,8 @@ __all__ = [
     "prompts_for_width",
     "rank_biserial",
     "same_question",
+    "set_change",
+    "set_interval",
     "standardized_difference",
     "win_rate",
 ]

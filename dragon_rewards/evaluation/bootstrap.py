@@ -19,10 +19,10 @@ BATCH = 500  # resamples at once, which take 8 MB for 2,000 prompts
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the two-sided 95% interval about it.
+    """A figure, most often a mean, and the two-sided 95% interval about it.
 
     Attributes:
-        mean: the mean of the values themselves.
+        mean: the mean of the values themselves, or the metric of the whole set.
         low: the lower end.
         high: the upper end.
     """

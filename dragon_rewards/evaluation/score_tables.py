@@ -158,7 +158,7 @@ def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> 
     Raises:
         DragonError: a row without exactly one of the baseline with the same model, reward, prompt and seed.
     """
-    pairs = _pairs(frame)
+    pairs = paired(frame)
     rows = [
         {"run": run, **_comparison(reward, group[group["reward"] == reward.name], trials)}
         for run, group in pairs.groupby("run", sort=False)
@@ -167,7 +167,7 @@ def comparisons(frame: pd.DataFrame, rewards: Sequence[Reward], trials: int) -> 
     return pd.DataFrame(rows)
 
 
-def _pairs(frame: pd.DataFrame) -> pd.DataFrame:
+def paired(frame: pd.DataFrame) -> pd.DataFrame:
     """Return every run's rows with the baseline's value beside each: columns run, *PAIR, before, after."""
     baseline = frame[frame["run"] == BASELINE].rename(columns={"value": "before"})[[*PAIR, "before"]]
     runs = frame[frame["run"] != BASELINE].rename(columns={"value": "after"})
@@ -276,7 +276,7 @@ def controlled_table(frame: pd.DataFrame, confounders: pd.DataFrame, rewards: Se
         DragonError: a row without exactly one of the baseline with the same model, reward, prompt and seed; or a clip
             that was scored has no confounders, or several.
     """
-    pairs = _with_changes(_pairs(frame), confounders)
+    pairs = _with_changes(paired(frame), confounders)
     rows = [
         {"run": run, "reward": reward.name, **_controlled(reward, group[group["reward"] == reward.name])}
         for run, group in pairs.groupby("run", sort=False)

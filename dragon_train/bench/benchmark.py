@@ -23,7 +23,7 @@ from dragon_train.bench.result_files import EMBEDDINGS, SETTINGS, TEST
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dragon_rewards.suites import ResolvedSlot
@@ -68,6 +68,31 @@ class Benchmark:
         """The names of the runs that are tuned toward a reward of whole sets, which permutation tests judge too."""
         return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The names of all runs, the untuned model's first."""
+        return (BASELINE, *self.tuned)
+
+    @property
+    def unscored(self) -> list[str]:
+        """The names of the runs that not all rewards have judged yet."""
+        return [run for run in self.runs if self.scoring(run).missing(self.folder(run))]
+
+    @property
+    def untested(self) -> list[str]:
+        """The names of the runs whose permutation test is still to be done."""
+        return [run for run in self.of_sets if not (self.folder(run) / TEST).exists()]
+
+    @property
+    def steps_done(self) -> int:
+        """The number of training steps that all runs have recorded."""
+        return sum(steps_done(self.folder(run)) for run in self.tuned)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The long frame of all scores that are there."""
+        return pd.concat([read_scores(self.folder(run)) for run in self.runs], ignore_index=True)
+
     def scoring(self, run: str) -> Scoring:
         """Return how the model of a run is scored: by every reward of the suite, and by judges beside it.
 
@@ -100,46 +125,47 @@ class Benchmark:
         return Task(run_test, folder, (BASELINE, self.served[run], prompts), inputs)
 
 
-def run_benchmark(benchmark: Benchmark, launcher: Launcher, on_progress: Callable[[int], None]) -> pd.DataFrame:
-    """Finish every run and every permutation test of a benchmark; results that are there already are kept.
+def run_benchmarks(
+    benchmarks: Sequence[Benchmark], launcher: Launcher, on_progress: Callable[[int], None]
+) -> list[pd.DataFrame]:
+    """Finish every run and every permutation test of benchmarks; results that are there already are kept.
 
     Args:
-        benchmark: what is run.
+        benchmarks: what is run; the runs of all of them take their places together.
         launcher: what starts the runs.
         on_progress: is told, about once a second, the number of training steps done over all runs.
 
     Returns:
-        The long frame of all scores, of the untuned model and of every tuned one.
+        Of each benchmark, the long frame of all scores, of the untuned model and of every tuned one.
 
     Raises:
-        ConfigError: there are too few prompts, or the folder holds a benchmark with other settings.
+        ConfigError: there are too few prompts, or a folder holds a benchmark with other settings.
         DragonError: a run was refused or a process killed, as `Launcher.run` describes.
     """
-    benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
-    benchmark.workload.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
-    record = checked_record(benchmark)
-    runs = (BASELINE, *benchmark.tuned)
-    todo = [run for run in runs if benchmark.scoring(run).missing(benchmark.folder(run))]
-    todo.sort(key=lambda run: generations(benchmark.config(run)), reverse=True)  # the longest first: none runs on alone
-    tuned = [benchmark.folder(run) for run in benchmark.tuned]
+    records = [(benchmark, checked_record(benchmark)) for benchmark in benchmarks]
 
     def on_tick() -> None:  # the first comes when runs have begun, and a launcher has refused nothing
-        claim(benchmark, record)
-        on_progress(sum(map(steps_done, tuned)))
+        for benchmark, record in records:
+            claim(benchmark, record)
+        on_progress(sum(benchmark.steps_done for benchmark in benchmarks))
 
-    launcher.run([benchmark.task(run) for run in todo], on_tick)
-    untested = [run for run in benchmark.of_sets if not (benchmark.folder(run) / TEST).exists()]
-    launcher.run([benchmark.test(run) for run in untested], on_tick)
-    claim(benchmark, record)
-    return pd.concat([read_scores(benchmark.folder(run)) for run in runs], ignore_index=True)
+    todo = [(benchmark, run) for benchmark in benchmarks for run in benchmark.unscored]
+    todo.sort(key=lambda each: generations(each[0].config(each[1])), reverse=True)  # the longest first: none is alone
+    launcher.run([benchmark.task(run) for benchmark, run in todo], on_tick)
+    launcher.run([benchmark.test(run) for benchmark in benchmarks for run in benchmark.untested], on_tick)
+    for benchmark, record in records:
+        claim(benchmark, record)
+    return [benchmark.scores for benchmark in benchmarks]
 
 
 def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
     """Return the settings of a benchmark as benchmark.json holds them.
 
     Raises:
-        ConfigError: the folder holds results that were made with other settings.
+        ConfigError: there are too few prompts, or the folder holds results that were made with other settings.
     """
+    benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
+    benchmark.workload.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
     wanted = BenchmarkRecord(
         preset=json.loads(json.dumps(asdict(benchmark.preset))),
         seed=benchmark.seed,

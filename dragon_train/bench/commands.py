@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from dragon_rewards.storage.locks import locked
 from dragon_rewards.suites import serve
 from dragon_rewards.terminal.progress import progress
 from dragon_train.bench.presets import load_preset
+from dragon_train.bench.seeds import check_place, seed_folder
 from dragon_train.bench.workload import choose_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dragon_train.bench.benchmark import Benchmark
     from dragon_train.bench.launchers import Launcher
 
 
@@ -28,10 +31,11 @@ def run_bench(
     pipeline: str | None,
     prompts: Path | None,
     out: Path | None,
-    seed: int,
+    seeds: int | Sequence[int],
+    real: Path | None,
     engine: Callable[[], Launcher],
 ) -> list[dict[str, Any]]:
-    """Run a benchmark, write its report, and return the rows of its win table.
+    """Run a benchmark, or one for each seed, write the report, and return the rows of the win table or seeds table.
 
     Args:
         suite: name of a suite, or path of its TOML file.
@@ -39,16 +43,19 @@ def run_bench(
         rewards: the rewards of the suite to tune toward; none means all.
         pipeline: what is tuned; None leaves it to the preset.
         prompts: file of prompts to tune and compare on; None takes the pipeline's own or the shipped ones.
-        out: folder of the results; None is `runs/bench-<preset>`.
-        seed: of training and of the held-out generations.
+        out: folder of the results; None is `runs/bench-<preset>`, with `-seeds` after it for several seeds.
+        seeds: of training and of the held-out generations; of several, each has a benchmark `seed-<seed>` in `out`.
+        real: folder of real held-out clips, which are measured beside the models; None takes what ships, if anything.
         engine: makes the launcher, once all names are checked.
 
     Raises:
         UnknownNameError: the suite has no such reward.
         DragonError: a part is missing or refused; all that can be checked is checked before any run starts.
     """
-    folder = out or Path("runs") / f"bench-{Path(preset).stem}"
+    several = None if isinstance(seeds, int) else seeds
+    folder = out or Path("runs") / f"bench-{Path(preset).stem}{'' if several is None else '-seeds'}"
     check_folder(folder, "--out")
+    check_place(folder, several)
     servings = serve(load_suite(suite), load_registry())
     slots = [serving.slot.reward for serving in servings]
     for name in rewards:
@@ -59,19 +66,35 @@ def run_bench(
     for serving in servings:
         compose(serving.served).require_weights()
     launcher = engine()
-    from dragon_train.bench.benchmark import (  # imports torch: what needs it not is refused by now
-        Benchmark,
-        run_benchmark,
-    )
+    from dragon_train.bench.benchmark import Benchmark  # imports torch: what needs it not is refused by now
+
+    places = {seeds: folder} if isinstance(seeds, int) else {seed: seed_folder(folder, seed) for seed in seeds}
+    parts = (tuple(servings), tuple(rewards or slots), chosen)
+    return _run([Benchmark(*parts, seed, place, workload) for seed, place in places.items()], folder, real, launcher)
+
+
+def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launcher: Launcher) -> list[dict[str, Any]]:
+    """Run benchmarks, write the report of each, and the one over all where they lie in a common folder."""
+    from dragon_train.bench.benchmark import run_benchmarks
+    from dragon_train.bench.headline import headline, read_outcomes, sentences
+    from dragon_train.bench.real_clips import measure_real
+    from dragon_train.bench.seed_tables import write_seeds
     from dragon_train.bench.tables import write_report
 
-    benchmark = Benchmark(tuple(servings), tuple(rewards or slots), chosen, seed, folder, workload)
-    configs = [chosen.config(compose(name), seed) for name in benchmark.served.values()]
-    steps = sum(config.steps for config in configs)
-    with locked(folder), progress(f"{len(configs)} rewards", "training steps", steps) as bar:
-        frame = run_benchmark(benchmark, launcher, bar.update)
-        rows = write_report(benchmark, frame)
-    print(f"report: {folder / 'README.md'}", file=sys.stderr)
+    configs = [config for each in benchmarks for run in each.tuned if (config := each.config(run))]
+    with ExitStack() as stack:
+        for held in dict.fromkeys([folder, *(each.out for each in benchmarks)]):
+            stack.enter_context(locked(held))
+        if real is not None:
+            measure_real(benchmarks, real, launcher)
+        bar = stack.enter_context(
+            progress(f"{len(configs)} runs", "training steps", sum(config.steps for config in configs))
+        )
+        frames = run_benchmarks(benchmarks, launcher, bar.update)
+        tables = [write_report(each, frame) for each, frame in zip(benchmarks, frames, strict=True)]
+        rows = tables[0] if benchmarks[0].out == folder else write_seeds(folder, benchmarks)
+    for line in [*sentences(headline(read_outcomes(benchmarks))), f"report: {folder / 'README.md'}"]:
+        print(line, file=sys.stderr)
     return rows
 
 

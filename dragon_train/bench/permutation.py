@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from msgspec import Meta, Struct
@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.errors import DragonError
-from dragon_rewards.evaluation import permutation_test
+from dragon_rewards.evaluation import Change, permutation_test, set_change
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
@@ -37,9 +37,12 @@ class Tested(Struct, frozen=True):
 
     Attributes:
         p_value: in (0, 1].
+        metric: the raw metric of both models, with intervals; None where sets of half the clips are too small for the
+            reward, and in records from before there were intervals.
     """
 
     p_value: Annotated[float, Meta(gt=0, le=1)]
+    metric: Change | None = None
 
 
 def keep_embeddings(folder: Path, clips: Media, rewards: Sequence[Reward]) -> None:
@@ -100,7 +103,7 @@ def _of_kind(held: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], device: str | None) -> None:
-    """Test a run against the untuned model, and write the test to the folder of the run.
+    """Test a run against the untuned model, and write the test and the change of the metric to the folder of the run.
 
     Args:
         folder: of the run, with the embeddings that `keep_embeddings` wrote.
@@ -110,16 +113,29 @@ def run_test(folder: Path, baseline: str, reward: str, prompts: Sequence[str], d
         device: where to compute, as `find_device` takes it.
     """
     where, folders = find_device(device), (folder.parent / baseline, folder)
-    clips = Media.concatenate([read_embeddings(each, prompts, where) for each in folders])
-    found = permutation_test(compose(reward).subsets(clips), len(prompts))
-    write_text(folder / TEST, json.dumps(asdict(found), indent=2) + "\n")
+    clips, judge = Media.concatenate([read_embeddings(each, prompts, where) for each in folders]), compose(reward)
+    found = {**asdict(permutation_test(judge.subsets(clips), len(prompts))), "metric": metric_of(judge, clips)}
+    write_text(folder / TEST, json.dumps(found, indent=2) + "\n")
 
 
-def read_p_value(folder: Path) -> float | None:
-    """Read the p value of the permutation test of a run; None if it was not tested.
+def metric_of(reward: Reward, clips: Media) -> dict[str, Any] | None:
+    """Return the fields of the `Change` of a reward's metric; None if half the clips of a model are too few for it.
+
+    Args:
+        reward: of whole sets.
+        clips: of the untuned model, and then as many of the tuned one.
+    """
+    pairs, values = len(clips) // 2, reward.subsets(clips)
+    if pairs // 2 < reward.reduction.minimum_clips:
+        return None
+    return asdict(set_change(lambda rows: reward.direction.sign * values(rows), pairs))
+
+
+def read_test(folder: Path) -> Tested | None:
+    """Read the permutation test of a run; None if it was not tested.
 
     Raises:
         DragonError: the record of the test is broken.
     """
     path = folder / TEST
-    return read_json(path, Tested, AGAIN).p_value if path.exists() else None
+    return read_json(path, Tested, AGAIN) if path.exists() else None

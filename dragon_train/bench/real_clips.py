@@ -16,7 +16,7 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import find_device
 from dragon_rewards.errors import AudioError, ConfigError
-from dragon_rewards.evaluation import Interval, cluster_interval
+from dragon_rewards.evaluation import Interval, cluster_interval, set_interval
 from dragon_rewards.exemplars import read_manifest
 from dragon_rewards.media.audio import read_windows, seconds_of
 from dragon_rewards.media.clips import Clips, clips_on, resample, to_mono
@@ -34,7 +34,7 @@ from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -48,8 +48,7 @@ AS_IS, CODEC = "real", "codec"
 COLUMNS = dict.fromkeys(("reward", "music", "model", "origin"), Column.TEXT) | dict.fromkeys(
     ("clips", "value", "low", "high"), Column.NUMBER
 )
-HALVES, DEVIATIONS, BATCH = 400, 1.96, 64  # of sets; standard deviations to an end of a 95% interval; sets at once
-SEED = 0  # of the halves, and of the draw from a folder with more clips than are compared
+SEED = 0  # of the draw from a folder with more clips than are compared
 
 
 def judges_music(reward: Reward) -> bool:
@@ -91,24 +90,6 @@ def interval_of(reward: Reward, clips: Media) -> Interval:
     return set_interval(lambda rows: reward.direction.sign * value(rows), len(clips))
 
 
-def set_interval(value: Callable[[Tensor], Tensor], clips: int) -> Interval:
-    """Return a metric of a whole set, less and plus 1.96 standard deviations by the delete-half jackknife.
-
-    They are of the metric of random halves, drawn without replacement (Shao and Wu 1989, The Annals of Statistics
-    17(3), 1176-1197): with r of n clips in a half, sd^2 = r / (n - r) var(halves).
-
-    Args:
-        value: maps index rows (sets, size) to metrics (sets,).
-        clips: n.
-    """
-    order = np.random.default_rng(SEED).permuted(np.tile(np.arange(clips), (HALVES, 1)), axis=1)
-    kept = clips // 2
-    halves = torch.cat([value(rows).double().cpu() for rows in torch.from_numpy(order[:, :kept].copy()).split(BATCH)])
-    margin = DEVIATIONS * float(halves.std()) * (kept / (clips - kept)) ** 0.5
-    whole = float(value(torch.arange(clips)[None]))
-    return Interval(whole, whole - margin, whole + margin)
-
-
 @torch.no_grad()
 def latents_of(policy: StableAudioPolicy, clips: Clips) -> Tensor:
     """Return the most likely latents of clips under the pipeline's autoencoder, (clips, channels, frames)."""
@@ -124,7 +105,33 @@ def through_codec(policy: StableAudioPolicy, clips: Clips) -> Clips:
     return Clips(policy.decode(latents_of(policy, clips)), policy.sample_rate, clips.prompts, clips.names)
 
 
-def real_files(folder: Path, count: int) -> list[Path]:
+def measure_real(benchmarks: Sequence[Benchmark], folder: Path, launcher: Launcher) -> None:
+    """Measure real clips under the rewards that benchmarks tune toward, before any run starts.
+
+    Args:
+        benchmarks: to whose folders the values are written.
+        folder: the folder of the clips, whose name the music gets.
+        launcher: what starts it.
+
+    Raises:
+        ConfigError: the folder of a benchmark holds one with other settings.
+        DragonError: there are too few clips, or one cannot be used or is shorter than the pipeline's.
+    """
+    for benchmark in benchmarks:
+        checked_record(benchmark)
+    launcher.run([real_task(benchmark, folder) for benchmark in benchmarks], lambda: None)
+
+
+def real_task(benchmark: Benchmark, folder: Path) -> Task:
+    """Return the task that measures the clips of a folder for one benchmark."""
+    files, rewards = (
+        real_files(folder, benchmark.preset.heldout_prompts),
+        tuple(dict.fromkeys(benchmark.served.values())),
+    )
+    return Task(measure_files, benchmark.out / REAL, (folder, files, rewards, benchmark.workload.pipeline))
+
+
+def real_files(folder: Path, count: int) -> tuple[Path, ...]:
     """Return the files of a folder that are compared with so many generated clips, a seeded draw if there are more.
 
     Raises:
@@ -136,31 +143,7 @@ def real_files(folder: Path, count: int) -> list[Path]:
             f"'{folder}' holds {len(found)} audio files, and {count} clips are compared; give as many, or compare on "
             "fewer prompts"
         )
-    return sorted(random.Random(SEED).sample(found, count))
-
-
-def measure_real(benchmarks: Sequence[Benchmark], folder: Path, files: Sequence[Path], launcher: Launcher) -> None:
-    """Measure real clips under the rewards that benchmarks tune toward, before any run starts.
-
-    Args:
-        benchmarks: to whose folders the values are written.
-        folder: the folder of the clips, whose name the music gets.
-        files: the clips, as `real_files` returned them.
-        launcher: what starts it.
-
-    Raises:
-        ConfigError: the folder of a benchmark holds one with other settings.
-        DragonError: a clip cannot be used, or is shorter than the pipeline's.
-    """
-    for benchmark in benchmarks:
-        checked_record(benchmark)
-    launcher.run([real_task(benchmark, folder, files) for benchmark in benchmarks], lambda: None)
-
-
-def real_task(benchmark: Benchmark, folder: Path, files: Sequence[Path]) -> Task:
-    """Return the task that measures real clips for one benchmark."""
-    rewards = tuple(dict.fromkeys(benchmark.served.values()))
-    return Task(measure_files, benchmark.out / REAL, (folder, tuple(files), rewards, benchmark.workload.pipeline))
+    return tuple(sorted(random.Random(SEED).sample(found, count)))
 
 
 def measure_files(

@@ -6,5 +6,6 @@ JUDGEMENTS = "judgements.parquet"  # of each model, by rewards that nothing is t
 FIGURES = "collateral.json"  # of each model, beside its scores
 EMBEDDINGS, TEST = "embeddings.safetensors", "permutation.json"  # of each model, for its permutation test
 WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED = "win_rates", "cross_effects", "held_out", "confounders"  # tables
-CEILINGS, COLLATERAL = "ceilings", "collateral"  # tables, too
+CEILINGS, COLLATERAL, HEADLINE = "ceilings", "collateral", "headline"  # tables, too
+SEEDS = "seeds"  # table over benchmarks of several seeds
 REAL, REAL_MUSIC = "real", "real_music.csv"  # folder of what was measured of real clips, and the file in it

@@ -19,15 +19,24 @@ from dragon_rewards.evaluation.score_tables import (
     cross_table,
     win_table,
 )
+from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_parquet, write_table
 from dragon_train.bench import ceilings, collateral
-from dragon_train.bench.ceilings import write_ceilings
-from dragon_train.bench.collateral import write_collateral
+from dragon_train.bench.changes import with_changes
+from dragon_train.bench.headline import described, headline, read_outcomes
 from dragon_train.bench.judges import COLUMN, describe, judged, read_judgements
-from dragon_train.bench.permutation import read_p_value
-from dragon_train.bench.result_files import CONFOUNDERS, CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, WIN_RATES
+from dragon_train.bench.permutation import read_test
+from dragon_train.bench.result_files import (
+    CONFOUNDERS,
+    CONTROLLED,
+    CROSS_EFFECTS,
+    HEADLINE,
+    HELD_OUT,
+    SCORES,
+    WIN_RATES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,16 +46,16 @@ if TYPE_CHECKING:
 EVEN = 0.5  # a win rate that shows nothing
 LEVEL = 0.05
 COLUMNS = [
-    "run", "served", "direction", "before", "after", "win_rate", "lower", "p_value", "permutation_p", "holm", "effect",
-    "trials",
+    "run", "served", "direction", "before", "after", "change", "change_low", "change_high", "permutation_p", "holm",
+    "win_rate", "lower", "p_value", "effect", "trials",
 ]  # fmt: skip
 
 
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Write the tables (CSV, Markdown), scores.parquet and README.md of a benchmark; return the rows of its win table.
 
-    Tables: win_rates, cross_effects, held_out; confounders and collateral, if every run has them beside its scores; and
-    ceilings, if there are values of real music.
+    Tables: win_rates, cross_effects, held_out, headline; confounders and collateral, if every run has them beside its
+    scores; and ceilings, if there are values of real music.
 
     Args:
         benchmark: which is finished.
@@ -57,8 +66,10 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     """
     rewards = [compose(serving.served) for serving in benchmark.servings]
     compared = comparisons(frame, rewards, benchmark.evaluation.trials)
-    tests = {run: p for run in benchmark.served if (p := read_p_value(benchmark.folder(run))) is not None}
-    wins, cross = win_table(compared, benchmark.served, tests), cross_table(compared)
+    tests = {run: test for run in benchmark.served if (test := read_test(benchmark.folder(run)))}
+    wins = win_table(compared, benchmark.served, {run: test.p_value for run, test in tests.items()})
+    wins = with_changes(wins, frame, {run: test.metric for run, test in tests.items()})
+    cross = cross_table(compared)
     carried, controlled = carry_over(compared, benchmark.served), confounded(benchmark, frame, wins)
     judgements = read_judgements(benchmark.folder(run) for run in (BASELINE, *benchmark.served))
     if judgements is not None:
@@ -70,8 +81,11 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     write_table(benchmark.out / HELD_OUT, carried)
     if controlled is not None:
         write_table(benchmark.out / CONTROLLED, controlled)
-    body = page(benchmark, wins, cross, carried, controlled, judgements, beside_rewards(benchmark, wins))
-    write_text(benchmark.out / "README.md", body)
+    more = beside_rewards(benchmark, wins)
+    summed = headline(read_outcomes([benchmark]))
+    write_table(benchmark.out / HEADLINE, summed)
+    text = page(benchmark, summed, wins, cross, carried, controlled, judgements, more)
+    write_text(benchmark.out / "README.md", text)
     return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
 
 
@@ -79,9 +93,10 @@ def beside_rewards(benchmark: Benchmark, wins: pd.DataFrame) -> list[str]:
     """Write the tables of ceilings and of collateral, where there are such, and return a section about each."""
     clips = benchmark.preset.heldout_prompts
     folders = {run: benchmark.folder(run) for run in (BASELINE, *benchmark.served)}
+    out, pipeline = benchmark.out, benchmark.workload.pipeline
     tables = {
-        f"## Ceilings\n\n{ceilings.TEXT}": write_ceilings(benchmark.out, benchmark.workload.pipeline, clips, wins),
-        f"## Collateral\n\n{collateral.TEXT}": write_collateral(benchmark.out, folders),
+        f"## Ceilings\n\n{ceilings.TEXT}": ceilings.write_ceilings(out, pipeline, clips, wins),
+        f"## Collateral\n\n{collateral.TEXT}": collateral.write_collateral(out, folders),
     }
     return [f"{text}\n\n{markdown(table)}" for text, table in tables.items() if table is not None]
 
@@ -108,6 +123,7 @@ def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) ->
 
 def page(
     benchmark: Benchmark,
+    summed: pd.DataFrame,
     wins: pd.DataFrame,
     cross: pd.DataFrame,
     carried: pd.DataFrame,
@@ -120,11 +136,12 @@ def page(
     return "\n\n".join(
         [
             f"# Benchmark of {benchmark.workload.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            described(summed),
+            changed(wins),
             summary(wins),
-            corrected(wins),
             method(benchmark),
             stand_ins(benchmark),
-            f"## Win rates against the untuned model\n\n{table}",
+            f"## Changes and win rates against the untuned model\n\n{table}",
             held_out(carried, judgements),
             *([] if controlled is None else [confounders(controlled)]),
             *more,
@@ -143,10 +160,15 @@ def summary(wins: pd.DataFrame) -> str:
     )
 
 
-def corrected(wins: pd.DataFrame) -> str:
-    """State how many runs win at the 5% level after Holm's correction for the number of rewards."""
-    shown = int((wins["holm"] <= LEVEL).sum())
-    return f"Corrected for {len(wins)} rewards (Holm), {shown} win at the 5% level."
+def changed(wins: pd.DataFrame) -> str:
+    """State how many metrics moved the wanted way by interval, by permutation test, and after Holm's correction."""
+    wanted = wins["change_low"].gt(0).where(wins["direction"] == Direction.HIGHER, wins["change_high"].lt(0))
+    tested, shown = wins["permutation_p"].dropna(), int((wins["holm"] <= LEVEL).sum())
+    return (
+        f"Changes whose 95% interval lies on the better side of 0: {int(wanted.sum())} of {len(wins)}. Rewards of "
+        f"whole sets that are better at the 5% level by the permutation test: {int((tested <= LEVEL).sum())} of "
+        f"{len(tested)}. Better at the 5% level after Holm's correction for {len(wins)} rewards: {shown}."
+    )
 
 
 def held_out(carried: pd.DataFrame, judgements: pd.DataFrame | None) -> str:
@@ -199,17 +221,20 @@ def marked(cross: pd.DataFrame, served: Mapping[str, str]) -> pd.DataFrame:
 
 
 def method(benchmark: Benchmark) -> str:
-    """Describe how the numbers came about: prompts, subsets, bounds and tests."""
+    """Describe how the numbers came about: prompts, changes, tests, subsets and bounds."""
     preset, trials = benchmark.preset, benchmark.evaluation.trials
     return (
-        f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. Rewards "
-        "that judge clips win prompt by prompt (ties half). Rewards that judge whole sets win subset by subset: "
-        f"{preset.rounds} random partitions into {trials} matched subsets of {preset.subset_size}; their interval "
-        f"counts the {trials} disjoint subsets of one partition as trials. `lower` is the one-sided 95% "
-        "Clopper-Pearson bound, `p_value` the exact one-sided binomial probability. `permutation_p` is the p-value "
-        "of the whole set's reward, from 999 random exchanges of clips between the two models (0.001 is the least); it "
-        "sees what few subsets cannot. `holm` is `permutation_p` where there is one, else `p_value`, adjusted for all "
-        "target rewards; `effect` the matched-pairs rank-biserial correlation, 1 where every pair is better after."
+        f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. `change` "
+        "is the metric after less before, with its 95% interval: of rewards of clips by a bootstrap over prompts, "
+        "of rewards of whole sets by random halves of the prompts (delete-half jackknife). Rewards of whole sets are "
+        "judged by the whole set: `permutation_p` is the p-value of its change, from 999 random exchanges of clips "
+        "between the two models (0.001 is the least). `holm` is `permutation_p` where there is one, else `p_value`, "
+        "adjusted for all target rewards. Win rates come after that. Rewards of clips win prompt by prompt (ties "
+        f"half). Rewards of whole sets win subset by subset: {preset.rounds} random partitions into {trials} matched "
+        f"subsets of {preset.subset_size}; their bound counts the {trials} disjoint subsets of one partition, which "
+        "see less than the permutation test. `lower` is the one-sided 95% Clopper-Pearson bound, `p_value` the "
+        "exact one-sided binomial probability, `effect` the matched-pairs rank-biserial correlation, 1 where every "
+        "pair is better after."
     )
 
 

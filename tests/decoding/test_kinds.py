@@ -33,7 +33,7 @@ from dragon_rewards.suites import load_suite
 from dragon_rewards.weights import INDEX
 from dragon_train.bench.ablation.grid import load_grid
 from dragon_train.bench.evaluate import ORIGIN, read_scores
-from dragon_train.bench.permutation import read_embeddings, read_p_value
+from dragon_train.bench.permutation import read_embeddings, read_test
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.record import read_record
 from dragon_train.bench.report.source import CROSS, WINS, read_benchmark, read_run
@@ -158,7 +158,9 @@ def embeddings(folder: Path) -> Path:
 
 
 def permutation(folder: Path) -> Path:
-    return written(folder / TEST, json.dumps({"difference": 0.1, "p_value": 0.02, "permutations": 999}))
+    metric = {side: {"mean": 1.5, "low": 1.25, "high": 1.75} for side in ("before", "after", "change")}
+    record = {"difference": 0.1, "p_value": 0.02, "permutations": 999, "metric": metric}
+    return written(folder / TEST, json.dumps(record))
 
 
 def benchmark(folder: Path) -> Path:
@@ -223,7 +225,7 @@ KINDS: dict[str, Kind] = {
     "prompts": (partial(run, name=PROMPTS), lambda path: kept_prompts(path.parent)),
     "scores": (scores, lambda path: read_scores(path.parent)),
     "embeddings": (embeddings, lambda path: read_embeddings(path.parent, ["a", "b"], torch.device("cpu")).known),
-    "permutation test": (permutation, lambda path: read_p_value(path.parent)),
+    "permutation test": (permutation, lambda path: read_test(path.parent)),
     "benchmark": (benchmark, lambda path: read_record(path.parent)),
     "win rates": (partial(tables, name=WINS), lambda path: read_benchmark(path.parent)),
     "cross effects": (partial(tables, name=CROSS), lambda path: read_benchmark(path.parent)),

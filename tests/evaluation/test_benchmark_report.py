@@ -1,13 +1,14 @@
 """The page of a benchmark from scores and confounders that are made up; rewards are real but judge nothing here."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dragon_rewards.evaluation import holm
+from dragon_rewards.evaluation import Change, Interval, clip_change, holm
 from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import Slot, Suite, serve
@@ -19,6 +20,7 @@ from dragon_train.bench.workload import Workload
 
 TARGET, JUDGE, SETS = "per-song-fad:clap@airs", "per-song-fad:vae@tunebook", "vendi:clap"
 PROMPTS = 30
+ENDS = [f"{side}_{end}" for side in ("before", "after", "change") for end in ("low", "high")]
 SUBJECT = Workload("embedded", ("a jig",), tuple(f"tune {i}" for i in range(PROMPTS)))
 
 
@@ -73,8 +75,34 @@ def test_a_permutation_test_takes_the_place_of_subsets_in_the_correction(benchma
     clips, sets = write_report(benchmark, scores())
     assert sets["permutation_p"] == 0.001
     assert [clips["holm"], sets["holm"]] == holm([clips["p_value"], 0.001]).tolist()
-    row = next(line for line in (benchmark.out / "README.md").read_text().splitlines() if line.startswith(f"| {SETS}"))
+    page = (benchmark.out / "README.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| {SETS}"))
     assert "0.001" in [cell.strip() for cell in row.split("|")]
+    assert "better at the 5% level by the permutation test: 1 of 1" in page
+    of_sets = pd.read_csv(benchmark.out / "win_rates.csv").set_index("run").loc[SETS]
+    assert of_sets["change"] == of_sets["after"] - of_sets["before"]
+    assert of_sets[ENDS].isna().all()  # the test is of a version that kept none
+
+
+def test_the_change_has_an_interval_of_clips_by_prompts_and_of_sets_by_halves(benchmark: Benchmark) -> None:
+    of_sets = Change(Interval(9.0, 8.0, 10.0), Interval(9.5, 8.5, 10.5), Interval(0.5, 0.25, 0.75))
+    record = {"difference": 0.5, "p_value": 0.001, "permutations": 999, "metric": asdict(of_sets)}
+    benchmark.folder(SETS).mkdir()
+    (benchmark.folder(SETS) / TEST).write_text(json.dumps(record))
+    frame = scores()
+    write_report(benchmark, frame)
+    wins = pd.read_csv(benchmark.out / "win_rates.csv").set_index("run")
+    assert wins.loc[SETS, ENDS].tolist() == [8.0, 10.0, 8.5, 10.5, 0.25, 0.75]
+    values = frame[frame["reward"] == TARGET].set_index("run")
+    old, new = (values.loc[run, "value"].to_numpy() for run in (BASELINE, TARGET))
+    row, found = wins.loc[TARGET], clip_change(old, new, range(PROMPTS))
+    for side, values_of_side in (("before", old), ("after", new), ("change", new - old)):
+        interval = getattr(found, side)
+        assert row[side] == pytest.approx(values_of_side.mean())
+        assert (row[f"{side}_low"], row[f"{side}_high"]) == pytest.approx((interval.low, interval.high))
+    page = (benchmark.out / "README.md").read_text()
+    assert "lies on the better side of 0: 2 of 2" in page  # one is better lower, the other higher
+    assert page.index("permutation test") < page.index("Mean win rate")
 
 
 def test_confounders_beside_the_scores_are_shown(benchmark: Benchmark) -> None:

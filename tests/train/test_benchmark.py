@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from dragon_rewards import compose
 from dragon_rewards.compute.devices import CPU
-from dragon_rewards.evaluation import permutation_test
+from dragon_rewards.evaluation import permutation_test, set_change
 from dragon_rewards.media.media import Media
 from dragon_rewards.names import RewardName
 from dragon_rewards.suites import load_suite
@@ -74,6 +74,14 @@ def test_rewards_of_sets_are_tested_by_exchanging_clips_with_the_untuned_model(r
     clips = Media.concatenate([read_embeddings(folder, texts, CPU) for folder in folders])
     value = compose("vendi:clap").subsets(clips)
     assert wins.loc["vendi:clap", "permutation_p"] == permutation_test(value, 10).p_value
+    found = set_change(value, 10)  # vendi is better where it is higher, so that value and metric are the same
+    for side in ("before", "after", "change"):
+        interval = getattr(found, side)
+        assert wins.loc["vendi:clap", f"{side}_low"] == pytest.approx(interval.low)
+        assert wins.loc["vendi:clap", f"{side}_high"] == pytest.approx(interval.high)
+    fad = wins.loc["dataset-fad:vae@airs"]  # better where it is lower: the metric itself, not the reward
+    assert fad["before_low"] <= fad["before"] <= fad["before_high"]
+    assert fad["change_low"] <= fad["after"] - fad["before"] <= fad["change_high"]
     wholes = value(torch.arange(20).reshape(2, 10)).tolist()
     assert wholes == pytest.approx([wins.loc["vendi:clap", side] for side in ("before", "after")])
 

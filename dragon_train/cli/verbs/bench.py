@@ -24,7 +24,8 @@ from dragon_train.cli.options import (
 )
 from dragon_train.cli.printing import print_rows
 
-MAIN = ("run", "before", "after", "win_rate", "lower", "holm", "effect", "direction", "served")
+MAIN = ("run", "change", "holm", "win_rate", "lower", "before", "after", "effect", "direction", "served")
+MAIN_OF_SEEDS = ("run", "change", "change_sd", "win_rate", "win_rate_sd", "heldout", "heldout_sd")
 
 
 def bench(
@@ -40,8 +41,14 @@ def bench(
     ] = None,
     pipeline: PresetPipeline = None,
     prompts: PresetPrompts = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; default runs/bench-<preset>.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of results; default runs/bench-<preset>[-seeds].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; default 0.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several seeds, as 0,1,2: a benchmark of each, and a table over them.")
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real held-out clips, to see how far from music the models are.")
+    ] = None,
     launcher: Launcher = "local",
     workers: Workers = None,
     cpus: Cpus = 1,
@@ -55,7 +62,9 @@ def bench(
     """Run the benchmark; the same command again resumes where it stopped."""
     from dragon_train.bench.commands import run_bench
     from dragon_train.bench.launchers import Resources, make_launcher
+    from dragon_train.bench.seeds import chosen_seeds
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, seed, engine)
-    print_rows(rows, as_json=as_json, wide=wide, main=MAIN)
+    wanted = chosen_seeds(seed, seeds)
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, real, engine)
+    print_rows(rows, as_json=as_json, wide=wide, main=MAIN if seeds is None else MAIN_OF_SEEDS)
