@@ -39,7 +39,7 @@ NEEDED = [
     "dragon_train/py.typed",
     "dragon_train/bench/presets.toml",
     "dragon_train/embedded/adherence.safetensors",
-    "dragon_train/embedded/prompts/heldout.txt",
+    "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]
 ENCODERS = {"clap", "logmel", "octaves", "clip", *(name for names in BROUGHT.values() for name in names)}

@@ -232,5 +232,14 @@ class VaeEncoder:
 
 def load_encoder() -> VaeEncoder:
     """Load the encoder `vae` with the weights that are shipped."""
-    weights = (WEIGHTS / "diffusion_pytorch_model.safetensors").read_bytes()
-    return VaeEncoder(load_autoencoder(), "vae-" + sha256(weights).hexdigest()[:12])
+    model = load_autoencoder()
+    return VaeEncoder(model, f"vae-{encoder_digest(model)}")
+
+
+def encoder_digest(model: SpectralAutoencoder) -> str:
+    """Return a digest of the weights that latents depend on, 12 hexadecimal digits: of all but the decoder's."""
+    digest = sha256()
+    for name, value in sorted(model.state_dict().items()):
+        if not name.startswith("decoder."):
+            digest.update(name.encode() + value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -71,7 +71,7 @@ def set_change(value: Callable[[Tensor], Tensor], pairs: int, halves: int = HALV
 
     A metric that is biased by the number of clips, as the Fréchet distance is, stays so: the interval is about what
     sets of so many clips have on average, not about the value of endless sets. In the change the bias of both models
-    mostly cancels.
+    mostly cancels. With fewer than 100 clips, intervals of the Vendi score may be too narrow (reports/statistics).
 
     Args:
         value: maps index rows (sets, size) into the clips of both models to metrics (sets,); the clips of the untuned

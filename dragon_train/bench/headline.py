@@ -13,7 +13,7 @@ from dragon_train.bench.judges import COLUMN
 from dragon_train.bench.result_files import CEILINGS, HELD_OUT, WIN_RATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Mapping
     from pathlib import Path
 
     from dragon_train.bench.benchmark import Benchmark
@@ -120,7 +120,7 @@ def _which(count: int, rewards: str) -> str:
     return f"{count} {noun}" if rewards == ALL else f"{count} {noun} {rewards}"
 
 
-def _spread(row: dict[str, float]) -> str:
+def _spread(row: Mapping[Hashable, float]) -> str:
     interval = "" if pd.isna(row["low"]) else f" (95% interval {row['low']:.1%} to {row['high']:.1%})"
     seeds = "" if pd.isna(row["between_seeds"]) else f"; standard deviation between seeds {row['between_seeds']:.1%}"
     return f"{row['mean']:.1%}{interval}{seeds}"

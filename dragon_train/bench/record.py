@@ -10,6 +10,7 @@ from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.decoding import read_json
 from dragon_train.bench.presets import Preset, preset_of
 from dragon_train.bench.result_files import SETTINGS
+from dragon_train.bench.seeds import held_seeds, seed_folder
 from dragon_train.config import Seed  # noqa: TC001  a field's type
 from dragon_train.loop.run_folder import CONFIG, Provenance
 from dragon_train.prompts import EMBEDDED
@@ -53,12 +54,12 @@ def check_results(folder: Path) -> None:
     """Refuse a folder that holds neither a tuning run nor a benchmark.
 
     Raises:
-        ConfigError: it holds neither.
+        ConfigError: it holds neither; where it holds benchmarks of several seeds, the remedy is to name one of them.
     """
     if not holds_results(folder):
-        raise ConfigError(
-            f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder that `dragon train` or `dragon bench` wrote"
-        )
+        seeds = held_seeds(folder)
+        wanted = f"'{seed_folder(folder, seeds[0])}'" if seeds else "that `dragon train` or `dragon bench` wrote"
+        raise ConfigError(f"{folder} holds neither {CONFIG} nor {SETTINGS}; name a folder {wanted}")
 
 
 def read_record(folder: Path) -> BenchmarkRecord:

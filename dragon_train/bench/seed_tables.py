@@ -50,7 +50,7 @@ def over_seeds(found: pd.DataFrame) -> pd.DataFrame:
         found: rows of `headline.outcomes`, of all seeds.
     """
     runs = found.groupby("run", sort=False)
-    columns = {"seeds": runs["seed"].nunique()}
+    columns: dict[str, pd.Series[Any]] = {"seeds": runs["seed"].nunique()}
     for figure in ("change", *FIGURES):
         if figure in found:
             columns |= {figure: runs[figure].mean(), f"{figure}_sd": runs[figure].std()}

@@ -55,6 +55,12 @@ def seed_folder(out: Path, seed: int) -> Path:
     return out / f"{PREFIX}{seed}"
 
 
+def held_seeds(out: Path) -> list[int]:
+    """Return the seeds, in ascending order, whose benchmarks are in a folder."""
+    names = (path.parent.name.removeprefix(PREFIX) for path in out.glob(f"{PREFIX}*/{SETTINGS}"))
+    return sorted(int(name) for name in names if re.fullmatch(SEED, name))
+
+
 def check_place(out: Path, seeds: Sequence[int] | None) -> None:
     """Refuse a folder of results that holds other seeds than are asked for; a seed that is not there yet may be added.
 
@@ -66,8 +72,7 @@ def check_place(out: Path, seeds: Sequence[int] | None) -> None:
         ConfigError: the folder holds a single benchmark where several are asked for, or the other way round, or it
             holds a seed that would be left out of the tables.
     """
-    names = (path.parent.name.removeprefix(PREFIX) for path in out.glob(f"{PREFIX}*/{SETTINGS}"))
-    held = sorted(int(name) for name in names if re.fullmatch(SEED, name))
+    held = held_seeds(out)
     if seeds is None and held:
         raise ConfigError(f"{out} holds benchmarks of several seeds; give --seeds, or choose another --out")
     if seeds is not None and (out / SETTINGS).exists():

@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
-from dragon_train.prompts import EMBEDDED, divided, of_embedded, shipped_prompts
+from dragon_train.embedded.prompts import prompts
+from dragon_train.prompts import EMBEDDED, divided, shipped_prompts
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
 
+Role = Literal["exam", "watch"]
 SEED = 0  # of the order of a list: all seeds of a study are compared on the same prompts
 
 
@@ -74,7 +76,7 @@ class Workload:
                 )
 
 
-def choose_workload(pipeline: str, path: Path | None, heldout: int) -> Workload:
+def choose_workload(pipeline: str, path: Path | None, heldout: int, role: Role = "exam") -> Workload:
     """Choose a pipeline and the prompts of a file, of which `heldout` at random are kept for comparison.
 
     Without a file, the embedded pipeline has prompts of its own, and others take the shipped prompts, music of all
@@ -84,18 +86,21 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int) -> Workload:
         pipeline: its name, the folder of a saved one, or owner/name on the hub.
         path: the file of prompts, or None.
         heldout: how many prompts to keep for comparison; which ones does not depend on the seed of a run.
+        role: of the prompts that are compared on: `exam` for claims, `watch` for choosing settings; no prompt has both.
 
     Raises:
         UnknownNameError: there is no such pipeline.
         WeightsError: its weights are not on this machine.
-        ConfigError: the file cannot be read, or has no more prompts than are kept for comparison.
+        ConfigError: the file cannot be read, or has no more prompts than are kept from training.
     """
     info = load_train_registry().pipeline(pipeline)
     require_weights(f"pipeline '{pipeline}'", info.weights)
     if path is None and pipeline == EMBEDDED:
-        return Workload(pipeline, *of_embedded())
+        return Workload(pipeline, tuple(prompts("train")), tuple(prompts(role)))
     source = path or shipped_prompts()
-    texts = read_texts(source)
-    if len(texts) <= heldout:
+    texts, kept = read_texts(source), heldout if role == "exam" else 2 * heldout
+    if len(texts) <= kept:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
-    return Workload(pipeline, *divided(texts, heldout, SEED), str(path or ""))
+    rest, exam = divided(texts, heldout, SEED)
+    parts = (rest, exam) if role == "exam" else (rest[:-heldout], rest[-heldout:])
+    return Workload(pipeline, *parts, str(path or ""))

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def prompts(split: str) -> Sequence[str]:
-    """Return the prompts of a split.
+def prompts(role: str) -> Sequence[str]:
+    """Return the prompts of a role; roles have neither pieces of music nor phrasings in common.
+
+    No prompt is a caption of an exemplar set. In every prefix of a list, the counts of the values of an attribute,
+    where prompts name it, differ by at most one.
 
     Args:
-        split: `train` for captions of training clips, or `heldout` for captions of held-out pieces, none of which is a
-            training caption.
+        role: `train` for tuning, `watch` for watching runs and choosing settings, `exam` for claims.
     """
-    return files("dragon_train.embedded").joinpath("prompts", f"{split}.txt").read_text(encoding="utf-8").splitlines()
+    return files("dragon_train.embedded").joinpath("prompts", f"{role}.txt").read_text(encoding="utf-8").splitlines()

@@ -2,16 +2,19 @@
 
     python build_exemplars.py WORK_DIR
 
-Audio sets keep captions and statistics, no audio.
+Audio sets keep captions and statistics, no audio. Captions have the phrasings of training, so that prompts to watch and
+of the exam have others.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from captions import PHRASINGS, describe
 from descriptions import descriptions
 from training import load_clips, load_rows, to_float
 
@@ -71,7 +74,8 @@ def main(work: Path) -> None:
     """All sets."""
     for name, about in AUDIO_SETS.items():
         clips, rows = load_clips(work, name), load_rows(work, name)
-        captions = [row["caption"] for row in rows]
+        rng = random.Random(name)
+        captions = [describe(row["attributes"], rng, PHRASINGS["train"]) for row in rows]
         write(name, Modality.AUDIO, about, captions, clips)
         text = (f"captions of the clips of '{name}'", "reports/embedded/captions.py")
         write(f"{name}-captions", Modality.TEXT, text, captions)

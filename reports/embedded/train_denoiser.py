@@ -9,6 +9,7 @@ CAPTIONS captions, one of which is drawn each time that it is seen.
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,9 @@ def save(pipeline: StableAudioPipeline, out: Path) -> None:
     """Every part but the autoencoder, weights as float16."""
     for name in ("transformer", "text_encoder", "projection_model"):
         deepcopy(getattr(pipeline, name)).half().save_pretrained(out / name)
+        kept = json.loads((out / name / "config.json").read_text(encoding="utf-8"))
+        kept.pop("_name_or_path", None)  # a path of the machine that it was trained on
+        (out / name / "config.json").write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     pipeline.tokenizer.save_pretrained(out / "tokenizer")
     pipeline.scheduler.save_pretrained(out / "scheduler")
 

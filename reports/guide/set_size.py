@@ -109,7 +109,7 @@ def main() -> None:
     organ = [text for text in prompts("train") if "organ" in text]
     texts = [organ[i % len(organ)] for i in range(POOL + KNOWN)]
     sound = frames(generated(texts, 10_000, scratch / "pool"))
-    made = frames(generated(prompts("heldout")[:POLICY], 90_000, scratch / "policy"))
+    made = frames(generated(prompts("watch")[:POLICY], 90_000, scratch / "policy"))
     broad = described("airs-captions")
     cases = {
         "narrow": (sound[:POOL], sound[POOL:], made),

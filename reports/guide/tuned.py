@@ -51,7 +51,7 @@ def tuned_clips(run: Path, folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     policy = load_train_registry().pipeline("embedded").factory()
     load_run(policy, run)
-    latents = policy.sample(prompts("heldout")[:POLICY], range(90_000, 90_000 + POLICY), STEPS, 1.0)
+    latents = policy.sample(prompts("watch")[:POLICY], range(90_000, 90_000 + POLICY), STEPS, 1.0)
     paths = [folder / f"{row:04d}.wav" for row in range(POLICY)]
     for path, clip in zip(paths, latents, strict=True):
         write_audio(path, policy.decode(clip[None])[0], 16_000)

@@ -25,8 +25,9 @@ from dragon_rewards.evaluation import (
     permutation_test,
     prompts_for_power,
     prompts_for_width,
+    set_change,
 )
-from dragon_rewards.metrics import Gaussian, dataset_fad_subsets
+from dragon_rewards.metrics import Gaussian, dataset_fad_subsets, vendi_subsets
 from dragon_rewards.storage.results import write_table
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ PERMUTATIONS = 99
 LEVEL = 0.05
 
 
-def models(shift: float, prompts: int, simulations: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def models(
+    shift: float, prompts: int, simulations: int, dim: int = DIM
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Clips (prompts, dim) of an untuned model and of one that is better by `shift`."""
     generator = np.random.default_rng(7)
-    near = np.eye(1, DIM)[0]
+    near = np.eye(1, dim)[0]
     for _ in range(simulations):
-        shared = SHARED * generator.normal(size=(prompts, DIM))
-        own = np.sqrt(1 - SHARED**2) * generator.normal(size=(2, prompts, DIM))
+        shared = SHARED * generator.normal(size=(prompts, dim))
+        own = np.sqrt(1 - SHARED**2) * generator.normal(size=(2, prompts, dim))
         before, after = OFFSET * near + shared + own
         yield before, after - shift * near
 
@@ -104,6 +107,30 @@ def covered(clusters: int, simulations: int = 1000) -> float:
     return hits / simulations
 
 
+def vendi_of(clips: NDArray[np.float64]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The Vendi score of sets of clips that have a direction in common, as embeddings of music do."""
+    return vendi_subsets(torch.from_numpy(1 + clips).float())
+
+
+def halves_cover(metric: str, prompts: int, shift: float = 0.3, simulations: int = 400) -> dict[str, float | str]:
+    """How often the intervals of random halves hold the mean of such sets, and if known the value of an endless one."""
+    value, dim, endless = {
+        "frechet": (value_of, DIM, {"before": -(OFFSET**2), "change": OFFSET**2 - (OFFSET - shift) ** 2}),
+        "vendi": (vendi_of, 4 * DIM, {"before": np.nan, "change": np.nan}),
+    }[metric]
+    pairs = (np.concatenate(pair) for pair in models(shift, prompts, simulations, dim))
+    found = [set_change(value(clips), prompts, halves=100) for clips in pairs]
+    row: dict[str, float | str] = {"metric": metric, "prompts": prompts}
+    for side, true in endless.items():
+        ends = np.array([[each.low, each.mean, each.high] for each in (getattr(change, side) for change in found)])
+        mean = float(ends[:, 1].mean())
+        row[f"{side}_such_sets"] = float(((ends[:, 0] <= mean) & (mean <= ends[:, 2])).mean())
+        if np.isfinite(true):
+            row[f"{side}_endless"] = float(((ends[:, 0] <= true) & (true <= ends[:, 2])).mean())
+            row[f"{side}_bias"] = mean - true
+    return row
+
+
 def controlled(louder: float, own: float, simulations: int = 100) -> dict[str, float]:
     """A reward of loudness, 0.1 a decibel, and a gain of its own beside, on clips that became louder."""
     generator, found = np.random.default_rng(5), []
@@ -127,8 +154,10 @@ def main() -> None:
     """Write all tables."""
     rows = [{"prompts": count, "covered": covered(count)} for count in (10, 20, 50, 100)]
     write_table(HERE / "coverage", pd.DataFrame(rows))
-    cases = [(0.0, 0.0), (3.0, 0.0), (0.0, 0.2), (3.0, 0.2)]
-    write_table(HERE / "controlled", pd.DataFrame([controlled(*case) for case in cases]))
+    cases = [(metric, count) for metric in ("frechet", "vendi") for count in (24, 48, 96, 192)]
+    write_table(HERE / "halves", pd.DataFrame([halves_cover(*case) for case in cases]))
+    louder = [(0.0, 0.0), (3.0, 0.0), (0.0, 0.2), (3.0, 0.2)]
+    write_table(HERE / "controlled", pd.DataFrame([controlled(*case) for case in louder]))
     plans = [{"win_rate": rate, "prompts": prompts_for_power(rate)} for rate in (0.55, 0.6, 0.65, 0.7, 0.8, 0.9)]
     write_table(HERE / "prompts_for_power", pd.DataFrame(plans))
     widths = [{"half_width": half, "prompts": prompts_for_width(half)} for half in (0.15, 0.1, 0.05, 0.03)]

@@ -12,6 +12,7 @@ from support.faults.material import PRESET, SUITE
 from typer.testing import CliRunner
 
 from dragon_rewards.errors import ConfigError
+from dragon_train.bench.record import check_results
 from dragon_train.bench.result_files import SETTINGS
 from dragon_train.bench.seeds import check_place, chosen_seeds, seed_folder
 from dragon_train.cli.app import app
@@ -62,6 +63,22 @@ def test_a_seed_comes_once_and_one_option_names_seeds() -> None:
     assert (chosen_seeds(None, None), chosen_seeds(4, None)) == (0, 4)
 
 
+@pytest.mark.parametrize(("more", "reason"), [(["--seeds", "0,0"], "0 comes twice"), (["--seeds", ""], "is no seed")])
+def test_the_command_refuses_such_lists(files: Path, tmp_path: Path, more: list[str], reason: str) -> None:
+    refused = bench(files, tmp_path / "out", *more)
+    assert refused.exit_code == 2
+    assert reason in " ".join(refused.stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_of_one_seed(tmp_path: Path) -> None:
+    for seed in (12, 3):
+        seed_folder(tmp_path, seed).mkdir()
+        (seed_folder(tmp_path, seed) / SETTINGS).touch()
+    with pytest.raises(ConfigError, match=r"name a folder '.*seed-3'"):
+        check_results(tmp_path)
+
+
 def test_a_folder_holds_one_benchmark_or_several_seeds_and_leaves_none_out(tmp_path: Path) -> None:
     check_place(tmp_path / "new", None)
     check_place(tmp_path / "new", (0, 1))
@@ -90,7 +107,7 @@ def test_each_seed_is_a_whole_benchmark_and_a_table_is_over_them(results: Path) 
         of_runs = both.groupby("run")[column]
         assert table[column].to_dict() == pytest.approx(of_runs.mean().to_dict())
         assert table[f"{column}_sd"].to_dict() == pytest.approx(of_runs.std().to_dict())
-    assert of_seeds[0].loc[CLIPS, "before"] != of_seeds[1].loc[CLIPS, "before"]
+    assert both["before"].is_unique
     summed = pd.read_csv(results / "headline.csv").set_index("figure").loc["win_rate"]
     assert summed["mean"] == pytest.approx(both["win_rate"].mean())
     assert summed["between_seeds"] == pytest.approx(pd.Series([each["win_rate"].mean() for each in of_seeds]).std())

@@ -70,7 +70,7 @@ def test_rewards_of_sets_are_tested_by_exchanging_clips_with_the_untuned_model(r
     of_sets = wins["kind"] == "distribution-to-distribution"
     assert (wins["permutation_p"].notna() == of_sets).all()
     folders = [results / name for name in ("baseline", RewardName.parse("vendi:clap").slug)]
-    texts = embedded_prompts("heldout")[:10]
+    texts = embedded_prompts("exam")[:10]
     clips = Media.concatenate([read_embeddings(folder, texts, CPU) for folder in folders])
     value = compose("vendi:clap").subsets(clips)
     assert wins.loc["vendi:clap", "permutation_p"] == permutation_test(value, 10).p_value

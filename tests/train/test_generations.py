@@ -22,7 +22,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def two_sets(frozen_policy: StableAudioPolicy) -> tuple[Generations, Generations]:
-    texts = prompts("heldout")[:COUNT]
+    texts = prompts("watch")[:COUNT]
     a, b = (generate(frozen_policy, texts, range(s, s + COUNT), steps=6, guidance=1.0) for s in (100, 200))
     return a, b
 

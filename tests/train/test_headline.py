@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,23 +35,27 @@ def of_seeds(rates: list[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def figures(table: pd.DataFrame, rewards: str = "all") -> pd.DataFrame:
-    return table[table["rewards"] == rewards].set_index("figure")
+def figures(table: pd.DataFrame, rewards: str = "all") -> dict[str, dict[Hashable, Any]]:
+    return {str(row["figure"]): row for row in table[table["rewards"] == rewards].to_dict("records")}
+
+
+def mean(row: dict[Hashable, Any]) -> tuple[int, float]:
+    return row["count"], row["mean"]
 
 
 @given(RATES)
 def test_means_are_over_rewards_and_seeds_with_an_interval_over_rewards(rates: list[float]) -> None:
-    row = figures(headline(of_seeds(rates))).loc["win_rate"]
+    row = figures(headline(of_seeds(rates)))["win_rate"]
     grid = np.array(rates).reshape(2, 4)
     of_rewards = cluster_interval(grid.mean(0), RUNS)  # the means over seeds, resampled
-    assert (row["count"], row["mean"]) == (4, pytest.approx(grid.mean()))
+    assert mean(row) == pytest.approx((4, grid.mean()))
     assert (row["low"], row["high"]) == pytest.approx((of_rewards.low, of_rewards.high))
     assert row["between_seeds"] == pytest.approx(grid.mean(1).std(ddof=1))
 
 
 def test_seeds_of_one_reward_are_no_further_rewards() -> None:
     rates = [0.1, 0.5, 0.7, 0.9]
-    once, twice = (figures(headline(found)).loc["win_rate"] for found in (of_seeds(rates * 2)[:4], of_seeds(rates * 2)))
+    once, twice = (figures(headline(found))["win_rate"] for found in (of_seeds(rates * 2)[:4], of_seeds(rates * 2)))
     assert (twice["low"], twice["high"]) == pytest.approx((once["low"], once["high"]))
     assert math.isnan(once["between_seeds"])
     assert twice["between_seeds"] == 0
@@ -57,28 +63,28 @@ def test_seeds_of_one_reward_are_no_further_rewards() -> None:
 
 def test_a_figure_is_of_the_rewards_that_have_it() -> None:
     found = figures(headline(of_seeds([0.5] * 8)))
-    assert found.loc["heldout", ["count", "mean"]].tolist() == [3, pytest.approx(0.5)]
-    assert set(found.index) == {"win_rate", "heldout"}
+    assert mean(found["heldout"]) == pytest.approx((3, 0.5))
+    assert set(found) == {"win_rate", "heldout"}
 
 
 @pytest.mark.parametrize("headroom", [[True, False, True, None], [2.0, 0.0, 0.1, None]])
 def test_rewards_with_and_without_headroom_stand_apart_where_that_is_known(headroom: list[object]) -> None:
     table = headline(outcomes(0, *tables([0.9, 0.5, 0.7, 0.1]), ceilings(headroom)))
     everything, room, none = (figures(table, of) for of in ("all", "with headroom", "without headroom"))
-    assert everything.loc["win_rate", ["count", "mean"]].tolist() == [4, pytest.approx(0.55)]
-    assert everything.loc["share", ["count", "mean"]].tolist() == [3, pytest.approx(0.3)]
-    assert room.loc["win_rate", ["count", "mean"]].tolist() == [2, pytest.approx(0.8)]
-    assert none.loc["win_rate", ["count", "mean"]].tolist() == [1, pytest.approx(0.5)]
-    assert none.loc["win_rate", ["low", "high"]].isna().all()  # one reward has no spread
+    assert mean(everything["win_rate"]) == pytest.approx((4, 0.55))
+    assert mean(everything["share"]) == pytest.approx((3, 0.3))
+    assert mean(room["win_rate"]) == pytest.approx((2, 0.8))
+    assert mean(none["win_rate"]) == pytest.approx((1, 0.5))
+    assert math.isnan(none["win_rate"]["low"])  # one reward has no spread
     assert "win rate under the own reward, mean of 1 reward without headroom: 50.0%" in sentences(table)
 
 
 def test_headroom_is_what_most_seeds_say() -> None:
-    seen = [[True, False, False, None], [True, True, False, None], [True, True, False, True]]
-    found = [outcomes(seed, *tables([0.5] * 4), ceilings(each)) for seed, each in enumerate(map(list, seen))]
+    seen: list[list[object]] = [[True, False, False, None], [True, True, False, None], [True, True, False, True]]
+    found = [outcomes(seed, *tables([0.5] * 4), ceilings(each)) for seed, each in enumerate(seen)]
     table = headline(pd.concat(found, ignore_index=True))
-    assert figures(table, "with headroom").loc["win_rate", "count"] == 3
-    assert figures(table, "without headroom").loc["win_rate", "count"] == 1
+    assert figures(table, "with headroom")["win_rate"]["count"] == 3
+    assert figures(table, "without headroom")["win_rate"]["count"] == 1
 
 
 @given(RATES)

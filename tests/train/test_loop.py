@@ -104,7 +104,7 @@ def test_a_few_steps_raise_a_reward(tmp_path: Path) -> None:
         keep=0.5,
         demonstration_steps=4,
     )
-    reward, texts = compose(config.reward), prompts("heldout")[:24]
+    reward, texts = compose(config.reward), prompts("watch")[:24]
     policy = load_policy()
     before = reward.value(generate(policy, texts, range(1000, 1024), 4, 1.0).clips)
     train(config, policy, reward, make_objective(config), prompts("train"), tmp_path, lambda _: None)

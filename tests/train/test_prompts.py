@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dragon_rewards import load_registry
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.exemplars import captions
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.run_folder import kept_prompts
@@ -20,7 +22,7 @@ from dragon_train.session import run_training
 def test_the_embedded_model_has_its_own() -> None:
     train, heldout = split(TrainConfig("vendi:clap", heldout_prompts=5), None)
     assert list(train) == list(prompts("train"))
-    assert list(heldout) == list(prompts("heldout"))[:5]
+    assert list(heldout) == list(prompts("watch"))[:5]
 
 
 def test_a_list_is_split_at_random_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -34,15 +36,18 @@ def test_a_list_is_split_at_random_and_nothing_is_lost(tmp_path: Path) -> None:
         split(TrainConfig("vendi:clap", heldout_prompts=20), path)
 
 
-def test_another_pipeline_takes_the_captions_of_the_reward_or_music_of_all_kinds(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    captions, _ = split(TrainConfig("dataset-fad:clap@descriptions", pipeline="ace-step"), None)
-    assert len(captions) == 140
-    assert "captions of the exemplar sets" in capsys.readouterr().err
-    music, _ = split(TrainConfig("vendi:clap", pipeline="ace-step"), None)
+def test_another_pipeline_takes_music_of_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    music, _ = split(TrainConfig("dataset-fad:clap@descriptions", pipeline="ace-step"), None)
     assert len(set(music)) == len(music) == 312
     assert "music_prompts.txt" in capsys.readouterr().err
+
+
+def test_no_prompt_has_two_roles_or_is_a_caption_of_a_set() -> None:
+    lists = {role: prompts(role) for role in ("train", "watch", "exam")}
+    sets = [captions(info) for info in load_registry().exemplar_sets.values()]
+    every = [text for texts in lists.values() for text in texts]
+    assert len(set(every)) == len(every) == 960 + 256 + 256
+    assert set(every).isdisjoint(caption for found in sets for caption in found)
 
 
 @pytest.mark.slow

@@ -23,7 +23,8 @@ def songs(tmp_path: Path) -> Path:
 def test_the_embedded_pipeline_has_its_own_prompts() -> None:
     workload = choose_workload("embedded", None, 10)
     assert workload.train == tuple(prompts("train"))
-    assert workload.compared_on(10) == tuple(prompts("heldout"))[:10]
+    assert workload.compared_on(10) == tuple(prompts("exam"))[:10]
+    assert choose_workload("embedded", None, 10, "watch").compared_on(10) == tuple(prompts("watch"))[:10]
     with pytest.raises(ConfigError, match="heldout_prompts = 99999"):
         workload.compared_on(99999)
 
@@ -35,6 +36,9 @@ def test_a_list_is_parted_at_random_and_alike_every_time(songs: Path) -> None:
     assert workload.heldout != tuple(songs.read_text().splitlines()[20:])
     assert choose_workload("embedded", songs, 10) == workload
     assert choose_workload("embedded", songs, 11).digest != workload.digest
+    watching = choose_workload("embedded", songs, 10, "watch")
+    assert (len(watching.train), len(watching.heldout)) == (10, 10)
+    assert {*watching.train, *watching.heldout}.isdisjoint(workload.heldout)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -186,7 +186,7 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
         return read_texts(file), f"prompts of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
-        return embedded_prompts("heldout"), "held-out prompts of the embedded pipeline"
+        return embedded_prompts("exam"), "exam prompts of the embedded pipeline"
     if kept.heldout:
         return kept.heldout, "prompts that the run kept from training"
     return kept.train, "prompts of the training"
