@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from dragon_train.embedded.words import WORDS
@@ -78,6 +79,11 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 TEMPLATES = tuple(template for family in PHRASINGS.values() for template in family)
+
+
+def named(template: str) -> set[str]:
+    """The attributes that a phrasing names."""
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
 
 
 def describe(attributes: Mapping[str, str], rng: random.Random, templates: Sequence[str] = TEMPLATES) -> str:

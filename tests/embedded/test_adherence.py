@@ -6,7 +6,6 @@ import random
 import runpy
 from collections import Counter
 from pathlib import Path
-from string import Formatter
 
 import pytest
 import torch
@@ -43,7 +42,7 @@ def test_a_word_stands_for_one_value_of_one_attribute() -> None:
 )
 def test_captions_are_read_back(family: str, attributes: dict[str, str], seed: int) -> None:
     for phrasing in CAPTIONS["PHRASINGS"][family]:
-        asked = {name for _, name, _, _ in Formatter().parse(phrasing) if name} - {"collection"}
+        asked = CAPTIONS["named"](phrasing) - {"collection"}
         caption = CAPTIONS["describe"](attributes, random.Random(seed), [phrasing])
         assert named(caption) == {name: attributes[name] for name in asked}
 
