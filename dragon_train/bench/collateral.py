@@ -16,6 +16,7 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.errors import AudioError, TooFewClipsError
 from dragon_rewards.evaluation.score_tables import MEASURED
+from dragon_rewards.names import RewardName
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
@@ -142,10 +143,8 @@ def judged_means(folders: Sequence[Path]) -> dict[str, dict[str, float]]:
     frame = read_judgements(folders)
     if frame is None:
         return {}
-    means = frame.groupby(["run", "reward"])["value"].mean()
     found: dict[str, dict[str, float]] = {}
-    for (run, reward), value in means.items():
-        judge = compose(str(reward))
-        music = judge.exemplar_set.name if judge.exemplar_set else judge.reduction.name
-        found.setdefault(str(run), {})[f"{judge.encoder.name}_{music}"] = float(value)
+    for row in frame.groupby(["run", "reward"], sort=False)["value"].mean().reset_index().to_dict("records"):
+        name = RewardName.parse(row["reward"])
+        found.setdefault(row["run"], {})[f"{name.encoder}_{name.exemplar_set}"] = row["value"]
     return found

@@ -50,7 +50,7 @@ def fit(x: Tensor, target: Tensor, values: int) -> torch.nn.Linear:
         loss.backward()
         return loss.detach()
 
-    optimiser.step(closure)  # type: ignore[arg-type]  # torch takes a loss as a tensor too
+    optimiser.step(closure)
     return layer.requires_grad_(requires_grad=False)
 
 

@@ -128,11 +128,10 @@ def model(folder: Path, run: str, figures: dict[str, float], judged: float) -> P
     """The files of a model that was measured: two clips."""
     folder.mkdir()
     (folder / FIGURES).write_text(json.dumps(figures))
-    clip = [{"run": run, "prompt_id": f"p{row}", "seed": row} for row in range(2)]
-    sound = {"duration": 5.0, "loudness": [-20.0, -22.0], "silence": [0.0, 0.5]}
-    pd.DataFrame(clip).assign(**sound).to_parquet(folder / CONFOUNDERS)
-    said = {"model": "embedded", "reward": "per-song-fad:logmel@airs", "value": [judged, judged + 1], SECONDS: 1.0}
-    pd.DataFrame(clip).assign(**said).to_parquet(folder / JUDGEMENTS)
+    clips = pd.DataFrame([{"run": run, "prompt_id": f"p{row}", "seed": row} for row in range(2)])
+    clips.assign(duration=5.0, loudness=[-20.0, -22.0], silence=[0.0, 0.5]).to_parquet(folder / CONFOUNDERS)
+    said = clips.assign(model="embedded", reward="per-song-fad:logmel@airs", value=[judged, judged + 1])
+    said.assign(**{SECONDS: 1.0}).to_parquet(folder / JUDGEMENTS)
     return folder
 
 
