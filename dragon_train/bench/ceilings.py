@@ -1,6 +1,6 @@
 """Say of each run of a benchmark whether its reward rates real music above the untuned model, and how far tuning went.
 
-Where it does not, a better reward is no way toward music.
+Where it does not, a better value is no step toward music.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MEASURE_AGAIN = "delete it, and name the clips by --real again"
 TEXT = (
     "What real held-out music has under each reward, as it is and through the pipeline's autoencoder, of as many clips "
     "as are compared. There is `headroom` where the untuned model is worse than real music, with 95% intervals that do "
-    "not touch; `share` is how much of the way to real music the tuning went. Without headroom, a better value leads "
-    "away from music, and is no improvement of it."
+    "not touch; `share` is how much of the way to real music the tuning went. Without headroom the reward rates the "
+    "untuned model as high as real music, or higher, and a better value is no step toward music."
 )
 
 
