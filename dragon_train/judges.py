@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ComposeError, UnknownNameError
-from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.prompts import EMBEDDED
 
@@ -36,6 +35,8 @@ def judges_of(config: TrainConfig) -> list[Reward]:
     """Return the judges that are held out from every reward of a run, as to encoder and music."""
     if config.pipeline != EMBEDDED:
         return []
+    from dragon_rewards.evaluation import is_held_out  # imports pandas and scipy, which a refusal need not wait for
+
     parts = [part.name for part in (*compose_mixture(config.reward).parts, *map(compose, config.at_least))]
     return [judge for judge in judges() if all(is_held_out(part, judge.name) for part in parts)]
 

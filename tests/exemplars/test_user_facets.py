@@ -71,7 +71,8 @@ def test_two_sounds_are_two_facets_named_by_installed_captions(tunes: Path, rows
     assert all(Path(example).name.startswith("slow") for example in slow["examples"])
     assert sorted(fast["examples"]) == [str(tunes / f"fast{seed}.wav") for seed in range(3)]
     assert slow["spread"] > 0
-    assert all(any(word in name for word in ("chorale", "hymn", "slow", "sparse", "few notes")) for name in slow["captions"])
+    words = ("chorale", "hymn", "slow", "sparse", "few notes")
+    assert all(any(word in name for word in words) for name in slow["captions"])
     assert all("high register" in name for name in fast["captions"])
     shown = dragon("exemplars", "facets", "mine", "--encoder", "clap", "--count", 2).stdout
     assert "high register; " in shown

@@ -63,9 +63,7 @@ def test_an_objective_raises_its_reward(reward: str, settings: dict[str, Any], t
 
 
 def test_direct_gradients_reach_every_adapter_through_a_reward_of_a_set(tmp_path: Path) -> None:
-    config = TrainConfig(
-        "vendi:clap", objective="direct", steps=1, epochs=1, prompts_per_step=4, demonstration_steps=2
-    )
+    config = TrainConfig("vendi:clap", objective="direct", steps=1, epochs=1, prompts_per_step=4, demonstration_steps=2)
     policy, judge = load_policy(), compose(config.reward)
     rows: list[dict[str, float]] = []
     train(completed(config), policy, judge, make_objective(config), prompts("train"), tmp_path, rows.append)
