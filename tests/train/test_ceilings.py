@@ -16,11 +16,14 @@ from dragon_rewards import Clips, compose
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import AudioError
 from dragon_rewards.media.audio import read_audio, write_audio
+from dragon_rewards.suites import load_suite
 from dragon_train.bench import ceilings, real_clips
 from dragon_train.bench.ceilings import COLUMNS, MISSING, Span, headroom
+from dragon_train.bench.presets import load_preset
 from dragon_train.bench.real_clips import AS_IS, CODEC, latents_of, measured_rows, origin_of, real_files, through_codec
 from dragon_train.bench.result_files import REAL, REAL_MUSIC
 from dragon_train.embedded.pipeline import load_policy
+from dragon_train.embedded.real_music import VALUES, fitting_latents
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 HIGHER, LOWER, TEXTS = "vendi:logmel", "per-song-fad:logmel@tunebook", "per-song-fad:clap@airs-captions"
@@ -204,3 +207,21 @@ def test_an_interval_of_a_whole_set_is_of_the_raw_metric() -> None:
     (row,) = measured_rows([compose("dataset-fad:logmel@tunebook")], clips, "noise", AS_IS)
     assert row["value"] == pytest.approx(float(compose(row["reward"]).metric(clips)), rel=1e-6)
     assert row["low"] < row["value"] < row["high"]
+
+
+def test_what_ships_was_measured_with_what_ships() -> None:
+    """Where weights or sets change, reports/embedded/measure_real.py makes it anew; judges may not be installed."""
+    table = real_clips.read_real(VALUES, "install the package again")
+    installed = [name for name in table["reward"].unique() if "musicnn" not in name]
+    for name in installed:
+        rows = table[table["reward"] == name]
+        assert set(rows["origin"]) == {origin_of(compose(name))}
+        assert sorted(zip(rows["clips"], rows["model"], strict=True)) == [
+            (clips, model) for clips in (128, 192, 256) for model in (CODEC, AS_IS)
+        ]
+    suite = [slot.stand_in or slot.reward for slot in load_suite("dragon20").slots]
+    assert set(installed) == {name for name in suite if real_clips.judges_music(compose(name))}
+    assert {load_preset(name).heldout_prompts for name in ("quick", "full", "ablation")} <= set(table["clips"])
+    latents = fitting_latents()
+    assert latents is not None
+    assert latents.latents.shape[0] == 48
