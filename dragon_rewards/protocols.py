@@ -237,6 +237,7 @@ class EncoderInfo:
         weights: the weights that it loads and its package does not contain.
         statistics: a folder of files `<exemplar set>.safetensors` that its package contains, with statistics in its
             space of audio sets that ship without their audio; None if there is none.
+        reductions: the names of the only reductions that know what its frames mean; empty if all do.
     """
 
     name: str
@@ -249,6 +250,7 @@ class EncoderInfo:
     space: str | None = None
     weights: tuple[Weights, ...] = ()
     statistics: Path | None = None
+    reductions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

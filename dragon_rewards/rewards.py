@@ -321,10 +321,9 @@ def compose(name: str, registry: Registry | None = None) -> Reward:
 
 def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: ExemplarSetInfo | None) -> str | None:
     """Say why these parts cannot make a reward; return None if they can."""
-    if reduction.encoders and encoder.name not in reduction.encoders:
-        return f"'{reduction.name}' works only with encoder {' or '.join(sorted(reduction.encoders))}"
-    if reduction.needs_prompts and Modality.TEXT not in encoder.modalities:
-        return f"'{reduction.name}' compares clips with prompts, and encoder '{encoder.name}' embeds no text"
+    fault = _unlike(reduction, encoder)
+    if fault:
+        return fault
     if exemplar_set is None:
         return f"'{reduction.name}' compares with an exemplar set: add @<set>" if reduction.needs_reference else None
     if not reduction.needs_reference:
@@ -332,6 +331,16 @@ def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: Exempla
     if reduction.reference is ReferenceKind.FACETS:
         return exemplar_facets.facets_fault(exemplar_set, encoder)
     return _unserved(encoder, exemplar_set)
+
+
+def _unlike(reduction: ReductionInfo, encoder: EncoderInfo) -> str | None:
+    if reduction.encoders and encoder.name not in reduction.encoders:
+        return f"'{reduction.name}' works only with encoder {' or '.join(sorted(reduction.encoders))}"
+    if encoder.reductions and reduction.name not in encoder.reductions:
+        return f"encoder '{encoder.name}' works only with {' or '.join(sorted(encoder.reductions))}"
+    if reduction.needs_prompts and Modality.TEXT not in encoder.modalities:
+        return f"'{reduction.name}' compares clips with prompts, and encoder '{encoder.name}' embeds no text"
+    return None
 
 
 def _unserved(encoder: EncoderInfo, exemplar_set: ExemplarSetInfo) -> str | None:

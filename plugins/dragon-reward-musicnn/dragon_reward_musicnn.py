@@ -159,7 +159,8 @@ def register_encoders(register: Callable[[EncoderInfo], None]) -> None:
     other = "heard real music (Million Song Dataset): styles of popular music, a frame per 1.5 s"
     register(EncoderInfo("musicnn-msd", audio, 200, 16_000, LICENCE, other, partial(Musicnn, MSD)))
     tags = "log-odds of 50 tags of MagnaTagATune, and the tags that a prompt names"
-    register(EncoderInfo("musicnn-tags", audio | text, len(MTT_TAGS), 16_000, LICENCE, tags, MusicnnTags))
+    form, agreement = (audio | text, len(MTT_TAGS), 16_000, LICENCE, tags), frozenset({"tag-agreement"})
+    register(EncoderInfo("musicnn-tags", *form, MusicnnTags, reductions=agreement))
 
 
 @hookimpl

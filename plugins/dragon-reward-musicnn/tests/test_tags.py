@@ -88,6 +88,8 @@ def test_prompts_that_name_none_are_counted_once(caplog: pytest.LogCaptureFixtur
 def test_it_judges_tags_only() -> None:
     with pytest.raises(ComposeError, match="'tag-agreement' works only with encoder musicnn-tags"):
         compose("tag-agreement:clap")
+    with pytest.raises(ComposeError, match="encoder 'musicnn-tags' works only with tag-agreement"):
+        compose("clap-score:musicnn-tags")
 
 
 def test_a_clip_is_scored_from_its_name() -> None:
