@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
+
+
+LATENTS_KEPT = 0.95  # correlation; per-song FAD of samples then orders them alike by latents and by audio (0.99)
 
 
 class Modality(StrEnum):
@@ -95,6 +98,27 @@ class AudioEncoder(Encoder, Protocol):
         Returns:
             Embeddings in float32 of shape (clips, frames, dim).
         """
+        ...
+
+
+@runtime_checkable
+class LatentEncoder(AudioEncoder, Protocol):
+    """An encoder of audio whose frames are the latents of an autoencoder.
+
+    Where a pipeline has the same autoencoder, the latents that it samples are frames already: the trainer then neither
+    decodes nor encodes.
+
+    Attributes:
+        autoencoder: the network, with the interface of diffusers' VAEs and the `audio_channels` of its configuration.
+        keeps_latents: whether decoding loses next to nothing of latents: their frames are those that the encoder makes
+            of the decoded clips, heard as rewards hear clips, up to a correlation of `LATENTS_KEPT`.
+    """
+
+    autoencoder: nn.Module
+    keeps_latents: bool
+
+    def latent_frames(self, latents: Tensor) -> Tensor:
+        """Return latents, as the autoencoder decodes them, as float32 frames (clips, frames, dim), with gradient."""
         ...
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dragon_train.objectives.preference import Demonstrations, choose
     from dragon_train.pipelines.noise import EDM, DenoisingTarget, FlowMatching, VariancePreserving
     from dragon_train.pipelines.recorded import AudioPolicy, RecordedPolicy
-    from dragon_train.protocols import Draw, Experience, Generations, Learner, Objective, Policy, Rollout
+    from dragon_train.protocols import Draw, Experience, Generations, LatentPolicy, Learner, Objective, Policy, Rollout
     from dragon_train.registry import TrainRegistry, load_train_registry
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Experience",
     "FlowMatching",
     "Generations",
+    "LatentPolicy",
     "Learner",
     "Loading",
     "Objective",
@@ -66,7 +67,7 @@ _MODULES = {
     "objectives.preference": ("Demonstrations", "choose"),
     "pipelines.noise": ("EDM", "DenoisingTarget", "FlowMatching", "VariancePreserving"),
     "pipelines.recorded": ("AudioPolicy", "RecordedPolicy"),
-    "protocols": ("Draw", "Experience", "Generations", "Learner", "Objective", "Policy", "Rollout"),
+    "protocols": ("Draw", "Experience", "Generations", "LatentPolicy", "Learner", "Objective", "Policy", "Rollout"),
     "registry": ("TrainRegistry", "load_train_registry"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -9,7 +9,7 @@ part of that experience, its `losses` is given a `Learner` and returns what to m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 
@@ -135,13 +135,26 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class LatentPolicy(Protocol):
+    """What a policy may say besides: whose latents it samples, so that an encoder that is the same need not decode."""
+
+    def decodes_by(self, autoencoder: nn.Module) -> bool:
+        """Return whether this network has the weights of the pipeline's own, and decodes latents as they are sampled.
+
+        Args:
+            autoencoder: the network of an encoder (`dragon_rewards.LatentEncoder`), on any device.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Generations:
     """One set of clips: latents to learn from, media or their embeddings to judge, and the seeds they came from.
 
     Attributes:
         latents: what the pipeline sampled, (clips, ...).
-        clips: the decoded media, or what remains of them when their embeddings are known.
+        clips: the decoded media, or their embeddings alone when these are known.
         seeds: one number per clip.
     """
 

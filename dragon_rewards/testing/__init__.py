@@ -50,6 +50,7 @@ ENCODER = (
     "input unmodified",
     "devices",
     "gradients",
+    "latents",
     "text tower",
 )
 IMAGE_ENCODER = (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dragon_rewards.errors import AudioError, EncoderError
 from dragon_rewards.media.clips import Clips
-from dragon_rewards.protocols import Modality
+from dragon_rewards.protocols import LATENTS_KEPT, LatentEncoder, Modality
 from dragon_rewards.testing.require import require, require_equal
 from dragon_rewards.testing.sounds import melody, sounds
 from dragon_rewards.testing.towers import (
@@ -114,3 +114,36 @@ def short_input(case: EncoderCase) -> None:
             continue
         require_frames(found, case, count=1, least=0)
         require_finite(found, f"frames of {samples} sample(s)", "return no frames below one window")
+
+
+def latents(case: EncoderCase) -> None:
+    """Check that an encoder that reads latents makes frames of them as it does of what they decode to.
+
+    Where it says that decoding keeps latents, the frames have to agree, too.
+    """
+    encoder = case.encoder
+    if not isinstance(encoder, LatentEncoder):
+        return
+    read, heard = read_and_heard(case, encoder)
+    require_read(read, tuple(heard.shape))
+    correlation = float(torch.corrcoef(torch.stack([read.flatten(), heard.flatten()]))[0, 1])
+    promised = f"keeps_latents: frames of latents and of decoded sounds correlate by {LATENTS_KEPT} or more"
+    kept = correlation >= LATENTS_KEPT or not encoder.keeps_latents
+    require(kept, promised, f"{correlation:.3f}", "set keeps_latents = False, or train the autoencoder for it")
+
+
+def require_read(read: object, shape: tuple[int, ...]) -> None:
+    """Require that frames of latents are float32 frames of the shape that frames of decoded sounds have."""
+    found = f"{read.dtype} {tuple(read.shape)}" if isinstance(read, torch.Tensor) else type(read).__name__
+    promised = f"latent_frames returns torch.float32 {shape}, as encode_audio does of the decoded sounds"
+    require(found == f"torch.float32 {shape}", promised, found, "lay latents out as encode_audio lays out its frames")
+
+
+@torch.no_grad()
+def read_and_heard(case: EncoderCase, encoder: LatentEncoder) -> tuple[Any, Tensor]:
+    """Return what an encoder reads from the latents of four sounds, and its frames of what they decode to."""
+    vae: Any = encoder.autoencoder
+    batch = sounds(4, vae.config.sampling_rate, case.seconds)[:, None].expand(-1, vae.config.audio_channels, -1)
+    coded = vae.encode(batch).latent_dist.mode()
+    heard = case.through_clips(list(vae.decode(coded).sample), vae.config.sampling_rate)
+    return encoder.latent_frames(coded), torch.stack(list(heard))

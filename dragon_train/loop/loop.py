@@ -5,7 +5,8 @@ this order:
 
 1. `objectives.preference` (or `raft`, `direct`): the objective's `collect` asks a `StepRollout` for clips of the step's
    prompts. Of an objective that learns from preferences, the reward splits them into D+ and D-.
-2. `loop.rollout`: the policy samples and decodes these clips, and the encoders of the reward embed them.
+2. `loop.rollout`: the policy samples and decodes these clips, and the encoders of the reward embed them; one that is
+   the pipeline's own autoencoder reads latents instead.
 3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned, each of which minimises the
    objective's `losses`.
 
@@ -32,7 +33,7 @@ from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
-from dragon_train.loop.rollout import Clock, Context, StepRollout, suggested
+from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encoder, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
 from dragon_train.loop.tuning import load_tuned, save_tuned
@@ -131,6 +132,7 @@ class Training:
         self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = Constraints([compose(name) for name in config.at_least])
+        run.latent_encoders = self.latent_encoders()
         self.best: dict[str, Any] = {}
         state = run.resume()
         if state is not None:
@@ -160,6 +162,12 @@ class Training:
     def finished_steps(self) -> int:
         """The number of steps that are done and on disk."""
         return len(self.run.rows)
+
+    def latent_encoders(self) -> list[str]:
+        """Return the names of the encoders that read latents of what is maximised or kept at a level."""
+        policy, device = self.learner.policy, self.processes.device
+        judging = [*self.reward.parts, *self.constraints.rewards]
+        return sorted({part.encoder.name for part in judging if latent_encoder(part, policy, device) is not None})
 
     def compare_on(self, prompts: Sequence[str]) -> None:
         """Generate with the untuned model on these prompts, and compare the policy with it from now on."""

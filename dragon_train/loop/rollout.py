@@ -2,7 +2,8 @@
 
 `loop.loop` makes a `StepRollout` for each step and gives it to the objective's `collect`, which calls `generate` once
 for each set of clips that it wants. Clips are sampled by the policy, then decoded and embedded by the encoders of the
-reward, batch by batch. What an objective does with them is in `objectives`.
+reward, batch by batch; an encoder that is the pipeline's own autoencoder reads latents instead. What an objective does
+with them is in `objectives`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 import torch
 
 from dragon_rewards.compute.devices import wait_for
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
-from dragon_train.protocols import Generations
+from dragon_rewards.media.media import EmbeddingStore, Encoded, Media, check_output, explained
+from dragon_rewards.protocols import LatentEncoder
+from dragon_train.protocols import Generations, LatentPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,16 +82,62 @@ class StepRollout:
             return self.context.policy.sample(prompts, seeds, config.demonstration_steps, config.guidance)
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
-        """Decode a batch of clips and compute the embeddings that the reward asks for.
+        """Decode a batch of clips, if the reward hears them, and compute the embeddings that it asks for.
 
         The media, which nothing asks for any more, are let go.
         """
         with self.clock.phase("decoding"):
-            clips = self.context.policy.clips(latents, prompts)
+            clips = clips_for(self.reward.parts, self.context.policy, latents, prompts)
         with self.clock.phase("encoding"):
             for part in self.reward.parts:
                 part.embeddings(clips)
         return clips.without_media()
+
+
+def clips_for(rewards: Sequence[Reward], policy: Policy, latents: Tensor, prompts: Sequence[str]) -> Media:
+    """Return clips that rewards can judge, decoded unless every encoder reads latents; gradient flows to the latents.
+
+    This is for clips that training learns from. What people would hear, such as held-out clips, is decoded in any case.
+
+    Args:
+        rewards: what judges the clips; without any they are decoded.
+        policy: the pipeline that sampled the latents.
+        latents: one clip per prompt, (clips, ...).
+        prompts: one text per clip.
+
+    Raises:
+        EncoderError: an encoder failed to read the latents, or broke its contract.
+    """
+    frames = {reward.encoder.name: frames_of(reward, policy, latents) for reward in rewards}
+    known = {name: found for name, found in frames.items() if found is not None}
+    if frames and len(known) == len(frames):
+        return Encoded(EmbeddingStore(known, {}), [f"clip {index}" for index in range(len(prompts))], prompts)
+    clips = policy.clips(latents, prompts)
+    clips.known.frames.update(known)
+    return clips
+
+
+def frames_of(reward: Reward, policy: Policy, latents: Tensor) -> tuple[Tensor, ...] | None:
+    """Return the frames (frames, dim) of each clip that the reward's encoder reads from latents; None if it does not.
+
+    They are laid out in memory as frames of encoded clips are, so that sums over them round alike.
+    """
+    encoder, info = latent_encoder(reward, policy, latents.device), reward.encoder
+    if encoder is None:
+        return None
+    with explained(info.name, "latents", latents.device):
+        frames = encoder.latent_frames(latents)
+        shape = (len(latents), *frames.shape[1:2], info.dim)
+    check_output(frames, shape, info.name, "latents")
+    return tuple(frames.clone(memory_format=torch.contiguous_format))
+
+
+def latent_encoder(reward: Reward, policy: Policy, device: torch.device) -> LatentEncoder | None:
+    """Return the reward's encoder if it reads the policy's latents; None if it has to hear the decoded clips."""
+    encoder = reward.registry.build_encoder(reward.encoder.name, device)
+    if not isinstance(encoder, LatentEncoder) or not encoder.keeps_latents:
+        return None
+    return encoder if isinstance(policy, LatentPolicy) and policy.decodes_by(encoder.autoencoder) else None
 
 
 def prompts_of(prompts: Sequence[str], config: TrainConfig, step: int) -> list[str]:

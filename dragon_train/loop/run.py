@@ -24,7 +24,7 @@ from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dragon_rewards.media.media import Media
@@ -70,11 +70,13 @@ class Run:
         device: where the run computes, which is recorded.
         writes: whether this process writes the files; of several one does.
         rows: the figures of the recorded steps.
+        latent_encoders: the encoders of what is maximised that read latents instead of audio, which is recorded.
     """
 
     def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
         self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
         self.rows: list[Mapping[str, float]] = []
+        self.latent_encoders: Sequence[str] = ()
         if writes:
             claim.check(folder)
 
@@ -108,7 +110,8 @@ class Run:
         if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
             registry = load_train_registry()
             weights = registry.pipeline(self.claim.config.pipeline).weights
-            self.claim.write(self.folder, provenance(registry.plugins, self.device, weights))
+            made_with = provenance(registry.plugins, self.device, weights)
+            self.claim.write(self.folder, {**made_with, "read_from_latents": list(self.latent_encoders)})
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
 
     def show(self) -> None:

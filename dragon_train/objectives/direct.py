@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from dragon_train.fields import check_fields
+from dragon_train.loop.rollout import clips_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,8 @@ class Starts:
 class DirectReward:
     """An objective whose loss is the negative reward of clips that are generated with gradient.
 
-    The gradient flows through the decoder and through the denoiser in the last `gradient_steps` diffusion steps:
+    The gradient flows through the encoder and the decoder, where the reward does not read latents, and through the
+    denoiser in the last `gradient_steps` diffusion steps:
 
         loss = -r(x)
 
@@ -80,11 +82,12 @@ class DirectReward:
         return Starts(rollout.prompts, made.seeds, rollout.reward, {"reward": value})
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
-        """Return the negative reward of each start, (starts,), with gradient through decoding and sampling."""
+        """Return the negative reward of each start, (starts,), with gradient through what made the clip."""
         policy, config, prompts = learner.policy, learner.config, experience.prompts
         steps, guidance = config.demonstration_steps, config.guidance
         latents = policy.sample(prompts, experience.seeds, steps, guidance, self.gradient_steps)
-        return -experience.reward.value(policy.clips(latents, prompts)).expand(len(prompts))
+        clips = clips_for(experience.reward.parts, policy, latents, prompts)
+        return -experience.reward.value(clips).expand(len(prompts))
 
 
 def direct(config: TrainConfig) -> DirectReward:

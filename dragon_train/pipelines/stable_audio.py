@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from dragon_train.pipelines.noise import EDM
 from dragon_train.pipelines.recorded import AudioPolicy
 
 if TYPE_CHECKING:
     from diffusers import StableAudioPipeline
+    from torch import nn
 
 LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which data of deviation 1 takes shape
 
@@ -26,3 +29,19 @@ class StableAudioPolicy(AudioPolicy):
         seconds = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
         noise = EDM(pipeline.scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
         super().__init__(pipeline, noise, rate, seconds, audio_end_in_s=seconds)
+
+    def decodes_by(self, autoencoder: nn.Module) -> bool:
+        """Return whether this network has the weights of the pipeline's own, which decodes latents as they are.
+
+        A saved copy of a pipeline has the same weights, another checkpoint has not, whatever it is called.
+        """
+        return same_weights(autoencoder, self.pipeline.vae)
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two networks are of one class and have equal weights; their devices may differ."""
+    mine, theirs = one.state_dict(), other.state_dict()
+    if type(one) is not type(other) or mine.keys() != theirs.keys():
+        return False
+    pairs = [(value, theirs[name].to(value.device)) for name, value in mine.items()]
+    return all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)

@@ -184,7 +184,10 @@ def main(job: Job, *, decoder_only: bool) -> None:
     model.half().save_pretrained(job.out)
     stored = SpectralAutoencoder.from_pretrained(job.out, torch_dtype=torch.float32).to(job.device)
     parameters = sum(p.numel() for p in stored.parameters())
-    fit.report(seed=SEED, clips=len(clips), parameters=parameters, **quality(stored, held_out))
+    measured = quality(stored, held_out)
+    model.register_to_config(cycle_correlation=measured["cycle_correlation"])
+    model.save_config(job.out)
+    fit.report(seed=SEED, clips=len(clips), parameters=parameters, **measured)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ import torch
 from support.pipelines import BUILDERS
 from support.tiny import CONFIG, tiny_policy, tiny_run
 
+from dragon_rewards.embedded.autoencoder import SpectralAutoencoder, VaeEncoder
 from dragon_train.config import Precision, Tuning
+from dragon_train.embedded.pipeline import load_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,16 @@ def test_a_run_has_the_figures_of_the_cpu(tmp_path: Path, second: torch.device, 
     found = tiny_run(SETTINGS[name], tmp_path / "second", device=second)
     for row, wanted in zip(found, expected, strict=True):
         assert figures(row) == pytest.approx(figures(wanted), rel=CLOSE.get(name, 1e-3), abs=1e-4)
+
+
+def test_latents_are_read_there(tmp_path: Path, second: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever weights ship; nothing is decoded, and the figures are the CPU's."""
+    monkeypatch.setattr(VaeEncoder, "keeps_latents", True)
+    monkeypatch.delattr(SpectralAutoencoder, "decode")
+    config = replace(CONFIG, reward="per-song-fad:vae@airs", objective="direct", steps=1)
+    [expected] = tiny_run(config, tmp_path / "cpu", load_policy())
+    [found] = tiny_run(config, tmp_path / "second", load_policy(), device=second)
+    assert figures(found) == pytest.approx(figures(expected), rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.pairwise(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from support.faulty_parts import DIM, WINDOW, Ear, TwoTower, checks_of, encoder, registry_of, word_vector
+from support.faulty_parts import DIM, RATE, WINDOW, Ear, TwoTower, checks_of, encoder, registry_of, word_vector
 from torch import Tensor, nn
 
 from dragon_rewards.errors import EncoderError
@@ -204,6 +205,53 @@ class Understating(TwoTower):
         return [len(text.split()) for text in texts]
 
 
+class Blocks(nn.Module):
+    """An autoencoder without loss, with the interface of diffusers': a latent is a block of samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(sampling_rate=RATE, audio_channels=1)
+
+    def encode(self, audio: Tensor) -> SimpleNamespace:
+        blocks = audio[:, 0].unfold(-1, DIM, DIM).transpose(1, 2)
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: blocks))
+
+    def decode(self, latents: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(sample=latents.transpose(1, 2).flatten(1)[:, None])
+
+
+class Samples(Ear):
+    """Its frames are the latents of `Blocks`."""
+
+    keeps_latents = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.autoencoder = Blocks()
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        return audio.unfold(-1, DIM, DIM)
+
+    def latent_frames(self, latents: Tensor) -> Tensor:
+        return latents.transpose(1, 2)
+
+
+class Unfolded(Samples):
+    def latent_frames(self, latents: Tensor) -> Tensor:
+        return latents
+
+
+class Backwards(Samples):
+    """Hears frames in another order than it reads them."""
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        return super().encode_audio(audio).flip(1)
+
+
+class Modest(Backwards):
+    keeps_latents = False
+
+
 def undeclared(**changes: Any) -> EncoderInfo:
     return encoder(TwoTower, modalities=frozenset({Modality.AUDIO}), **changes)
 
@@ -234,6 +282,8 @@ WRONG = [
     ("gradients", "finite gradients", encoder(RootOfZero)),
     ("gradients", "the weights' gradient only", encoder(Cut)),
     ("gradients", "zeros only", encoder(Flat)),
+    ("latents", "found: torch.float32 (4, 6, 2666)", encoder(Unfolded)),
+    ("latents", "correlate by 0.95 or more\nfound: -0.", encoder(Backwards)),
     ("text tower", "declared: False", undeclared()),
     ("text embeddings", "(4, 5)", encoder(ShortVectors)),
     ("text deterministic", "same texts", encoder(Drawn)),
@@ -261,7 +311,7 @@ def test_every_check_has_a_wrong_encoder() -> None:
     assert {check for check, _, _ in WRONG} == set(ENCODER + TEXT_TOWER)
 
 
-@pytest.mark.parametrize("factory", [Ear, TwoTower, Bounded, Refusing])
+@pytest.mark.parametrize("factory", [Ear, TwoTower, Bounded, Refusing, Samples, Modest])
 def test_a_right_encoder_passes_every_check(factory: Any) -> None:
     found = checks_of("encoder", registry_of([encoder(factory)]))
     assert set(found) == set(ENCODER + TEXT_TOWER if issubclass(factory, TwoTower) else ENCODER)
