@@ -38,6 +38,9 @@ NEEDED = [
     "dragon_rewards/exemplar_sets/descriptions/manifest.json",
     "dragon_train/py.typed",
     "dragon_train/bench/presets.toml",
+    "dragon_train/embedded/adherence.safetensors",
+    "dragon_train/embedded/real_latents.safetensors",
+    "dragon_train/embedded/real_music.csv",
     "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]

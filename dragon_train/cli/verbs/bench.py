@@ -46,6 +46,9 @@ def bench(
     seeds: Annotated[
         str | None, typer.Option(help="Several seeds, as 0,1,2: a benchmark of each, and a table over them.")
     ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real held-out clips, to see how far from music the models are.")
+    ] = None,
     launcher: Launcher = "local",
     workers: Workers = None,
     cpus: Cpus = 1,
@@ -63,5 +66,5 @@ def bench(
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
     wanted = chosen_seeds(seed, seeds)
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, engine)
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, real, engine)
     print_rows(rows, as_json=as_json, wide=wide, main=MAIN if seeds is None else MAIN_OF_SEEDS)
