@@ -205,7 +205,8 @@ def select_positive(
     sets = torch.arange(2 * pairs).view(2, pairs)
     values = reward(sets)
     better = int(values[1] > values[0])
-    split, current, few = torch.stack([sets[better], sets[1 - better]]), float(values[better]), paired and pairs <= FEW
+    split, current = torch.stack([sets[better], sets[1 - better]]), float(values[better])
+    few = paired and pairs <= FEW
     leap = _best_of_few(split, reward, generator) if few else _climbed(split, reward, paired=paired)
     if leap is not None:
         split, current = _accepted(leap, split, current, reward)
