@@ -44,26 +44,35 @@ class Heldout:
     config: TrainConfig
 
     def compare(self, learner: PolicyLearner) -> dict[str, float]:
-        """Return the raw metric and the win rate of every reward, and `heldout_win_rate`, the mean of the watched."""
+        """Return the raw metric of both models and the win rate by each reward, and `heldout_win_rate`.
+
+        The latter is the mean win rate by the rewards that are watched.
+        """
+        rewards = (*self.watched, *self.maximised)
         with learner.averaged():
-            clips = made(learner, self.prompts, self.config, (*self.watched, *self.maximised))
-        wins = {reward.name: self.win_rate(reward, clips) for reward in (*self.watched, *self.maximised)}
-        figures = {f"heldout {name}": float(value) for name, (value, _) in wins.items()}
-        figures |= {f"win rate {name}": rate for name, (_, rate) in wins.items()}
+            clips = made(learner, self.prompts, self.config, rewards)
+        rates = {reward.name: self.win_rate(reward, clips) for reward in rewards}
+        figures = {f"heldout {reward.name}": mean(reward, clips) for reward in rewards}
+        figures |= {f"untuned {reward.name}": mean(reward, self.reference) for reward in rewards}
+        figures |= {f"win rate {name}": rate for name, rate in rates.items()}
         if self.watched:
-            figures["heldout_win_rate"] = sum(wins[reward.name][1] for reward in self.watched) / len(self.watched)
+            figures["heldout_win_rate"] = sum(rates[reward.name] for reward in self.watched) / len(self.watched)
         return figures
 
-    def win_rate(self, reward: Reward, clips: Media) -> tuple[float, float]:
-        """Return the metric of the policy's clips, and the share of clips or of subsets that it wins; ties are half."""
+    def win_rate(self, reward: Reward, clips: Media) -> float:
+        """Return the share of clips or of subsets that the policy's clips win; ties are half."""
         if reward.kind.per_clip:
             before, after = reward.value(self.reference), reward.value(clips)
         else:
             size = max(len(clips) // PARTS, reward.reduction.minimum_clips)
             rows = torch.from_numpy(matched_subsets(len(clips), size, ROUNDS, self.config.seed))
             before, after = reward.subsets(self.reference)(rows), reward.subsets(clips)(rows)
-        wins = paired_wins(before.double().cpu().numpy(), after.double().cpu().numpy())
-        return float(reward.metric(clips).double().mean()), float(wins.mean())
+        return float(paired_wins(before.double().cpu().numpy(), after.double().cpu().numpy()).mean())
+
+
+def mean(reward: Reward, clips: Media) -> float:
+    """Return the raw metric of a set of clips: the mean over them, or the value of the whole set."""
+    return float(reward.metric(clips).double().mean())
 
 
 def made(learner: PolicyLearner, prompts: Sequence[str], config: TrainConfig, rewards: Sequence[Reward]) -> Media:

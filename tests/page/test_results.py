@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page
+from scipy.special import betainc
 from support.browser import watched
 from support.report_pages import QUICK, figures
 
@@ -24,7 +25,9 @@ def opened(page: Page, quick_page: Path) -> Page:
 
 
 def names(page: Page, selector: str) -> list[str]:
-    return [header.strip() for header in page.locator(f"{selector} tbody th").all_text_contents()]
+    read = "all => all.map(each => each.firstChild.textContent)"  # without notes
+    shown: list[str] = page.locator(f"{selector} tbody th").evaluate_all(read)
+    return shown
 
 
 def test_win_rates_are_those_of_the_table(opened: Page) -> None:
@@ -37,10 +40,10 @@ def test_win_rates_are_those_of_the_table(opened: Page) -> None:
 
 def test_the_chart_shows_every_run_at_its_win_rate(opened: Page) -> None:
     wins = pd.read_csv(QUICK / "win_rates.csv")
-    dots = opened.locator("#wins svg .mark-symbol path")
+    dots = opened.locator("#wins svg .mark-symbol.role-mark path")
     said = [dot.get_attribute("aria-label") or "" for dot in dots.all()]
     assert len(said) == len(wins)
-    assert all(f"run: {run}" in label for run, label in zip(wins["run"], said, strict=True))
+    assert all(f"name: {run}" in label for run, label in zip(wins["run"], said, strict=True))
     places = dots.evaluate_all("all => all.map(each => each.getBoundingClientRect().x)")
     assert np.corrcoef(places, wins["win_rate"])[0, 1] == pytest.approx(1, abs=1e-4)
 
@@ -50,9 +53,24 @@ def test_the_heat_map_is_the_table_of_cross_effects(opened: Page) -> None:
     wins = pd.read_csv(QUICK / "win_rates.csv")
     assert figures(opened, "#cross") == cross.loc[wins["run"]].to_numpy().tolist()
     assert opened.locator("#cross .own").count() == len(wins)
-    strongest = opened.locator("#cross .w10").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
-    even = opened.locator("#cross .even").first.evaluate("cell => getComputedStyle(cell).backgroundColor")
-    assert strongest != even
+    colour = "cell => getComputedStyle(cell).backgroundColor"
+    assert opened.locator("#cross .w10").first.evaluate(colour) != opened.locator("#cross .noise").first.evaluate(
+        colour
+    )
+
+
+def test_the_heat_map_greys_what_is_within_noise(opened: Page) -> None:
+    """By the exact binomial interval, of 192 prompts or of 16 disjoint subsets."""
+    cells = opened.locator("#cross td").evaluate_all(
+        "all => all.map(each => [Number(each.textContent), each.className])"
+    )
+    columns = opened.locator("#cross thead th").all_text_contents()[1:]
+    for place, (rate, look) in enumerate(cells):
+        trials = 192 if columns[place % 20].startswith(("per-song", "clap-score", "aesthetics")) else 16
+        wins = max(rate, 1 - rate) * trials
+        p = float(betainc(wins, trials - wins + 1, 0.5)) if wins < trials else 0.5**trials
+        if abs(p - 0.05) > 0.015:  # the page rounds rates to two digits
+            assert ("noise" in look) == (p > 0.05), (rate, columns[place % 20], look)
 
 
 def test_distributions_and_diversity_are_those_of_the_scores(opened: Page) -> None:
@@ -60,11 +78,18 @@ def test_distributions_and_diversity_are_those_of_the_scores(opened: Page) -> No
     clips = scores[(scores["reward"] == "clap-score:clap") & scores["run"].isin(["baseline", "clap-score:clap"])]
     means = clips.groupby("run")["value"].mean()
     shown = figures(opened, "#distributions .chart:nth-of-type(2)")
-    assert [row[0] for row in shown] == pytest.approx([means["baseline"], means["clap-score:clap"]])
+    expected = [means["baseline"], means["clap-score:clap"], means["clap-score:clap"] - means["baseline"]]
+    assert [row[0] for row in shown] == pytest.approx(expected)
+    assert [row[-1] for row in shown] == [192, 192, 192]
     whole = scores[(scores["reward"] == "vendi:clap") & (scores["prompt_id"] == "all")].set_index("run")["value"]
     runs = names(opened, "#diversity")
-    assert figures(opened, "#diversity") == [[whole["baseline"], whole[run]] for run in runs]
+    untuned = whole["baseline"]
+    assert figures(opened, "#diversity") == [[untuned, whole[run], whole[run] - untuned] for run in runs]
     assert len(runs) == len(whole) - 1
+
+
+def test_the_axis_of_diversity_begins_where_all_clips_are_the_same(opened: Page) -> None:
+    assert opened.locator("#diversity svg .role-axis-label text").first.text_content() == "1"
 
 
 def test_time_adds_up(opened: Page) -> None:

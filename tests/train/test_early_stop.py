@@ -55,6 +55,13 @@ def test_a_run_that_does_not_get_better_stops(tmp_path: Path) -> None:
     """Without learning every comparison is a tie: the first is the best, and two more are borne."""
     rows = tiny_run(replace(WATCHED, learning_rate=0.0, patience=2), tmp_path)
     assert [row["heldout_win_rate"] for row in rows] == [0.5] * 3
+    assert all(row[f"untuned {SONG}"] == row[f"heldout {SONG}"] for row in rows)
+
+
+def test_the_untuned_values_stay_where_the_policys_move(tmp_path: Path) -> None:
+    rows = tiny_run(replace(WATCHED, steps=2), tmp_path)
+    assert rows[0][f"untuned {SONG}"] == rows[1][f"untuned {SONG}"]
+    assert rows[0][f"heldout {SONG}"] != rows[1][f"heldout {SONG}"]
 
 
 def test_a_run_that_had_stopped_when_it_was_interrupted_makes_no_further_step(tmp_path: Path) -> None:

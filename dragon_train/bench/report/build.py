@@ -5,38 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dragon_train.bench.report import charts
-from dragon_train.bench.report.comparison import (
-    benchmark_facts,
-    cross_map,
-    distribution,
-    diversity,
-    further_table,
-    win_notes,
-    wins_table,
-)
+from dragon_train.bench.report.comparison import benchmark_facts, changes_section, wins_section
 from dragon_train.bench.report.cost import time_chart, time_notes
+from dragon_train.bench.report.further_tables import further_sections
+from dragon_train.bench.report.heldout_comparison import heldout_section
 from dragon_train.bench.report.paired_comparisons import remedy
-from dragon_train.bench.report.runs import heldout_table, run_view
-from dragon_train.bench.report.view import Cell, Chart, PageView, Table, key_values
+from dragon_train.bench.report.runs import run_view
+from dragon_train.bench.report.side_effects import cross_section, distributions_section, diversity_section
+from dragon_train.bench.report.tables import key_values
+from dragon_train.bench.report.view import Cell, PageView, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dragon_train.bench.report.paired_comparisons import PairedComparison
-    from dragon_train.bench.report.pairs import Pair
+    from dragon_train.bench.report.pairs import PairSet
     from dragon_train.bench.report.source import BenchmarkTables, Results, TrainedRun
     from dragon_train.bench.report.view import RunView
     from dragon_train.loop.run_folder import Provenance
 
-HELDOUT = (
-    "Last comparison with the untuned model on prompts kept from training, with the same seeds; ties are half. The "
-    "line reaches down to the one-sided 95% Clopper-Pearson bound. Rewards of sets compare random quarters of the "
-    "prompts, and count four trials at most."
-)
 
-
-def build(results: Results, comparisons: Sequence[PairedComparison], pairs: Mapping[str, Sequence[Pair]]) -> PageView:
+def build(results: Results, comparisons: Sequence[PairedComparison], pairs: Mapping[str, PairSet]) -> PageView:
     """Make the content of the page of a folder of results.
 
     Args:
@@ -45,13 +34,11 @@ def build(results: Results, comparisons: Sequence[PairedComparison], pairs: Mapp
         pairs: the pairs of each run that has some, by the name of the run.
     """
     by_name = {comparison.run.name: comparison for comparison in comparisons}
-    runs = tuple(run_view(run, by_name.get(run.name), pairs.get(run.name, ())) for run in results.runs)
+    runs = tuple(run_view(run, by_name.get(run.name), pairs.get(run.name)) for run in results.runs)
     shared = {
         "runs": runs,
         "time": time_chart(results),
         "time_notes": time_notes(results),
-        "versions": key_values("Versions", versions(results.provenance)),
-        "plugins": plugins(results.provenance),
         "silent": "" if pairs else silence(results),
     }
     if results.benchmark:
@@ -65,18 +52,16 @@ def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageV
     Args:
         run: its results.
         view: what is shown of it.
-        shared: the fields that any page has.
+        shared: the fields that any page of runs has.
     """
     config = run.config
-    lead = f"Pipeline {config.pipeline}, tuned toward this reward with {config.objective} ({config.tuning})."
-    wins = heldout_table(run)
+    wins = heldout_section(run)
     return PageView(
         title=run.name,
-        lead=lead,
+        lead=f"Pipeline {config.pipeline}, tuned toward this reward with {config.objective} ({config.tuning}).",
         facts=view.facts,
-        wins=wins,
-        wins_notes=(HELDOUT,) if wins else (),
-        configuration=view.configuration,
+        sections=(wins,) if wins else (),
+        settings=(view.configuration, *made_with(run.provenance)),
         **shared,
     )
 
@@ -87,24 +72,32 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
     Args:
         results: all that its folder holds.
         tables: the benchmark's own part of it.
-        shared: the fields that any page has.
+        shared: the fields that any page of runs has.
     """
     preset, wins = tables.settings.thoroughness, tables.wins
+    settings = key_values("Preset", {**tables.settings.preset, "seed": tables.settings.seed})
     return PageView(
         title=f"Benchmark, preset {Path(preset.name).stem}",
         lead=f"Pipeline {tables.settings.pipeline}, tuned once for each of {len(wins)} rewards, and "
         f"compared with the untuned model on {preset.heldout_prompts} held-out prompts.",
         facts=benchmark_facts(results.runs, wins),
-        wins=Chart("Win rates", charts.win_rates(wins), wins_table(wins)),
-        wins_notes=win_notes(wins, preset),
-        carried=further_table("Win rates under held-out rewards", tables.carried),
-        confounders=further_table("Length, loudness and silence", tables.confounders),
-        cross=cross_map(tables),
-        distributions=tuple(distribution(tables.scores, row) for row in wins.to_dict("records")),
-        diversity=diversity(tables),
-        configuration=key_values("Preset", {**tables.settings.preset, "seed": tables.settings.seed}),
+        sections=benchmark_sections(tables),
+        settings=(settings, *made_with(results.provenance)),
         **shared,
     )
+
+
+def benchmark_sections(tables: BenchmarkTables) -> tuple[Section, ...]:
+    """Return what a benchmark compares, question by question, as far as its folder has the tables."""
+    sections = (
+        changes_section(tables.wins),
+        wins_section(tables),
+        *further_sections(tables.further),
+        cross_section(tables),
+        distributions_section(tables),
+        diversity_section(tables),
+    )
+    return tuple(section for section in sections if section)
 
 
 def silence(results: Results) -> str:
@@ -112,6 +105,11 @@ def silence(results: Results) -> str:
     if any(run.finished for run in results.runs):
         return "The page was made without players; `dragon report` makes them with --pairs 8."
     return f"This folder holds no weights, so nothing can be played: {remedy(results)}."
+
+
+def made_with(provenance: Provenance) -> tuple[Table, Table]:
+    """Return what made the results: versions with the device, and plugins."""
+    return key_values("Versions", versions(provenance)), plugins(provenance)
 
 
 def versions(provenance: Provenance) -> Mapping[str, Any]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from altair import LayerChart
+
+    from dragon_train.bench.report.paired_change import PairedChange
 
     Spec = dict[str, Any]
 
 ROW = 40  # pixels: a line of text and a line of marks
 LABEL, MARK = -9, 6  # pixels of each from the middle of the row
+WIDE = 640  # pixels from which there is space for figures beside the names
 TICKS = 8  # at most, of steps
-UNTUNED, TUNED = "untuned", "tuned"
-SIDES = alt.Color("model:N", scale=alt.Scale(domain=[UNTUNED, TUNED]), legend=alt.Legend(title=None))
+SCIENTIFIC = "datum.value ? format(datum.value, '~e') : '0'"
+PLAIN = 1e-3, 1e5  # what is smaller or larger has ticks in scientific notation
+NOISE, EFFECT, UNKNOWN = "within noise", "beyond noise", "without interval"
+SHAPES = {NOISE: "diamond", EFFECT: "circle", UNKNOWN: "cross"}
 
 
 def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
@@ -34,9 +40,27 @@ def finished(chart: LayerChart | alt.Chart, description: str) -> Spec:
     return spec
 
 
-def rows(field: str) -> alt.Y:
-    """Return an axis with a row for each name, without labels: `labels` writes the long names above the marks."""
-    return alt.Y(f"{field}:N", sort=None, axis=None)
+def axis(values: Iterable[float], title: str | None = None, **more: Any) -> alt.Axis:
+    """Return an axis whose ticks are in scientific notation where the largest value is tiny, or very large.
+
+    >>> axis([4.2e-06]).to_dict(), axis([0.25]).to_dict()
+    ({'labelExpr': "datum.value ? format(datum.value, '~e') : '0'", 'title': None}, {'title': None})
+    """
+    given = np.abs(np.asarray(list(values), float))
+    largest = float(np.max(given, initial=0.0, where=np.isfinite(given)))
+    scientific = largest > 0 and not PLAIN[0] <= largest < PLAIN[1]
+    label = {"labelExpr": SCIENTIFIC} if scientific else {}
+    return alt.Axis.from_dict({"title": title, **label, **more})
+
+
+def rows(field: str, names: Sequence[str] | None = None) -> alt.Y:
+    """Return an axis with a row for each name, without labels: `labels` writes the long names above the marks.
+
+    Args:
+        field: of the names.
+        names: their order; None takes them as they come.
+    """
+    return alt.Y(f"{field}:N", sort=names and list(names), axis=None)
 
 
 def labels(base: alt.Chart, field: str) -> alt.Chart:
@@ -46,89 +70,118 @@ def labels(base: alt.Chart, field: str) -> alt.Chart:
     return named
 
 
-def win_rates(table: pd.DataFrame) -> Spec:
-    """Draw a dot for each run's win rate, a line down to its lower bound, and a rule at one half.
+def figures(base: alt.Chart, field: str) -> alt.Chart:
+    """Return a layer of figures at the right end of each row, where the chart is wide enough."""
+    wide = alt.ExprRef(f"width < {WIDE} ? 0 : 1")
+    text = base.mark_text(align="right", baseline="middle", yOffset=LABEL, aria=False, opacity=wide)
+    written: alt.Chart = text.encode(x=alt.value("width"), text=f"{field}:N")
+    return written
+
+
+def evidence(legend: Iterable[str] | None) -> dict[str, Any]:
+    """Return the colour and the shape of dots by their evidence.
 
     Args:
-        table: columns run, win_rate and lower, all in [0, 1].
+        legend: what occurs of `SHAPES`; None leaves the legend out.
     """
-    base = alt.Chart(table[["run", "win_rate", "lower"]]).encode(y=rows("run"))
-    rate = alt.X(
-        "win_rate:Q",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1], title="win rate"),
-    )
-    bound = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="lower:Q", x2="win_rate:Q")
+    kinds = [kind for kind in SHAPES if kind in {NOISE, EFFECT, *(legend or ())}]
+    shown = alt.Legend(title=None) if legend is not None else None
+    shapes = alt.Scale(domain=kinds, range=[SHAPES[kind] for kind in kinds])
+    return {
+        "color": alt.Color("evidence:N", scale=alt.Scale(domain=kinds), legend=shown),
+        "shape": alt.Shape("evidence:N", scale=shapes, legend=shown),
+    }
+
+
+def forest(table: pd.DataFrame, rules: Sequence[float], x: alt.X, description: str) -> Spec:
+    """Draw a row for each name: a dot, a line over its interval, and rules across all rows, as where nothing changed.
+
+    Args:
+        table: columns name, value, low, high (missing where there is no interval), evidence (`NOISE`, `EFFECT` or
+            `UNKNOWN`), and text (the figures in words).
+        rules: where the rules are.
+        x: the axis of the field `value`.
+        description: the text that a screen reader says.
+    """
+    base = alt.Chart(table).encode(y=rows("name", list(table["name"])))
+    line = base.mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False).encode(x="low:Q", x2="high:Q")
     dots = base.mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(
-        x=rate, tooltip=["run", "win_rate", "lower"]
+        x=x, **evidence(set(table["evidence"])), tooltip=["name:N", "text:N", "evidence:N"]
     )
-    half = alt.Chart(pd.DataFrame({"even": [0.5]})).mark_rule(strokeDash=[3, 3], aria=False).encode(x="even:Q")
-    chart = (half + bound + dots + labels(base, "run")).properties(height=ROW * len(table))
-    return finished(chart, "Win rate of each run against the untuned model, and its one-sided 95% lower bound")
+    chart = dashed(rules) + line + dots + labels(base, "name") + figures(base, "text")
+    return finished(chart.properties(height=ROW * len(table)), description)
 
 
-def histogram(before: Sequence[float], after: Sequence[float], title: str) -> Spec:
-    """Draw the distributions of two samples over the same bins, with a line at each mean.
+def dashed(places: Sequence[float]) -> alt.Chart:
+    """Return a layer of dashed rules across the whole chart."""
+    rules: alt.Chart = alt.Chart(pd.DataFrame({"at": places})).mark_rule(strokeDash=[3, 3], aria=False).encode(x="at:Q")
+    return rules
+
+
+def strip(changes: Sequence[float], names: Sequence[str], whole: PairedChange, description: str) -> Spec:
+    """Draw the change of each pair as a tick beside 0, and below them the change of all pairs with its interval.
+
+    Right is better: changes and interval have the sign that makes them positive where they are for the better.
 
     Args:
-        before: values of the untuned model.
-        after: values of the tuned model.
-        title: of the chart, for a screen reader.
+        changes: of each pair, positive where it is for the better.
+        names: of the pairs.
+        whole: the change of all of them.
+        description: the text that a screen reader says.
     """
-    import numpy as np
-
-    sides = {UNTUNED: np.asarray(before, float), TUNED: np.asarray(after, float)}
-    edges = np.histogram_bin_edges(np.concatenate(list(sides.values())), bins=24)
-    bars = pd.concat(
-        pd.DataFrame({"model": side, "from": edges[:-1], "to": edges[1:], "count": np.histogram(values, edges)[0]})
-        for side, values in sides.items()
+    ends = sorted((whole.sign * whole.low, whole.sign * whole.high))
+    mean = {"change": whole.sign * whole.change, "low": ends[0], "high": ends[1]}
+    pairs = pd.DataFrame({"pair": names, "change": changes})
+    x = alt.X("change:Q", axis=axis([*changes, *mean.values()], "for the better →", tickCount=5))
+    each = (
+        alt.Chart(pairs)
+        .mark_tick(thickness=2, opacity=0.7, height=14)
+        .encode(x=x, y=alt.value(12), tooltip=["pair:N", "change:Q"])
     )
-    means = pd.DataFrame({"model": list(sides), "mean": [values.mean() for values in sides.values()]})
-    x = alt.X("from:Q", bin="binned", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5, grid=False))
-    counts = (
+    base = alt.Chart(pd.DataFrame([{**mean, "evidence": NOISE if whole.noise else EFFECT}])).encode(y=alt.value(38))
+    line = base.mark_rule(strokeWidth=3, opacity=0.45, aria=False).encode(x="low:Q", x2="high:Q")
+    dot = base.mark_point(filled=True, size=90, opacity=1).encode(x="change:Q", **evidence(None))
+    return finished((dashed([0.0]) + each + line + dot).properties(height=50), description)
+
+
+def histogram(changes: Sequence[float], description: str) -> Spec:
+    """Draw the distribution of paired changes, with a rule at 0 and a line at their mean; right is better.
+
+    Args:
+        changes: positive where they are for the better.
+        description: the text that a screen reader says.
+    """
+    counts, edges = np.histogram(changes, bins=24)
+    bars = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "count": counts})
+    means = pd.DataFrame({"mean": [float(np.mean(changes))]})
+    x = alt.X("from:Q", bin="binned", axis=axis(edges, "for the better →", tickCount=5, grid=False))
+    drawn = (
         alt.Chart(bars)
         .mark_bar(opacity=0.55, binSpacing=0)
-        .encode(x=x, x2="to:Q", y=alt.Y("count:Q", stack=None, axis=None), color=SIDES)
+        .encode(x=x, x2="to:Q", y=alt.Y("count:Q", axis=None), tooltip=["from:Q", "to:Q", "count:Q"])
     )
-    lines = alt.Chart(means).mark_rule(strokeWidth=2, aria=False).encode(x="mean:Q", color=SIDES)
-    return finished((counts + lines).properties(height=110), title)
+    line = alt.Chart(means).mark_rule(strokeWidth=2, aria=False).encode(x="mean:Q")
+    return finished((drawn + dashed([0.0]) + line).properties(height=110), description)
 
 
-def before_after(names: Sequence[str], before: Sequence[float], after: Sequence[float], title: str) -> Spec:
-    """Draw a row for each name: a dot before tuning, a dot after it, and a line between them.
-
-    Args:
-        names: of the rows.
-        before: values of the untuned model, one for each name.
-        after: values of the tuned model, one for each name.
-        title: of the chart, for a screen reader.
-    """
-    y = rows("name")
-    wide = pd.DataFrame({"name": names, UNTUNED: before, TUNED: after})
-    long = wide.melt("name", var_name="model", value_name="value")
-    link = alt.Chart(wide).mark_rule(strokeWidth=3, opacity=0.45, yOffset=MARK, aria=False)
-    x = alt.X("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=5))
-    dots = alt.Chart(long).mark_point(filled=True, size=90, opacity=1, yOffset=MARK).encode(y=y, x=x, color=SIDES)
-    chart = link.encode(y=y, x=f"{UNTUNED}:Q", x2=f"{TUNED}:Q") + dots + labels(alt.Chart(wide).encode(y=y), "name")
-    return finished(chart.properties(height=ROW * len(names)), title)
-
-
-def curves(metrics: pd.DataFrame, columns: Sequence[str], title: str) -> Spec:
+def curves(table: pd.DataFrame, names: Sequence[str], description: str, least: float | None = None) -> Spec:
     """Draw a line over the training steps for each of these columns.
 
     Args:
-        metrics: a row for each step, with a column `step`.
-        columns: which of its columns are drawn.
-        title: of the chart, for a screen reader.
+        table: a row for each step, with a column `step`.
+        names: which of its columns are drawn.
+        description: the text that a screen reader says.
+        least: where the axis begins at the latest, so that small differences look small; None fits it to the values.
     """
-    long = metrics[["step", *columns]].melt("step", var_name="figure", value_name="value").dropna()
-    ticks = metrics["step"].tolist()[:: -(-len(metrics) // TICKS)]
+    long = table[["step", *names]].melt("step", var_name="figure", value_name="value").dropna()
+    ticks = table["step"].tolist()[:: -(-len(table) // TICKS)]
     x = alt.X("step:Q", axis=alt.Axis(values=ticks, format="d", title="step", grid=False))
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False), axis=alt.Axis(title=None, tickCount=4))
+    scale = alt.Scale(zero=False) if least is None else alt.Scale(domainMin=least, zero=False)
+    y = alt.Y("value:Q", scale=scale, axis=axis(long["value"], tickCount=4))
     chart = alt.Chart(long).mark_line(point=True).encode(x=x, y=y)
-    if len(columns) > 1:
+    if len(names) > 1:
         chart = chart.encode(color=alt.Color("figure:N", sort=None, legend=alt.Legend(title=None, columns=1)))
-    return finished(chart.properties(height=150), title)
+    return finished(chart.properties(height=150), description)
 
 
 def bars_by_run(seconds: pd.DataFrame) -> Spec:

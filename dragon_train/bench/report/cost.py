@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dragon_train.bench.report import charts
+from dragon_train.bench.report.cells import duration
 from dragon_train.bench.report.source import columns_of
-from dragon_train.bench.report.view import Cell, Chart, Table, duration
+from dragon_train.bench.report.tables import SECONDS
+from dragon_train.bench.report.view import Cell, Chart, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dragon_train.bench.report.source import Results, TrainedRun
-
-SECONDS = "_s"  # how columns of metrics.csv that hold seconds end
 
 
 def time_chart(results: Results) -> Chart:

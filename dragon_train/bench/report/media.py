@@ -10,29 +10,21 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import soundfile
-import torch
 from PIL import Image
-from torch import Tensor
-from transformers.audio_utils import mel_filter_bank
 
-from dragon_rewards.encoders.spectral import power_spectrum, unit_window
 from dragon_rewards.media.clips import resample, to_mono
 from dragon_rewards.media.images import Images
+from dragon_train.bench.report.spectrogram import Tick, log_mel, pitch_ticks, spectrogram, time_ticks
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from dragon_rewards.media.clips import Clips
 
 MP3_RATES = {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000}  # of MPEG 1, 2 and 2.5
 FALLBACK_RATE = 44_100
 COMPRESSION = 0.5  # of LAME's variable rates: about 25 kbit/s of mono at 16 kHz, 130 of stereo at 44.1 kHz
-N_FFT, BANDS, COLUMNS = 1024, 64, 240
-LEVELS = 32  # colours: fewer would show as steps, and more as kilobytes
-FLOOR, CEILING = -70.0, 0.0  # dB of a full-scale sine: the same for all clips, so that loudness shows
-INK = ("0b0f1c", "2b2a5e", "6b3a8c", "b94a7d", "ee7b51", "fbc15e", "fcf7d0")  # dark to light, evenly lighter
-
-
 EDGE = 512  # pixels at most of an image's longer side
 
 
@@ -43,19 +35,25 @@ class PageClip:
     Attributes:
         noun: what the page calls it.
         form: in which the page carries it.
+        look: what its picture shows, in words.
         audio: data URI of an MP3.
         spectrogram: data URI of a PNG.
         seconds: its length.
         highest: frequency of the spectrogram, in Hz.
+        times: the spectrogram's axis of seconds.
+        pitches: its axis of frequencies.
         bytes: of the MP3.
     """
 
     noun: ClassVar = "clip"
     form: ClassVar = "MP3"
+    look: ClassVar = " In the pictures bright is loud, and all have the same scale, from \N{MINUS SIGN}70 to 0 dB."
     audio: str
     spectrogram: str
     seconds: float
     highest: float
+    times: tuple[Tick, ...]
+    pitches: tuple[Tick, ...]
     bytes: int
 
 
@@ -66,6 +64,7 @@ class PageImage:
     Attributes:
         noun: what the page calls it.
         form: in which the page carries it.
+        look: nothing needs to be said of its picture.
         picture: data URI of a PNG.
         width: of the picture, in pixels.
         height: of the picture, in pixels.
@@ -74,6 +73,7 @@ class PageImage:
 
     noun: ClassVar = "image"
     form: ClassVar = f"PNG, at most {EDGE} pixels wide and high"
+    look: ClassVar = ""
     picture: str
     width: int
     height: int
@@ -102,9 +102,11 @@ def page_clip(audio: Tensor, rate: int) -> PageClip:
     encoded, seconds = mp3(heard, heard_rate), audio.shape[-1] / rate
     return PageClip(
         data_uri("audio/mpeg", encoded),
-        data_uri("image/png", png(log_mel(to_mono(audio), rate))),
+        data_uri("image/png", stored(spectrogram(log_mel(to_mono(audio), rate)))),
         seconds,
         rate / 2,
+        time_ticks(seconds),
+        pitch_ticks(rate / 2),
         len(encoded),
     )
 
@@ -122,41 +124,11 @@ def mp3(audio: Tensor, rate: int) -> bytes:
     return file.getvalue()
 
 
-def log_mel(audio: Tensor, rate: int) -> Tensor:
-    """Return the mel spectrogram of mono audio (samples,): (bands, frames) in dB of a full-scale sine, low bands first.
-
-    There are about `COLUMNS` frames, and fewer of a very short clip, which is padded with silence to one at least.
-    """
-    padded = torch.nn.functional.pad(audio.detach().cpu().float(), (0, max(0, N_FFT - len(audio))))
-    hop = max(1, (len(padded) - N_FFT) // (COLUMNS - 1))
-    power = power_spectrum(padded[None], unit_window(N_FFT), hop)[0]
-    bank = mel_filter_bank(
-        N_FFT // 2 + 1, BANDS, 30.0, rate / 2, rate, mel_scale="slaney", triangularize_in_mel_space=True
-    )
-    return 10 * (power @ torch.from_numpy(bank).float() + 1e-10).log10().T
-
-
-def png(decibels: Tensor) -> bytes:
-    """Draw a spectrogram (bands, frames) in dB as a PNG with low bands at the bottom."""
-    levels = ((decibels - FLOOR) / (CEILING - FLOOR)).clamp(0, 1).flip(0)
-    picture = Image.fromarray((levels * (LEVELS - 1)).round().byte().numpy())
-    picture.putpalette(palette())
-    return stored(picture)
-
-
 def stored(picture: Image.Image) -> bytes:
     """Return the bytes of a picture as a PNG file."""
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
     return file.getvalue()
-
-
-def palette() -> bytes:
-    """Return the `LEVELS` colours of spectrograms as bytes (red, green, blue), interpolated between those in `INK`."""
-    anchors = np.array([list(bytes.fromhex(colour)) for colour in INK], float)
-    places = np.linspace(0, len(INK) - 1, LEVELS)
-    channels = [np.interp(places, np.arange(len(INK)), anchors[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=1).round().astype(np.uint8).tobytes()
 
 
 def data_uri(kind: str, content: bytes) -> str:

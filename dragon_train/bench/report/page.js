@@ -59,9 +59,98 @@ function sort(button) {
   table.tBodies[0].append(...rows);
   document.getElementById("said").textContent = `Sorted by ${button.textContent}, ${order}`;
 }
-for (const button of document.querySelectorAll(".pairs button")) button.addEventListener("click", () => sort(button));
+for (const button of document.querySelectorAll(".pairs thead button")) button.addEventListener("click", () => sort(button));
 
-// One sound at a time.
+// Without this script each sound has a player of its own, of which one plays at a time. With it a pair has one player:
+// both sounds run together and one of them is loud, so that the other takes over at the same place, without a gap.
 document.addEventListener("play", ({ target }) => {
   for (const audio of document.querySelectorAll("audio")) if (audio !== target) audio.pause();
 }, true);
+
+let context = null, stopOther = () => {};
+
+function decoded(audio) {
+  const content = atob(audio.src.slice(audio.src.indexOf(",") + 1));
+  return context.decodeAudioData(Uint8Array.from(content, (letter) => letter.charCodeAt(0)).buffer);
+}
+
+function equip(player) {
+  const lanes = [...player.querySelectorAll(".lane")], sides = [...player.querySelectorAll("[type=radio]")];
+  const button = player.querySelector(".play"), place = player.querySelector("[type=range]"), clock = player.querySelector("output");
+  const audios = lanes.map((lane) => lane.querySelector("audio")), name = button.getAttribute("aria-label").slice("Play".length);
+  const length = Number(place.max);
+  const heads = lanes.map((lane) => {
+    const head = Object.assign(document.createElement("span"), { className: "head" });
+    lane.querySelector(".picture").append(head);
+    return head;
+  });
+  let buffers = null, voices = [], at = 0, since = null;  // `since`: when, by the context's clock, the sound was at 0
+  const now = () => (since === null ? at : Math.min(context.currentTime - since, length));
+  const loudness = (lane) => Number(sides[lane].checked);
+
+  function show() {
+    const seconds = now(), said = `${seconds.toFixed(1)} / ${length.toFixed(1)} s`;
+    place.value = seconds;
+    place.setAttribute("aria-valuetext", said);
+    clock.textContent = said;
+    for (const head of heads) head.style.left = `${(100 * seconds) / length}%`;
+    lanes.forEach((lane, index) => lane.classList.toggle("heard", sides[index].checked));
+    player.classList.toggle("playing", since !== null);
+    button.setAttribute("aria-label", (since === null ? "Play" : "Pause") + name);
+  }
+  function follow() {
+    if (since !== null && now() >= length) {
+      stop();
+      at = 0;
+    }
+    show();
+    if (since !== null) requestAnimationFrame(follow);
+  }
+  function stop() {
+    at = now();
+    since = null;
+    for (const { source } of voices) source.stop();
+    voices = [];
+    show();
+  }
+  async function start() {
+    context ??= new AudioContext();
+    await context.resume();
+    buffers ??= await Promise.all(audios.map(decoded));
+    stopOther();
+    stopOther = stop;
+    voices = buffers.map((buffer, lane) => {
+      const source = new AudioBufferSourceNode(context, { buffer }), gain = new GainNode(context, { gain: loudness(lane) });
+      source.connect(gain).connect(context.destination);
+      source.start(0, at);
+      return { source, gain };
+    });
+    since = context.currentTime - at;
+    follow();
+  }
+  function seek(seconds) {
+    const running = since !== null;
+    if (running) stop();
+    at = Math.min(Math.max(seconds, 0), length);
+    show();
+    if (running) start();
+  }
+  function switchSides() {
+    voices.forEach(({ gain }, lane) => gain.gain.setTargetAtTime(loudness(lane), context.currentTime, 0.005));
+    show();
+  }
+
+  button.addEventListener("click", () => (since === null ? start() : stop()));
+  place.addEventListener("input", () => seek(place.valueAsNumber));
+  for (const side of sides) side.addEventListener("change", switchSides);
+  lanes.forEach((lane, index) => lane.querySelector(".picture").addEventListener("click", (event) => {
+    sides[index].checked = true;
+    switchSides();
+    seek((length * event.offsetX) / event.currentTarget.offsetWidth);
+  }));
+  for (const hidden of player.querySelectorAll("[hidden]")) hidden.hidden = false;
+  for (const audio of audios) audio.hidden = true;
+  player.classList.add("ready");
+  show();
+}
+if (window.AudioContext) document.querySelectorAll(".player").forEach(equip);

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.media.images import Images
 from dragon_rewards.ranking import LEFT_OUT, VALUE, credits_of
 from dragon_train.bench.report.media import PageClip, PageImage, page_media
+from dragon_train.bench.report.paired_change import PairedChange, paired_change
 from dragon_train.loop.rollout import generate
 from dragon_train.loop.tuning import load_policy
 
@@ -17,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import torch
     from torch import Tensor
 
     from dragon_rewards.rewards import Reward
     from dragon_train.bench.report.paired_comparisons import Generation, PairedComparison
+
+    Sides = tuple[Clips | Images, Clips | Images]
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,22 @@ class Pair:
     judgements: tuple[Judgement, ...]
 
 
+@dataclass(frozen=True)
+class PairSet:
+    """The pairs of a run.
+
+    Attributes:
+        pairs: in the order of the prompts.
+        changes: how each reward that judges them changed over all of them.
+    """
+
+    pairs: tuple[Pair, ...]
+    changes: tuple[PairedChange, ...]
+
+
 def make_pairs(
     comparisons: Sequence[PairedComparison], device: torch.device, on_set: Callable[[], object]
-) -> dict[str, list[Pair]]:
+) -> dict[str, PairSet]:
     """Make and judge the pairs of each comparison; runs with the same `Generation.key` share the untuned clips.
 
     Args:
@@ -66,7 +83,7 @@ def make_pairs(
         on_set: is called after each set of clips that a model made.
 
     Returns:
-        The pairs by the name of the run, in the order of the prompts.
+        The pairs by the name of the run.
 
     Raises:
         ConfigError: a pipeline makes neither audio nor images.
@@ -98,17 +115,38 @@ def sampled(generation: Generation, weights: Path | None, device: torch.device) 
     return made
 
 
-def judged(comparison: PairedComparison, before: Clips | Images, after: Clips | Images) -> list[Pair]:
+def judged(comparison: PairedComparison, before: Clips | Images, after: Clips | Images) -> PairSet:
     """Return the pairs of one run in the order of the prompts, judged by each of its rewards."""
-    judgements = [judge(reward, before, after) for reward in comparison.rewards]
+    verdicts = [judge(reward, before, after) for reward in comparison.rewards]
     carried, given = [page_media(media) for media in (before, after)], comparison.generation
-    rows = zip(given.prompts, given.seeds, *carried, zip(*judgements, strict=True), strict=True)
-    return [Pair(*row) for row in rows]
+    by_pair = zip(*(judgements for judgements, _ in verdicts), strict=True)
+    rows = zip(given.prompts, given.seeds, *carried, by_pair, strict=True)
+    return PairSet(tuple(Pair(*row) for row in rows), tuple(change for _, change in verdicts))
 
 
-def judge(reward: Reward, before: Clips | Images, after: Clips | Images) -> list[Judgement]:
-    """Return what one reward says of each pair, in their order."""
+def judge(reward: Reward, before: Clips | Images, after: Clips | Images) -> tuple[list[Judgement], PairedChange]:
+    """Return what one reward says of each pair, in their order, and of all of them."""
     of, sign = VALUE if reward.kind.per_clip else LEFT_OUT, reward.direction.sign
     values: list[Tensor] = [credits_of(reward, clips).double().cpu() for clips in (before, after)]
     rows = zip(*(value.tolist() for value in values), strict=True)
-    return [Judgement(reward.name, of, sign * old, sign * new, new - old) for old, new in rows]
+    judgements = [Judgement(reward.name, of, sign * old, sign * new, new - old) for old, new in rows]
+    return judgements, change_of(reward, (before, after), (sign * values[0], sign * values[1]))
+
+
+def change_of(reward: Reward, sides: Sides, values: tuple[Tensor, Tensor]) -> PairedChange:
+    """Return how a reward changed over all pairs: the mean of their changes, or the change of the set's value.
+
+    Args:
+        reward: which judges them.
+        sides: what the untuned and the tuned model made.
+        values: for each side, the clips' own raw metrics, or what each of them adds to the metric of its set, (pairs,).
+    """
+    changes, others = values[1] - values[0], max(len(values[0]) - 1, 1)
+    if reward.kind.per_clip:
+        old, new = (float(side.mean()) for side in values)
+        without = (changes.sum() - changes) / others
+    else:
+        with torch.no_grad():
+            old, new = (float(reward.metric(side).double()) for side in sides)
+        without = new - old - changes
+    return paired_change(old, new, without.tolist(), reward.direction.sign)

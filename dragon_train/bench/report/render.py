@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from vl_convert import javascript_bundle
 
 if TYPE_CHECKING:
@@ -39,7 +40,17 @@ def render(view: PageView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
     return environment.get_template("page.html").render(page=view, script=script, style=style, policy=policy)
+
+
+def breakable(text: str) -> Markup:
+    """Return a name as HTML that may break into lines after its colons and at signs.
+
+    >>> str(breakable("<b>:clap"))
+    '&lt;b&gt;:<wbr>clap'
+    """
+    return escape(text).replace(":", Markup(":<wbr>")).replace("@", Markup("@<wbr>"))
 
 
 def asset(name: str) -> str:

@@ -9,11 +9,13 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.evaluation.score_tables import BASELINE, JUDGED, PAIR
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.dataframes import Column, read_csv, read_parquet
+from dragon_train.bench import result_files as names
 from dragon_train.bench.record import BenchmarkRecord, check_results, read_record
 from dragon_train.bench.result_files import CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, SETTINGS, WIN_RATES
 from dragon_train.loop.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -22,11 +24,24 @@ if TYPE_CHECKING:
     from dragon_train.loop.run_folder import Provenance
 
 WINS, CROSS, CARRIED, CONFOUNDERS = (f"{table}.csv" for table in (WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED))
+CEILINGS, COLLATERAL, HEADLINE = (f"{table}.csv" for table in (names.CEILINGS, names.COLLATERAL, names.HEADLINE))
+CHANGE = ("change", "change_low", "change_high")  # columns of WINS; earlier versions wrote none
 UNFINISHED = "the benchmark is not finished; the same `dragon bench` command resumes it"
 STEPS = dict.fromkeys(("step", "reward"), Column.NUMBER)
 RUN = {"run": Column.TEXT}
 WON = RUN | dict.fromkeys(("served", "direction"), Column.TEXT)
 WON |= dict.fromkeys(("before", "after", "win_rate", "lower", "holm"), Column.NUMBER)
+ENDS = ("", "_low", "_high")
+REACHED = RUN | {"headroom": Column.ANYTHING, "share": Column.FIGURE}
+REACHED |= {f"{of}{end}": Column.FIGURE for of in ("real", "codec", "untuned", "tuned") for end in ENDS}
+SUMMED = dict.fromkeys(("figure", "rewards"), Column.TEXT) | dict.fromkeys(("mean", "low", "high"), Column.FIGURE)
+FURTHER: dict[str, tuple[dict[str, Column], Column | None]] = {  # tables that a benchmark may have: columns, and others
+    CARRIED: (RUN, None),
+    CONFOUNDERS: (RUN, Column.FIGURE),
+    CEILINGS: (REACHED, None),
+    COLLATERAL: (RUN, Column.FIGURE),
+    HEADLINE: (SUMMED, Column.FIGURE),
+}
 
 
 @dataclass(frozen=True)
@@ -62,16 +77,14 @@ class BenchmarkTables:
         wins: win_rates.csv, a row per run.
         cross: cross_effects.csv, runs x rewards.
         scores: the long frame of all scores.
-        carried: held_out.csv, a row per run; None in folders from before there was one.
-        confounders: confounders.csv, a row per run and the untuned model; None if nothing was measured.
+        further: the tables of `FURTHER` that are there, by the names of their files.
     """
 
     settings: BenchmarkRecord
     wins: pd.DataFrame
     cross: pd.DataFrame
     scores: pd.DataFrame
-    carried: pd.DataFrame | None
-    confounders: pd.DataFrame | None
+    further: Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -134,13 +147,12 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
     Raises:
         DragonError: a table is missing, cannot be read, has a row twice, or lacks a run or a reward.
     """
-    further = [folder / name for name in (CARRIED, CONFOUNDERS)]
     tables = BenchmarkTables(
         read_record(folder),
-        filled(read_csv(folder / WINS, WON, UNFINISHED), folder / WINS),
+        filled(read_wins(folder / WINS), folder / WINS),
         read_csv(folder / CROSS, RUN, UNFINISHED, rest=Column.FIGURE).set_index("run"),
         read_parquet(folder / SCORES, JUDGED, UNFINISHED),
-        *(read_csv(path, RUN, UNFINISHED) if path.exists() else None for path in further),
+        read_further(folder),
     )
     if tables.scores.duplicated(["run", *PAIR]).any() or tables.wins.duplicated("run").any():
         raise DragonError(f"'{folder / SCORES}' or '{folder / WINS}' has a row twice; {UNFINISHED}")
@@ -154,6 +166,28 @@ def read_benchmark(folder: Path) -> BenchmarkTables:
             lacking = ", ".join(sorted(wanted - found))
             raise DragonError(f"'{folder / file}' lacks {lacking}, which '{folder / WINS}' names; {UNFINISHED}")
     return tables
+
+
+def read_further(folder: Path) -> Mapping[str, pd.DataFrame]:
+    """Read the tables of `FURTHER` that are there.
+
+    Raises:
+        DragonError: one of them cannot be read.
+    """
+    there = {name: wanted for name, wanted in FURTHER.items() if (folder / name).exists()}
+    return {name: read_csv(folder / name, of, UNFINISHED, rest=rest) for name, (of, rest) in there.items()}
+
+
+def read_wins(path: Path) -> pd.DataFrame:
+    """Read win_rates.csv, with or without the columns of changes.
+
+    Raises:
+        DragonError: it is missing, or cannot be read.
+    """
+    table = read_csv(path, WON, UNFINISHED)
+    if not set(CHANGE) <= set(table.columns):
+        return table
+    return read_csv(path, WON | dict.fromkeys(CHANGE, Column.FIGURE), UNFINISHED)
 
 
 def filled(table: pd.DataFrame, path: Path) -> pd.DataFrame:

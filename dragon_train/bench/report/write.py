@@ -9,6 +9,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.files import check_file, write_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.bench.record import check_results
+from dragon_train.bench.result_files import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +36,13 @@ def write_page(
         DragonError: the folder holds no results, a library is not installed, or the pairs cannot be made; before any
             model is loaded.
     """
-    check_results(folder)
+    if not is_over_seeds(folder):
+        check_results(folder)
     path = out or folder / PAGE
     check_file(path, "--out")
     check_libraries()
+    if is_over_seeds(folder):
+        return write_seeds_page(folder, path)
     from dragon_rewards.compute.devices import find_device  # imports torch
     from dragon_train.bench.report.paired_comparisons import paired_comparisons
     from dragon_train.bench.report.source import read_results
@@ -54,6 +58,24 @@ def write_page(
         pairs = make_pairs(comparisons, where, bar.advance)
     write_text(path, render(build(results, comparisons, pairs)))
     return path
+
+
+def write_seeds_page(folder: Path, path: Path) -> Path:
+    """Write the page of a benchmark over several seeds, and return its path.
+
+    Raises:
+        DragonError: one of its tables cannot be read.
+    """
+    from dragon_train.bench.report.render import render
+    from dragon_train.bench.report.seeds import seeds_page
+
+    write_text(path, render(seeds_page(folder, PAGE, path.resolve().parent)))
+    return path
+
+
+def is_over_seeds(folder: Path) -> bool:
+    """Tell whether a folder holds a benchmark over several seeds, whose runs lie in folders of its own."""
+    return (folder / f"{SEEDS}.csv").is_file()
 
 
 def check_libraries() -> None:
