@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dragon_train.bench.benchmark import Benchmark
     from dragon_train.bench.launchers import Launcher
+    from dragon_train.bench.workload import Role
 
 
 def run_bench(
@@ -34,6 +35,7 @@ def run_bench(
     seeds: int | Sequence[int],
     real: Path | None,
     engine: Callable[[], Launcher],
+    role: Role = "exam",
 ) -> list[dict[str, Any]]:
     """Run a benchmark, or one for each seed, write the report, and return the rows of the win table or seeds table.
 
@@ -47,6 +49,7 @@ def run_bench(
         seeds: of training and of the held-out generations; of several, each has a benchmark `seed-<seed>` in `out`.
         real: folder of real held-out clips, which are measured beside the models; None takes what ships, if anything.
         engine: makes the launcher, once all names are checked.
+        role: of the prompts to compare on.
 
     Raises:
         UnknownNameError: the suite has no such reward.
@@ -62,7 +65,7 @@ def run_bench(
         if name not in slots:
             raise UnknownNameError(f"reward of suite {suite}", name, slots)
     chosen = load_preset(preset)
-    workload = choose_workload(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
+    workload = choose_workload(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts, role)
     for serving in servings:
         compose(serving.served).require_weights()
     launcher = engine()

@@ -135,7 +135,7 @@ def page(
     table = markdown(wins[COLUMNS], ".4g")
     return "\n\n".join(
         [
-            f"# Benchmark of {benchmark.workload.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            f"# {benchmark.title}, seed {benchmark.seed}",
             described(summed),
             changed(wins),
             summary(wins),

@@ -56,6 +56,9 @@ def bench(
     memory: Memory = None,
     device: Device = None,
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Compare on the prompts by which settings are chosen, not the exam's.")
+    ] = False,
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
@@ -65,6 +68,6 @@ def bench(
     from dragon_train.bench.seeds import chosen_seeds
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
-    wanted = chosen_seeds(seed, seeds)
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, real, engine)
+    wanted, role = chosen_seeds(seed, seeds), "watch" if watch else "exam"
+    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, real, engine, role)
     print_rows(rows, as_json=as_json, wide=wide, main=MAIN if seeds is None else MAIN_OF_SEEDS)
