@@ -68,6 +68,6 @@ def bench(
     from dragon_train.bench.seeds import chosen_seeds
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
-    wanted, role = chosen_seeds(seed, seeds), "watch" if watch else "exam"
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, real, engine, role)
+    parts = suite, preset, rewards or [], pipeline, prompts, out, chosen_seeds(seed, seeds), real, engine
+    rows = run_bench(*parts, role="watch" if watch else "exam")
     print_rows(rows, as_json=as_json, wide=wide, main=MAIN if seeds is None else MAIN_OF_SEEDS)
