@@ -26,7 +26,7 @@ FOLDERS = {  # folder of the repository -> its place in the wheel
     "dragon_train": "dragon_train",
     "exemplar_sets": "dragon_rewards/exemplar_sets",
 }
-MOST_BYTES = 20_000_000  # of all weights together
+MOST_BYTES = 25_000_000  # of all weights together
 NEEDED = [
     "dragon_rewards/py.typed",
     "dragon_rewards/suites.toml",
@@ -38,6 +38,9 @@ NEEDED = [
     "dragon_rewards/exemplar_sets/descriptions/manifest.json",
     "dragon_train/py.typed",
     "dragon_train/bench/presets.toml",
+    "dragon_train/embedded/adherence.safetensors",
+    "dragon_train/embedded/real_latents.safetensors",
+    "dragon_train/embedded/real_music.csv",
     "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]

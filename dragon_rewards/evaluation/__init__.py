@@ -1,7 +1,7 @@
 """Statistics of comparisons: how often one model beats another, how surely, by how much, and at what else's expense."""
 
 from dragon_rewards.evaluation.bootstrap import Interval, cluster_interval
-from dragon_rewards.evaluation.changes import Change, clip_change, set_change
+from dragon_rewards.evaluation.changes import Change, clip_change, set_change, set_interval
 from dragon_rewards.evaluation.confounders import controlled_win_rate
 from dragon_rewards.evaluation.correction import holm
 from dragon_rewards.evaluation.effects import rank_biserial, standardized_difference
@@ -45,6 +45,7 @@ __all__ = [
     "rank_biserial",
     "same_question",
     "set_change",
+    "set_interval",
     "standardized_difference",
     "win_rate",
 ]

@@ -96,6 +96,28 @@ def set_change(value: Callable[[Tensor], Tensor], pairs: int, halves: int = HALV
     return Change(*(_half_interval(values, pairs) for values in (old, new, new - old)))
 
 
+def set_interval(value: Callable[[Tensor], Tensor], clips: int, halves: int = HALVES, seed: int = 0) -> Interval:
+    """Return a metric of one whole set with its interval, as `set_change` has it for either of two models.
+
+    Args:
+        value: maps index rows (sets, size) into the clips to metrics (sets,).
+        clips: n, the clips of the set.
+        halves: R.
+        seed: the seed of the halves.
+
+    Raises:
+        ValueError: there are fewer than 2 clips or fewer than 2 halves.
+        DragonError: `value` raises it, as for halves that are too small for it.
+
+    >>> values = torch.tensor([1.0, 3.0, 1.0, 3.0])
+    >>> set_interval(lambda rows: values[rows].mean(1), clips=4).mean
+    2.0
+    """
+    if clips < 2 or halves < 2:  # noqa: PLR2004
+        raise ValueError(f"{halves} halves of {clips} clips; give 2 or more of both")
+    return _half_interval(_with_whole(value, random_halves(clips, halves, seed), np.arange(clips)), clips)
+
+
 def random_halves(pairs: int, halves: int, seed: int) -> NDArray[np.int64]:
     """Draw random halves of the numbers below `pairs`, without replacement: (halves, pairs // 2)."""
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(pairs), (halves, 1)), axis=1)

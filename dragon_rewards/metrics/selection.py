@@ -19,6 +19,9 @@ BLOCK = 8  # exchanges valued at once: enough to fill a batch, few enough that l
 PASSES = 4  # enough for most selections to end before, few enough to bear
 RISE = 1e-9  # of the sum of all terms: what rounding alone can make of a rise of an expansion
 GAIN = 1e-9  # relative rise that counts as one: values of equal subsets differ by rounding
+FEW = 12  # pairs of which all 2^n choices are ranked: 4,096 at most
+SHORTLIST = 32  # choices that are valued of those: the best is among them (reports/benchmarks/few_pairs.md)
+SAMPLES = 2  # values for each coefficient of a quadratic that is fitted
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,10 @@ class Expansion:
             if not rises.flatten()[best] > least:
                 return signs
             signs[list({*divmod(best, len(signs))})] *= -1
+
+    def changes(self, rows: Tensor) -> Tensor:
+        """Return r(z) - r(0) for each row z of (k, moves), (k,)."""
+        return rows @ self.slope + (rows @ self.curvature * rows).sum(1)
 
     def rises(self, signs: Tensor) -> Tensor:
         """Return what flipping signs i and j of z (moves,) adds to the expansion, (moves, moves).
@@ -159,12 +166,16 @@ def select_positive(
 
         r(D+) >= max(r(A), r(B))
 
-    A leap comes first where `value` has a method `expansion`, as the result of `dataset_fad_subsets` has: r is expanded
-    to second order about the mixture of A and B, which is equally far from all sets, and what the expansion calls the
-    best exchanges are made together. Then passes follow. Paired, a clip is exchanged with its partner, in random order,
-    until a pass makes no exchange (then no single swap raises r) or `max_passes` is reached. Unpaired, each pass
-    matches members with non-members at random, so `pairs * max_passes` exchanges are tried. Exchanges are valued in
-    blocks. What is accepted, leap or block, is valued as a whole, so r never falls.
+    A leap comes first. Where `value` has a method `expansion`, as the result of `dataset_fad_subsets` has, r is
+    expanded to second order about the mixture of A and B, which is equally far from all sets, and what the expansion
+    calls the best exchanges are made together. Of up to 12 pairs it ranks all 2^n choices, and the best of the first 32
+    is taken; a reward without an expansion is then fitted by a quadratic, to its values of random choices, two for each
+    of the 1 + n (n + 1) / 2 coefficients.
+
+    Then passes follow. Paired, a clip is exchanged with its partner, in random order, until a pass makes no exchange
+    (then no single swap raises r) or `max_passes` is reached. Unpaired, each pass matches members with non-members at
+    random, so `pairs * max_passes` exchanges are tried. Exchanges are valued in blocks. What is accepted, leap or
+    block, is valued as a whole, so r never falls.
 
     The greedy is DRAGON's (arXiv 2504.15217), the pool is subset-replace (arXiv 2607.02291).
 
@@ -173,8 +184,8 @@ def select_positive(
         value: maps index rows (k, m) to the reward of each subset, (k,); larger is better.
         paired: whether D+ holds exactly one clip of each prompt.
         pool: indices that count beside D+ in every subset: the policy's earlier samples.
-        max_passes: passes over all pairs; by default 4, and none after a leap that raised r.
-        generator: the order of the visits; a fixed seed where none is given.
+        max_passes: passes over all pairs; by default 4, and none after a leap of more than 12 pairs that raised r.
+        generator: the order of the visits and the choices that are fitted; a fixed seed where none is given.
 
     Raises:
         DragonError: there are no pairs, or `value` returns NaN, infinities or another shape.
@@ -194,9 +205,13 @@ def select_positive(
     sets = torch.arange(2 * pairs).view(2, pairs)
     values = reward(sets)
     better = int(values[1] > values[0])
-    split, current = _leap(torch.stack([sets[better], sets[1 - better]]), float(values[better]), reward, paired=paired)
+    split, current = torch.stack([sets[better], sets[1 - better]]), float(values[better])
+    few = paired and pairs <= FEW
+    leap = _best_of_few(split, reward, generator) if few else _climbed(split, reward, paired=paired)
+    if leap is not None:
+        split, current = _accepted(leap, split, current, reward)
     if max_passes is None:
-        max_passes = 0 if current > values[better] else PASSES
+        max_passes = 0 if current > values[better] and not few else PASSES
     for _ in range(max_passes):
         split = _visiting_order(split, generator, paired=paired)
         split, risen = _pass(split, current, reward)
@@ -298,18 +313,51 @@ def _indices(pool: Tensor | None) -> Tensor:
     return torch.empty(0, dtype=torch.long) if pool is None else pool.cpu()
 
 
-def _leap(split: Tensor, current: float, reward: _Reward, *, paired: bool) -> tuple[Tensor, float]:
-    """Make all exchanges at once that are best by the expansion of the reward, if the reward itself rises by them."""
+def _best_of_few(split: Tensor, reward: _Reward, generator: torch.Generator) -> Tensor:
+    """Return the best of all exchanges of few pairs: those that a quadratic ranks highest are valued.
+
+    Of equal ones it is the first in binary order, so that it does not depend on how their values are rounded.
+    """
+    pairs = split.shape[1]
+    choices = (torch.arange(2**pairs).unsqueeze(1) >> torch.arange(pairs)) % 2 == 1
+    if len(choices) > SHORTLIST:
+        quadratic = _paired_expansion(split, reward) or _fitted(split, choices, reward, generator)
+        choices = choices[quadratic.changes(choices.double() - 0.5).topk(SHORTLIST).indices.sort().values]
+    candidates = _exchanged(split, choices)
+    values = reward(candidates[:, 0])
+    best = values.max()
+    return candidates[int((values >= best - GAIN * best.abs()).int().argmax())]
+
+
+def _fitted(split: Tensor, choices: Tensor, reward: _Reward, generator: torch.Generator) -> Expansion:
+    """Fit an expansion in the exchanges of pairs to the values of some of the choices (k, n), by least squares."""
+    pairs = choices.shape[1]
+    rows, columns = torch.triu_indices(pairs, pairs, offset=1)
+    drawn = choices[torch.randperm(len(choices), generator=generator)[: SAMPLES * (1 + pairs + len(rows))]]
+    signs, values = drawn.double() - 0.5, reward(_exchanged(split, drawn)[:, 0]).double()
+    terms = torch.cat([torch.ones(len(signs), 1), signs, signs[:, rows] * signs[:, columns]], dim=1)
+    _, slope, products = torch.linalg.lstsq(terms, values).solution.split([1, pairs, len(rows)])
+    curvature = torch.zeros(pairs, pairs, dtype=torch.float64)
+    curvature[rows, columns] = curvature[columns, rows] = products / 2
+    return Expansion(slope, curvature)
+
+
+def _climbed(split: Tensor, reward: _Reward, *, paired: bool) -> Tensor | None:
+    """Return the split after all exchanges at once that the expansion of the reward calls best; None if it has none."""
     clips, pairs = split.flatten(), split.shape[1]
-    each = torch.eye(2 * pairs)
-    expansion = reward.expansion(clips, each[pairs:] - each[:pairs] if paired else each)
+    expansion = _paired_expansion(split, reward) if paired else reward.expansion(clips, torch.eye(2 * pairs))
     if expansion is None:
-        return split, current
+        return None
     sides = torch.tensor([0.5, -0.5]).repeat_interleave(pairs).to(expansion.slope)  # what the mixture lacks of D+
     signs = expansion.climb(sides[pairs:] if paired else sides, balanced=not paired)
     order = signs.argsort(descending=True, stable=True)
-    candidate = torch.where(signs > 0, split.flip(0), split) if paired else clips[order].view(2, -1)
-    return _accepted(candidate, split, current, reward)
+    return torch.where(signs > 0, split.flip(0), split) if paired else clips[order].view(2, -1)
+
+
+def _paired_expansion(split: Tensor, reward: _Reward) -> Expansion | None:
+    """Expand the reward in the exchanges of pairs: at -1/2 a pair is as in the split, at 1/2 it is exchanged."""
+    each = torch.eye(split.shape[1])
+    return reward.expansion(split.flatten(), torch.cat([-each, each], dim=1))
 
 
 def _accepted(candidate: Tensor, split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float]:
@@ -328,8 +376,8 @@ def _visiting_order(split: Tensor, generator: torch.Generator, *, paired: bool) 
 
 def _pass(split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float]:
     """Visit every exchange once, in blocks; return the split and its reward, never below `current`."""
-    for block in torch.split(torch.arange(split.shape[1]), BLOCK):
-        gains = reward(_exchanged(split, block.unsqueeze(1))[:, 0]) - current
+    for block in torch.eye(split.shape[1], dtype=torch.bool).split(BLOCK):
+        gains = reward(_exchanged(split, block)[:, 0]) - current
         improving = block[gains.argsort(descending=True, stable=True)][: int((gains > GAIN * abs(current)).sum())]
         if len(improving):
             split, current = _accepted(_best_together(split, improving, reward), split, current, reward)
@@ -338,14 +386,13 @@ def _pass(split: Tensor, current: float, reward: _Reward) -> tuple[Tensor, float
 
 def _best_together(split: Tensor, improving: Tensor, reward: _Reward) -> Tensor:
     """Return the best of exchanging the first, the first two, ... of `improving`: single gains need not add up."""
-    candidates = torch.stack([_exchanged(split, improving[None, : size + 1])[0] for size in range(len(improving))])
+    candidates = _exchanged(split, improving.cumsum(0) > 0)
     return candidates[int(reward(candidates[:, 0]).argmax())]
 
 
-def _exchanged(split: Tensor, columns: Tensor) -> Tensor:
-    """Return splits (k, 2, n) in which each row of columns (k, e) has changed sides."""
-    mask = torch.zeros(len(columns), split.shape[1], dtype=torch.bool).scatter_(1, columns, value=True)
-    return torch.where(mask.unsqueeze(1), split.flip(0), split)
+def _exchanged(split: Tensor, choices: Tensor) -> Tensor:
+    """Return splits (k, 2, n) in which the columns that a row of choices (k, n) holds True for have changed sides."""
+    return torch.where(choices.unsqueeze(1), split.flip(0), split)
 
 
 def _checked_values(values: Tensor) -> Tensor:

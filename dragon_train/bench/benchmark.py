@@ -69,6 +69,12 @@ class Benchmark:
         return tuple(run for run, served in self.served.items() if not compose(served).kind.per_clip)
 
     @property
+    def title(self) -> str:
+        """What is tuned, how thoroughly, and on which prompts it is compared if not on the exam's."""
+        where = " on the prompts to watch" if self.workload.role == "watch" else ""
+        return f"Benchmark of {self.workload.pipeline}{where}, preset {self.preset.name}"
+
+    @property
     def runs(self) -> tuple[str, ...]:
         """The names of all runs, the untuned model's first."""
         return (BASELINE, *self.tuned)
@@ -172,6 +178,7 @@ def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
         rewards=tuple(serving.served for serving in benchmark.servings),
         pipeline=benchmark.workload.pipeline,
         prompts=benchmark.workload.digest,
+        role=benchmark.workload.role,
     )
     found = read_record(benchmark.out) if (benchmark.out / SETTINGS).exists() else wanted
     for key in ("preset", "seed", "rewards", "pipeline", "prompts"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dragon_train.bench.benchmark import Benchmark
     from dragon_train.bench.launchers import Launcher
+    from dragon_train.bench.workload import Role
 
 
 def run_bench(
@@ -32,7 +33,9 @@ def run_bench(
     prompts: Path | None,
     out: Path | None,
     seeds: int | Sequence[int],
+    real: Path | None,
     engine: Callable[[], Launcher],
+    role: Role = "exam",
 ) -> list[dict[str, Any]]:
     """Run a benchmark, or one for each seed, write the report, and return the rows of the win table or seeds table.
 
@@ -44,7 +47,9 @@ def run_bench(
         prompts: file of prompts to tune and compare on; None takes the pipeline's own or the shipped ones.
         out: folder of the results; None is `runs/bench-<preset>`, with `-seeds` after it for several seeds.
         seeds: of training and of the held-out generations; of several, each has a benchmark `seed-<seed>` in `out`.
+        real: folder of real held-out clips, which are measured beside the models; None takes what ships, if anything.
         engine: makes the launcher, once all names are checked.
+        role: of the prompts to compare on.
 
     Raises:
         UnknownNameError: the suite has no such reward.
@@ -60,7 +65,7 @@ def run_bench(
         if name not in slots:
             raise UnknownNameError(f"reward of suite {suite}", name, slots)
     chosen = load_preset(preset)
-    workload = choose_workload(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts)
+    workload = choose_workload(pipeline or chosen.pipeline, prompts, chosen.heldout_prompts, role)
     for serving in servings:
         compose(serving.served).require_weights()
     launcher = engine()
@@ -68,13 +73,14 @@ def run_bench(
 
     places = {seeds: folder} if isinstance(seeds, int) else {seed: seed_folder(folder, seed) for seed in seeds}
     parts = (tuple(servings), tuple(rewards or slots), chosen)
-    return _run([Benchmark(*parts, seed, place, workload) for seed, place in places.items()], folder, launcher)
+    return _run([Benchmark(*parts, seed, place, workload) for seed, place in places.items()], folder, real, launcher)
 
 
-def _run(benchmarks: Sequence[Benchmark], folder: Path, launcher: Launcher) -> list[dict[str, Any]]:
+def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launcher: Launcher) -> list[dict[str, Any]]:
     """Run benchmarks, write the report of each, and the one over all where they lie in a common folder."""
     from dragon_train.bench.benchmark import run_benchmarks
     from dragon_train.bench.headline import headline, read_outcomes, sentences
+    from dragon_train.bench.real_clips import measure_real
     from dragon_train.bench.seed_tables import write_seeds
     from dragon_train.bench.tables import write_report
 
@@ -82,6 +88,8 @@ def _run(benchmarks: Sequence[Benchmark], folder: Path, launcher: Launcher) -> l
     with ExitStack() as stack:
         for held in dict.fromkeys([folder, *(each.out for each in benchmarks)]):
             stack.enter_context(locked(held))
+        if real is not None:
+            measure_real(benchmarks, real, launcher)
         bar = stack.enter_context(
             progress(f"{len(configs)} runs", "training steps", sum(config.steps for config in configs))
         )

@@ -20,6 +20,7 @@ from dragon_rewards.media.clips import Clips
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
 from dragon_train.assembly import assemble
+from dragon_train.bench.collateral import measure
 from dragon_train.bench.judges import judge
 from dragon_train.bench.permutation import keep_embeddings
 from dragon_train.bench.result_files import CONFOUNDERS, SCORES
@@ -98,7 +99,8 @@ class Scoring:
         rewards: names of the rewards that judge them.
         place: folder of the result, relative to the model's.
         exchanged: names of the rewards whose embeddings are kept for `permutation.run_test`.
-        judged: whether the judges that nothing is tuned toward score the model, too (`judges.judge`).
+        judged: whether the judges that nothing is tuned toward score the model, too (`judges.judge`), and its
+            collateral is measured (`collateral.measure`).
     """
 
     evaluation: Evaluation
@@ -155,8 +157,8 @@ def ignored(_: object) -> None:
 def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model: Path) -> None:
     """Add the scores of the rewards that have not judged a model yet to the scores in its folder.
 
-    The confounders of clips of audio, what judges say of them, and the embeddings for permutation tests are written
-    beside the scores.
+    The confounders of clips of audio, what judges say of them, the model's collateral, and the embeddings for
+    permutation tests are written beside the scores.
     """
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
@@ -172,6 +174,7 @@ def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model:
         write_parquet(folder / CONFOUNDERS, tables.confounders_frame(run, clips, own))
         if scoring.judged:
             judge(folder, scores)
+            measure(folder, policy, workload.pipeline, clips)
     keep_embeddings(folder, clips, [compose(name) for name in scoring.exchanged])
     write_scores(folder, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
 

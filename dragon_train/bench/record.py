@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -28,6 +28,7 @@ class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
         rewards: names of the rewards that score the models.
         pipeline: what is tuned.
         prompts: the digest of the prompts.
+        role: of the prompts that models are compared on.
         provenance: what made the results.
     """
 
@@ -36,6 +37,7 @@ class BenchmarkRecord(Struct, frozen=True, forbid_unknown_fields=True):
     rewards: tuple[str, ...]
     pipeline: str = EMBEDDED
     prompts: str = ""
+    role: Literal["exam", "watch"] = "exam"
     provenance: Provenance = {}
 
     @property

@@ -59,11 +59,10 @@ def over_seeds(found: pd.DataFrame) -> pd.DataFrame:
 
 def page(benchmarks: Sequence[Benchmark], table: pd.DataFrame, summed: pd.DataFrame) -> str:
     """Return the page over benchmarks of several seeds in Markdown."""
-    first = benchmarks[0]
     seeds = ", ".join(f"[{each.seed}]({each.out.name}/README.md)" for each in benchmarks)
     return "\n\n".join(
         [
-            f"# Benchmark of {first.workload.pipeline}, preset {first.preset.name}, {len(benchmarks)} seeds",
+            f"# {benchmarks[0].title}, {len(benchmarks)} seeds",
             described(summed),
             f"Each seed is a benchmark of its own, of training and of the held-out generations: {seeds}.",
             f"## Runs\n\n{NOTE}\n\n{markdown(table)}\n",

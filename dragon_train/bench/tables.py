@@ -23,6 +23,7 @@ from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import write_parquet, write_table
+from dragon_train.bench import ceilings, collateral
 from dragon_train.bench.changes import with_changes
 from dragon_train.bench.headline import described, headline, read_outcomes
 from dragon_train.bench.judges import COLUMN, describe, judged, read_judgements
@@ -38,7 +39,7 @@ from dragon_train.bench.result_files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dragon_train.bench.benchmark import Benchmark
 
@@ -53,7 +54,8 @@ COLUMNS = [
 def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Write the tables (CSV, Markdown), scores.parquet and README.md of a benchmark; return the rows of its win table.
 
-    Tables: win_rates, cross_effects, held_out, headline, and confounders, if every run has them beside its scores.
+    Tables: win_rates, cross_effects, held_out, headline; confounders and collateral, if every run has them beside its
+    scores; and ceilings, if there are values of real music.
 
     Args:
         benchmark: which is finished.
@@ -79,10 +81,24 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     write_table(benchmark.out / HELD_OUT, carried)
     if controlled is not None:
         write_table(benchmark.out / CONTROLLED, controlled)
+    more = beside_rewards(benchmark, wins)
     summed = headline(read_outcomes([benchmark]))
     write_table(benchmark.out / HEADLINE, summed)
-    write_text(benchmark.out / "README.md", page(benchmark, summed, wins, cross, carried, controlled, judgements))
+    text = page(benchmark, summed, wins, cross, carried, controlled, judgements, more)
+    write_text(benchmark.out / "README.md", text)
     return [{str(column): value for column, value in row.items()} for row in known(wins[COLUMNS]).to_dict("records")]
+
+
+def beside_rewards(benchmark: Benchmark, wins: pd.DataFrame) -> list[str]:
+    """Write the tables of ceilings and of collateral, where there are such, and return a section about each."""
+    clips = benchmark.preset.heldout_prompts
+    folders = {run: benchmark.folder(run) for run in (BASELINE, *benchmark.served)}
+    out, pipeline = benchmark.out, benchmark.workload.pipeline
+    tables = {
+        f"## Ceilings\n\n{ceilings.TEXT}": ceilings.write_ceilings(out, pipeline, clips, wins),
+        f"## Collateral\n\n{collateral.TEXT}": collateral.write_collateral(out, folders),
+    }
+    return [f"{text}\n\n{markdown(table)}" for text, table in tables.items() if table is not None]
 
 
 def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:
@@ -113,12 +129,13 @@ def page(
     carried: pd.DataFrame,
     controlled: pd.DataFrame | None,
     judgements: pd.DataFrame | None,
+    more: Sequence[str],
 ) -> str:
     """Return the page of a benchmark in Markdown: its figures, how they came about, and its settings."""
     table = markdown(wins[COLUMNS], ".4g")
     return "\n\n".join(
         [
-            f"# Benchmark of {benchmark.workload.pipeline}, preset {benchmark.preset.name}, seed {benchmark.seed}",
+            f"# {benchmark.title}, seed {benchmark.seed}",
             described(summed),
             changed(wins),
             summary(wins),
@@ -127,6 +144,7 @@ def page(
             f"## Changes and win rates against the untuned model\n\n{table}",
             held_out(carried, judgements),
             *([] if controlled is None else [confounders(controlled)]),
+            *more,
             cross_effects(benchmark, cross),
             f"## Settings\n\n```json\n{json.dumps(settings(benchmark), indent=2)}\n```\n",
         ]

@@ -34,12 +34,14 @@ class Workload:
         train: prompts that runs are tuned on.
         heldout: prompts that they are compared on, which tuning never sees.
         file: that the prompts are from, if a user named one.
+        role: of the prompts for comparison.
     """
 
     pipeline: str
     train: tuple[str, ...]
     heldout: tuple[str, ...]
     file: str = ""
+    role: Role = "exam"
 
     @property
     def digest(self) -> str:
@@ -96,11 +98,11 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int, role: Role =
     info = load_train_registry().pipeline(pipeline)
     require_weights(f"pipeline '{pipeline}'", info.weights)
     if path is None and pipeline == EMBEDDED:
-        return Workload(pipeline, tuple(prompts("train")), tuple(prompts(role)))
+        return Workload(pipeline, tuple(prompts("train")), tuple(prompts(role)), role=role)
     source = path or shipped_prompts()
     texts, kept = read_texts(source), heldout if role == "exam" else 2 * heldout
     if len(texts) <= kept:
         raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
     rest, exam = divided(texts, heldout, SEED)
     parts = (rest, exam) if role == "exam" else (rest[:-heldout], rest[-heldout:])
-    return Workload(pipeline, *parts, str(path or ""))
+    return Workload(pipeline, *parts, str(path or ""), role)

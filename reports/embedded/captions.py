@@ -1,10 +1,12 @@
-"""The attributes of a rendered clip and the grammar that puts them into words."""
+"""The attributes of a rendered clip and the grammar that puts them into words (`dragon_train.embedded.words`)."""
 
 from __future__ import annotations
 
 import re
 from string import Formatter
 from typing import TYPE_CHECKING
+
+from dragon_train.embedded.words import WORDS
 
 if TYPE_CHECKING:
     import random
@@ -34,52 +36,6 @@ FORMS: Mapping[str, str] = {  # the dance that each metre names in these collect
     "3/4": "waltz",
     "6/8": "jig",
     "9/8": "slip jig",
-}
-
-INSTRUMENT_WORDS: Mapping[str, tuple[str, ...]] = {
-    "piano": ("piano",),
-    "harpsichord": ("harpsichord",),
-    "organ": ("organ", "church organ"),
-    "accordion": ("accordion",),
-    "guitar": ("guitar", "acoustic guitar"),
-    "fiddle": ("fiddle", "violin"),
-    "trumpet": ("trumpet",),
-    "clarinet": ("clarinet",),
-    "flute": ("flute",),
-    "banjo": ("banjo",),
-}
-FORM_WORDS: Mapping[str, tuple[str, ...]] = {
-    "chorale": ("chorale", "hymn"),
-    "polka": ("polka",),
-    "reel": ("reel",),
-    "waltz": ("waltz",),
-    "jig": ("jig",),
-    "slip jig": ("slip jig",),
-}
-TEMPO_WORDS: Mapping[str, tuple[str, ...]] = {
-    "slow": ("slow", "calm", "unhurried"),
-    "moderate": ("moderate", "steady", "relaxed"),
-    "fast": ("fast", "quick", "lively"),
-}
-MODE_WORDS: Mapping[str, tuple[str, ...]] = {
-    "major": ("major", "cheerful", "bright"),
-    "minor": ("minor", "sad", "dark"),
-}
-DENSITY_WORDS: Mapping[str, tuple[str, ...]] = {
-    "sparse": ("sparse", "with few notes"),
-    "even": ("flowing", "with regular notes"),
-    "busy": ("busy", "with many notes"),
-}
-REGISTER_WORDS: Mapping[str, tuple[str, ...]] = {
-    "low": ("low", "deep"),
-    "middle": ("middle",),
-    "high": ("high",),
-}
-COLLECTION_WORDS: Mapping[str, tuple[str, ...]] = {
-    "chorales": ("baroque", "old"),
-    "ryan": ("american", "traditional"),
-    "oneill": ("irish", "traditional"),
-    "aird": ("traditional", "old"),
 }
 # Three families of phrasings, disjoint: prompts to train on, to watch and for the exam are of one each. A caption names
 # the instrument and three of the six other attributes; in the ten phrasings of a family each of the six is named five
@@ -123,15 +79,6 @@ PHRASINGS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 TEMPLATES = tuple(template for family in PHRASINGS.values() for template in family)
-WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "instrument": INSTRUMENT_WORDS,
-    "form": FORM_WORDS,
-    "tempo": TEMPO_WORDS,
-    "mode": MODE_WORDS,
-    "density": DENSITY_WORDS,
-    "register": REGISTER_WORDS,
-    "collection": COLLECTION_WORDS,
-}
 
 
 def named(template: str) -> set[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-import captions
+from captions import TEMPLATES
 from descriptions import descriptions
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from dragon_train.embedded.words import WORDS
 
 
 def words() -> list[str]:
     """Every word of the caption grammar and of the ungrounded descriptions, and punctuation, sorted."""
-    phrases = [phrase for table in captions.WORDS.values() for group in table.values() for phrase in group]
-    phrases += [re.sub(r"\{\w+\}", "", template) for template in captions.TEMPLATES]
+    phrases = [phrase for table in WORDS.values() for group in table.values() for phrase in group]
+    phrases += [re.sub(r"\{\w+\}", "", template) for template in TEMPLATES]
     phrases += ["an", *descriptions()]
     return sorted(set(re.findall(r"[a-z]+|[^\sa-z]", " ".join(phrases).lower())))
 

@@ -32,13 +32,17 @@ from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_rewards.suites import load_suite
 from dragon_rewards.weights import INDEX
 from dragon_train.bench.ablation.grid import load_grid
+from dragon_train.bench.collateral import read_figures
 from dragon_train.bench.evaluate import ORIGIN, read_scores
 from dragon_train.bench.permutation import read_embeddings, read_test
 from dragon_train.bench.presets import load_preset
+from dragon_train.bench.real_clips import read_real
 from dragon_train.bench.record import read_record
 from dragon_train.bench.report.source import CROSS, WINS, read_benchmark, read_run
-from dragon_train.bench.result_files import EMBEDDINGS, SCORES, TEST
+from dragon_train.bench.result_files import EMBEDDINGS, FIGURES, REAL_MUSIC, SCORES, TEST
 from dragon_train.config import TrainConfig
+from dragon_train.embedded.adherence import Probe
+from dragon_train.embedded.real_music import RealLatents
 from dragon_train.loop.run import load_checkpoint, save_checkpoint
 from dragon_train.loop.run_folder import CONFIG, METRICS, PROMPTS, Claim, kept_prompts, stored_config
 from dragon_train.pipelines.pretrained import adapter_for, check_components, check_packages, read_index
@@ -163,6 +167,27 @@ def permutation(folder: Path) -> Path:
     return written(folder / TEST, json.dumps(record))
 
 
+def figures(folder: Path) -> Path:
+    return written(folder / FIGURES, json.dumps({"instrument": 0.5, "vendi": 3.25}))
+
+
+def real_music(folder: Path) -> Path:
+    values = {"clips": 8, "value": 1.5, "low": 1.0, "high": 2.0, "origin": "ear-1"}
+    rows = [{"reward": "vendi:ear", "music": "airs", "model": model, **values} for model in ("real", "codec")]
+    pd.DataFrame(rows).to_csv(folder / REAL_MUSIC, index=False)
+    return folder / REAL_MUSIC
+
+
+def real_latents(folder: Path) -> Path:
+    RealLatents(torch.ones(2, 3, 4), ("a jig", "a reel"), "ear-1").save(folder / "latents.safetensors")
+    return folder / "latents.safetensors"
+
+
+def probe(folder: Path) -> Path:
+    Probe.load().save(folder / "probe.safetensors")
+    return folder / "probe.safetensors"
+
+
 def benchmark(folder: Path) -> Path:
     made = asdict(load_preset(str(preset(folder))))
     settings_ = {"preset": made, "seed": 0, "rewards": ["vendi:clap"], "pipeline": "embedded", "prompts": "ab"}
@@ -226,6 +251,10 @@ KINDS: dict[str, Kind] = {
     "scores": (scores, lambda path: read_scores(path.parent)),
     "embeddings": (embeddings, lambda path: read_embeddings(path.parent, ["a", "b"], torch.device("cpu")).known),
     "permutation test": (permutation, lambda path: read_test(path.parent)),
+    "collateral": (figures, lambda path: read_figures(path.parent)),
+    "real music": (real_music, lambda path: read_real(path, "measure again")),
+    "real latents": (real_latents, RealLatents.load),
+    "probe": (probe, Probe.load),
     "benchmark": (benchmark, lambda path: read_record(path.parent)),
     "win rates": (partial(tables, name=WINS), lambda path: read_benchmark(path.parent)),
     "cross effects": (partial(tables, name=CROSS), lambda path: read_benchmark(path.parent)),
@@ -233,7 +262,7 @@ KINDS: dict[str, Kind] = {
     "pipeline": (index, read_parts),
     "checkpoint": (checkpoint, load_checkpoint),
 }
-CHECKSUMMED = ["statistics", "facets", "checkpoint", "embeddings"]
+CHECKSUMMED = ["statistics", "facets", "checkpoint", "embeddings", "real latents"]
 
 
 def kept(make: Callable[[Path], Path], folder: Path) -> tuple[Path, bytes]:

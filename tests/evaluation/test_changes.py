@@ -14,7 +14,7 @@ from support.parts import RATE, noise
 from torch import Tensor
 
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.evaluation import Interval, clip_change, set_change
+from dragon_rewards.evaluation import Interval, clip_change, set_change, set_interval
 from dragon_rewards.evaluation.changes import DEVIATIONS, random_halves
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.registry import load_registry
@@ -130,3 +130,17 @@ def test_changes_of_nothing_are_refused() -> None:
             set_change(mean_of(np.zeros(2 * pairs)), pairs, halves)
     with pytest.raises(ValueError, match="as many values before as after"):
         clip_change([1.0, 2.0], [1.0], ["a", "b"])
+
+
+@given(st.integers(0, 10**6), st.integers(2, 40))
+@settings(deadline=None, max_examples=20)
+def test_one_set_has_the_interval_that_it_has_beside_another(seed: int, clips: int) -> None:
+    values = torch.randn(2 * clips, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    beside = set_change(lambda rows: values[rows].std(1, unbiased=False), clips)
+    assert set_interval(lambda rows: values[rows].std(1, unbiased=False), clips) == beside.before
+    assert set_interval(lambda rows: values[clips + rows].std(1, unbiased=False), clips) == beside.after
+
+
+def test_an_interval_takes_two_clips() -> None:
+    with pytest.raises(ValueError, match="400 halves of 1 clips"):
+        set_interval(lambda rows: rows.double().mean(1), 1)

@@ -122,14 +122,21 @@ def test_launches_and_reads_do_not_grow_with_the_clips(
     name: str, lengths: tuple[int, ...], reference: Gaussian
 ) -> None:
     clips = [clip.to(reference.mean.device) for clip in clips_of(66, lengths)]
-    few, many = counts_of(name, clips[:18], reference), counts_of(name, clips, reference)
+    few, many = counts_of(name, clips[:34], reference), counts_of(name, clips, reference)
     assert few.by_name == many.by_name, (few, many)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_host_waits_as_often_as_is_said(name: str, reference: Gaussian) -> None:
-    counts = counts_of(name, [clip.to(reference.mean.device) for clip in clips_of(18, (5,))], reference)
+    counts = counts_of(name, [clip.to(reference.mean.device) for clip in clips_of(34, (5,))], reference)
     assert counts.synchronisations == METRICS[name][1], counts
+
+
+@pytest.mark.parametrize("pairs", [6, 12])
+def test_the_choices_of_few_pairs_are_valued_with_one_wait_more(pairs: int, reference: Gaussian) -> None:
+    """Of a distance, which is waited for three times."""
+    clips = [clip.to(reference.mean.device) for clip in clips_of(2 * pairs, (5,))]
+    assert counts_of("selection", clips, reference).synchronisations == METRICS["selection"][1] + 3
 
 
 @pytest.mark.parametrize("lengths", WAYS.values(), ids=WAYS)

@@ -15,6 +15,7 @@ from dragon_rewards.metrics import (
     Gaussian,
     Selection,
     dataset_fad_subsets,
+    negated,
     select_pairs,
     select_positive,
     select_unpaired,
@@ -82,12 +83,69 @@ def test_unpaired_selection_reaches_the_best_where_clips_count_independently(see
     assert set(chosen.positive.tolist()) == set(select_unpaired(worth).positive.tolist())
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_paired_selection_is_near_the_best_of_all_sets(seed: int) -> None:
-    value = nearness(seed, 10)
-    rewards = sorted(reward(value, list(members)) for members in product(*((i, i + 5) for i in range(5))))
-    chosen = select_positive(5, value)
-    assert rewards[-4] - 1e-12 <= chosen.value <= rewards[-1] + 1e-12  # among the best four of 32
+def all_sets(pairs: int) -> Tensor:
+    """Every choice of one clip of each pair, (2^n, n): set A first, set B last."""
+    return torch.tensor([*product(*((i, i + pairs) for i in range(pairs)))])
+
+
+def nearness_in_eight_dimensions(seed: int, pairs: int) -> tuple[Value, Tensor]:
+    """A reward, and the rewards of all sets by the sums of their clips and the formula."""
+    clips, reference = torch.stack(songs(seed, [6] * 2 * pairs, 8)), Gaussian.fit(embeddings(seed + 999, 80, 8))
+    sets, frames = all_sets(pairs), 6 * pairs
+    mean = clips.sum(1)[sets].sum(1) / frames
+    squares = (clips.mT @ clips)[sets].sum(1)
+    covariance = (squares - frames * mean.unsqueeze(2) * mean.unsqueeze(1)) / (frames - 1)
+    roots = torch.linalg.eigvalsh(reference.sqrt @ covariance @ reference.sqrt).clamp(min=0).sqrt().sum(1)
+    traces = covariance.diagonal(dim1=1, dim2=2).sum(1) + reference.covariance.trace()
+    distances = (mean - reference.mean).square().sum(1) + traces - 2 * roots
+    return negated(dataset_fad_subsets(list(clips), reference)), -distances
+
+
+def diversity_in_eight_dimensions(seed: int, pairs: int) -> tuple[Value, Tensor]:
+    """A reward, and the rewards of all sets by the kernels of their clips."""
+    clips = torch.randn(2 * pairs, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    units = torch.nn.functional.normalize(clips)[all_sets(pairs)]
+    shares = (torch.linalg.eigvalsh(units @ units.mT) / pairs).clamp(min=1e-300)
+    return vendi_subsets(clips), (-shares * shares.log()).sum(1).exp()
+
+
+IN_EIGHT_DIMENSIONS = {"nearness": nearness_in_eight_dimensions, "diversity": diversity_in_eight_dimensions}
+
+
+def worst_gain(named: str, pairs: int, count: int) -> float:
+    """The least of so many selections, as a share of what the best of all sets gains over the better of A and B."""
+    gains = []
+    for seed in range(count):
+        value, rewards = IN_EIGHT_DIMENSIONS[named](1000 * seed, pairs)
+        start, best = float(rewards[[0, -1]].max()), float(rewards.max())
+        chosen = select_positive(pairs, value, generator=torch.Generator().manual_seed(seed))
+        assert chosen.value <= best + 1e-9 * abs(best)
+        gains.append((chosen.value - start) / (best - start) if best - start > 1e-9 * abs(best) else 1.0)
+    return min(gains)
+
+
+@pytest.mark.parametrize("named", IN_EIGHT_DIMENSIONS)
+@pytest.mark.parametrize(("pairs", "count"), [(5, 20), (8, 20), (12, 5)])
+def test_paired_selection_of_few_pairs_is_near_the_best_of_all_sets(pairs: int, count: int, named: str) -> None:
+    assert worst_gain(named, pairs, count) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", IN_EIGHT_DIMENSIONS)
+@pytest.mark.parametrize("pairs", [8, 10, 12])
+def test_the_worst_of_200_selections_has_nine_tenths_of_what_there_is_to_gain(pairs: int, named: str) -> None:
+    assert worst_gain(named, pairs, 200) >= 0.9
+
+
+def test_of_equally_good_sets_the_one_that_exchanges_the_first_pairs_is_chosen() -> None:
+    """Whatever rounding makes of their values: two clips of A are best, and any two of the five are as good."""
+    rounding = torch.Generator().manual_seed(0)
+
+    def value(rows: Tensor) -> Tensor:
+        noise = 1e-12 * torch.randn(len(rows), generator=rounding, dtype=torch.float64)
+        return 10 - ((rows < 5).sum(1) - 2).abs() + noise
+
+    assert [select_positive(5, value).positive.tolist() for _ in range(5)] == [[0, 1, 7, 8, 9]] * 5
 
 
 def test_paired_selection_finds_the_best_of_all_sets_of_a_planted_case() -> None:
@@ -133,7 +191,7 @@ def test_equal_sets_are_left_alone() -> None:
 
 def test_without_passes_the_better_set_is_chosen() -> None:
     worth = torch.tensor([1.0, 2.0, 3.0, 1.0])
-    chosen = select_positive(2, lambda rows: worth[rows].sum(1), max_passes=0)
+    chosen = select_positive(2, lambda rows: worth[rows].sum(1), paired=False, max_passes=0)
     assert (chosen.positive.tolist(), chosen.negative.tolist(), chosen.value) == ([2, 3], [0, 1], 4.0)
 
 

@@ -70,7 +70,7 @@ def test_a_benchmark_that_no_machine_takes_leaves_no_folder(tmp_path: Path) -> N
     preset, out = tmp_path / "least.toml", tmp_path / "runs" / "bench"
     preset.write_text("heldout_prompts = 4\ninference_steps = 2\nsubset_size = 2\nrounds = 2\n")
     with pytest.raises(DragonError, match="no machine has room for 2 runs"):
-        run_bench("dragon20", str(preset), ["vendi:clap"], None, None, out, 0, Full)
+        run_bench("dragon20", str(preset), ["vendi:clap"], None, None, out, 0, None, Full)
     assert not (tmp_path / "runs").exists()
 
 

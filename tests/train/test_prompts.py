@@ -12,6 +12,7 @@ from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.exemplars import captions
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
+from dragon_train.embedded.words import named
 from dragon_train.loop.run_folder import kept_prompts
 from dragon_train.loop.tuning import load_policy
 from dragon_train.prompts import split
@@ -48,6 +49,17 @@ def test_no_prompt_has_two_roles_or_is_a_caption_of_a_set() -> None:
     every = [text for texts in lists.values() for text in texts]
     assert len(set(every)) == len(every) == 960 + 256 + 256
     assert set(every).isdisjoint(caption for found in sets for caption in found)
+
+
+@pytest.mark.parametrize("role", ["train", "watch", "exam"])
+def test_every_prefix_names_the_values_of_an_attribute_equally_often(role: str) -> None:
+    texts = [named(text) for text in prompts(role)]
+    for attribute in {name for text in texts for name in text}:
+        values = [text[attribute] for text in texts if attribute in text]
+        counts = dict.fromkeys(values, 0)
+        for value in values:
+            counts[value] += 1
+            assert max(counts.values()) - min(counts.values()) <= 1
 
 
 @pytest.mark.slow

@@ -46,6 +46,9 @@ def bench(
     seeds: Annotated[
         str | None, typer.Option(help="Several seeds, as 0,1,2: a benchmark of each, and a table over them.")
     ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real held-out clips, to see how far from music the models are.")
+    ] = None,
     launcher: Launcher = "local",
     workers: Workers = None,
     cpus: Cpus = 1,
@@ -53,6 +56,9 @@ def bench(
     memory: Memory = None,
     device: Device = None,
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Compare on the prompts by which settings are chosen, not the exam's.")
+    ] = False,
     as_json: Json = False,
     wide: Wide = False,
 ) -> None:
@@ -62,6 +68,6 @@ def bench(
     from dragon_train.bench.seeds import chosen_seeds
 
     engine = partial(make_launcher, launcher, workers, Resources(cpus, gpus, memory), device)
-    wanted = chosen_seeds(seed, seeds)
-    rows = run_bench(suite, preset, rewards or [], pipeline, prompts, out, wanted, engine)
+    parts = suite, preset, rewards or [], pipeline, prompts, out, chosen_seeds(seed, seeds), real, engine
+    rows = run_bench(*parts, role="watch" if watch else "exam")
     print_rows(rows, as_json=as_json, wide=wide, main=MAIN if seeds is None else MAIN_OF_SEEDS)
