@@ -103,7 +103,9 @@ def benchmark_sections(tables: BenchmarkTables) -> tuple[Section, ...]:
 def silence(results: Results) -> str:
     """Explain why the page has no players, and what makes some."""
     if any(run.finished for run in results.runs):
-        return "The page was made without players; `dragon report` makes them with --pairs 8."
+        return (
+            "The page was made without players and the changes of their pairs; `dragon report` makes both by --pairs 8."
+        )
     return f"This folder holds no weights, so nothing can be played: {remedy(results)}."
 
 

@@ -59,14 +59,12 @@ function sort(button) {
   table.tBodies[0].append(...rows);
   document.getElementById("said").textContent = `Sorted by ${button.textContent}, ${order}`;
 }
-for (const button of document.querySelectorAll(".pairs thead button")) button.addEventListener("click", () => sort(button));
+const headings = document.querySelectorAll(".pairs thead button");
+for (const button of headings) button.addEventListener("click", () => sort(button));
 
-// Without this script each sound has a player of its own, of which one plays at a time. With it a pair has one player:
-// both sounds run together and one of them is loud, so that the other takes over at the same place, without a gap.
-document.addEventListener("play", ({ target }) => {
-  for (const audio of document.querySelectorAll("audio")) if (audio !== target) audio.pause();
-}, true);
-
+// A pair has one player, and without this script a player for each sound. Both sounds run together and one of them is
+// loud, so that the other takes over at the same place, without a gap.
+const SOON = 0.02;  // seconds: a moment that is still to come, at which both begin
 let context = null, stopOther = () => {};
 
 function decoded(audio) {
@@ -76,8 +74,9 @@ function decoded(audio) {
 
 function equip(player) {
   const lanes = [...player.querySelectorAll(".lane")], sides = [...player.querySelectorAll("[type=radio]")];
-  const button = player.querySelector(".play"), place = player.querySelector("[type=range]"), clock = player.querySelector("output");
-  const audios = lanes.map((lane) => lane.querySelector("audio")), name = button.getAttribute("aria-label").slice("Play".length);
+  const [button, place, clock] = [".play", "[type=range]", "output"].map((part) => player.querySelector(part));
+  const audios = lanes.map((lane) => lane.querySelector("audio"));
+  const name = button.getAttribute("aria-label").slice("Play".length);
   const length = Number(place.max);
   const heads = lanes.map((lane) => {
     const head = Object.assign(document.createElement("span"), { className: "head" });
@@ -85,7 +84,7 @@ function equip(player) {
     return head;
   });
   let buffers = null, voices = [], at = 0, since = null;  // `since`: when, by the context's clock, the sound was at 0
-  const now = () => (since === null ? at : Math.min(context.currentTime - since, length));
+  const now = () => (since === null ? at : Math.min(Math.max(context.currentTime - since, 0), length));
   const loudness = (lane) => Number(sides[lane].checked);
 
   function show() {
@@ -117,15 +116,18 @@ function equip(player) {
     context ??= new AudioContext();
     await context.resume();
     buffers ??= await Promise.all(audios.map(decoded));
+    if (since !== null) return;  // pressed again meanwhile
     stopOther();
     stopOther = stop;
+    const begin = context.currentTime + SOON;
     voices = buffers.map((buffer, lane) => {
-      const source = new AudioBufferSourceNode(context, { buffer }), gain = new GainNode(context, { gain: loudness(lane) });
+      const source = new AudioBufferSourceNode(context, { buffer });
+      const gain = new GainNode(context, { gain: loudness(lane) });
       source.connect(gain).connect(context.destination);
-      source.start(0, at);
+      source.start(begin, at);
       return { source, gain };
     });
-    since = context.currentTime - at;
+    since = begin - at;
     follow();
   }
   function seek(seconds) {
@@ -153,4 +155,4 @@ function equip(player) {
   player.classList.add("ready");
   show();
 }
-if (window.AudioContext) document.querySelectorAll(".player").forEach(equip);
+document.querySelectorAll(".player").forEach(equip);
