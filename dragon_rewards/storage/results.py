@@ -21,8 +21,14 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def write_table(stem: Path, table: pd.DataFrame) -> None:
     """Write a table as `<stem>.csv` in full precision and as `<stem>.md` in four digits.
 
-    A named index becomes the first column.
+    A named index becomes the first column. Cells without a value are empty.
     """
     flat = table.reset_index() if table.index.name else table
     write_csv(stem.with_name(f"{stem.name}.csv"), flat)
-    write_text(stem.with_name(f"{stem.name}.md"), f"{flat.to_markdown(index=False, floatfmt='.4g')}\n")
+    text = known(flat).to_markdown(index=False, floatfmt=".4g", missingval="")
+    write_text(stem.with_name(f"{stem.name}.md"), f"{text}\n")
+
+
+def known(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with None for figures that are missing, which neither JSON nor people read as NaN."""
+    return table.astype(object).where(table.notna(), None)

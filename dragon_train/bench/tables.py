@@ -22,7 +22,7 @@ from dragon_rewards.evaluation.score_tables import (
 from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.results import write_parquet, write_table
+from dragon_rewards.storage.results import known, write_parquet, write_table
 from dragon_train.bench import ceilings, collateral
 from dragon_train.bench.changes import with_changes
 from dragon_train.bench.headline import described, headline, read_outcomes
@@ -195,11 +195,6 @@ def confounders(controlled: pd.DataFrame) -> str:
 def markdown(table: pd.DataFrame, floatfmt: str = ".3g") -> str:
     """Return a table in Markdown, with cells that stay empty where a figure is missing."""
     return known(table).to_markdown(index=False, floatfmt=floatfmt, missingval="")
-
-
-def known(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with None for figures that are missing, which neither JSON nor people read as NaN."""
-    return table.astype(object).where(table.notna(), None)
 
 
 def cross_effects(benchmark: Benchmark, cross: pd.DataFrame) -> str:
