@@ -12,7 +12,7 @@ from dragon_rewards.protocols import RewardKind
 from dragon_rewards.rewards import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -60,13 +60,21 @@ class Mixture:
         return of_sets if of_sets in kinds else max(kinds)
 
     def value(self, clips: Media) -> Tensor:
-        """Compute the mixture for each clip, (clips,), if all parts judge clips; raises as the parts do."""
+        """Compute the mixture of each clip, (clips,), or of the whole set, (), if a part judges sets.
+
+        The gradient reaches the clips through the rewards, and not through their standard deviations. Raises as the
+        parts do.
+        """
         import torch
 
-        values = torch.stack([_in_spreads(part.value(clips)) for part in self.parts])
-        return sum(
-            (weight * value for weight, value in zip(self.weights, values, strict=True)), torch.zeros_like(values[0])
-        )
+        values = [part.value(clips) for part in self.parts]
+        if self.kind.per_clip:
+            terms = [weight * _in_spreads(value) for weight, value in zip(self.weights, values, strict=True)]
+        else:
+            with torch.no_grad():
+                scales = self._scales(clips, [_of_subsets(part, clips) for part in self.parts])
+            terms = [scale * value.mean() for scale, value in zip(scales, values, strict=True)]
+        return torch.stack(terms).sum(0)
 
     def subsets(self, clips: Media) -> Callable[[Tensor], Tensor]:
         """Prepare to value many subsets of `clips`; raises as the parts do.
@@ -74,10 +82,13 @@ class Mixture:
         Returns:
             A function from index rows (subsets, size) to values (subsets,).
         """
-        rows = _halves(len(clips), max(part.reduction.minimum_clips for part in self.parts))
         prepared = [_of_subsets(part, clips) for part in self.parts]
-        scales = [weight / _spread(value(rows)) for weight, value in zip(self.weights, prepared, strict=True)]
-        return _Sum(tuple(prepared), tuple(scales))
+        return _Sum(tuple(prepared), self._scales(clips, prepared))
+
+    def _scales(self, clips: Media, prepared: Sequence[Callable[[Tensor], Tensor]]) -> tuple[float, ...]:
+        """Return each weight over the standard deviation of its reward on random halves of the clips."""
+        rows = _halves(len(clips), max(part.reduction.minimum_clips for part in self.parts))
+        return tuple(weight / _spread(value(rows)) for weight, value in zip(self.weights, prepared, strict=True))
 
 
 @dataclass(frozen=True)

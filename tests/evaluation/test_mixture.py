@@ -82,6 +82,22 @@ def test_in_a_mixture_with_sets_a_reward_of_clips_is_its_mean(clips: Clips) -> N
     assert (units > 0).all()
 
 
+@pytest.mark.parametrize("expression", ["vendi:clap + 0.5 * clap-score:clap", "vendi:clap + -2 * dataset-fad:vae@airs"])
+def test_of_all_clips_it_is_worth_the_set_of_all_clips(clips: Clips, expression: str) -> None:
+    mixture = compose_mixture(expression)
+    assert torch.allclose(mixture.value(clips), mixture.subsets(clips)(torch.arange(12)[None])[0], rtol=1e-5)
+
+
+def test_a_gradient_reaches_clips_through_a_mixture_with_sets(clips: Clips) -> None:
+    audio = torch.stack([clip.flatten() for clip in clips.media]).requires_grad_()
+    value = compose_mixture("vendi:logmel + 0.5 * dataset-fad:clap@airs").value(Clips(audio, 16_000, clips.prompts))
+    value.backward()
+    assert value.shape == ()
+    assert audio.grad is not None
+    assert audio.grad.isfinite().all()
+    assert audio.grad.abs().amax(-1).gt(0).all()
+
+
 def test_where_a_reward_stands(clips: Clips) -> None:
     score = compose("clap-score:clap").value(clips)
     assert mean_and_spread(compose("clap-score:clap"), clips) == pytest.approx(

@@ -13,6 +13,7 @@ import torch
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.metrics import vendi_score
+from dragon_rewards.mixture import compose_mixture
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.prompts import prompts
@@ -72,6 +73,22 @@ def test_direct_gradients_reach_every_adapter_through_a_reward_of_a_set(tmp_path
     assert rows[0]["loss"] == pytest.approx(-rows[0]["reward"], rel=1e-3)
     assert rows[0]["vendi"] == pytest.approx(rows[0]["reward"], rel=1e-6)
     assert vendi_score(torch.eye(3)) == pytest.approx(3)
+
+
+def test_direct_takes_a_mixture_of_sets_and_a_constraint(tmp_path: Path) -> None:
+    config = TrainConfig(
+        "vendi:logmel + dataset-fad:chroma@airs",
+        at_least=("clap-score:clap",),
+        objective="direct",
+        steps=2,
+        prompts_per_step=4,
+        demonstration_steps=2,
+    )
+    rows: list[dict[str, float]] = []
+    parts = compose_mixture(config.reward), make_objective(config)
+    train(completed(config), load_policy(), *parts, prompts("train"), tmp_path, rows.append)
+    assert all(row["gradient_norm"] > 0 for row in rows)
+    assert {"reward vendi:logmel", "reward dataset-fad:chroma@airs", "multiplier clap-score:clap"} <= rows[1].keys()
 
 
 def test_options_are_those_of_the_objective() -> None:
