@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dragon_rewards.storage.files import write_text
-from dragon_rewards.storage.results import write_table
+from dragon_rewards.storage.results import known, write_table
 from dragon_train.bench.headline import FIGURES, described, headline, read_outcomes
 from dragon_train.bench.result_files import HEADLINE, SEEDS
-from dragon_train.bench.tables import known, markdown
+from dragon_train.bench.tables import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
