@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from msgspec import structs, to_builtins
@@ -173,7 +173,7 @@ def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
     benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
     benchmark.workload.check(config for run in benchmark.tuned if (config := benchmark.config(run)))
     wanted = BenchmarkRecord(
-        preset=json.loads(json.dumps(asdict(benchmark.preset))),
+        preset=as_json(benchmark.preset),
         seed=benchmark.seed,
         rewards=tuple(serving.served for serving in benchmark.servings),
         pipeline=benchmark.workload.pipeline,
@@ -182,11 +182,18 @@ def checked_record(benchmark: Benchmark) -> BenchmarkRecord:
     )
     found = read_record(benchmark.out) if (benchmark.out / SETTINGS).exists() else wanted
     for key in ("preset", "seed", "rewards", "pipeline", "prompts"):
-        if getattr(found, key) != getattr(wanted, key):
+        held = as_json(found.thoroughness) if key == "preset" else getattr(found, key)
+        if held != getattr(wanted, key):
             raise ConfigError(
                 f"{benchmark.out} holds a benchmark with another {key}; choose another --out or delete it"
             )
     return wanted
+
+
+def as_json(preset: Preset) -> dict[str, Any]:
+    """Return the fields of a preset as they are after they were written as JSON and read."""
+    fields: dict[str, Any] = json.loads(json.dumps(asdict(preset)))
+    return fields
 
 
 def claim(benchmark: Benchmark, record: BenchmarkRecord) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
 from dragon_rewards.suites import serve
@@ -85,6 +86,11 @@ def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launc
     from dragon_train.bench.tables import write_report
 
     configs = [config for each in benchmarks for run in each.tuned if (config := each.config(run))]
+    for name in dict.fromkeys(
+        name for config in configs for name in (config.reward, *config.heldout, *config.at_least)
+    ):
+        for part in compose_mixture(name).parts:
+            part.require_weights()
     with ExitStack() as stack:
         for held in dict.fromkeys([folder, *(each.out for each in benchmarks)]):
             stack.enter_context(locked(held))

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.mixture import Mixture, compose_mixture
 from dragon_train.config import Count, Guidance, Steps, read_config, train_config
 from dragon_train.fields import check_fields, check_keys
 from dragon_train.prompts import EMBEDDED
 
 if TYPE_CHECKING:
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
 
 
 SMALLEST_SET = 2
+BESIDE, WEIGHT = "beside", "weight"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Preset:
         train: the trainer's settings.
         rewards: settings that override `train`, by a pattern of the names of rewards; of several patterns that match,
             later ones win.
+        beside: a reward, or a mixture, that every run maximises beside its target; a term that is the target itself
+            is left out. An empty text is none. Tables of `rewards` may override it.
+        weight: the factor of the target where something is beside it. Tables of `rewards` may override it.
         guidance: classifier-free guidance of those generations; 1 is none, 0 what the pipeline suggests.
 
     Raises:
@@ -51,6 +56,8 @@ class Preset:
     train: Mapping[str, Any] = field(default_factory=dict)
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     guidance: Guidance = 1.0
+    beside: str = ""
+    weight: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -65,16 +72,33 @@ class Preset:
         return str(self.train.get("pipeline", EMBEDDED))
 
     def config(self, reward: Reward, seed: int) -> TrainConfig:
-        """Return the settings of the tuning run toward one reward.
+        """Return the settings of the tuning run toward one reward, and what the preset maximises beside it.
 
         Raises:
             ConfigError: the preset has a setting that the trainer refuses.
+            DragonError: what is beside the reward does not compose.
         """
-        values = dict(self.train)
+        values = {BESIDE: self.beside, WEIGHT: self.weight, **self.train}
         for pattern, own in self.rewards.items():
             if fnmatchcase(reward.name, pattern):
                 values.update(own)
-        return train_config({**values, "reward": reward.name, "seed": seed}, f"preset {self.name}")
+        target = with_others(reward, values.pop(WEIGHT), values.pop(BESIDE))
+        return train_config({**values, "reward": target.name, "seed": seed}, f"preset {self.name}")
+
+
+def with_others(reward: Reward, weight: float, others: str) -> AnyReward:
+    """Return the mixture of a reward, by its weight, and of the terms of an expression that are other rewards.
+
+    Raises:
+        ComposeError: the expression is none, or a name in it does not compose.
+        UnknownNameError: no plugin registered one of the parts.
+    """
+    if not others:
+        return reward
+    mixed = compose_mixture(others)
+    kept = [(part, weight) for part, weight in zip(mixed.parts, mixed.weights, strict=True) if part.name != reward.name]
+    parts, weights = zip((reward, weight), *kept, strict=True)
+    return Mixture(parts, weights) if kept else reward
 
 
 def builtin_presets() -> dict[str, Mapping[str, Any]]:

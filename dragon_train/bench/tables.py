@@ -19,6 +19,7 @@ from dragon_rewards.evaluation.score_tables import (
     cross_table,
     win_table,
 )
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
@@ -142,7 +143,7 @@ def page(
             method(benchmark),
             stand_ins(benchmark),
             f"## Changes and win rates against the untuned model\n\n{table}",
-            held_out(carried, judgements),
+            held_out(benchmark, carried, judgements),
             *([] if controlled is None else [confounders(controlled)]),
             *more,
             cross_effects(benchmark, cross),
@@ -171,7 +172,29 @@ def changed(wins: pd.DataFrame) -> str:
     )
 
 
-def held_out(carried: pd.DataFrame, judgements: pd.DataFrame | None) -> str:
+def learnt_beside(benchmark: Benchmark) -> str:
+    """Name the rewards that runs learn from beside their targets, as held-out rewards are held out from targets alone.
+
+    Returns:
+        A sentence or two for the report; nothing where there are none.
+    """
+    configs = {run: benchmark.config(run) for run in benchmark.served}
+    names = {
+        name: None
+        for run, config in configs.items()
+        if config is not None
+        for name in (*(part.name for part in compose_mixture(config.reward).parts), *config.at_least)
+        if name != benchmark.served[run]
+    }
+    if not names:
+        return ""
+    return (
+        f" Beside their targets, runs learn from {', '.join(f'`{name}`' for name in names)} (see Settings): held out "
+        "means from the target alone, and a judge of these encoders or of this music was seen by them."
+    )
+
+
+def held_out(benchmark: Benchmark, carried: pd.DataFrame, judgements: pd.DataFrame | None) -> str:
     """Describe in Markdown which gains carry over to rewards that training never saw, and what judges say, if any."""
     text = (
         "A reward is held out from a run if it has another encoder and, where it has an exemplar set, one of other "
@@ -179,6 +202,7 @@ def held_out(carried: pd.DataFrame, judgements: pd.DataFrame | None) -> str:
         "`same_question` the mean under the held-out rewards of the run's own reduction; a gain carries over where the "
         "latter is above 50%."
     )
+    text += learnt_beside(benchmark)
     said = [] if judgements is None else [describe(judgements, carried[COLUMN])]
     return "\n\n".join(["## Held out", carry_over_summary(carried), text, *said, markdown(carried)])
 
@@ -247,5 +271,7 @@ def settings(benchmark: Benchmark) -> dict[str, Any]:
         "inference_steps": preset.inference_steps,
         "guidance": preset.guidance,
         "train": dict(preset.train),
+        "beside": preset.beside,
+        "weight": preset.weight,
         "rewards": {pattern: dict(own) for pattern, own in preset.rewards.items()},
     }

@@ -1,7 +1,7 @@
 """The page of a benchmark from scores and confounders that are made up; rewards are real but judge nothing here."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,9 @@ def confounders(run: str, louder: float) -> pd.DataFrame:
 @pytest.fixture(name="benchmark")
 def three_rewards(tmp_path: Path) -> Benchmark:
     suite = Suite("three", "for tests", tuple(Slot(name) for name in (TARGET, JUDGE, SETS)))
-    return Benchmark(tuple(serve(suite, load_registry())), (TARGET, SETS), load_preset("quick"), 0, tmp_path, SUBJECT)
+    return Benchmark(
+        tuple(serve(suite, load_registry())), (TARGET, SETS), load_preset("ablation"), 0, tmp_path, SUBJECT
+    )
 
 
 def test_held_out_rewards_are_marked_and_what_does_not_carry_over_is_named(benchmark: Benchmark) -> None:
@@ -67,6 +69,14 @@ def test_held_out_rewards_are_marked_and_what_does_not_carry_over_is_named(bench
     held_out = pd.read_csv(benchmark.out / "held_out.csv").set_index("run")
     assert held_out.loc[TARGET, "without_gain"] == JUDGE
     assert "## Length, loudness, silence" not in page
+    assert "Beside their targets" not in page
+
+
+def test_what_runs_learn_from_beside_their_targets_is_named(benchmark: Benchmark) -> None:
+    preset = replace(benchmark.preset, beside=f"{JUDGE} + {SETS}", train={"at_least": ["clap-score:clap"]})
+    write_report(replace(benchmark, preset=preset), scores())
+    names = f"`{JUDGE}`, `{SETS}`, `clap-score:clap`"
+    assert f"Beside their targets, runs learn from {names}" in (benchmark.out / "README.md").read_text()
 
 
 def test_a_permutation_test_takes_the_place_of_subsets_in_the_correction(benchmark: Benchmark) -> None:

@@ -13,7 +13,7 @@ from dragon_rewards.evaluation import cluster_interval
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-QUICK = Path(__file__).parents[2] / "reports" / "bench-quick"
+QUICK = Path(__file__).parents[2] / "reports" / "release-0.1" / "bench-quick"
 HOSTILE = [
     '<script>window.hacked = 1</script> a jig & "a reel"',
     '"><img src=x onerror="window.hacked = 1">',

@@ -115,6 +115,14 @@ def test_an_interrupted_benchmark_resumes_to_the_same_table(preset: Path, result
     assert (out / "win_rates.csv").read_text() == (results / "win_rates.csv").read_text()
 
 
+def test_a_record_from_before_a_field_of_the_preset_is_continued(preset: Path, results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results, tmp_path / "bench")
+    record = json.loads((tmp_path / "bench" / "benchmark.json").read_text())
+    del record["preset"]["beside"], record["preset"]["weight"]
+    (tmp_path / "bench" / "benchmark.json").write_text(json.dumps(record))
+    assert bench(preset, tmp_path / "bench").exit_code == 0
+
+
 def test_a_folder_belongs_to_one_benchmark(preset: Path, results: Path) -> None:
     refused = bench(preset, results, "--seed", "5")
     assert refused.exit_code == 2

@@ -160,6 +160,26 @@ def test_a_preset_overrides_by_pattern_and_the_last_match_wins(tmp_path: Path) -
     assert preset.config(compose("dataset-fad:clap@tunebook"), seed=0).pool == 3
 
 
+def test_a_preset_may_maximise_more_than_the_target(tmp_path: Path) -> None:
+    path = tmp_path / "beside.toml"
+    path.write_text(
+        "heldout_prompts = 8\ninference_steps = 2\nsubset_size = 4\nrounds = 1\n"
+        'beside = "0.5 * vendi:clap + vendi:vae"\n'
+        '[rewards."clap-score:*"]\nbeside = ""\n[rewards."dataset-fad:*"]\nbeside = "vendi:vae"\nweight = 2\n'
+    )
+    preset = load_preset(str(path))
+    maximised = {
+        "per-song-fad:clap@airs": "per-song-fad:clap@airs + 0.5 * vendi:clap + vendi:vae",
+        "vendi:vae": "vendi:vae + 0.5 * vendi:clap",
+        "clap-score:clap": "clap-score:clap",
+        "dataset-fad:clap@airs": "2 * dataset-fad:clap@airs + vendi:vae",
+    }
+    assert {name: preset.config(compose(name), seed=0).reward for name in maximised} == maximised
+    path.write_text(path.read_text().replace('"vendi:vae"', '"vendi:vea"'))
+    with pytest.raises(UnknownNameError, match="vea"):
+        load_preset(str(path)).config(compose("dataset-fad:clap@airs"), seed=0)
+
+
 def test_a_wrong_preset_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mini.toml"
     path.write_text("heldout_prompts = 8\ninference_steps = 2\nsubset_size = 9\nrounds = 1\n")
