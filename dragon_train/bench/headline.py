@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from dragon_rewards.evaluation import cluster_interval
+from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_train.bench.judges import COLUMN
-from dragon_train.bench.result_files import CEILINGS, HELD_OUT, WIN_RATES
+from dragon_train.bench.result_files import CEILINGS, COLLATERAL, HELD_OUT, WIN_RATES
+from dragon_train.embedded.words import ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 
     from dragon_train.bench.benchmark import Benchmark
 
+ADHERENCE = "adherence"
 FIGURES = {
     "win_rate": "win rate under the own reward",
     "heldout": "win rate under held-out rewards",
     COLUMN: f"win rate under {COLUMN}",
     "share": "share of the way to real music",
+    ADHERENCE: "change of the share of clips that are what their prompt names",
 }
 ROOM = "headroom"
 ALL, WITH, WITHOUT = "all", "with headroom", "without headroom"  # rewards that a mean is taken over
@@ -32,7 +36,13 @@ EVEN = 0.5
 FEWEST = 2  # rewards in an interval over rewards
 
 
-def outcomes(seed: int, wins: pd.DataFrame, carried: pd.DataFrame, ceilings: pd.DataFrame | None) -> pd.DataFrame:
+def outcomes(
+    seed: int,
+    wins: pd.DataFrame,
+    carried: pd.DataFrame,
+    ceilings: pd.DataFrame | None = None,
+    collateral: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Return what each run of one benchmark came to: columns seed, run, change, the known `FIGURES`, headroom if known.
 
     Args:
@@ -40,12 +50,22 @@ def outcomes(seed: int, wins: pd.DataFrame, carried: pd.DataFrame, ceilings: pd.
         wins: win_rates.csv, with changes.
         carried: held_out.csv.
         ceilings: ceilings.csv, whose column `headroom` is above 0 for runs with headroom; None if there is none.
+        collateral: collateral.csv, which knows of adherence if it has the columns `ATTRIBUTES`; None if there is none.
     """
     judged = carried[["run", *(name for name in FIGURES if name in carried)]]
     table = wins[["run", "change", "win_rate"]].merge(judged, on="run")
     if ceilings is not None:
         table = table.merge(ceilings[["run", ROOM, "share"]], on="run", how="left")
+    if collateral is not None and set(ATTRIBUTES) <= set(collateral):
+        table[ADHERENCE] = table["run"].map(adherence_changes(collateral))
     return table.assign(seed=seed)
+
+
+def adherence_changes(collateral: pd.DataFrame) -> pd.Series[float]:
+    """Return by run the mean over attributes of the share of clips that are what their prompt names, less untuned."""
+    means = collateral.set_index("run")[[*ATTRIBUTES]].mean(axis=1)
+    changes: pd.Series[float] = means - means[BASELINE]
+    return changes
 
 
 def read_outcomes(benchmarks: Iterable[Benchmark]) -> pd.DataFrame:
@@ -63,7 +83,9 @@ def _outcomes(folder: Path, seed: int) -> pd.DataFrame:
     if (folder / f"{CEILINGS}.csv").exists():
         tables[CEILINGS] = {**RUN, ROOM: Column.ANYTHING, "share": Column.FIGURE}
     found = {name: read_csv(folder / f"{name}.csv", columns, UNFINISHED) for name, columns in tables.items()}
-    return outcomes(seed, found[WIN_RATES], found[HELD_OUT], found.get(CEILINGS))
+    file = folder / f"{COLLATERAL}.csv"
+    beside = read_csv(file, RUN, UNFINISHED, rest=Column.FIGURE) if file.exists() else None
+    return outcomes(seed, found[WIN_RATES], found[HELD_OUT], found.get(CEILINGS), beside)
 
 
 def headline(found: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import known, write_table
-from dragon_train.bench.headline import FIGURES, described, headline, read_outcomes
-from dragon_train.bench.result_files import HEADLINE, SEEDS
+from dragon_train.bench.collateral import TEXT
+from dragon_train.bench.headline import FIGURES, RUN, UNFINISHED, described, headline, read_outcomes
+from dragon_train.bench.result_files import COLLATERAL, HEADLINE, SEEDS
 from dragon_train.bench.tables import markdown
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ def write_seeds(out: Path, benchmarks: Sequence[Benchmark]) -> list[dict[str, An
     table, summed = over_seeds(found), headline(found)
     write_table(out / SEEDS, table)
     write_table(out / HEADLINE, summed)
-    write_text(out / "README.md", page(benchmarks, table, summed))
+    beside = collateral_over_seeds(benchmarks)
+    if beside is not None:
+        write_table(out / COLLATERAL, beside)
+    write_text(out / "README.md", page(benchmarks, table, summed, beside))
     return [{str(column): value for column, value in row.items()} for row in known(table).to_dict("records")]
 
 
@@ -57,7 +62,22 @@ def over_seeds(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
-def page(benchmarks: Sequence[Benchmark], table: pd.DataFrame, summed: pd.DataFrame) -> str:
+def collateral_over_seeds(benchmarks: Sequence[Benchmark]) -> pd.DataFrame | None:
+    """Return the mean over seeds of each model's collateral, untuned first; None where a seed has none.
+
+    Raises:
+        DragonError: a table cannot be read.
+    """
+    files = [each.out / f"{COLLATERAL}.csv" for each in benchmarks]
+    if not all(file.exists() for file in files):
+        return None
+    tables = [read_csv(file, RUN, UNFINISHED, rest=Column.FIGURE) for file in files]
+    return pd.concat(tables).groupby("run", sort=False).mean().reset_index()
+
+
+def page(
+    benchmarks: Sequence[Benchmark], table: pd.DataFrame, summed: pd.DataFrame, beside: pd.DataFrame | None
+) -> str:
     """Return the page over benchmarks of several seeds in Markdown."""
     seeds = ", ".join(f"[{each.seed}]({each.out.name}/README.md)" for each in benchmarks)
     return "\n\n".join(
@@ -66,5 +86,6 @@ def page(benchmarks: Sequence[Benchmark], table: pd.DataFrame, summed: pd.DataFr
             described(summed),
             f"Each seed is a benchmark of its own, of training and of the held-out generations: {seeds}.",
             f"## Runs\n\n{NOTE}\n\n{markdown(table)}\n",
+            *([] if beside is None else [f"## Collateral, means over the seeds\n\n{TEXT}\n\n{markdown(beside)}\n"]),
         ]
     )

@@ -111,6 +111,10 @@ def test_each_seed_is_a_whole_benchmark_and_a_table_is_over_them(results: Path) 
     summed = pd.read_csv(results / "headline.csv").set_index("figure").loc["win_rate"]
     assert summed["mean"] == pytest.approx(both["win_rate"].mean())
     assert summed["between_seeds"] == pytest.approx(pd.Series([each["win_rate"].mean() for each in of_seeds]).std())
+    beside = [pd.read_csv(results / f"seed-{seed}" / "collateral.csv").set_index("run") for seed in (0, 1)]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(results / "collateral.csv").set_index("run"), (beside[0] + beside[1]) / 2, check_exact=False
+    )
     page = (results / "README.md").read_text()
     assert "[0](seed-0/README.md), [1](seed-1/README.md)" in page
     assert "standard deviation between seeds" in page

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dragon_rewards.evaluation import cluster_interval
+from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_train.bench.headline import headline, outcomes, sentences
 from dragon_train.bench.seed_tables import over_seeds
+from dragon_train.embedded.words import ATTRIBUTES
 
 RUNS = ["vendi:clap", "per-song-fad:clap@airs", "dataset-fad:vae@airs", "clap-score:clap"]
 RATES = st.lists(st.floats(0, 1), min_size=8, max_size=8)
@@ -85,6 +87,17 @@ def test_headroom_is_what_most_seeds_say() -> None:
     table = headline(pd.concat(found, ignore_index=True))
     assert figures(table, "with headroom")["win_rate"]["count"] == 3
     assert figures(table, "without headroom")["win_rate"]["count"] == 1
+
+
+@given(RATES)
+def test_adherence_is_the_mean_over_attributes_less_that_of_the_untuned_model(shares: list[float]) -> None:
+    beside = pd.DataFrame({"run": [BASELINE, *RUNS], "loudness": -9.0})
+    for place, attribute in enumerate(ATTRIBUTES):
+        beside[attribute] = [0.5, *shares[:3], shares[3 + place % 5]]
+    found = outcomes(0, *tables([0.5] * 4), collateral=beside).set_index("run")["adherence"]
+    assert found[RUNS[0]] == pytest.approx(shares[0] - 0.5)
+    assert found[RUNS[3]] == pytest.approx(np.mean([shares[3 + place % 5] for place in range(len(ATTRIBUTES))]) - 0.5)
+    assert "adherence" not in outcomes(0, *tables([0.5] * 4), collateral=beside.drop(columns="form"))
 
 
 @given(RATES)
