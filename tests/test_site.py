@@ -124,7 +124,7 @@ def test_tables_are_made_and_not_copied() -> None:
 
 
 def test_the_cross_effects_are_those_of_the_benchmark() -> None:
-    rates = pd.read_csv(REPORTS / "bench-quick" / "cross_effects.csv").set_index("run")
+    rates = pd.read_csv(REPORTS / "release-0.1" / "bench-quick" / "cross_effects.csv").set_index("run")
     row = rates.loc["dataset-fad:clap@tunebook"]
     own, logmel, chroma = (row[f"dataset-fad:{encoder}@tunebook"] for encoder in ("clap", "logmel", "chroma"))
     said = " ".join(PAGES["how-to/read-a-run.md"].split())

@@ -19,7 +19,9 @@ import pandas as pd
 from dragon_rewards.names import RewardName
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import load_suite
-from dragon_train.bench.tables import summary
+from dragon_train.bench.headline import ALL, sentences
+from dragon_train.bench.judges import COLUMN
+from dragon_train.bench.seeds import PREFIX
 from dragon_train.cli.verbs import listing
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README, REPORTS = ROOT / "README.md", ROOT / "reports"
 GENERATED = re.compile(r"(<!-- generated:([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
-RESULT_COLUMNS = ["run", "served", "direction", "before", "after", "win_rate", "lower", "trials"]
+RESULT_COLUMNS = ["run", "win_rate", "win_rate_sd", "heldout", "musicnn", "share", "adherence", "change", "change_sd"]
 BOOKKEEPING = {"seed", "steps", "minutes", "batch"}
 JUDGES = {
     "instance": "a clip",
@@ -124,33 +126,41 @@ def cost() -> str:
     return (REPORTS / "benchmarks" / "growth.md").read_text(encoding="utf-8").strip()
 
 
-def win_rates(preset: str) -> pd.DataFrame:
-    """Return the win rates of the committed benchmark run of a preset."""
-    return pd.read_csv(REPORTS / f"bench-{preset}" / "win_rates.csv")
+def seeds(preset: str = "quick") -> pd.DataFrame:
+    """Return the table over the seeds of the committed benchmark of a preset, with the reward that served each run."""
+    folder = REPORTS / f"bench-{preset}"
+    of_one = pd.read_csv(next(folder.glob(f"{PREFIX}*")) / "win_rates.csv")
+    return pd.read_csv(folder / "seeds.csv").merge(of_one[["run", "served"]], on="run")
 
 
 def headline() -> str:
-    """Return what the committed benchmark runs say, a sentence each."""
-    return "\n".join(f"- Preset `{preset}`: {_headline(win_rates(preset))}" for preset in ("quick", "full"))
-
-
-def _headline(wins: pd.DataFrame) -> str:
-    shown = (wins["lower"] > 1 / 2).sum()
-    return (
-        f"the tuned model wins **{wins['win_rate'].mean():.1%}** of comparisons on average over {len(wins)} rewards "
-        f"(lowest {wins['win_rate'].min():.1%}); {shown} of {len(wins)} have a 95% lower bound above one half."
-    )
+    """Return the means over all rewards of the committed benchmark, a line each."""
+    table = _headline()
+    return _lines(table[table["rewards"] == ALL])
 
 
 def results() -> str:
-    """Return the win rates of the committed benchmark runs."""
-    return "\n\n".join(_result(preset, win_rates(preset)) for preset in ("quick", "full"))
+    """Return the headline of the committed benchmark, what the rewards of `robust` came to, and the table of all."""
+    rows = seeds()[RESULT_COLUMNS].to_markdown(index=False, floatfmt=".3g")
+    return "\n\n".join([_lines(_headline()), _robust(), rows])
 
 
-def _result(preset: str, wins: pd.DataFrame) -> str:
-    rows = wins[RESULT_COLUMNS].to_markdown(index=False, floatfmt=".3g")
-    command = f"`dragon bench --preset {preset} --out reports/bench-{preset}`"
-    return f"### Preset {preset}\n\n{command}\n\n{summary(wins)}\n\n{rows}"
+def _headline() -> pd.DataFrame:
+    return pd.read_csv(REPORTS / "bench-quick" / "headline.csv")
+
+
+def _lines(table: pd.DataFrame) -> str:
+    return "\n".join(f"- {sentence[0].upper()}{sentence[1:]}." for sentence in sentences(table))
+
+
+def _robust() -> str:
+    names = {slot.reward for slot in load_suite("robust").slots}
+    rows = seeds()
+    means = rows[rows["served"].isin(names)][["win_rate", "heldout", COLUMN]].mean()
+    return (
+        f"The {len(names)} rewards of the suite `robust` have a win rate of {means['win_rate']:.1%} under the own reward, "
+        f"{means['heldout']:.1%} under held-out rewards and {means[COLUMN]:.1%} under {COLUMN}."
+    )
 
 
 def guide_table(name: str, folder: str = "guide") -> str:

@@ -1,4 +1,4 @@
-"""Draw the win rates of the committed quick benchmark as docs/assets/win-rates.svg.
+"""Draw the win rates of the committed benchmark, means over its seeds, as docs/assets/win-rates.svg.
 
     python docs/scripts/win_rates_figure.py
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from generated import ROOT, win_rates
+from generated import ROOT, seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ NAMES = {
     "per-song-fad": "FAD of each clip",
     "dataset-fad": "FAD of the set",
 }
-INK, BAR, CHANCE, BOUND = "#7A7F87", "#2f81f7", "#d1571b", "#ffffff"
+INK, BAR, CHANCE, BETWEEN = "#7A7F87", "#2f81f7", "#d1571b", "#9fb8d9"
 TOP, ROW, WIDTH, RIGHT = 86, 38, 540, 60  # pixels: title and axis, a label with its bar, the whole, percentages
 DROP, THICK = 6, 12  # from a label down to its bar; of a bar
 SCALE = WIDTH - RIGHT  # pixels of 100%
@@ -42,15 +42,16 @@ def text(x: float, y: float, words: str, more: str = "") -> str:
 
 
 def bar(place: int, row: pd.Series) -> str:
-    """Return a reward's label, its bar, in it the line from its lower bound to its win rate, and its percentage."""
+    """Return a reward's label, its bar, across its end a line of a standard deviation each way, and its percentage."""
     y = TOP + place * ROW + DROP
-    middle, end, low = y + THICK / 2, SCALE * row["win_rate"], SCALE * row["lower"]
+    middle, end = y + THICK / 2, SCALE * row["win_rate"]
+    low, high = (SCALE * min(max(row["win_rate"] + side * row["win_rate_sd"], 0), 1) for side in (-1, 1))
     return "\n".join(
         [
             text(0, y - DROP, label(row["served"])),
             f'<rect y="{y}" width="{end:.1f}" height="{THICK}" rx="2" fill="{BAR}"/>',
-            f'<path d="M{low:.1f} {middle:g}H{end:.1f}M{low:.1f} {y + 2}v{THICK - 4}" stroke="{BOUND}" fill="none"/>',
-            text(end + 8, middle + 5, f"{row['win_rate']:.0%}"),
+            f'<path d="M{low:.1f} {middle:g}H{high:.1f}" stroke="{BETWEEN}" stroke-width="3" opacity="0.8"/>',
+            text(max(end, high) + 8, middle + 5, f"{row['win_rate']:.0%}"),
         ]
     )
 
@@ -65,7 +66,7 @@ def figure(wins: pd.DataFrame) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="15" fill="{INK}">',
             f"<title>Win rates of {len(wins)} tuned models over the untuned one</title>",
             text(0, 20, "How often the tuned model wins by its reward", more=' font-size="18" font-weight="bold"'),
-            text(0, 42, "preset quick, seed 0; a white line begins at the 95% lower bound"),
+            text(0, 42, "preset quick, three seeds; a line is a standard deviation between them each way"),
             text(half, 64, "50%: no difference", more=f' fill="{CHANCE}"'),
             f'<path d="M{half:g} 68V{height - ROW + THICK + DROP + 6}" {dashes}/>',
             *(bar(place, row) for place, (_, row) in enumerate(wins.iterrows())),
@@ -76,4 +77,4 @@ def figure(wins: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    FIGURE.write_text(figure(win_rates("quick")), encoding="utf-8")
+    FIGURE.write_text(figure(seeds()), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.files import write_text
+from dragon_train.bench.ablation.findings import findings
 from dragon_train.bench.ablation.grid import shipped_grids
 from dragon_train.bench.ablation.tables import SEED, markdown
 from dragon_train.bench.presets import load_preset
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from dragon_train.bench.ablation.grid import Figure, Grid, Point, Table
     from dragon_train.bench.ablation.grid_work import GridWork
-
-FINDINGS = "findings.md"  # written by a person
 
 
 def write_page(folder: Path, grid: Grid, work: GridWork, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -54,12 +53,6 @@ def write_page(folder: Path, grid: Grid, work: GridWork, tables: Mapping[str, pd
 def heading(shown: Table | Figure) -> str:
     """Return the heading of a table or a figure: its caption, or else its name in words."""
     return shown.caption or shown.name.replace("_", " ").replace("-", " ").capitalize()
-
-
-def findings(folder: Path) -> str:
-    """Return what a person wrote of the results in `findings.md`, or an empty text."""
-    path = folder / FINDINGS
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def method(grid: Grid, work: GridWork) -> str:

@@ -1,0 +1,61 @@
+"""What is said of an ablation has its figures from the ablation's tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dragon_rewards.errors import DragonError
+from dragon_train.bench.ablation.findings import FINDINGS, PLACE, findings
+
+RECORDS = Path(__file__).parents[2] / "reports" / "ablations"
+PAGES = sorted(path.parent for path in RECORDS.glob(f"*/{FINDINGS}"))
+CITED = re.compile(r"arXiv [0-9.]+|(figure|table) [0-9]+")
+TABLE = """\
+loss,reward,value,mean,sd
+dpo,vendi:clap,win_rate,0.625,0.04
+kto,vendi:clap,win_rate,0.5,
+"""
+
+
+@pytest.fixture(name="folder")
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "rates.csv").write_text(TABLE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", PAGES, ids=lambda folder: folder.name)
+def test_pages_say_what_the_tables_say(folder: Path) -> None:
+    assert findings(folder) in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", PAGES, ids=lambda folder: folder.name)
+def test_a_page_that_reads_figures_has_no_others(folder: Path) -> None:
+    text = (folder / FINDINGS).read_text(encoding="utf-8")
+    if PLACE.search(text) is None:
+        pytest.skip("its figures were copied by hand, of release 0.1")
+    assert re.findall(r".*[0-9].*", CITED.sub("", PLACE.sub("", text))) == []
+
+
+def test_a_figure_is_read_from_its_row(folder: Path) -> None:
+    (folder / FINDINGS).write_text("{rates: dpo, vendi:clap | .1%} ± {rates.sd: dpo | .3f}, {no place}\n")
+    assert findings(folder) == "62.5% ± 0.040, {no place}"
+    (folder / FINDINGS).unlink()
+    assert findings(folder) == ""
+
+
+@pytest.mark.parametrize(
+    "place", ["rates: vendi:clap | .1%", "rates: raft | .1%", "rates.sd: kto | f", "rates.se: dpo | f"]
+)
+def test_a_place_that_is_no_single_figure_is_named(folder: Path, place: str) -> None:
+    (folder / FINDINGS).write_text(f"{{{place}}}")
+    with pytest.raises(DragonError, match=re.escape(f"findings.md': {{{place}}} is")):
+        findings(folder)
+
+
+def test_a_table_that_is_not_there_is_named(folder: Path) -> None:
+    (folder / FINDINGS).write_text("{other: dpo | f}")
+    with pytest.raises(DragonError, match=r"other\.csv' cannot be read .*run the ablation again"):
+        findings(folder)
