@@ -158,8 +158,8 @@ def _robust() -> str:
     rows = seeds()
     means = rows[rows["served"].isin(names)][["win_rate", "heldout", COLUMN]].mean()
     return (
-        f"The {len(names)} rewards of the suite `robust` have a win rate of {means['win_rate']:.1%} under the own reward, "
-        f"{means['heldout']:.1%} under held-out rewards and {means[COLUMN]:.1%} under {COLUMN}."
+        f"The {len(names)} rewards of the suite `robust` have a win rate of {means['win_rate']:.1%} under the own "
+        f"reward, {means['heldout']:.1%} under held-out rewards and {means[COLUMN]:.1%} under {COLUMN}."
     )
 
 
