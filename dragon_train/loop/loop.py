@@ -185,7 +185,7 @@ class Training:
                 learnt = self.learner.learn(self.objective, experience, rollout.generator)
             clips = Media.concatenate([made.clips for made in rollout.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
-            row |= parts(target, clips) | self.constraints.update(clips)
+            row |= parts(target, clips) | self.constrained(rollout)
             row |= self.comparison(step)
         self.pool.extend(made.clips for made in rollout.made)
         row |= self.context.clock.row()
@@ -211,6 +211,18 @@ class Training:
         except SystemExit as error:  # of a pipeline or an objective: a reward's is told by its name
             parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
             raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
+
+    def constrained(self, rollout: StepRollout) -> Row:
+        """Adapt the multipliers of the constraints, if there are any, to the step's first set of clips.
+
+        Their levels are what the untuned model makes of the same prompts from the same seeds, as the chance of other
+        prompts is greater than what a step changes.
+        """
+        if not self.constraints.rewards:
+            return {}
+        with torch.no_grad(), self.learner.tuning.reference():
+            untuned = rollout.generated(0)
+        return self.constraints.update(rollout.made[0].clips, untuned.clips)
 
     def diversity(self, clips: Media) -> float:
         """Return the Vendi score of the step's clips, in the space of the first encoder of the reward."""
@@ -262,22 +274,21 @@ class Training:
 class Constraints:
     """Lagrange multipliers of rewards that are to stay at or above a level, each in the mixture by a weight of its own.
 
-    The level is the reward of the first step's clips, which the untuned model made. After each step the multiplier of a
-    reward rises by RATE times how far its clips fell short of the level, in units of its spread then, and falls, never
-    below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization, section 5.4):
+    The level is the reward of what the untuned model makes of a step's prompts from the same seeds. After each step the
+    multiplier of a reward rises by RATE times how far the step's clips fell short of the level, in units of its spread
+    then, and falls, never below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization,
+    section 5.4):
 
         weight <- max(0, weight + RATE (level - mean) / spread)
 
     Attributes:
         rewards: the rewards under constraint.
         weights: the multiplier of each.
-        levels: the level of each, once known.
     """
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
         self.rewards = rewards
         self.weights: list[float] = [0.0] * len(rewards)
-        self.levels: list[float] = []
 
     def load(self, state: Mapping[str, list[float]]) -> None:
         """Restore what `state` returned; an empty one, as of runs from before there were constraints, changes nothing.
@@ -287,9 +298,9 @@ class Constraints:
         """
         if not state:
             return
-        if any(len(state[key]) != len(self.rewards) for key in ("weights", "levels")):
+        if len(state["weights"]) != len(self.rewards):
             raise ValueError("its constraints are others")
-        self.weights, self.levels = state["weights"], state["levels"]
+        self.weights = state["weights"]
 
     def around(self, reward: AnyReward) -> AnyReward:
         """Return what is maximised now: `reward`, and the constraints by their multipliers.
@@ -301,24 +312,24 @@ class Constraints:
             return reward
         return Mixture((*reward.parts, *self.rewards), (*reward.weights, *self.weights))
 
-    def update(self, clips: Media) -> dict[str, float]:
-        """Adapt the multipliers to the clips of a step; return the mean and the multiplier of each constraint."""
-        standings = [mean_and_spread(reward, clips) for reward in self.rewards]
-        self.levels = self.levels or [mean for mean, _ in standings]
-        self.weights = [
-            max(0.0, weight + RATE * (level - mean) / spread)
-            for weight, level, (mean, spread) in zip(self.weights, self.levels, standings, strict=True)
-        ]
-        figures = zip(self.rewards, standings, self.weights, strict=True)
-        return {
-            key: value
-            for reward, (mean, _), weight in figures
-            for key, value in ((f"reward {reward.name}", mean), (f"multiplier {reward.name}", weight))
-        }
+    def update(self, clips: Media, untuned: Media) -> dict[str, float]:
+        """Adapt the multipliers to the clips of a step; return the mean, level and multiplier of each constraint.
+
+        Args:
+            clips: what the policy made.
+            untuned: what the untuned model makes of the same prompts from the same seeds.
+        """
+        figures: dict[str, float] = {}
+        for place, reward in enumerate(self.rewards):
+            (mean, spread), (level, _) = mean_and_spread(reward, clips), mean_and_spread(reward, untuned)
+            self.weights[place] = max(0.0, self.weights[place] + RATE * (level - mean) / spread)
+            named = {"reward": mean, "level": level, "multiplier": self.weights[place]}
+            figures |= {f"{key} {reward.name}": value for key, value in named.items()}
+        return figures
 
     def state(self) -> dict[str, list[float]]:
-        """Return the multipliers and the levels, for a checkpoint."""
-        return {"weights": self.weights, "levels": self.levels}
+        """Return the multipliers, for a checkpoint."""
+        return {"weights": [*self.weights]}
 
 
 def parts(reward: AnyReward, clips: Media) -> Row:

@@ -63,17 +63,23 @@ class StepRollout:
 
     def generate(self) -> Generations:
         """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""
+        self.made.append(self.generated(len(self.made)))
+        return self.made[-1]
+
+    def generated(self, place: int) -> Generations:
+        """Return a clip for each prompt from the seeds of the step's set of this place, made by what the policy is now.
+
+        It is not in `made`: the untuned model's clips, say, are compared with the set of the place and not learnt from.
+        """
         processes, batch = self.context.processes, self.context.policy.batch
-        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, len(self.made), count=len(self.prompts))
+        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(self.prompts))
         texts, own = processes.share(self.prompts), processes.share(numbers)
         latents, clips = [], []
         for start in range(0, len(texts), batch):
             part = slice(start, start + batch)
             latents.append(self.sampled(texts[part], own[part]))
             clips.append(self.embedded(latents[-1], texts[part]))
-        share = Generations(torch.cat(latents), Media.concatenate(clips), own)
-        self.made.append(gathered(share, processes))
-        return self.made[-1]
+        return gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), processes)
 
     def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Sample the latents of one batch of clips, (clips, ...)."""

@@ -47,7 +47,7 @@ class Checkpoint:
         scaler: the state of the gradient scaler, in fp16.
         average: the moving average of the weights, if the run keeps one.
         pool: for each earlier set of clips its frames by encoder, its embedded prompts by encoder, and its prompts.
-        constraints: the multipliers and levels of the constraints.
+        constraints: the multipliers of the constraints.
         best: the best weights yet, their win rate, and the comparisons since.
     """
 

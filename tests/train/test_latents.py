@@ -110,7 +110,7 @@ def test_a_codec_that_loses_latents_is_heard(
     ("settings", "decoded", "encoded"),
     [
         ({"reward": f"{CONFIG.reward} + 0.5 * vendi:logmel"}, CLIPS, 0),
-        ({"at_least": ("vendi:logmel",)}, CLIPS, 0),
+        ({"at_least": ("vendi:logmel",)}, CLIPS + CONFIG.prompts_per_step, 0),  # the untuned model's set, for the level
         ({"heldout": ("vendi:logmel",), "heldout_prompts": 4}, 2 * 4, 2 * 4),  # the untuned model's and the policy's
     ],
     ids=["a mixture", "a constraint", "held-out clips"],
