@@ -276,8 +276,8 @@ class Constraints:
 
     The level is the reward of what the untuned model makes of a step's prompts from the same seeds. After each step the
     multiplier of a reward rises by RATE times how far the step's clips fell short of the level, in units of its spread
-    then, and falls, never below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex Optimization,
-    section 5.4):
+    then, and falls, never below 0, by how far they exceeded it (dual ascent; Boyd and Vandenberghe, Convex
+    Optimization, section 5.4):
 
         weight <- max(0, weight + RATE (level - mean) / spread)
 

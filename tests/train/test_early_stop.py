@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig, Tuning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
-SONG, LATENTS = "per-song-fad:logmel@airs", "per-song-fad:vae@airs"
+SONG, LATENTS, MATCH = "per-song-fad:logmel@airs", "per-song-fad:vae@airs", "clap-score:clap"
 WATCHED = replace(CONFIG, heldout=(SONG,), heldout_prompts=4, steps=6)
 
 
@@ -93,9 +93,9 @@ def test_the_result_is_that_of_the_best_comparison(tmp_path: Path, ema: float) -
 
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_everything_resumes_to_the_same_result(tmp_path: Path, tuning: Tuning) -> None:
-    config = replace(WATCHED, tuning=tuning, steps=4, ema=0.5, at_least=(LATENTS,), patience=9, pool=1)
+    config = replace(WATCHED, tuning=tuning, steps=4, ema=0.5, at_least=(LATENTS, MATCH), patience=9, pool=1)
     tiny_run(config, tmp_path / "whole")
     assert [row["step"] for row in interrupted(config, tmp_path / "halved", 2)] == [3, 4]
     assert_equal_results(tmp_path / "whole", tmp_path / "halved")
     assert figures(tmp_path / "whole").equals(figures(tmp_path / "halved"))
-    assert figures(tmp_path / "whole")[f"multiplier {LATENTS}"].any()
+    assert figures(tmp_path / "whole")[f"multiplier {MATCH}"].any()
