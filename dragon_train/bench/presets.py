@@ -18,7 +18,7 @@ from dragon_train.fields import check_fields, check_keys
 from dragon_train.prompts import EMBEDDED
 
 if TYPE_CHECKING:
-    from dragon_rewards.rewards import AnyReward, Reward
+    from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
 
 
@@ -71,7 +71,7 @@ class Preset:
         """The name of the pipeline that is tuned unless the user names another."""
         return str(self.train.get("pipeline", EMBEDDED))
 
-    def config(self, reward: Reward, seed: int) -> TrainConfig:
+    def config(self, reward: AnyReward, seed: int) -> TrainConfig:
         """Return the settings of the tuning run toward one reward, and what the preset maximises beside it.
 
         Raises:
@@ -86,8 +86,8 @@ class Preset:
         return train_config({**values, "reward": target.name, "seed": seed}, f"preset {self.name}")
 
 
-def with_others(reward: Reward, weight: float, others: str) -> AnyReward:
-    """Return the mixture of a reward, by its weight, and of the terms of an expression that are other rewards.
+def with_others(reward: AnyReward, weight: float, others: str) -> AnyReward:
+    """Return the mixture of a reward, by its weight, and of the terms of an expression that are none of its parts.
 
     Raises:
         ComposeError: the expression is none, or a name in it does not compose.
@@ -96,9 +96,12 @@ def with_others(reward: Reward, weight: float, others: str) -> AnyReward:
     if not others:
         return reward
     mixed = compose_mixture(others)
-    kept = [(part, weight) for part, weight in zip(mixed.parts, mixed.weights, strict=True) if part.name != reward.name]
-    parts, weights = zip((reward, weight), *kept, strict=True)
-    return Mixture(parts, weights) if kept else reward
+    own = {part.name for part in reward.parts}
+    kept = [term for term in zip(mixed.parts, mixed.weights, strict=True) if term[0].name not in own]
+    if not kept:
+        return reward
+    parts, weights = zip(*kept, strict=True)
+    return Mixture((*reward.parts, *parts), (*(weight * factor for factor in reward.weights), *weights))
 
 
 def builtin_presets() -> dict[str, Mapping[str, Any]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import inspect
 
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.bench.presets import load_preset
 from dragon_train.cli.completion import objectives, pipelines, rewards
 from dragon_train.config import TrainConfig, read_config, train_config
 from dragon_train.fields import described, field_kinds
@@ -70,15 +72,23 @@ def option(name: str) -> Any:
     return Annotated[typed | None, typer.Option(help=meaning, **shape)]
 
 
-def configured(file: Path | None, given: Mapping[str, Any], verb: str) -> TrainConfig:
+def configured(file: Path | None, given: Mapping[str, Any], verb: str, preset: str | None = None) -> TrainConfig:
     """Return the settings in a file, overridden by the settings on the command line.
 
     Args:
         file: TOML file of settings, or None.
         given: the settings of the command line, by name.
         verb: what messages call the command line, where there is no file.
+        preset: a preset of the benchmark, which gives what neither of them names, and rewards beside the reward.
 
     Raises:
         ConfigError: the file cannot be read, or a setting is unknown or has a value that it does not allow.
+        DragonError: the preset is refused, or the reward does not compose.
     """
-    return train_config({**(read_config(file) if file else {}), **given}, str(file or verb))
+    values, source = {**(read_config(file) if file else {}), **given}, str(file or verb)
+    checked = train_config(values, source)
+    if preset is None:
+        return checked
+    base = load_preset(preset).config(compose_mixture(checked.reward), checked.seed)
+    settings = {each.name: getattr(base, each.name) for each in fields(TrainConfig)}
+    return train_config({**settings, **values, "reward": base.reward}, source)

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from dragon_rewards import packages
+from dragon_rewards import compose, packages
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.registry import load_registry
 from dragon_rewards.suites import EXAMPLE, load_suite, serve
+from dragon_train.bench.presets import load_preset
 from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.config_text import as_toml
@@ -57,6 +59,7 @@ REFUSED: dict[str, str] = {
 TRY = """
 import json, sys
 from typer.testing import CliRunner
+from dragon_train.bench.presets import load_preset
 from dragon_train.cli.app import app
 said = {}
 for line in json.load(sys.stdin):
@@ -163,3 +166,25 @@ def test_packages_bring_what_is_said_of_them(package: str) -> None:
     source = "\n".join(path.read_text(encoding="utf-8") for path in (PLUGINS / package).glob("*.py"))
     for encoder in packages.BROUGHT[package]:
         assert f'"{encoder.rstrip("0123456789").rstrip("-")}' in source
+
+
+def test_a_preset_gives_what_neither_file_nor_options_name(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('reward = "vendi:clap"\nlearning_rate = 2e-4\n')
+    options = ["train", str(tmp_path / "run.toml"), "--preset", "quick", "--steps", "3", "--print-config"]
+    printed = tomllib.loads(CliRunner().invoke(app, options).stdout)
+    quick = load_preset("quick").config(compose("vendi:clap"), seed=0)
+    assert (printed["steps"], printed["learning_rate"]) == (3, 2e-4)
+    for name in ("reward", "objective", "options", "minibatch", "prompts_per_step"):
+        assert printed[name] == getattr(quick, name)
+    assert printed["reward"].startswith("2 * vendi:clap + dataset-fad:clap@tunebook + ")
+    refused = CliRunner().invoke(app, ["train", "--reward", "vendi:clap", "--preset", "quik"])
+    assert refused.exit_code == 2
+    assert "did you mean quick" in refused.stderr
+
+
+def test_a_mixture_keeps_its_weights_within_a_preset() -> None:
+    mixture = compose_mixture("vendi:clap + 0.5 * dataset-fad:clap@tunebook")
+    found = load_preset("quick").config(mixture, seed=0).reward
+    assert found == (
+        "2 * vendi:clap + dataset-fad:clap@tunebook + dataset-fad:logmel@tunebook + dataset-fad:vae@tunebook"
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dragon_train.cli.completion import presets
 from dragon_train.cli.options import ConfigFile, Device, PromptFile
 from dragon_train.cli.settings import ALL, configured, with_settings
 from dragon_train.config_text import as_toml
@@ -20,6 +21,14 @@ def train(
     config: ConfigFile = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/<reward>.")] = None,
     prompts: PromptFile = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset of `dragon bench`, or a TOML file of one: its settings for this reward, and the rewards "
+            "that it maximises beside it. CONFIG and options override it.",
+            autocompletion=presets,
+        ),
+    ] = None,
     device: Device = None,
     *,
     print_config: Annotated[
@@ -29,7 +38,7 @@ def train(
 ) -> None:
     """Tune a pipeline toward a reward; the same command again resumes an interrupted run."""
     least = {"reward": EXAMPLE} if print_config and not config else {}
-    checked = configured(config, {**least, **given}, "dragon train")
+    checked = configured(config, {**least, **given}, "dragon train", preset)
     if print_config:
         print(as_toml(completed(checked)), end="")
         return
