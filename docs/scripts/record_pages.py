@@ -22,6 +22,7 @@ INDEX = "README.md"
 def published() -> dict[str, Path]:
     """Return the files to publish, by their addresses in the site's sources."""
     waiting = [*ROOT.glob("reports/**/README.md"), *ROOT.glob("plugins/*/README.md"), ROOT / "reports/faults/faults.md"]
+    waiting += ROOT.glob("reports/**/report.html")
     found: dict[str, Path] = {}
     while waiting:
         path = waiting.pop()
