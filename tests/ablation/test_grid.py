@@ -105,7 +105,7 @@ def test_cells_that_differ_in_inference_alone_share_a_tuning_run(tmp_path: Path)
 
 
 def test_settings_of_a_cell_are_those_of_the_preset_but_for_its_own(tmp_path: Path) -> None:
-    grid = parse("mine", {**LEAST, "preset": "quick", "settings": {"learning_rate": 1e-5, "subset_size": 16}})
+    grid = parse("mine", {**LEAST, "preset": "dpo", "settings": {"learning_rate": 1e-5, "subset_size": 16}})
     vendi = make_tuning_grid(grid, tmp_path).cells[1]
     assert (vendi.config.learning_rate, vendi.config.pool, vendi.config.seed) == (1e-5, 4, 1)
     assert (vendi.evaluation.subset_size, vendi.evaluation.heldout_prompts, vendi.evaluation.seed) == (16, 192, 1)

@@ -59,7 +59,6 @@ REFUSED: dict[str, str] = {
 TRY = """
 import json, sys
 from typer.testing import CliRunner
-from dragon_train.bench.presets import load_preset
 from dragon_train.cli.app import app
 said = {}
 for line in json.load(sys.stdin):
