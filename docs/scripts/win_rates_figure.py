@@ -66,7 +66,7 @@ def figure(wins: pd.DataFrame) -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="15" fill="{INK}">',
             f"<title>Win rates of {len(wins)} tuned models over the untuned one</title>",
             text(0, 20, "How often the tuned model wins by its reward", more=' font-size="18" font-weight="bold"'),
-            text(0, 42, "preset quick, three seeds; a line is a standard deviation between them each way"),
+            text(0, 42, "preset quick, three seeds; lines: a standard deviation each way"),
             text(half, 64, "50%: no difference", more=f' fill="{CHANCE}"'),
             f'<path d="M{half:g} 68V{height - ROW + THICK + DROP + 6}" {dashes}/>',
             *(bar(place, row) for place, (_, row) in enumerate(wins.iterrows())),
