@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  a field's type
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -79,10 +79,15 @@ class Preset:
             DragonError: what is beside the reward does not compose.
         """
         values = {BESIDE: self.beside, WEIGHT: self.weight, **self.train}
-        for pattern, own in self.rewards.items():
+        for pattern, overriding in self.rewards.items():
             if fnmatchcase(reward.name, pattern):
-                values.update(own)
-        target = with_others(reward, values.pop(WEIGHT), values.pop(BESIDE))
+                values.update(overriding)
+        own = {key: values.pop(key) for key in (BESIDE, WEIGHT)}
+        try:
+            chosen = replace(self, **own)
+        except ConfigError as error:
+            raise ConfigError(f"preset {self.name}: {error}") from None
+        target = with_others(reward, chosen.weight, chosen.beside)
         return train_config({**values, "reward": target.name, "seed": seed}, f"preset {self.name}")
 
 

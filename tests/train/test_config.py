@@ -180,6 +180,24 @@ def test_a_preset_may_maximise_more_than_the_target(tmp_path: Path) -> None:
         load_preset(str(path)).config(compose("dataset-fad:clap@airs"), seed=0)
 
 
+@pytest.mark.parametrize("table", ["train", 'rewards."vendi:*"'])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("beside = 3", "beside = 3: must be a text"),
+        ('weight = "x"', "weight = "),
+        ("weight = 0", "weight = 0: must be"),
+    ],
+)
+def test_what_overrides_the_target_is_checked_as_the_preset_is(
+    tmp_path: Path, table: str, line: str, said: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(f"heldout_prompts = 8\ninference_steps = 2\nsubset_size = 4\nrounds = 1\n[{table}]\n{line}\n")
+    with pytest.raises(ConfigError, match=rf"preset .*wrong\.toml: {said}"):
+        load_preset(str(path)).config(compose("vendi:clap"), seed=0)
+
+
 def test_a_wrong_preset_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mini.toml"
     path.write_text("heldout_prompts = 8\ninference_steps = 2\nsubset_size = 9\nrounds = 1\n")
