@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
+from dragon_train.objective_options import DirectOptions, NFTOptions, RAFTOptions
 from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
 
 @hookimpl
 def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
-    """Register the two objectives of the DRAGON paper, and two that learn without pairs."""
+    """Register the two objectives of the DRAGON paper, and those that learn without pairs."""
     preference = partial(lazily, "objectives.preference")
     register(
         ObjectiveInfo(
@@ -141,7 +142,7 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
             "raft",
             "RAFT, the best of several samples of each prompt as if they were data",
             lazily("objectives.raft", "raft"),
-            options={"samples": 4},
+            options=RAFTOptions,
         )
     )
     register(
@@ -149,6 +150,14 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
             "direct",
             "DRaFT, gradient of a differentiable reward through the last sampling steps",
             lazily("objectives.direct", "direct"),
-            options={"gradient_steps": 1},
+            options=DirectOptions,
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "nft",
+            "DiffusionNFT, toward good clips of a group and away from bad ones; its form awm weighs denoising errors",
+            lazily("objectives.nft", "nft"),
+            options=NFTOptions,
         )
     )

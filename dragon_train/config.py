@@ -24,6 +24,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]  # finite
 Names = tuple[str, ...]
+Option = Number | bool | str
 Pairing = Literal["paired", "unpaired"]
 Tuning = Literal["lora", "all"]
 Precision = Literal["no", "bf16", "fp16"]
@@ -59,7 +60,7 @@ class TrainConfig:
     objective: Annotated[str, Meta(description="The objective that it learns by; see `dragon list objectives`.")] = (
         "dpo"
     )
-    options: Annotated[Mapping[str, Number], Meta(description="The objective's own settings, by name.")] = field(
+    options: Annotated[Mapping[str, Option], Meta(description="The objective's own settings, by name.")] = field(
         default_factory=dict, hash=False
     )
     pairing: Annotated[

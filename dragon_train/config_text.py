@@ -16,22 +16,38 @@ if TYPE_CHECKING:
 WIDTH = 118  # of a line of a comment, less its mark
 
 
-def as_toml(config: TrainConfig) -> str:
-    """Write every setting of a run as TOML; read back, it is the same configuration."""
+def as_toml(config: TrainConfig, options: type[Any] | None) -> str:
+    """Write every setting of a run as TOML; read back, it is the same configuration.
+
+    Args:
+        config: the run.
+        options: what describes the settings of its objective, if that has any.
+    """
     values = asdict(config)
     tables = {key: values.pop(key) for key in list(values) if isinstance(values[key], dict)}
-    plain = [line for key, value in values.items() for line in (*_meaning(key), f"{key} = {_written(value)}", "")]
-    nested = [line for key, table in tables.items() for line in (*_meaning(key), f"[{key}]", *_rows(table), "")]
+    plain = [line for key, value in values.items() for line in (*_entry(TrainConfig, key, value), "")]
+    nested = [
+        line
+        for key, table in tables.items()
+        for line in (*_meaning(TrainConfig, key), f"[{key}]", *_rows(options, table), "")
+    ]
     return "\n".join([*plain, *nested])
 
 
-def _meaning(key: str) -> Iterator[str]:
-    for line in wrap(described(field_kinds(TrainConfig)[key])[1], WIDTH):
+def _entry(settings: Any, key: str, value: object) -> Iterator[str]:
+    yield from _meaning(settings, key)
+    yield f"{key} = {_written(value)}"
+
+
+def _meaning(settings: Any, key: str) -> Iterator[str]:
+    for line in wrap(described(field_kinds(settings)[key])[1], WIDTH):
         yield f"# {line}"
 
 
-def _rows(table: dict[str, Any]) -> list[str]:
-    return [f"{_written(name)} = {_written(value)}" for name, value in table.items()]
+def _rows(settings: Any, table: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of an objective's settings."""
+    for name, value in table.items():
+        yield from _entry(settings, name, value) if settings else (f"{_written(name)} = {_written(value)}",)
 
 
 def _written(value: object) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import torch
 
@@ -90,11 +90,12 @@ class ObjectiveInfo:
         summary: a line for `dragon list objectives`.
         factory: builds it from the run's configuration.
         paired_only: whether it compares clips of the same prompt, and so needs `pairing = "paired"`.
-        options: its own settings with their defaults; the configuration's `options` holds the values.
+        options: a frozen dataclass of its own settings, whose fields say by `Annotated[..., msgspec.Meta]` what each
+            may be and means; the configuration's `options` holds the values.
     """
 
     name: str
     summary: str
     factory: Callable[[TrainConfig], Objective[Any]]
     paired_only: bool = False
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: type[Any] | None = None

@@ -78,8 +78,8 @@ def allowed(info: inspect.Type) -> str:
     if isinstance(info, inspect.LiteralType):
         return " or ".join(map(str, info.values))
     noun = NOUNS.get(type(info), type(info).__name__)
-    if isinstance(info, inspect.DictType) and isinstance(info.value_type, inspect.FloatType):
-        return f"a table of numbers, each {allowed(info.value_type)}"
+    if isinstance(info, inspect.DictType) and isinstance(info.value_type, inspect.UnionType):
+        return f"a table, each value {' or '.join(map(allowed, info.value_type.types))}"
     words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     bounds = [f"{word} {bound:,}" for sign, word in words.items() if (bound := getattr(info, sign, None)) is not None]
     return f"{noun} of {' and '.join(bounds)}" if bounds else noun

@@ -134,6 +134,16 @@ class Policy(Protocol):
         """
         ...
 
+    def denoised(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
+        """Return the clean latents that the denoiser's prediction amounts to, (clips, ...), with gradient.
+
+        Args:
+            latents: clean latents, (clips, ...).
+            condition: what `condition` returned for their prompts.
+            draw: the noise that is added to them, and its levels.
+        """
+        ...
+
 
 @runtime_checkable
 class LatentPolicy(Protocol):
@@ -226,6 +236,10 @@ class Rollout(Protocol):
         """Generate one more clip for each prompt of the step, with new seeds."""
         ...
 
+    def previous(self) -> AbstractContextManager[None]:
+        """Let the previous policy generate inside the block (`Learner.previous`)."""
+        ...
+
 
 class Learner(Protocol):
     """The policy beside its frozen reference, as an objective's `losses` sees them.
@@ -240,6 +254,22 @@ class Learner(Protocol):
 
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return the policy's denoising error for each clip, (clips,), with gradient."""
+        ...
+
+    def denoised(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """Return what the policy makes of noised latents, (clips, ...): its estimate of the latents, with gradient."""
+        ...
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Make the policy the untuned model inside the block; what has gradient has to be computed outside of it."""
+        ...
+
+    def previous(self) -> AbstractContextManager[None]:
+        """Make the policy what it was at the last `follow`, at first untuned, inside the block."""
+        ...
+
+    def follow(self, share: float) -> None:
+        """Move the previous policy to what the policy is now; of what it was it keeps a `share`."""
         ...
 
     def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
@@ -272,4 +302,13 @@ class Objective(Protocol[AnyExperience]):
 
     def losses(self, learner: Learner, experience: AnyExperience) -> Tensor:
         """Return the losses to minimise, one for each unit of the experience: (units,), with gradient."""
+        ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """What an objective may do besides: say after each step how the previous policy follows the policy."""
+
+    def after(self, learner: Learner, step: int) -> None:
+        """Call `learner.follow`, or not; `step` is the number of the step whose gradient steps were taken, from 1."""
         ...

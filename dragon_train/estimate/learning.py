@@ -6,6 +6,7 @@ trainer's own.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ class Draft(StepRollout):
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
         context = Context(config, policy, [PROMPT], processes, Clock(processes.device))
-        super().__init__(context, judge, 0, [])
+        super().__init__(context, judge, 0, [], nullcontext)
         self.shape = latents.shape[1:]
         self.experience: Experience = make_objective(config).collect(self)
 
@@ -142,4 +143,6 @@ def held(learner: PolicyLearner) -> dict[str, int]:
         found["frozen copy"] = sum(p.nbytes for p in learner.policy.denoiser.parameters())
     if learner.average:
         found["average"] = own
+    if learner.snapshot:
+        found["previous policy"] = own
     return found

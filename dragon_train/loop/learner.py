@@ -3,7 +3,7 @@
 `loop.loop` calls `PolicyLearner.learn` with what the objective collected in the step, such as D+ and D-. It goes over
 these units in minibatches, draws fresh noise for each, and asks the objective's `losses` (in `dragon_train.objectives`)
 what to minimise. `Lora` and `AllWeights` are the two ways to tune: they say which weights learn, and how the reference
-is reached, as the policy with its adapters off or as a frozen copy.
+is reached, as the policy with its adapters off or as a frozen copy. A `Snapshot` is the policy as it was lately.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dragon_rewards.errors import ConfigError, DragonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -45,6 +46,7 @@ class PolicyLearner:
         tuning: which weights learn.
         optimiser: AdamW without weight decay.
         average: the moving average of the weights, if the run keeps one.
+        snapshot: the previous policy, once an objective has asked for it.
         notes: the figures that objectives noted in this step, by name.
     """
 
@@ -54,6 +56,7 @@ class PolicyLearner:
         optimiser = torch.optim.AdamW(self.tuning.parameters, config.learning_rate, weight_decay=0.0)
         self.optimiser = processes.accelerator.prepare(optimiser)
         self.average = EMAModel(self.tuning.parameters, decay=config.ema) if config.ema else None
+        self.snapshot: Snapshot | None = None
         self.notes: defaultdict[str, list[Tensor]] = defaultdict(list)
 
     def state(self) -> dict[str, Any]:
@@ -63,6 +66,7 @@ class PolicyLearner:
             "weights": self.tuning.weights(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "previous": self.snapshot.kept if self.snapshot else None,
             "scaler": scaler.state_dict() if scaler else None,
         }
 
@@ -81,6 +85,9 @@ class PolicyLearner:
                 raise ValueError("it has no moving average")
             self.average.load_state_dict(state.average)
             self.average.to(self.processes.device)
+        if state.previous is not None:
+            self.snapshot = Snapshot(self.tuning.parameters)
+            self.snapshot.load(state.previous)
         if state.scaler:
             self.processes.accelerator.scaler.load_state_dict(state.scaler)
         self.check_shapes()
@@ -157,11 +164,33 @@ class PolicyLearner:
         finally:
             self.average.restore(self.tuning.parameters)
 
+    def reference(self) -> AbstractContextManager[None]:
+        """Make the policy the untuned model inside the block; what has gradient has to be computed outside of it."""
+        return self.tuning.reference()
+
+    def previous(self) -> AbstractContextManager[None]:
+        """Make the policy what it was at the last `follow`, at first untuned, inside the block."""
+        if self.snapshot is None:
+            self.snapshot = Snapshot(self.tuning.parameters)
+        return self.snapshot.swapped()
+
+    def follow(self, share: float) -> None:
+        """Move the previous policy to what the policy is now; of what it was it keeps a `share`."""
+        if self.snapshot is None:
+            raise ValueError("there is no previous policy yet: call `previous` before the first gradient step")
+        self.snapshot.follow(share)
+
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return the policy's denoising error for each clip, (clips,), with gradient."""
         condition = self.policy.condition(prompts)
         with self.processes.autocast():
             return self.policy.denoising_error(latents, condition, draw)
+
+    def denoised(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
+        """Return what the policy makes of noised latents, (clips, ...): its estimate of the latents, with gradient."""
+        condition = self.policy.condition(prompts)
+        with self.processes.autocast():
+            return self.policy.denoised(latents, condition, draw)
 
     def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return how much better the policy denoises each clip than the reference does, (clips,), with gradient.
@@ -194,6 +223,52 @@ def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> 
     for _ in range(config.epochs):
         order = torch.randperm(units, generator=generator)
         yield from order.tensor_split(math.ceil(units / config.minibatch))
+
+
+class Snapshot:
+    """The tuned weights as they were at an earlier time, or a moving average of what they were.
+
+    Attributes:
+        parameters: the weights that learn.
+        kept: a copy of each, as it was.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = parameters
+        self.kept = [parameter.detach().clone() for parameter in parameters]
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Put the kept weights in place of those that learn inside the block.
+
+        Autograd does not see it: a graph that is built outside of the block must not be differentiated inside.
+        """
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for place, parameter in enumerate(self.parameters):
+            parameter.data, self.kept[place] = self.kept[place], parameter.data
+
+    @torch.no_grad()
+    def follow(self, share: float) -> None:
+        """Keep `share` of what was kept, and take the rest from the weights as they are."""
+        for kept, parameter in zip(self.kept, self.parameters, strict=True):
+            kept.lerp_(parameter, 1 - share)
+
+    def load(self, kept: Sequence[Tensor]) -> None:
+        """Restore kept weights.
+
+        Raises:
+            ValueError: they are of other weights.
+        """
+        if [each.shape for each in kept] != [each.shape for each in self.kept]:
+            raise ValueError("the previous policy is of other weights")
+        for own, other in zip(self.kept, kept, strict=True):
+            own.copy_(other)
 
 
 class AllWeights:

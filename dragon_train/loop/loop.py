@@ -38,6 +38,7 @@ from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
 from dragon_train.loop.tuning import load_tuned, save_tuned
 from dragon_train.pipelines.loading import check_checkpointing, prepared
+from dragon_train.protocols import Following
 
 if TYPE_CHECKING:
     from collections import deque
@@ -178,11 +179,13 @@ class Training:
     def step(self, step: int) -> Row:
         """Take one step: generate and judge, learn, compare, record; return its figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        rollout = StepRollout(self.context, target, step, self.pool)
+        rollout = StepRollout(self.context, target, step, self.pool, self.learner.previous)
         with self.explained(step):
             experience = self.objective.collect(rollout)
             with self.context.clock.phase("learning"):
                 learnt = self.learner.learn(self.objective, experience, rollout.generator)
+                if isinstance(self.objective, Following):
+                    self.objective.after(self.learner, step + 1)
             clips = Media.concatenate([made.clips for made in rollout.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
             row |= parts(target, clips) | self.constrained(rollout)

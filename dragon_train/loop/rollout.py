@@ -25,7 +25,8 @@ from dragon_rewards.protocols import LatentEncoder
 from dragon_train.protocols import Generations, LatentPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -52,14 +53,23 @@ class StepRollout:
         generator: the source of random choices, in the same state in every process.
         clock: counts the time of the phases.
         made: the sets of clips that were generated in this step so far.
+        previous: lets the previous policy generate inside a block.
     """
 
-    def __init__(self, context: Context, reward: AnyReward, step: int, pool: Sequence[Media]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        reward: AnyReward,
+        step: int,
+        pool: Sequence[Media],
+        previous: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         config = context.config
         self.context, self.reward, self.config, self.step, self.pool = context, reward, config, step, pool
         self.prompts, self.clock = prompts_of(context.prompts, config, step), context.clock
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
+        self.previous = previous
 
     def generate(self) -> Generations:
         """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""

@@ -46,6 +46,7 @@ class Checkpoint:
         optimiser: the state of the optimiser, as torch has it.
         scaler: the state of the gradient scaler, in fp16.
         average: the moving average of the weights, if the run keeps one.
+        previous: the weights of the previous policy, if the objective keeps one.
         pool: for each earlier set of clips its frames by encoder, its embedded prompts by encoder, and its prompts.
         constraints: the multipliers of the constraints.
         best: the best weights yet, their win rate, and the comparisons since.
@@ -56,6 +57,7 @@ class Checkpoint:
     optimiser: dict[str, Any]
     scaler: dict[str, Any] | None
     average: dict[str, Any] | None = None
+    previous: list[torch.Tensor] | None = None
     pool: list[tuple[dict[str, list[torch.Tensor]], Weights, list[str]]] = field(default_factory=list)
     constraints: dict[str, list[Number]] = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
@@ -24,7 +24,7 @@ def completed(config: TrainConfig) -> TrainConfig:
         raise ConfigError(
             f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
         )
-    known = info.options
+    known: dict[str, Any] = {each.name: each.default for each in fields(info.options)} if info.options else {}
     for name in config.options:
         if name not in known:
             found = ", ".join(known) or "none"

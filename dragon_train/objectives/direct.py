@@ -7,12 +7,11 @@ again, with gradient. No preference is chosen, so `objectives.preference` has no
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any
 
 from dragon_train.fields import check_fields
 from dragon_train.loop.rollout import clips_for
+from dragon_train.objective_options import DirectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +54,7 @@ class Starts:
 
 
 @dataclass(frozen=True)
-class DirectReward:
+class DirectReward(DirectOptions):
     """An objective whose loss is the negative reward of clips that are generated with gradient.
 
     The gradient flows through the encoder and the decoder, where the reward does not read latents, and through the
@@ -64,12 +63,7 @@ class DirectReward:
         loss = -r(x)
 
     A reward that judges sets judges the clips that are in memory together (a microbatch, in one process).
-
-    Attributes:
-        gradient_steps: the number of the last diffusion steps through which the gradient flows.
     """
-
-    gradient_steps: Annotated[int, Meta(ge=1, le=10**4)]
 
     def __post_init__(self) -> None:
         check_fields(self, "options.")

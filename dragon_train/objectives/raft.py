@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from msgspec import Meta
 
 from dragon_rewards.media.media import Media
 from dragon_train.fields import check_fields
 from dragon_train.loop.selection import better_of
+from dragon_train.objective_options import RAFTOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,17 +58,12 @@ class Winners:
 
 
 @dataclass(frozen=True)
-class RAFT:
+class RAFT(RAFTOptions):
     """An objective whose loss is the denoising error of the winner, one of `samples` generations of its prompt.
 
     Winners of a reward that judges sets are the set, one clip for each prompt, that greedy exchanges find. Nothing
     holds the policy near the reference but the number of steps.
-
-    Attributes:
-        samples: the number of clips that are generated for each prompt.
     """
-
-    samples: Annotated[int, Meta(ge=1, le=10**4)]
 
     def __post_init__(self) -> None:
         check_fields(self, "options.")

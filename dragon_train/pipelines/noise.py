@@ -27,11 +27,17 @@ class DenoisingTarget:
         sample: its noisy input, in the shape of the latents.
         time: its time argument, (clips,).
         target: the answer of a perfect denoiser, in the shape of the latents.
+        slope: what the clean latents that an answer amounts to change by with it, (clips, 1, ...).
     """
 
     sample: Tensor
     time: Tensor
     target: Tensor
+    slope: Tensor
+
+    def of(self, clip: int) -> DenoisingTarget:
+        """Return the question about one of the clips, as a batch of one."""
+        return DenoisingTarget(*(part[clip, None] for part in (self.sample, self.time, self.target, self.slope)))
 
 
 class Noise(Protocol):
@@ -107,6 +113,7 @@ class EDM:
             self.scheduler.precondition_inputs(noisy, sigma),
             self.scheduler.precondition_noise(draw.level),
             (latents - skip) / c_out,
+            c_out[:, *[slice(1)] * (latents.ndim - 1)],
         )
 
 
@@ -159,13 +166,13 @@ class FlowMatching:
             x = (1 - t) latents + t noise
             target = noise - latents
 
-        A network that counts from the noise has the opposite target.
+        A network that counts from the noise has the opposite target. An answer v amounts to the latents x - t v.
         """
         t = per_clip(draw.level, latents)
         noisy, velocity = (1 - t) * latents + t * draw.noise, draw.noise - latents
         if self.from_noise:
-            return DenoisingTarget(noisy, self.scale * (1 - draw.level), -velocity)
-        return DenoisingTarget(noisy, self.scale * draw.level, velocity)
+            return DenoisingTarget(noisy, self.scale * (1 - draw.level), -velocity, t)
+        return DenoisingTarget(noisy, self.scale * draw.level, velocity, -t)
 
 
 @dataclass(frozen=True)
@@ -193,12 +200,15 @@ class VariancePreserving:
         With a the cumulative product of alphas:
 
             x = sqrt(a) latents + sqrt(1 - a) noise
+
+        An answer e amounts to the latents (x - sqrt(1 - a) e) / sqrt(a) if it is noise, and to
+        sqrt(a) x - sqrt(1 - a) e if it is v.
         """
         a = per_clip(self.scheduler.alphas_cumprod.to(latents)[draw.level], latents)
         noisy = a.sqrt() * latents + (1 - a).sqrt() * draw.noise
         targets = {
-            "epsilon": draw.noise,
-            "sample": latents,
-            "v_prediction": a.sqrt() * draw.noise - (1 - a).sqrt() * latents,
+            "epsilon": (draw.noise, -((1 - a) / a).sqrt()),
+            "sample": (latents, torch.ones_like(a)),
+            "v_prediction": (a.sqrt() * draw.noise - (1 - a).sqrt() * latents, -(1 - a).sqrt()),
         }
-        return DenoisingTarget(noisy, draw.level, targets[self.scheduler.config.prediction_type])
+        return DenoisingTarget(noisy, draw.level, *targets[self.scheduler.config.prediction_type])

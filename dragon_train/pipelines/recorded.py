@@ -18,7 +18,6 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.media.audio import write_audio
 from dragon_rewards.media.clips import Clips
-from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from dragon_train.pipelines.noise import Noise
+    from dragon_train.pipelines.noise import DenoisingTarget, Noise
+    from dragon_train.protocols import Draw
 
 
 class Recorded(Exception):  # noqa: N818  not an error: it ends a call that has told enough
@@ -186,14 +186,24 @@ class RecordedPolicy:
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
         """Return the mean squared error of the denoiser's answer for each clip, (clips,), with gradient."""
-        denoising_target = self.noise.denoising_target(latents, draw)
+        question = self.noise.denoising_target(latents, draw)
+        return self._error(question, condition).square().flatten(1).mean(1)
+
+    def denoised(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
+        """Return the clean latents that the denoiser's answer amounts to, (clips, ...), with gradient."""
+        question = self.noise.denoising_target(latents, draw)
+        return latents + question.slope * self._error(question, condition)
+
+    def _error(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
+        """Return the denoiser's answer less the right one; in float32, as half precision would round the difference."""
+        return self.answer(question, condition).float() - question.target
+
+    def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
+        """Return what the denoiser answers, (clips, ...), with gradient."""
         sample, *times = self.inputs
-        asked = {sample: denoising_target.sample, **dict.fromkeys(times, denoising_target.time)}
+        asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
         answer: Tensor = self.denoiser(**asked, **condition)[0]
-        error = (
-            answer.float() - denoising_target.target
-        )  # in half precision, policy and reference would differ by rounding
-        return error.square().flatten(1).mean(1)
+        return answer
 
 
 class AudioPolicy(RecordedPolicy):
@@ -250,13 +260,9 @@ class PaddedPolicy(AudioPolicy):
         """Return the condition of each prompt, in a list named `each`, as their lengths differ."""
         return {"each": [AudioPolicy.condition(self, [prompt]) for prompt in prompts]}
 
-    def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
-        """Return the mean squared error of the denoiser's answer for each clip, (clips,), one clip at a time."""
-        errors = [
-            AudioPolicy.denoising_error(self, latents[i, None], own, Draw(draw.noise[i, None], draw.level[i, None]))
-            for i, own in enumerate(condition["each"])
-        ]
-        return torch.cat(errors)
+    def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
+        """Return what the denoiser answers, (clips, ...), asked about one clip at a time."""
+        return torch.cat([AudioPolicy.answer(self, question.of(i), own) for i, own in enumerate(condition["each"])])
 
 
 def check_seconds(seconds: float, longest: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dragon_rewards.errors import DragonError
 from dragon_train.builtin import ADAPTERS
-from dragon_train.pipelines.noise import EDM, FlowMatching
+from dragon_train.pipelines.noise import EDM, FlowMatching, Noise, VariancePreserving, per_clip
 from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy
 from dragon_train.protocols import Draw
 
@@ -168,6 +168,30 @@ def test_denoising_errors_of_a_batch_are_those_of_its_clips(policy: AudioPolicy)
         alone = policy.denoising_error(latents[1:], policy.condition(PROMPTS[1:]), Draw(draw.noise[1:], draw.level[1:]))
     assert both.shape == (2,)
     assert torch.allclose(both[1:], alone, rtol=1e-3)
+
+
+def test_what_an_answer_amounts_to_would_have_that_answer(policy: AudioPolicy) -> None:
+    """Latents that are clean by the denoiser's account, with the noise that is then left over, ask for its answer."""
+    latents = policy.sample(PROMPTS, [1, 2], 2, 1.0)
+    draw = policy.draw(latents, torch.Generator().manual_seed(0))
+    condition = policy.condition(PROMPTS)
+    with torch.no_grad():
+        answer = policy.answer(policy.noise.denoising_target(latents, draw), condition)
+        clean = policy.denoised(latents, condition, draw)
+    alpha, sigma = (per_clip(each, latents) for each in shares(policy.noise, draw.level))
+    rest = Draw((alpha * latents + sigma * draw.noise - alpha * clean) / sigma, draw.level)
+    assert torch.allclose(policy.noise.denoising_target(clean, rest).target, answer.float(), rtol=1e-3, atol=1e-3)
+
+
+def shares(noise: Noise, level: Tensor) -> tuple[Tensor, Tensor]:
+    """The factors of latents and of noise in what is noised to a level."""
+    if isinstance(noise, EDM):
+        return torch.ones_like(level), level
+    if isinstance(noise, FlowMatching):
+        return 1 - level, level
+    assert isinstance(noise, VariancePreserving)
+    a = noise.scheduler.alphas_cumprod[level]
+    return a.sqrt(), (1 - a).sqrt()
 
 
 def test_decoded_audio_is_the_pipeline_s_own(policy: AudioPolicy) -> None:

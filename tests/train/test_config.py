@@ -57,7 +57,10 @@ ANYTHING: st.SearchStrategy[Any] = st.sampled_from(
         ({"reward": "vendi:clap", "keep": 1.5}, ["keep = 1.5", "at most 1"]),
         ({"reward": "vendi:clap", "pairing": "both"}, ["pairing", "both", "paired or unpaired"]),
         ({"reward": "vendi:clap", "heldout": "vendi:clap"}, ["heldout", "a list of names"]),
-        ({"reward": "vendi:clap", "options": {"samples": True}}, ["options", "a table of numbers"]),
+        (
+            {"reward": "vendi:clap", "options": {"samples": [2]}},
+            ["options", "a table, each value a number"],
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused(values: dict[str, object], words: list[str]) -> None:
@@ -73,7 +76,7 @@ def beyond(name: str) -> list[object]:
         shift = 1 if isinstance(info, inspect.IntType) else 1e-6
         assert info.ge is not None
         return [info.ge - shift, (info.lt or info.le or 0) + shift, float("nan"), float("inf"), True, "1", None, [1]]
-    return [3, None, {"a": "b"}, [3]]
+    return [3, None, {"a": ["b"]}, [3]]
 
 
 @pytest.mark.parametrize("name", field_kinds(TrainConfig))
@@ -128,11 +131,12 @@ def test_dpo_refuses_unpaired_demonstrations() -> None:
     assert make_objective(kto) is not None
 
 
-@pytest.mark.parametrize(("objective", "option"), [("raft", "samples"), ("direct", "gradient_steps")])
-def test_an_objectives_own_options_are_held_to_their_bounds(objective: str, option: str) -> None:
+@pytest.mark.parametrize("chosen", ["raft samples", "direct gradient_steps", "nft levels"])
+def test_an_objectives_own_options_are_held_to_their_bounds(chosen: str) -> None:
+    objective, option = chosen.split()
     assert make_objective(TrainConfig("vendi:clap", objective=objective, options={option: 2})) is not None
-    for value in (0, 2.5, 10**6):
-        with pytest.raises(ConfigError, match=rf"options\.{option} = {value}: must be a whole number of at least 1"):
+    for value in (0, 2.5, 10**6, True, "two"):
+        with pytest.raises(ConfigError, match=rf"options\.{option} = {value!r}: must be a whole number of at least 1"):
             make_objective(TrainConfig("vendi:clap", objective=objective, options={option: value}))
 
 

@@ -50,7 +50,10 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
     assert sorted(said) == ["2 ['a', 'bc'] cpu False", "2 ['a', 'bc'] cpu True"]
 
 
-@pytest.mark.parametrize(("reward", "objective"), [("dataset-fad:clap@airs", "dpo"), ("per-song-fad:clap@airs", "kto")])
+@pytest.mark.parametrize(
+    ("reward", "objective"),
+    [("dataset-fad:clap@airs", "dpo"), ("per-song-fad:clap@airs", "kto"), ("vendi:clap", "nft")],
+)
 def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 

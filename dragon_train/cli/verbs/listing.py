@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -121,8 +122,15 @@ def adapters() -> list[Row]:
 
 def objectives() -> list[Row]:
     """List the losses that move a policy toward its demonstrations."""
-    infos = load_train_registry().objectives.values()
-    return [{"name": info.name, "paired_only": info.paired_only, "summary": info.summary} for info in infos]
+    return [
+        {
+            "name": info.name,
+            "paired_only": info.paired_only,
+            "options": [f"{each.name} = {each.default}" for each in fields(info.options)] if info.options else [],
+            "summary": info.summary,
+        }
+        for info in load_train_registry().objectives.values()
+    ]
 
 
 @listing.command()
@@ -148,4 +156,4 @@ list_command("reductions", reductions, "name", "direction", "summary", "needs")
 list_command("rewards", rewards)
 list_command("pipelines", pipelines, "name", "summary", "licence")
 list_command("adapters", adapters, "pipeline_class", "summary", "name")
-list_command("objectives", objectives, "name", "summary")
+list_command("objectives", objectives, "name", "summary", "options")

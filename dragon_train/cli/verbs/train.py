@@ -12,6 +12,7 @@ from dragon_train.cli.options import ConfigFile, Device, PromptFile
 from dragon_train.cli.settings import ALL, configured, with_settings
 from dragon_train.config_text import as_toml
 from dragon_train.objectives.configured import completed
+from dragon_train.registry import load_train_registry
 
 EXAMPLE = "vendi:clap"  # in a file of settings that is printed without a reward
 
@@ -40,7 +41,7 @@ def train(
     least = {"reward": EXAMPLE} if print_config and not config else {}
     checked = configured(config, {**least, **given}, "dragon train", preset)
     if print_config:
-        print(as_toml(completed(checked)), end="")
+        print(as_toml(completed(checked), load_train_registry().objective(checked.objective).options), end="")
         return
     from dragon_train.loop.ranks import leads
     from dragon_train.session import run_training

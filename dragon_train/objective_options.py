@@ -1,0 +1,75 @@
+"""Define the settings that objectives have of their own: what each may be, its default and what it means.
+
+A run's `options` gives them values. Nothing here imports torch, as `dragon list objectives` shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Advantage = Literal["std", "group", "rank", "jury"]
+
+
+@dataclass(frozen=True)
+class RAFTOptions:
+    """Hold the settings of `raft`, which samples clips and imitates the best."""
+
+    samples: Annotated[
+        int, Meta(ge=1, le=10**4, description="The number of clips that are generated for each prompt.")
+    ] = 4
+
+
+@dataclass(frozen=True)
+class DirectOptions:
+    """Hold the settings of `direct`, which follows the gradient of a reward."""
+
+    gradient_steps: Annotated[
+        int, Meta(ge=1, le=10**4, description="The number of the last diffusion steps that the gradient flows through.")
+    ] = 1
+
+
+@dataclass(frozen=True)
+class NFTOptions:
+    """Hold the settings of `nft`, which compares each clip with its group."""
+
+    group: Annotated[
+        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
+    ] = 6
+    levels: Annotated[
+        int, Meta(ge=1, le=10**4, description="The number of noise levels at which a step learns from each clip.")
+    ] = 2
+    form: Annotated[
+        Literal["nft", "awm"],
+        Meta(description="nft: DiffusionNFT's two implicit policies; awm: the denoising error by its advantage."),
+    ] = "nft"
+    advantage: Annotated[
+        Advantage,
+        Meta(
+            description="How a clip's worth within its group is measured: std, in standard deviations of the step; "
+            "group, of its group; rank, by the share of the group that it beats; jury, so for each part of a mixture."
+        ),
+    ] = "rank"
+    tie: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e3,
+            description="The difference of two clips, in standard deviations of the step, up to which rank and jury "
+            "call it a tie.",
+        ),
+    ] = 0.01
+    mixing: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e3,
+            description="How far from the previous policy the implicit policies are (beta of DiffusionNFT); less lets "
+            "the policy move further.",
+        ),
+    ] = 1.0
+    kl: Annotated[
+        float, Meta(ge=0, le=1e6, description="The weight of the squared distance from the untuned model.")
+    ] = 0.0
