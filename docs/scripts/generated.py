@@ -82,7 +82,7 @@ def adapters() -> str:
 
 def objectives() -> str:
     """Return what `dragon list objectives` shows."""
-    return table(listing.objectives(), ["name", "summary"])
+    return table(listing.objectives(), ["name", "summary", "options"])
 
 
 def dragon20() -> str:
