@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
-from dragon_train.objective_options import DirectOptions, NFTOptions, RAFTOptions
+from dragon_train.objective_options import DirectOptions, DNOOptions, NFTOptions, OrderOptions, RAFTOptions
 from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
@@ -159,5 +159,21 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
             "DiffusionNFT, toward good clips of a group and away from bad ones; its form awm weighs denoising errors",
             lazily("objectives.nft", "nft"),
             options=NFTOptions,
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "order",
+            "Order-preserving, the order of a group as of Plackett-Luce; dpo for two clips",
+            lazily("objectives.order", "order"),
+            options=OrderOptions,
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "dno",
+            "Direct Nash Optimization, a jury's best clip of a group against its worst, in rounds",
+            lazily("objectives.dno", "dno"),
+            options=DNOOptions,
         )
     )

@@ -73,3 +73,40 @@ class NFTOptions:
     kl: Annotated[
         float, Meta(ge=0, le=1e6, description="The weight of the squared distance from the untuned model.")
     ] = 0.0
+
+
+@dataclass(frozen=True)
+class OrderOptions:
+    """Hold the settings of `order`, which learns the order of a group."""
+
+    group: Annotated[
+        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
+    ] = 4
+    rule: Annotated[
+        Literal["top", "full", "front"],
+        Meta(
+            description="What is learnt of a group: top, its best clip; full, the whole order; front, the clips that "
+            "no other beats in all parts of a mixture."
+        ),
+    ] = "full"
+
+
+@dataclass(frozen=True)
+class DNOOptions:
+    """Hold the settings of `dno`, which learns from preferences in rounds."""
+
+    group: Annotated[
+        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
+    ] = 4
+    margin: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="By how much the share of the group that the best clip beats exceeds the worst clip's, at "
+            "least; pairs below are left out.",
+        ),
+    ] = 0.5
+    rounds: Annotated[
+        int, Meta(ge=1, le=10**4, description="The number of rounds; each begins from what the one before it learnt.")
+    ] = 3

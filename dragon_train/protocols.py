@@ -9,7 +9,7 @@ part of that experience, its `losses` is given a `Learner` and returns what to m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
+
+
+Against = Literal["reference", "previous"]  # what the policy is compared with
 
 
 @dataclass(frozen=True)
@@ -272,10 +275,12 @@ class Learner(Protocol):
         """Move the previous policy to what the policy is now; of what it was it keeps a `share`."""
         ...
 
-    def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """Return how much better the policy denoises each clip than the reference does, (clips,), with gradient.
+    def implicit_reward(
+        self, latents: Tensor, prompts: Sequence[str], draw: Draw, against: Against = "reference"
+    ) -> Tensor:
+        """Return how much better the policy denoises each clip than another does, (clips,), with gradient.
 
-        Both are given the same draw:
+        The other is the untuned model or the previous policy. Both are given the same draw:
 
             r(x) = |reference error|^2 - |policy error|^2
         """

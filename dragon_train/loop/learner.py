@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
     from dragon_train.loop.run import Checkpoint
-    from dragon_train.protocols import AnyExperience, Draw, Objective, Policy
+    from dragon_train.protocols import Against, AnyExperience, Draw, Objective, Policy
 
 CLIP_NORM = 1.0
 
@@ -192,16 +192,21 @@ class PolicyLearner:
         with self.processes.autocast():
             return self.policy.denoised(latents, condition, draw)
 
-    def implicit_reward(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
-        """Return how much better the policy denoises each clip than the reference does, (clips,), with gradient.
+    def implicit_reward(
+        self, latents: Tensor, prompts: Sequence[str], draw: Draw, against: Against = "reference"
+    ) -> Tensor:
+        """Return how much better the policy denoises each clip than another does, (clips,), with gradient.
 
         It is an estimate proportional to log p_policy(x) / p_reference(x), from one draw of noise that serves both
         (arXiv 2311.12908, equation 13):
 
             r(x) = |reference error|^2 - |policy error|^2
+
+        The other is the untuned model, or the previous policy.
         """
         condition = self.policy.condition(prompts)
-        with torch.no_grad(), self.tuning.reference(), self.processes.autocast():
+        other = self.reference if against == "reference" else self.previous
+        with torch.no_grad(), other(), self.processes.autocast():
             reference = self.policy.denoising_error(latents, condition, draw)
         with self.processes.autocast():
             return reference - self.policy.denoising_error(latents, condition, draw)

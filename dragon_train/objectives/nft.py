@@ -8,24 +8,60 @@ and no likelihoods, so any sampler and any pipeline will do. After the step the 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dragon_train.fields import check_fields
 from dragon_train.objective_options import NFTOptions
-from dragon_train.objectives.groups import Group, collect_groups
+from dragon_train.objectives.advantages import LARGEST, advantages
+from dragon_train.objectives.groups import judged_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
-    from dragon_train.protocols import Learner, Rollout
+    from dragon_train.protocols import Draw, Learner, Policy, Rollout
 
 SCALE = 5.0  # of the loss, as in the authors' code, whose advantages lie between -5 and 5
 SMALLEST_ERROR = 1e-5  # that the loss is divided by, as there
 FOLLOWS, SLOWEST = 0.001, 0.5  # the previous policy keeps 0.1% of itself after the first step, and never more than half
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Clips with their advantages; a unit is a clip at one noise level.
+
+    Attributes:
+        latents: the latents of each unit, (units, ...).
+        prompts: the prompt of each unit.
+        advantage: the advantage of each unit in parts of the largest one, between -1 and 1, (units,).
+        figures: what the step records; `tied` is the share of groups without any difference.
+        noise: what was drawn for the gradient step.
+    """
+
+    latents: Tensor
+    prompts: Sequence[str]
+    advantage: Tensor
+    figures: Mapping[str, float]
+    noise: Draw | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def select(self, rows: Tensor) -> Weighed:
+        """Return the units that `rows`, a tensor of indices, names."""
+        prompts, rows = [self.prompts[row] for row in rows.tolist()], rows.to(self.latents.device)
+        noise = None if self.noise is None else self.noise.select(rows)
+        advantage = self.advantage[rows]
+        return replace(self, latents=self.latents[rows], prompts=prompts, advantage=advantage, noise=noise)
+
+    def draw(self, policy: Policy, generator: torch.Generator) -> Weighed:
+        """Return the same units with fresh noise, and levels that cover the range."""
+        return replace(self, noise=policy.draw(self.latents, generator))
 
 
 @dataclass(frozen=True)
@@ -48,11 +84,20 @@ class NFT(NFTOptions):
     def __post_init__(self) -> None:
         check_fields(self, "options.")
 
-    def collect(self, rollout: Rollout) -> Group:
+    def collect(self, rollout: Rollout) -> Weighed:
         """Let the previous policy generate groups of clips, and compare each clip with its group."""
-        return collect_groups(rollout, self.group, self.levels, self.advantage, self.tie)
+        with rollout.previous():
+            groups = judged_groups(rollout, self.group, separately=self.advantage == "jury")
+        found = advantages(groups.judged, self.advantage, self.tie)
+        latents = groups.latents.flatten(0, 1)
+        return Weighed(
+            latents.repeat(self.levels, *[1] * (latents.ndim - 1)),
+            [text for text in groups.prompts for _ in range(self.group)] * self.levels,
+            (found / LARGEST).flatten().repeat(self.levels).to(latents),
+            {**groups.figures(), "tied": float((found == 0).all(1).double().mean())},
+        )
 
-    def losses(self, learner: Learner, experience: Group) -> Tensor:
+    def losses(self, learner: Learner, experience: Weighed) -> Tensor:
         """Return the loss of each unit, (units,), with gradient.
 
         Raises:

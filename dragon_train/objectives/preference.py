@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
-    from dragon_train.protocols import Generations, Learner, Policy, Rollout
+    from dragon_train.protocols import Against, Generations, Learner, Policy, Rollout
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,11 @@ class DiffusionKTO(_Preference):
         return 2 - gain - (self.beta * (z - negative)).sigmoid()
 
 
-def implicit_rewards(learner: Learner, demos: Demonstrations) -> tuple[Tensor, Tensor]:
+def implicit_rewards(learner: Learner, demos: Demonstrations, against: Against = "reference") -> tuple[Tensor, Tensor]:
     """Return the implicit rewards of D+ and of D-, each (pairs,), in one pass; both sets share noise and level.
 
     It notes their `margin`, and `kl`: the implicit reward of what the policy made lately estimates, in units of the
-    denoising error, how far the policy has moved from the reference.
+    denoising error, how far the policy has moved from the reference, or from the previous policy.
 
     Raises:
         ValueError: no noise was drawn for the demonstrations.
@@ -140,7 +140,7 @@ def implicit_rewards(learner: Learner, demos: Demonstrations) -> tuple[Tensor, T
         raise ValueError("these demonstrations have no noise yet: call `draw`")
     latents = torch.cat([demos.positive, demos.negative])
     prompts = [*demos.positive_prompts, *demos.negative_prompts]
-    rewards = learner.implicit_reward(latents, prompts, Draw.cat([demos.noise, demos.noise]))
+    rewards = learner.implicit_reward(latents, prompts, Draw.cat([demos.noise, demos.noise]), against)
     positive, negative = rewards.chunk(2)
     learner.note("margin", positive - negative)
     learner.note("kl", rewards)

@@ -25,6 +25,8 @@ SETTINGS = {
     "kto, unpaired": replace(CONFIG, objective="kto", pairing="unpaired", reward="clap-score:clap"),
     "raft": replace(CONFIG, objective="raft", reward="per-song-fad:clap@airs"),
     "direct": replace(CONFIG, objective="direct", reward="dataset-fad:vae@airs"),
+    "order": replace(CONFIG, objective="order", options={"rule": "front"}, reward="vendi:clap + clap-score:clap"),
+    "dno": replace(CONFIG, objective="dno", options={"rounds": 2}),
     "nft": replace(CONFIG, objective="nft", options={"group": 3, "kl": 0.1}),
     "a mixture, all weights": replace(CONFIG, reward="vendi:clap + 0.5 * per-song-fad:logmel@airs", tuning="all"),
     "a constraint": replace(CONFIG, reward="dataset-fad:clap@airs-captions", at_least=("vendi:chroma",)),
@@ -67,7 +69,10 @@ def test_latents_are_read_there(tmp_path: Path, second: torch.device, monkeypatc
 
 
 @pytest.mark.pairwise(
-    name=ADAPTERS, objective=["dpo", "kto", "raft", "direct", "nft"], tuning=["lora", "all"], precision=["no", "bf16"]
+    name=ADAPTERS,
+    objective=["dpo", "kto", "raft", "direct", "nft", "order", "dno"],
+    tuning=["lora", "all"],
+    precision=["no", "bf16"],
 )
 def test_every_adapter_learns_there(
     tmp_path: Path, second: torch.device, name: str, objective: str, tuning: Tuning, precision: Precision

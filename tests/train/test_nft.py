@@ -24,8 +24,8 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import generate
 from dragon_train.objectives.configured import completed, make_objective
-from dragon_train.objectives.groups import Group, credits_of
-from dragon_train.objectives.nft import NFT, size, squared
+from dragon_train.objectives.groups import credits_of
+from dragon_train.objectives.nft import NFT, Weighed, size, squared
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -100,9 +100,9 @@ def test_the_optimum_moves_by_the_covariance_of_advantage_and_clip() -> None:
     assert float(now) == pytest.approx(float((advantage[:, None] * clean).mean()) / (mean_advantage + 2.0), abs=1e-6)
 
 
-def group_of(policy: StableAudioPolicy, advantage: list[float]) -> Group:
+def group_of(policy: StableAudioPolicy, advantage: list[float]) -> Weighed:
     latents = policy.sample(TEXTS[:2], [1, 2], 2, 1.0)
-    return Group(latents, list(TEXTS[:2]), torch.tensor(advantage), {"reward": 0.0})
+    return Weighed(latents, list(TEXTS[:2]), torch.tensor(advantage), {"reward": 0.0})
 
 
 @pytest.mark.parametrize("tuning", ["lora", "all"])

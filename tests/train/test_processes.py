@@ -52,7 +52,12 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("reward", "objective"),
-    [("dataset-fad:clap@airs", "dpo"), ("per-song-fad:clap@airs", "kto"), ("vendi:clap", "nft")],
+    [
+        ("dataset-fad:clap@airs", "dpo"),
+        ("per-song-fad:clap@airs", "kto"),
+        ("vendi:clap", "nft"),
+        ("vendi:clap", "order"),
+    ],
 )
 def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.

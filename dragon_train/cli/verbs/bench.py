@@ -35,7 +35,9 @@ def bench(
             help="Name of a suite, or a TOML file, which `dragon list suites` explains.", autocompletion=suites
         ),
     ] = "dragon20",
-    preset: Annotated[str, typer.Option(help="quick, full, or a TOML file.", autocompletion=presets)] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="quick, full, dpo, ablation, or a TOML file.", autocompletion=presets)
+    ] = "quick",
     rewards: Annotated[
         list[str] | None, typer.Option(help="Tune only these of the suite's rewards.", autocompletion=all_rewards)
     ] = None,
