@@ -173,7 +173,7 @@ def main(job: Job, *, decoder_only: bool) -> None:
     clips, held_out = load_clips(job.work, "train", job.device), load_clips(job.work, "watch")
     model = deepened(load_autoencoder()).to(job.device).train().requires_grad_(requires_grad=True)
     model.encoder.requires_grad_(not decoder_only)
-    fit = Fit("autoencoder", model, job, 0.998, SEED)
+    fit = Fit("decoder" if decoder_only else "autoencoder", model, job, 0.998, SEED)
     for _ in fit:
         fit.step(losses(model, excerpts(clips, job.batch, fit.generator), fit.generator))
         if fit.done % JUDGED == 0:
