@@ -28,7 +28,7 @@ BLOCKS = [block for page in PAGES.values() for block in blocks(page)]
 SETTINGS = [block for block in BLOCKS if block.language == "toml" and "reward" in tomllib.loads(block.text)]
 VERBS = (
     "list", "sample", "score", "train", "plugins", "exemplars add", "exemplars facets", "exemplars export", "rank",
-    "best-of", "compare", "export-reward", "report", "listen page", "ablate", "estimate", "doctor",
+    "best-of", "compare", "export-reward", "report", "listen page", "ablate", "estimate", "doctor", "blend",
 )  # fmt: skip
 MADE = {
     "tutorials/first-run.md": ("clips/prompts.csv", "runs/airs/adapter_model.safetensors", "runs/airs/report.html"),
@@ -36,6 +36,7 @@ MADE = {
     "how-to/score.md": ("best/prompts.csv", "vendi.csv"),
     "how-to/exemplar-sets.md": ("mytracks.zip",),
     "how-to/train.md": ("runs/mixed/metrics.csv",),
+    "how-to/blend.md": ("runs/half-or-all/blend.svg", "runs/half/adapter_model.safetensors"),
     "how-to/listening-tests.md": ("folders.html",),
     "how-to/plugins/objective.md": ("runs/ipo/adapter_model.safetensors",),
 }

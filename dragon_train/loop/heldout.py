@@ -44,13 +44,19 @@ class Heldout:
     config: TrainConfig
 
     def compare(self, learner: PolicyLearner) -> dict[str, float]:
+        """Generate with the policy, and return the figures of what it made."""
+        with learner.averaged():
+            return self.figures(made(learner, self.prompts, self.config, (*self.watched, *self.maximised)))
+
+    def figures(self, clips: Media) -> dict[str, float]:
         """Return the raw metric of both models and the win rate by each reward, and `heldout_win_rate`.
 
         The latter is the mean win rate by the rewards that are watched.
+
+        Args:
+            clips: the policy's, one for each prompt.
         """
         rewards = (*self.watched, *self.maximised)
-        with learner.averaged():
-            clips = made(learner, self.prompts, self.config, rewards)
         rates = {reward.name: self.win_rate(reward, clips) for reward in rewards}
         figures = {f"heldout {reward.name}": mean(reward, clips) for reward in rewards}
         figures |= {f"untuned {reward.name}": mean(reward, self.reference) for reward in rewards}

@@ -133,8 +133,8 @@ class Adapter(Struct, frozen=True):
     target_modules: Annotated[list[str], Meta(min_length=1)]
 
 
-def load_adapter(policy: Policy, folder: Path) -> None:
-    """Put the adapters of a folder into the policy's denoiser.
+def load_adapter(policy: Policy, folder: Path) -> Lora:
+    """Put the adapters of a folder into the policy's denoiser, and return them.
 
     Raises:
         DragonError: they are broken, or belong to other layers.
@@ -152,6 +152,7 @@ def load_adapter(policy: Policy, folder: Path) -> None:
     with refused_as(folder / ADAPTER_CONFIG):
         check_layers(weights, lora)
     lora.load(weights)
+    return lora
 
 
 @contextmanager

@@ -14,7 +14,7 @@ try:
     import matplotlib as mpl
     from matplotlib.figure import Figure as Canvas
 except ModuleNotFoundError as error:
-    raise DragonError(f'dragon ablate needs {error.name}: pip install "dragon-rewards[reports]"') from error
+    raise DragonError(f'figures need {error.name}: pip install "dragon-rewards[reports]"') from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,16 +65,26 @@ def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
     """
     with mpl.rc_context(STYLE):
         panels = list(panels_of(shown_rows(frame, figure), figure))
-        across = min(len(panels), ACROSS)
-        down = -(-len(panels) // across)
-        canvas = Canvas((PANEL[0] * across, PANEL[1] * down + LEGEND), layout="constrained")
-        places = [canvas.add_subplot(down, across, number + 1) for number in range(len(panels))]
+        canvas, places = canvas_of(len(panels))
         for (title, rows), axes in zip(panels, places, strict=True):
             DRAW[figure.kind](axes, rows, figure)
             axes.set_title(title, fontsize=9)
         legend(canvas, places[0], figure)
-        with replacing(path) as temporary:
-            canvas.savefig(temporary, format="svg", metadata={"Date": None})
+        save(canvas, path)
+
+
+def canvas_of(panels: int) -> tuple[Canvas, list[Any]]:
+    """Return a canvas with room for a legend above its panels, and the axes of each panel."""
+    across = min(panels, ACROSS)
+    down = -(-panels // across)
+    canvas = Canvas((PANEL[0] * across, PANEL[1] * down + LEGEND), layout="constrained")
+    return canvas, [canvas.add_subplot(down, across, number + 1) for number in range(panels)]
+
+
+def save(canvas: Canvas, path: Path) -> None:
+    """Write a canvas as SVG, without the date, to a file that appears whole or not at all."""
+    with replacing(path) as temporary:
+        canvas.savefig(temporary, format="svg", metadata={"Date": None})
 
 
 def legend(canvas: Canvas, axes: Any, figure: Figure) -> None:
