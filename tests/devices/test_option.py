@@ -20,6 +20,8 @@ PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),
     ("serve",),
+    ("blend",),
+    ("exam",),
 )
 REWARD, PROMPT = "vendi:logmel", "a jig"
 COMMANDS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from dragon_train.bench.exam.record import read_sittings
 from dragon_train.bench.report import charts
 from dragon_train.bench.report.cells import GAIN, LOSS, NOISE, duration, figure, share
 from dragon_train.bench.report.cost import total_seconds
@@ -62,6 +63,7 @@ def run_facts(run: TrainedRun, made: PairSet | None) -> tuple[Fact, ...]:
     return (
         *paired_facts(run, made),
         *heldout_facts(run),
+        *exam_facts(run),
         Fact("steps", figure(len(run.metrics))),
         Fact("time of training", duration(total_seconds([run]))),
     )
@@ -97,6 +99,18 @@ def heldout_facts(run: TrainedRun) -> list[Fact]:
     facts = [Fact(f"win rate, {row['reward']}", won(row)) for row in rows]
     means = run.metrics[MEAN_WON].dropna().tolist() if MEAN_WON in run.metrics else []
     return [*facts, *(Fact("mean win rate, held-out rewards", share(mean)) for mean in means[-1:])]
+
+
+def exam_facts(run: TrainedRun) -> list[Fact]:
+    """Return the mean win rate of the run's first exam, and how far below the rewards that watched it that is."""
+    sittings = read_sittings(run.folder)
+    if not sittings:
+        return []
+    first, more = sittings[0], len(sittings) - 1
+    said = [f"{len(first.judgements)} judges drawn when it was taken"]
+    said += [] if first.watch is None else [f"{share(first.watch).text} under the rewards that watched"]
+    said += [f"taken {more} times more since"] if more else []
+    return [Fact("mean win rate, exam", replace(share(first.exam), note="; ".join(said)))]
 
 
 def won(row: Mapping[str, Any]) -> Cell:

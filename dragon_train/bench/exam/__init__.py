@@ -1,0 +1,1 @@
+"""The exam of a finished run: judges and prompts that nothing was chosen by, drawn when it is taken."""
