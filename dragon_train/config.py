@@ -28,6 +28,7 @@ Option = Number | bool | str
 Pairing = Literal["paired", "unpaired"]
 Tuning = Literal["lora", "all"]
 Precision = Literal["no", "bf16", "fp16"]
+Constraint = Literal["mean", "clip"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class TrainConfig:
     at_least: Annotated[
         Names, Meta(description="A reward that is to stay where the untuned model has it; one or several.")
     ] = ()
+    constraint: Annotated[
+        Constraint,
+        Meta(
+            description="How at_least constrains: mean, the mean over clips or the value of a set, by a multiplier; "
+            "clip, each clip, by ranking those that fall short below all others."
+        ),
+    ] = "mean"
     pipeline: Annotated[
         str,
         Meta(

@@ -31,6 +31,7 @@ from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import heldout
+from dragon_train.loop.feasible import ClipConstraints, check_judges_clips
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encoder, suggested
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.run import Checkpoint
-    from dragon_train.protocols import Objective, Policy
+    from dragon_train.protocols import Generations, Objective, Policy
 
     Row = dict[str, float]
 
@@ -132,7 +133,7 @@ class Training:
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
         self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
-        self.constraints = Constraints([compose(name) for name in config.at_least])
+        self.constraints = make_constraints(config, reward)
         run.latent_encoders = self.latent_encoders()
         self.best: dict[str, Any] = {}
         state = run.resume()
@@ -181,6 +182,7 @@ class Training:
         target = self.constraints.around(self.reward)
         rollout = StepRollout(self.context, target, step, self.pool, self.learner.previous)
         with self.explained(step):
+            untuned = self.untuned(rollout)
             experience = self.objective.collect(rollout)
             with self.context.clock.phase("learning"):
                 learnt = self.learner.learn(self.objective, experience, rollout.generator)
@@ -188,7 +190,8 @@ class Training:
                     self.objective.after(self.learner, step + 1)
             clips = Media.concatenate([made.clips for made in rollout.made])
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
-            row |= parts(target, clips) | self.constrained(rollout)
+            row |= parts(target, clips)
+            row |= self.constraints.update(rollout.made[0].clips, untuned.clips) if untuned else {}
             row |= self.comparison(step)
         self.pool.extend(made.clips for made in rollout.made)
         row |= self.context.clock.row()
@@ -215,17 +218,18 @@ class Training:
             parts = f"pipeline '{self.config.pipeline}' or objective '{self.config.objective}'"
             raise DragonError(f"step {step + 1}: {parts} failed: {reason_of(error)} ({kept})") from error
 
-    def constrained(self, rollout: StepRollout) -> Row:
-        """Adapt the multipliers of the constraints, if there are any, to the step's first set of clips.
+    def untuned(self, rollout: StepRollout) -> Generations | None:
+        """Return what the untuned model makes of the step's prompts from the seeds of its first set of clips.
 
-        Their levels are what the untuned model makes of the same prompts from the same seeds, as the chance of other
-        prompts is greater than what a step changes.
+        Levels of constraints are taken from it, as the chance of other prompts is greater than what a step changes.
+        Without constraints it is not made.
         """
         if not self.constraints.rewards:
-            return {}
+            return None
         with torch.no_grad(), self.learner.tuning.reference():
             untuned = rollout.generated(0)
-        return self.constraints.update(rollout.made[0].clips, untuned.clips)
+        self.constraints.begin(untuned.clips)
+        return untuned
 
     def diversity(self, clips: Media) -> float:
         """Return the Vendi score of the step's clips, in the space of the first encoder of the reward."""
@@ -274,6 +278,20 @@ class Training:
         self.processes.close()
 
 
+def make_constraints(config: TrainConfig, reward: AnyReward) -> Constraints | ClipConstraints:
+    """Build the constraints of a run beside what it maximises.
+
+    Raises:
+        ConfigError: they are to rank clips, and one of them, or the reward, judges sets.
+    """
+    rewards = [compose(name) for name in config.at_least]
+    if not rewards or config.constraint == "mean":
+        return Constraints(rewards)
+    for each in (reward, *rewards):
+        check_judges_clips(each)
+    return ClipConstraints(rewards)
+
+
 class Constraints:
     """Lagrange multipliers of rewards that are to stay at or above a level, each in the mixture by a weight of its own.
 
@@ -314,6 +332,9 @@ class Constraints:
         if not self.rewards:
             return reward
         return Mixture((*reward.parts, *self.rewards), (*reward.weights, *self.weights))
+
+    def begin(self, untuned: Media) -> None:
+        """Take nothing from the untuned model's clips yet: multipliers are adapted after a step."""
 
     def update(self, clips: Media, untuned: Media) -> dict[str, float]:
         """Adapt the multipliers to the clips of a step; return the mean, level and multiplier of each constraint.

@@ -62,6 +62,11 @@ class Exam:
         """The diffusion steps of the generations, more than the run learnt with."""
         return MORE_STEPS * self.config.demonstration_steps
 
+    @property
+    def subset_size(self) -> int:
+        """How many clips a reward of sets judges at once: an eighth of all, or the fewest that every judge takes."""
+        return max(len(self.prompts) // SUBSETS, *(judge.reduction.minimum_clips for judge in self.judges))
+
     def take(self, device: torch.device, advance: Callable[[], None]) -> Sitting:
         """Generate and judge; `advance` is called after each of the two models.
 
@@ -94,13 +99,13 @@ class Exam:
 
     def scores(self, run: str, clips: Media) -> pd.DataFrame:
         """Return the long frame of what the judges say of a model's clips."""
-        subsets = matched_subsets(len(clips), len(clips) // SUBSETS, ROUNDS, self.seed)
+        subsets = matched_subsets(len(clips), self.subset_size, ROUNDS, self.seed)
         seeds = range(self.seed, self.seed + len(clips))
         return scores_frame(run, self.config.pipeline, clips, self.judges, subsets=subsets, seeds=seeds)
 
     def judgements(self, frame: pd.DataFrame) -> tuple[Judgement, ...]:
         """Return what each judge says of the tuned model against the untuned one."""
-        compared = comparisons(frame, self.judges, SUBSETS)
+        compared = comparisons(frame, self.judges, len(self.prompts) // self.subset_size)
         names = Judgement.__struct_fields__
         return tuple(Judgement(**{name: row[name] for name in names}) for row in compared.to_dict("records"))
 

@@ -1,0 +1,130 @@
+"""Constraints that each clip keeps: what breaks one ranks below all that does not, whatever its reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tiny import CONFIG as TINY
+from support.tiny import tiny_run
+
+from dragon_rewards import Clips, compose
+from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.protocols import RewardKind
+from dragon_train.loop.feasible import QUANTILE, ClipConstraints, FeasibleFirst
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+
+SEEDS = st.integers(0, 2**31)
+LOUD, MUSIC = "per-song-fad:logmel@tunebook", "per-song-fad:chroma@airs"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A reward of numbers: of the clips 0, 1, 2 and so on it says what it was given."""
+
+    values: torch.Tensor
+    name: str = "given"
+    kind: RewardKind = RewardKind.INSTANCE
+
+    def value(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.values[clips]
+
+
+def ranked(rewards: torch.Tensor, constrained: torch.Tensor, level: float, spread: float = 1.0) -> torch.Tensor:
+    """The ranks of clips by a reward under one constraint at a level."""
+    aim: Any = Given(rewards)
+    limit: Any = Given(constrained)
+    constraints = ClipConstraints([limit])
+    constraints.levels = [(level, spread)]
+    clips: Any = torch.arange(len(rewards))
+    return FeasibleFirst(aim, constraints).value(clips)
+
+
+def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    rewards, constrained = torch.randn(2, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return rewards, constrained
+
+
+@given(seed=SEEDS)
+def test_clips_that_keep_the_constraint_stand_above_all_others_and_in_the_order_of_the_reward(seed: int) -> None:
+    rewards, constrained = drawn(seed)
+    found, kept = ranked(rewards, constrained, 0.0), constrained >= 0
+    if kept.any() and (~kept).any():
+        assert found[kept].min() > found[~kept].max()
+    assert torch.equal(found[kept].argsort(), rewards[kept].argsort())
+    assert torch.equal(found[~kept].argsort(), constrained[~kept].argsort())  # the least violation first
+
+
+@given(seed=SEEDS)
+def test_where_all_keep_it_the_rank_is_the_reward_s_and_where_none_does_the_reward_does_not_count(seed: int) -> None:
+    rewards, constrained = drawn(seed)
+    assert torch.equal(ranked(rewards, constrained, -9.0), rewards.argsort().argsort().double())
+    assert torch.equal(ranked(rewards, constrained, 9.0), ranked(-rewards, constrained, 9.0))
+
+
+@given(seed=SEEDS)
+def test_increasing_functions_of_the_reward_and_the_unit_of_the_violation_change_nothing(seed: int) -> None:
+    rewards, constrained = drawn(seed)
+    expected = ranked(rewards, constrained, 0.0)
+    assert torch.equal(ranked((3 * rewards).exp(), constrained, 0.0), expected)
+    assert torch.equal(ranked(rewards, 5 * constrained, 0.0, spread=5.0), expected)
+
+
+def test_no_reward_buys_a_violation() -> None:
+    """A clip of a reward without bounds, which a mixture would take at any multiplier, stays below a modest one."""
+    assert ranked(torch.tensor([1e9, 0.1]), torch.tensor([-0.01, 0.01]), 0.0).tolist() == [0, 1]
+
+
+def noise(loudness: float) -> Clips:
+    levels = loudness * torch.linspace(0.5, 1.5, 8)[:, None]
+    return Clips(levels * torch.randn(8, 16_000, generator=torch.Generator().manual_seed(0)).clamp(-4, 4) / 4, 16_000)
+
+
+def test_a_quarter_of_the_untuned_clips_break_it() -> None:
+    constraints = ClipConstraints([compose(LOUD)])
+    constraints.begin(noise(0.5))
+    assert (constraints.violations(noise(0.5)) > 0).double().mean() == QUANTILE
+    assert constraints.update(noise(0.5), noise(0.5))["infeasible"] == QUANTILE
+    assert (constraints.violations(noise(0.9)) > 0).double().mean() > QUANTILE
+
+
+@pytest.mark.parametrize(("reward", "at_least"), [("vendi:logmel", MUSIC), (LOUD, "vendi:chroma")])
+def test_rewards_of_sets_are_refused(tmp_path: Path, reward: str, at_least: str) -> None:
+    config = replace(TINY, reward=reward, at_least=(at_least,), constraint="clip")
+    with pytest.raises(ConfigError, match='judges a whole set; use constraint = "mean"'):
+        tiny_run(config, tmp_path)
+
+
+def test_ranks_have_no_gradient(tmp_path: Path) -> None:
+    config = replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint="clip", objective="direct")
+    with pytest.raises(DragonError, match="ranks have no gradient"):
+        tiny_run(config, tmp_path)
+
+
+@pytest.mark.parametrize("objective", ["dpo", "kto", "raft", "nft", "order", "dno"])
+def test_every_objective_that_ranks_takes_them(tmp_path: Path, objective: str) -> None:
+    rows = tiny_run(replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint="clip", objective=objective), tmp_path)
+    assert all(row["gradient_norm"] > 0 for row in rows)
+    assert all(0 <= row["infeasible"] <= 1 for row in rows)
+    assert {f"level {MUSIC}", f"reward {MUSIC}", f"reward {LOUD}"} <= rows[0].keys()
+
+
+def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path) -> None:
+    config = replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint="clip", steps=3)
+
+    def stop(_: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
+
+    whole = tiny_run(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(config, tmp_path / "halved", on_step=stop)
+    assert figures(tiny_run(config, tmp_path / "halved")) == figures(whole[1:])
