@@ -28,7 +28,7 @@ Option = Number | bool | str
 Pairing = Literal["paired", "unpaired"]
 Tuning = Literal["lora", "all"]
 Precision = Literal["no", "bf16", "fp16"]
-Constraint = Literal["mean", "clip"]
+Constraint = Literal["mean", "share", "clip"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class TrainConfig:
         Constraint,
         Meta(
             description="How at_least constrains: mean, the mean over clips or the value of a set, by a multiplier; "
-            "clip, each clip, by ranking those that fall short below all others."
+            "share, the share of clips below the untuned model's lowest quarter, by a weight; clip, each clip, which "
+            "ranks below all others if it is there."
         ),
     ] = "mean"
     pipeline: Annotated[

@@ -12,6 +12,7 @@ from dragon_rewards.evaluation.inference_time import (
     best_of_n_win_rate,
     best_of_n_wins,
     calibrated,
+    worst_of_n_transform,
 )
 from dragon_rewards.evaluation.permutation import PermutationTest, permutation_test
 from dragon_rewards.evaluation.planning import prompts_for_power, prompts_for_width
@@ -48,4 +49,5 @@ __all__ = [
     "set_interval",
     "standardized_difference",
     "win_rate",
+    "worst_of_n_transform",
 ]

@@ -39,36 +39,78 @@ def calibrated(values: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     return mean_and_spread
 
 
-def best_of_n_transform(mean_and_spread: ArrayLike, n: int) -> NDArray[np.float64]:
+def best_of_n_transform(mean_and_spread: ArrayLike, n: int, policy: ArrayLike | None = None) -> NDArray[np.float64]:
     """Return the reward whose gain is a first gain in best-of-n win rate, of calibrated rewards C of any shape.
-
-        C^(2n - 1)
 
     With U the share of the reference model's clips below a clip and F the distribution function of U over a model's
     clips, the model's best of n beats the reference's with probability
 
         W = 1 - integral_0^1 n u^(n-1) F(u)^n du
 
-    Moving a little of the reference model's mass (F(u) = u) to clips at C adds n^2 / (2n - 1) C^(2n - 1), up to a
-    constant, so its mean is what to raise; at n = 1 it is C itself, and larger n count only the best. InfAlign (arXiv
-    2412.19792, section 3) shows for every procedure at inference that the best model under a KL penalty is the best for
-    a transformed reward; as the model leaves the reference, F and with it the transformation change.
+    Moving a little of the model's mass to clips at C adds to that, up to a constant,
+
+        Phi_F(C) = n^2 integral_0^C u^(n-1) F(u)^(n-1) du
+
+    which is returned in units of n^2 / (2n - 1). Of the reference model, F(u) = u, it is C^(2n - 1): at n = 1 it is C
+    itself, and larger n count only the best. InfAlign (arXiv 2412.19792, section 3) shows for every procedure at
+    inference that the best model under a KL penalty is the best for a transformed reward; as the model leaves the
+    reference, F and with it the transformation change. The model whose density is proportional to exp(Phi_F / beta) is
+    a fixed point.
 
     Args:
         mean_and_spread: C, from `calibrated`.
         n: how many clips the best is taken of.
+        policy: the calibrated rewards of clips of the model as it is, of which F is the share that is no larger; None
+            for the reference model itself.
 
     Raises:
-        ValueError: n is below 1, or a value is outside [0, 1].
+        ValueError: n is below 1, a value is outside [0, 1], or the model has no clips.
 
     >>> best_of_n_transform([0.5, 0.9], n=2).round(3)
     array([0.125, 0.729])
+    >>> best_of_n_transform([0.5, 0.9], n=2, policy=[0.4, 0.8]).round(3)
+    array([0.067, 0.615])
     """
-    shares = np.asarray(mean_and_spread, float)
+    shares = _shares(mean_and_spread, n)
+    if policy is None:
+        reference: NDArray[np.float64] = shares ** (2 * n - 1)
+        return reference
+    steps = np.sort(_shares(policy, n).ravel())
+    if not steps.size:
+        raise ValueError("the distribution of a model takes at least one of its clips; got none")
+    ends = np.minimum(shares[..., None], np.append(steps, 1.0)) ** n
+    heights = (np.arange(1, steps.size + 1) / steps.size) ** (n - 1)  # F^(n-1) from each step to the next
+    below = ends[..., 0] if n == 1 else 0.0  # below the first step F is 0, and 0^0 is 1
+    moved: NDArray[np.float64] = (2 * n - 1) / n * (below + np.diff(ends, axis=-1) @ heights)
+    return moved
+
+
+def worst_of_n_transform(mean_and_spread: ArrayLike, n: int, policy: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the reward whose gain is a first gain in worst-of-n win rate: what holds for every clip of several.
+
+    By symmetry it is -`best_of_n_transform` of 1 - C, and of the reference model -(1 - C)^(2n - 1).
+
+    Args:
+        mean_and_spread: C, from `calibrated`.
+        n: how many clips the worst is taken of.
+        policy: the calibrated rewards of clips of the model as it is; None for the reference model itself.
+
+    Raises:
+        ValueError: n is below 1, a value is outside [0, 1], or the model has no clips.
+
+    >>> worst_of_n_transform([0.5, 0.9], n=2).round(3)
+    array([-0.125, -0.001])
+    """
+    others = None if policy is None else 1 - np.asarray(policy, float)
+    mirrored: NDArray[np.float64] = -best_of_n_transform(1 - np.asarray(mean_and_spread, float), n, others)
+    return mirrored
+
+
+def _shares(values: ArrayLike, n: int) -> NDArray[np.float64]:
+    shares = np.asarray(values, float)
     if n < 1 or not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError(f"calibrated rewards lie between 0 and 1, and n is 1 or more; got n = {n} and {shares}")
-    transformed: NDArray[np.float64] = shares ** (2 * n - 1)
-    return transformed
+    return shares
 
 
 def best_of_n_mean(values: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -24,26 +24,19 @@ if TYPE_CHECKING:
 QUANTILE = 0.25  # of the untuned model's clips: a mean would call half of them infeasible, and reward hardly be learnt
 
 
-class ClipConstraints:
-    """Constraints that each clip keeps or breaks by itself.
+class ClipLevels:
+    """Levels that each clip is to reach by itself, under rewards that judge clips.
 
-    The level of a reward is the 25% quantile of what the untuned model makes of the step's prompts from the same seeds,
-    and a clip breaks a constraint by how far it falls short of the level, in standard deviations of those clips:
-
-        h(x) = sum over constraints c of max(0, level_c - r_c(x)) / spread_c
+    The level of a reward is the 25% quantile of what the untuned model makes of the step's prompts from the same seeds.
 
     Attributes:
-        rewards: the rewards under constraint, which judge clips.
-        levels: the level and the spread of each, once a step has begun.
+        rewards: the rewards under constraint.
+        levels: the level of each, and the standard deviation of those clips, once a step has begun.
     """
 
     def __init__(self, rewards: Sequence[Reward]) -> None:
         self.rewards = rewards
         self.levels: list[tuple[float, float]] = []
-
-    def around(self, reward: AnyReward) -> AnyReward:
-        """Return what is maximised now: clips that keep all constraints by their reward, above all others."""
-        return FeasibleFirst(reward, self)
 
     def begin(self, untuned: Media) -> None:
         """Take the levels of a step from the untuned model's clips."""
@@ -51,21 +44,40 @@ class ClipConstraints:
         spreads = [float(value.std(correction=0)) or 1.0 for value in values]
         self.levels = [(float(value.quantile(QUANTILE)), spread) for value, spread in zip(values, spreads, strict=True)]
 
-    def violations(self, clips: Media) -> Tensor:
-        """Return how far each clip breaks the constraints, (clips,); 0 where it keeps them all."""
+    def shortfalls(self, clips: Media) -> Tensor:
+        """Return how far each clip falls short of each level, in standard deviations, (constraints, clips)."""
         short = [
             (level - reward.value(clips).double()).clamp(min=0) / spread
             for reward, (level, spread) in zip(self.rewards, self.levels, strict=True)
         ]
-        return torch.stack(short).sum(0)
+        return torch.stack(short)
 
-    def update(self, clips: Media, untuned: Media) -> dict[str, float]:  # noqa: ARG002  as of multipliers
-        """Return of a step's clips the share that breaks a constraint, and the mean and the level of each reward."""
-        figures = {"infeasible": float((self.violations(clips) > 0).double().mean())}
+    def figures(self, clips: Media) -> dict[str, float]:
+        """Return of each reward its mean over a step's clips and its level."""
+        figures: dict[str, float] = {}
         for reward, (level, _) in zip(self.rewards, self.levels, strict=True):
             mean = float(reward.value(clips).double().mean())
             figures |= {f"reward {reward.name}": mean, f"level {reward.name}": level}
         return figures
+
+
+class ClipConstraints(ClipLevels):
+    """Constraints that each clip keeps or breaks, by how far it falls short of all levels together.
+
+    h(x) = sum over constraints c of max(0, level_c - r_c(x)) / spread_c
+    """
+
+    def around(self, reward: AnyReward) -> AnyReward:
+        """Return what is maximised now: clips that keep all constraints by their reward, above all others."""
+        return FeasibleFirst(reward, self)
+
+    def violations(self, clips: Media) -> Tensor:
+        """Return how far each clip breaks the constraints, (clips,); 0 where it keeps them all."""
+        return self.shortfalls(clips).sum(0)
+
+    def update(self, clips: Media, untuned: Media) -> dict[str, float]:  # noqa: ARG002  as of multipliers
+        """Return of a step's clips the share that breaks a constraint, and the mean and the level of each reward."""
+        return {"infeasible": float((self.violations(clips) > 0).double().mean()), **self.figures(clips)}
 
     def state(self) -> dict[str, list[float]]:
         """Return nothing: each step takes its levels anew."""
@@ -138,13 +150,14 @@ class FeasibleFirst:
         raise ConfigError(f'constraint = "clip" ranks the {len(clips)} clips by themselves; use constraint = "mean"')
 
 
-def check_judges_clips(reward: AnyReward) -> None:
-    """Refuse a reward that judges whole sets.
+def check_judges_clips(reward: AnyReward, constraint: str) -> None:
+    """Refuse a reward that judges whole sets, for the constraint that a run names.
 
     Raises:
         ConfigError: it does.
     """
     if not reward.kind.per_clip:
         raise ConfigError(
-            f'constraint = "clip" ranks single clips, and \'{reward.name}\' judges a whole set; use constraint = "mean"'
+            f"constraint = \"{constraint}\" is of single clips, and '{reward.name}' judges a whole set; "
+            'use constraint = "mean"'
         )

@@ -37,6 +37,7 @@ from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encoder, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import CHECKPOINT, Claim
+from dragon_train.loop.shares import ShareConstraints
 from dragon_train.loop.tuning import load_tuned, save_tuned
 from dragon_train.pipelines.loading import check_checkpointing, prepared
 from dragon_train.protocols import Following
@@ -278,18 +279,18 @@ class Training:
         self.processes.close()
 
 
-def make_constraints(config: TrainConfig, reward: AnyReward) -> Constraints | ClipConstraints:
+def make_constraints(config: TrainConfig, reward: AnyReward) -> Constraints | ShareConstraints | ClipConstraints:
     """Build the constraints of a run beside what it maximises.
 
     Raises:
-        ConfigError: they are to rank clips, and one of them, or the reward, judges sets.
+        ConfigError: they are of clips, and one of them judges sets; or they rank clips, and the reward judges sets.
     """
     rewards = [compose(name) for name in config.at_least]
     if not rewards or config.constraint == "mean":
         return Constraints(rewards)
-    for each in (reward, *rewards):
-        check_judges_clips(each)
-    return ClipConstraints(rewards)
+    for each in (*rewards, *([reward] if config.constraint == "clip" else [])):
+        check_judges_clips(each, config.constraint)
+    return ShareConstraints(rewards) if config.constraint == "share" else ClipConstraints(rewards)
 
 
 class Constraints:

@@ -15,6 +15,7 @@ from dragon_rewards.evaluation import (
     best_of_n_win_rate,
     best_of_n_wins,
     calibrated,
+    worst_of_n_transform,
 )
 
 CLIPS = st.lists(st.integers(-3, 3), min_size=2, max_size=5)  # few values, so that many tie
@@ -87,6 +88,81 @@ def test_the_transformation_is_the_slope_of_the_win_rate(n: int) -> None:
     assert np.diff(slopes) == pytest.approx(scale * np.diff(transformed), rel=1e-4)
 
 
+STANDINGS = st.lists(st.floats(0, 1), min_size=1, max_size=6)
+
+
+@given(STANDINGS, STANDINGS, st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_the_transformation_of_a_model_is_the_integral(shares: list[float], policy: list[float], n: int) -> None:
+    steps = sorted({*policy, 0.0, 1.0})
+
+    def density(u: float) -> float:
+        return u ** (n - 1) * float(np.mean(np.array(policy) <= u)) ** (n - 1)
+
+    def integral(share: float) -> float:
+        ends = [min(share, step) for step in steps]
+        return sum(quad(density, low, high)[0] for low, high in pairwise(ends) if high > low)
+
+    expected = [(2 * n - 1) * integral(share) for share in shares]
+    assert best_of_n_transform(shares, n, policy) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_of_the_reference_model_s_own_clips_it_is_the_first_iterate(n: int) -> None:
+    """Ten thousand clips at even standings: F(u) = u to a ten-thousandth."""
+    shares, even = np.linspace(0, 1, 9), (np.arange(10_000) + 0.5) / 10_000
+    assert best_of_n_transform(shares, n, even) == pytest.approx(best_of_n_transform(shares, n), abs=2e-3)
+
+
+@given(STANDINGS, STANDINGS, st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_the_worst_of_n_mirrors_the_best(shares: list[float], policy: list[float], n: int) -> None:
+    mirrored = -best_of_n_transform([1 - share for share in shares], n, [1 - share for share in policy])
+    assert worst_of_n_transform(shares, n, policy) == pytest.approx(mirrored)
+    ordered = worst_of_n_transform(sorted(shares), n, policy)
+    assert (np.diff(ordered) >= -1e-12).all()
+
+
+GRID = (np.arange(1000) + 0.5) / 1000  # standings of the reference model's clips, which are uniform
+
+
+def tilted(rewards: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """The density exp(strength reward) of a model on the grid, and its KL divergence from the reference in nats."""
+    density = np.exp(strength * (rewards - rewards.max()))
+    density /= density.mean()
+    return density, float((density * np.log(density + 1e-300)).mean())
+
+
+def at_divergence(rewards: np.ndarray, divergence: float) -> np.ndarray:
+    """The density of a model that maximises rewards at a KL divergence, by bisection of the strength."""
+    low, high = 0.0, 1e4
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if tilted(rewards, middle)[1] > divergence else (middle, high)
+    return tilted(rewards, low)[0]
+
+
+def best_of_n_rate(density: np.ndarray, n: int) -> float:
+    """W of a model with this density of standings."""
+    return float(1 - (n * GRID ** (n - 1) * (density.cumsum() / len(GRID)) ** n).mean())
+
+
+@pytest.mark.parametrize(
+    ("n", "divergence", "rate"), [(2, 0.5, 0.816), (4, 0.5, 0.873), (4, 1.0, 0.941), (8, 0.5, 0.930)]
+)
+def test_the_fixed_point_wins_most_at_equal_divergence(n: int, divergence: float, rate: float) -> None:
+    """Its transformation is taken of the model that maximises it, again and again; the others are guesses."""
+    density = np.ones_like(GRID)
+    for _ in range(25):
+        policy = np.interp((np.arange(1000) + 0.5) / 1000, density.cumsum() / len(GRID), GRID)
+        fresh = at_divergence(best_of_n_transform(GRID, n, policy), divergence)
+        density = 0.5 * density + 0.5 * fresh
+    found = best_of_n_rate(at_divergence(best_of_n_transform(GRID, n, policy), divergence), n)
+    assert found == pytest.approx(rate, abs=0.005)  # on a grid of thousandths
+    guesses = [GRID, GRID ** (2 * n - 1), np.exp(5 * GRID), np.exp(10 * GRID), np.log(GRID)]
+    assert all(found > best_of_n_rate(at_divergence(guess, divergence), n) - 1e-3 for guess in guesses)
+
+
 def test_impossible_draws_are_refused() -> None:
     with pytest.raises(ValueError, match="the best of 3 takes at least that many"):
         best_of_n_mean([[1.0, 2.0]], 3)
@@ -98,3 +174,5 @@ def test_impossible_draws_are_refused() -> None:
         calibrated([[np.nan]], [[1.0]])
     with pytest.raises(ValueError, match="lie between 0 and 1"):
         best_of_n_transform([1.5], 2)
+    with pytest.raises(ValueError, match="at least one of its clips"):
+        best_of_n_transform([0.5], 2, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from support.tiny import tiny_run
 
 from dragon_rewards import Clips, compose
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import RewardKind
+from dragon_train.config import Constraint
 from dragon_train.loop.feasible import QUANTILE, ClipConstraints, FeasibleFirst
+from dragon_train.loop.shares import ALLOWED, RATE, START, ShareConstraints
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 
@@ -94,9 +98,12 @@ def test_a_quarter_of_the_untuned_clips_break_it() -> None:
     assert (constraints.violations(noise(0.9)) > 0).double().mean() > QUANTILE
 
 
-@pytest.mark.parametrize(("reward", "at_least"), [("vendi:logmel", MUSIC), (LOUD, "vendi:chroma")])
-def test_rewards_of_sets_are_refused(tmp_path: Path, reward: str, at_least: str) -> None:
-    config = replace(TINY, reward=reward, at_least=(at_least,), constraint="clip")
+@pytest.mark.parametrize(
+    ("reward", "at_least", "constraint"),
+    [("vendi:logmel", MUSIC, "clip"), (LOUD, "vendi:chroma", "clip"), (LOUD, "vendi:chroma", "share")],
+)
+def test_rewards_of_sets_are_refused(tmp_path: Path, reward: str, at_least: str, constraint: Constraint) -> None:
+    config = replace(TINY, reward=reward, at_least=(at_least,), constraint=constraint)
     with pytest.raises(ConfigError, match='judges a whole set; use constraint = "mean"'):
         tiny_run(config, tmp_path)
 
@@ -115,8 +122,49 @@ def test_every_objective_that_ranks_takes_them(tmp_path: Path, objective: str) -
     assert {f"level {MUSIC}", f"reward {MUSIC}", f"reward {LOUD}"} <= rows[0].keys()
 
 
-def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path) -> None:
-    config = replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint="clip", steps=3)
+def test_weights_follow_the_share_that_breaks_the_constraint_and_add_up_to_1() -> None:
+    constraints = ShareConstraints([compose(LOUD)])
+    constraints.begin(noise(0.5))
+    began = constraints.weights
+    assert began == pytest.approx([1 / (1 + math.exp(START)), math.exp(START) / (1 + math.exp(START))])
+    constraints.update(noise(0.5), noise(0.5))
+    assert constraints.weights == began  # as many break it as of the untuned model's clips
+    figures = constraints.update(noise(0.9), noise(0.5))
+    assert figures[f"broken {LOUD}"] > ALLOWED
+    assert constraints.weights[1] == figures[f"weight {LOUD}"] > began[1]
+    assert sum(constraints.weights) == pytest.approx(1)
+    for _ in range(200):
+        constraints.update(noise(0.1), noise(0.5))
+    assert constraints.weights[0] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_logit_moves_by_standard_errors_of_the_share() -> None:
+    constraints = ShareConstraints([compose(LOUD)])
+    constraints.begin(noise(0.5))
+    broken = constraints.update(noise(0.9), noise(0.5))[f"broken {LOUD}"]
+    error = math.sqrt(ALLOWED * (1 - ALLOWED) / 8)
+    assert constraints.logits == pytest.approx([START + RATE * (broken - ALLOWED) / error])
+
+
+def test_the_parts_of_a_mixture_share_its_weight() -> None:
+    constraints = ShareConstraints([compose(LOUD)])
+    aim = compose_mixture("vendi:clap + 0.5 * vendi:chroma")
+    own, other = constraints.weights
+    assert constraints.around(aim).weights == pytest.approx((own, 0.5 * own, other))
+    with pytest.raises(ValueError, match="others"):
+        constraints.load({"logits": [0.0, 0.0]})
+
+
+@pytest.mark.parametrize("objective", ["dpo", "direct", "nft"])
+def test_shares_serve_rewards_of_sets_and_gradients(tmp_path: Path, objective: str) -> None:
+    settings = replace(TINY, reward="vendi:logmel", at_least=(MUSIC,), constraint="share", objective=objective)
+    rows = tiny_run(settings, tmp_path)
+    assert all(row["gradient_norm"] > 0 and 0 < row[f"weight {MUSIC}"] < 1 for row in rows)
+
+
+@pytest.mark.parametrize("constraint", ["clip", "share"])
+def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, constraint: Constraint) -> None:
+    config = replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint=constraint, steps=3)
 
     def stop(_: dict[str, float]) -> None:
         raise KeyboardInterrupt
