@@ -71,7 +71,7 @@ lies wholly above the interval of real clips. The model was trained on clips of 
 {2 * TRAINED:g} s go beyond that, and are shown with their own beginnings."""
 TITLES = (
     f"## Forms, of clips of {TRAINED:g} s",
-    f"## Forms against `{AIRS}`, by prompts\n\nAird's collection has reels, jigs and polkas alone.",
+    f"## Forms against `{AIRS}`, by prompts\n\nThe exemplar set has dances of five forms, and no chorales.",
     "## What each form tells, by length\n\nThe figure is `auc`, with a star where there is headroom.",
     "## Per-song FAD by length\n\n`means` is the part that is the squared distance of the mean frame from the set's.",
     "## Per-song FAD by frames\n\nMeans of so many frames, evenly spread over a clip of so many seconds.",
@@ -158,9 +158,9 @@ def rendered(own: Sequence[Plan], other: Sequence[Plan], kinds: Mapping[str, Any
     return Music(first, second, pieces, others, [plan["attributes"]["instrument"] for plan in own], kinds)
 
 
-def kinds_of(prompts: Sequence[Plan], airs: Sequence[Plan]) -> dict[str, NDArray[np.bool_]]:
-    """All prompts; and those of pieces of a form that Aird's collection has, and the rest."""
-    counts = Counter(piece["form"] for piece in airs)
+def kinds_of(prompts: Sequence[Plan], work: Path) -> dict[str, NDArray[np.bool_]]:
+    """All prompts; and those of pieces of a form that the exemplar set of airs has, and the rest."""
+    counts = Counter(row["attributes"]["form"] for row in load_rows(work, AIRS))
     known = np.array([counts[prompt["attributes"]["form"]] >= FEWEST for prompt in prompts])
     return {ALL: known | ~known, KNOWN: known, STRANGE: ~known}
 
@@ -174,7 +174,7 @@ def real_music(work: Path, soundfont: str) -> tuple[list[str], dict[str, Music]]
         watched, *halves = (drawn([played_on(p) for p in part], rng) for part in (tunes, airs[::2], airs[1::2]))
         prompts = prompts_of(watched, "watch", PROMPTS, rng, set())
         own, other = (list(likened(prompts, half)) for half in halves)
-        kinds = kinds_of(prompts, airs)
+        kinds = kinds_of(prompts, work)
         tunebook = rendered(prompts, list(others_of(prompts, watched)), {ALL: kinds[ALL]}, soundfont)
         found = {TUNEBOOK: tunebook, AIRS: rendered(own, other, kinds, soundfont)}
     return [prompt["caption"] for prompt in prompts], found
