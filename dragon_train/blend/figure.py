@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-
-from dragon_train.bench.ablation.figures import COLOURS, INK, MARKERS, STYLE, canvas_of, save
+from dragon_train.bench.ablation.figures import COLOURS, INK, MARKERS, canvas_of, save, styled
 from dragon_train.blend.columns import KIND, REWARD, SHARE, WORDS
 from dragon_train.blend.fronts import fallen, taxes_of
 
@@ -27,7 +25,7 @@ def write_fronts(path: Path, table: pd.DataFrame) -> None:
         table: what `fronts.table_of` returned, with at least one tax.
     """
     taxes = taxes_of(table)
-    with mpl.rc_context(STYLE):
+    with styled():
         canvas, places = canvas_of(len(taxes))
         for axes, tax in zip(places, taxes, strict=True):
             draw(axes, table.assign(fallen=fallen(table, tax)), tax)

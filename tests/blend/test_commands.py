@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,19 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Shares]:
 
     monkeypatch.setattr(Meter, "figures", told)
     return asked
+
+
+def test_without_the_extra_nothing_is_measured(
+    run: Path, measured: list[Shares], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a plain installation is: the remedy is named before any blend is made."""
+    for name in ("dragon_train.blend.write", "dragon_train.blend.figure", "dragon_train.bench.ablation.figures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused = dragon(run, *FEW)
+    assert refused.exit_code != 0
+    assert 'figures need matplotlib: pip install "dragon-rewards[reports]"' in refused.stderr
+    assert not measured
 
 
 def test_the_curves_of_a_run(run: Path, measured: list[Shares]) -> None:

@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import pandas as pd
@@ -63,7 +64,7 @@ def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
         frame: the long frame that the figure names in `figure.frame`.
         figure: what is drawn, and how.
     """
-    with mpl.rc_context(STYLE):
+    with styled():
         panels = list(panels_of(shown_rows(frame, figure), figure))
         canvas, places = canvas_of(len(panels))
         for (title, rows), axes in zip(panels, places, strict=True):
@@ -71,6 +72,12 @@ def write_figure(path: Path, frame: pd.DataFrame, figure: Figure) -> None:
             axes.set_title(title, fontsize=9)
         legend(canvas, places[0], figure)
         save(canvas, path)
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return a context in which what is drawn looks like all figures."""
+    context: AbstractContextManager[None] = mpl.rc_context(STYLE)
+    return context
 
 
 def canvas_of(panels: int) -> tuple[Canvas, list[Any]]:
