@@ -195,6 +195,8 @@ class TrainConfig:
             )
         if (self.heldout or self.patience) and not self.heldout_prompts:
             raise ConfigError("heldout and patience compare on prompts kept from training: set heldout_prompts, say 64")
+        if self.constraint != "mean" and not self.at_least:
+            raise ConfigError(f'constraint = "{self.constraint}" is of the rewards that at_least names: name one')
         if self.patience and not self.heldout:
             raise ConfigError('patience = ...: name the rewards to stop by, as in heldout = ["clap-score:clap"]')
 

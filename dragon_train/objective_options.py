@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 Advantage = Literal["std", "group", "rank", "jury"]
+GroupSize = Annotated[int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ class DirectOptions:
 class NFTOptions:
     """Hold the settings of `nft`, which compares each clip with its group."""
 
-    group: Annotated[
-        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
-    ] = 6
+    group: GroupSize = 6
     levels: Annotated[
         int, Meta(ge=1, le=10**4, description="The number of noise levels at which a step learns from each clip.")
     ] = 2
@@ -79,9 +78,7 @@ class NFTOptions:
 class OrderOptions:
     """Hold the settings of `order`, which learns the order of a group."""
 
-    group: Annotated[
-        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
-    ] = 4
+    group: GroupSize = 4
     rule: Annotated[
         Literal["top", "full", "front"],
         Meta(
@@ -95,9 +92,7 @@ class OrderOptions:
 class DNOOptions:
     """Hold the settings of `dno`, which learns from preferences in rounds."""
 
-    group: Annotated[
-        int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")
-    ] = 4
+    group: GroupSize = 4
     margin: Annotated[
         float,
         Meta(

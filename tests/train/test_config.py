@@ -56,6 +56,7 @@ ANYTHING: st.SearchStrategy[Any] = st.sampled_from(
         ({"reward": "vendi:clap", "learning_rate": float("nan")}, ["learning_rate", "nan"]),
         ({"reward": "vendi:clap", "keep": 1.5}, ["keep = 1.5", "at most 1"]),
         ({"reward": "vendi:clap", "pairing": "both"}, ["pairing", "both", "paired or unpaired"]),
+        ({"reward": "vendi:clap", "constraint": "clip"}, ['constraint = "clip"', "at_least", "name one"]),
         ({"reward": "vendi:clap", "heldout": "vendi:clap"}, ["heldout", "a list of names"]),
         (
             {"reward": "vendi:clap", "options": {"samples": [2]}},
