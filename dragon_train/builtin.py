@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
-from dragon_train.objective_options import DirectOptions, DNOOptions, NFTOptions, OrderOptions, RAFTOptions
+from dragon_train.objective_options import (
+    DirectOptions,
+    DNOOptions,
+    GRPOOptions,
+    NFTOptions,
+    OrderOptions,
+    PRDPOptions,
+    RAFTOptions,
+)
 from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
@@ -175,5 +183,21 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
             "Direct Nash Optimization, a jury's best clip of a group against its worst, in rounds",
             lazily("objectives.dno", "dno"),
             options=DNOOptions,
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "grpo",
+            "Flow-GRPO in a window of steps, trajectories of good clips likelier than they were",
+            lazily("objectives.grpo", "grpo"),
+            options=GRPOOptions,
+        )
+    )
+    register(
+        ObjectiveInfo(
+            "prdp",
+            "PRDP, log-ratios of likelihood as far apart as rewards, for all pairs of a group",
+            lazily("objectives.prdp", "prdp"),
+            options=PRDPOptions,
         )
     )

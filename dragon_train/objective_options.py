@@ -30,6 +30,32 @@ class DirectOptions:
     gradient_steps: Annotated[
         int, Meta(ge=1, le=10**4, description="The number of the last diffusion steps that the gradient flows through.")
     ] = 1
+    eta: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="How random diffusion steps are at most: each gradient step draws it anew, from 0 on. 0 is the "
+            "pipeline's own sampler.",
+        ),
+    ] = 0.0
+    intermediate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e3,
+            description="The weight of the reward of what steps before the last one would end at, of those with "
+            "gradient.",
+        ),
+    ] = 0.0
+    balance: Annotated[
+        bool,
+        Meta(description="Whether gradients of a mixture's parts are brought to one length before they are weighed."),
+    ] = False
+    weight_penalty: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="The weight of the squared distance of the weights from the untuned model's."),
+    ] = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,3 +131,68 @@ class DNOOptions:
     rounds: Annotated[
         int, Meta(ge=1, le=10**4, description="The number of rounds; each begins from what the one before it learnt.")
     ] = 3
+
+
+@dataclass(frozen=True)
+class GRPOOptions:
+    """Hold the settings of `grpo`, which makes the steps of good trajectories likelier."""
+
+    group: GroupSize = 6
+    window: Annotated[
+        int,
+        Meta(ge=1, le=10**4, description="The number of diffusion steps that are taken at random and learnt from."),
+    ] = 2
+    dwell: Annotated[
+        int,
+        Meta(
+            ge=1, le=10**4, description="The number of steps of training after which the window moves on by one step."
+        ),
+    ] = 2
+    eta: Annotated[
+        float, Meta(gt=0, le=1, description="How random the steps of the window are; 1 is as random as the process.")
+    ] = 0.7
+    clip: Annotated[
+        float,
+        Meta(ge=0, lt=1, description="How far from 1 the ratio of likelihoods may be before a step stops pulling."),
+    ] = 1e-4
+    advantage: Annotated[
+        Advantage,
+        Meta(
+            description="How a clip's worth within its group is measured: std, in standard deviations of the step; "
+            "group, of its group; rank, by the share of the group that it beats; jury, so for each part of a mixture."
+        ),
+    ] = "rank"
+    tie: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e3,
+            description="The difference of two clips, in standard deviations of the step, up to which rank and jury "
+            "call it a tie.",
+        ),
+    ] = 0.01
+    kl: Annotated[
+        float, Meta(ge=0, le=1e6, description="The weight of the divergence of a step from the untuned model's.")
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class PRDPOptions:
+    """Hold the settings of `prdp`, which fits differences of rewards by ratios of likelihoods."""
+
+    group: GroupSize = 6
+    path: Annotated[
+        Literal["forward", "trajectory"],
+        Meta(
+            description="Where likelihoods are compared: forward, on clips that are noised anew; trajectory, on the "
+            "steps that made them."
+        ),
+    ] = "forward"
+    clip: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e3,
+            description="How far the log-ratio of a step of a trajectory may move from its value when it was taken.",
+        ),
+    ] = 1e-4

@@ -161,6 +161,44 @@ class LatentPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class SteppingPolicy(Policy, Protocol):
+    """What a policy may say besides: where sampling starts, and how much noise each of its steps begins with.
+
+    With it, the trainer takes the steps itself (`dragon_train.objectives.trajectories`).
+    """
+
+    def start(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        """Return the noise that sampling starts from, (clips, ...), and the levels of its steps, noisiest first.
+
+        Args:
+            prompts: one text per clip.
+            seeds: one number per clip, from which its noise is drawn.
+            steps: the number of diffusion steps; where the pipeline visits a level twice, there are fewer levels.
+        """
+        ...
+
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha and sigma of levels (clips,), both (clips,): noisy latents are alpha latents + sigma noise."""
+        ...
+
+
+class Sampler(Protocol):
+    """A way to sample that is not the pipeline's own."""
+
+    @property
+    def points(self) -> int:
+        """The number of points that it records of each clip."""
+        ...
+
+    def __call__(self, policy: Policy, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the latents of one clip per prompt, (clips, ...), and the points on their way, (clips, points, ...).
+
+        A clip depends on its own prompt and seed alone.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Generations:
     """One set of clips: latents to learn from, media or their embeddings to judge, and the seeds they came from.
@@ -169,11 +207,13 @@ class Generations:
         latents: what the pipeline sampled, (clips, ...).
         clips: the decoded media, or their embeddings alone when these are known.
         seeds: one number per clip.
+        path: the points that a sampler of the objective's own recorded, (clips, points, ...).
     """
 
     latents: Tensor
     clips: Media
     seeds: Sequence[int]
+    path: Tensor | None = None
 
     @property
     def prompts(self) -> Sequence[str]:
@@ -215,13 +255,17 @@ class Rollout(Protocol):
 
     Attributes:
         reward: the reward that is maximised.
+        policy: the pipeline that is tuned, which generates.
         config: the configuration of the run.
+        step: the number of the step, from 0.
         pool: the clips of earlier steps, with the embeddings that the reward asks for.
         generator: the source of random choices, in the same state in every process.
     """
 
     reward: AnyReward
+    policy: Policy
     config: TrainConfig
+    step: int
     pool: Sequence[Media]
     generator: torch.Generator
 
@@ -235,8 +279,8 @@ class Rollout(Protocol):
         """The timer of the run, with which an objective counts its own phases."""
         ...
 
-    def generate(self) -> Generations:
-        """Generate one more clip for each prompt of the step, with new seeds."""
+    def generate(self, sampler: Sampler | None = None) -> Generations:
+        """Generate one more clip for each prompt, with new seeds, by the pipeline's own sampler or another one."""
         ...
 
     def previous(self) -> AbstractContextManager[None]:
@@ -284,6 +328,10 @@ class Learner(Protocol):
 
             r(x) = |reference error|^2 - |policy error|^2
         """
+        ...
+
+    def distance(self) -> Tensor:
+        """Return the squared distance of the tuned weights from the untuned ones, a scalar, with gradient."""
         ...
 
     def note(self, name: str, values: Tensor) -> None:

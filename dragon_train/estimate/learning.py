@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
-    from dragon_train.protocols import Experience, Policy
+    from dragon_train.protocols import Experience, Policy, Sampler
 
 PROMPT = "a slow waltz for two guitars and a double bass"  # of the length of most
 
@@ -94,11 +94,12 @@ class Draft(StepRollout):
         """The number of sets of clips that the objective asked for."""
         return len(self.made)
 
-    def generate(self) -> Generations:
+    def generate(self, sampler: Sampler | None = None) -> Generations:
         """Return a set of clips of zero latents and no embeddings, under the prompts of the step."""
         names = [f"clip {index}" for index in range(len(self.prompts))]
         clips = Encoded(EmbeddingStore({}, {}), names, self.prompts)
-        self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names))))
+        path = torch.zeros(len(names), sampler.points, *self.shape) if sampler else None
+        self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names)), path))
         return self.made[-1]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.training_utils import EMAModel
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from dragon_rewards.compute.devices import statistics_device
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
@@ -211,6 +212,10 @@ class PolicyLearner:
         with self.processes.autocast():
             return reference - self.policy.denoising_error(latents, condition, draw)
 
+    def distance(self) -> Tensor:
+        """Return the squared distance of the tuned weights from the untuned ones, a scalar, with gradient."""
+        return self.tuning.distance()
+
     def note(self, name: str, values: Tensor) -> None:
         """Record a figure of each unit, (units,); the mean over a step goes into its row."""
         self.notes[name].append(values.detach())
@@ -293,6 +298,13 @@ class AllWeights:
         finally:
             self.policy.denoiser = self.tuned
 
+    def distance(self) -> Tensor:
+        """Return the squared distance of the weights from the frozen copy's, a scalar, with gradient."""
+        own = (tuned for tuned in self.tuned.parameters() if tuned.requires_grad)
+        there = dict(self.frozen.named_parameters())
+        before = (there[name] for name, tuned in self.tuned.named_parameters() if tuned.requires_grad)
+        return torch.stack([(a - b).square().sum() for a, b in zip(own, before, strict=True)]).sum()
+
     def weights(self) -> dict[str, Tensor]:
         """Return all weights and buffers of the denoiser."""
         return dict(self.tuned.state_dict())
@@ -325,6 +337,11 @@ class Lora:
             for layer in layers:
                 layer.enable_adapters(enabled=True)
 
+    def distance(self) -> Tensor:
+        """Return the sum over layers of |B A|^2, a scalar, with gradient; with r rows of A it is tr(B'B AA')."""
+        pairs = [(a.weight.flatten(1), b.weight.flatten(1)) for a, b in adapters_of(self.denoiser)]
+        return torch.stack([((b.T @ b) * (a @ a.T)).sum() for a, b in pairs]).sum()
+
     def weights(self) -> dict[str, Tensor]:
         """Return the weights of the adapters, without the weights that they adapt."""
         return dict(get_peft_model_state_dict(self.denoiser))
@@ -332,6 +349,13 @@ class Lora:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Restore the weights of the adapters that `weights` returned."""
         set_peft_model_state_dict(self.denoiser, dict(weights))
+
+
+def adapters_of(denoiser: nn.Module) -> Iterator[tuple[Any, Any]]:
+    """Yield the matrices A and B of each adapter of a network, as layers; their scale is 1."""
+    for layer in denoiser.modules():
+        if isinstance(layer, LoraLayer):
+            yield from zip(layer.lora_A.values(), layer.lora_B.values(), strict=True)
 
 
 def make_tuning(policy: Policy, config: TrainConfig) -> AllWeights | Lora:

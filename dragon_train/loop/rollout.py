@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
-    from dragon_train.protocols import Policy
+    from dragon_train.protocols import Policy, Sampler
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ class StepRollout:
     Attributes:
         context: what all steps of the run share.
         reward: the reward that is maximised.
+        policy: the pipeline that is tuned, which generates.
         config: the configuration of the run.
         step: the number of the step, from 0.
         prompts: the prompts of the step.
@@ -66,36 +67,44 @@ class StepRollout:
     ) -> None:
         config = context.config
         self.context, self.reward, self.config, self.step, self.pool = context, reward, config, step, pool
+        self.policy = context.policy
         self.prompts, self.clock = prompts_of(context.prompts, config, step), context.clock
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
         self.previous = previous
 
-    def generate(self) -> Generations:
+    def generate(self, sampler: Sampler | None = None) -> Generations:
         """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""
-        self.made.append(self.generated(len(self.made)))
+        self.made.append(self.generated(len(self.made), sampler))
         return self.made[-1]
 
-    def generated(self, place: int) -> Generations:
+    def generated(self, place: int, sampler: Sampler | None = None) -> Generations:
         """Return a clip for each prompt from the seeds of the step's set of this place, made by what the policy is now.
 
         It is not in `made`: the untuned model's clips, say, are compared with the set of the place and not learnt from.
         """
-        processes, batch = self.context.processes, self.context.policy.batch
+        processes, batch = self.context.processes, self.policy.batch
         numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(self.prompts))
         texts, own = processes.share(self.prompts), processes.share(numbers)
-        latents, clips = [], []
+        latents, paths, clips = [], [], []
         for start in range(0, len(texts), batch):
             part = slice(start, start + batch)
-            latents.append(self.sampled(texts[part], own[part]))
-            clips.append(self.embedded(latents[-1], texts[part]))
-        return gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), processes)
+            made, path = self.sampled(texts[part], own[part], sampler)
+            latents.append(made)
+            paths += [] if path is None else [path]
+            clips.append(self.embedded(made, texts[part]))
+        path = torch.cat(paths) if paths else None
+        return gathered(Generations(torch.cat(latents), Media.concatenate(clips), own, path), processes)
 
-    def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        """Sample the latents of one batch of clips, (clips, ...)."""
+    def sampled(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sample the latents of one batch of clips, (clips, ...), with the points that a given sampler records."""
+        policy, config = self.policy, self.config
         with self.clock.phase("sampling"), self.context.processes.autocast():
-            config = self.config
-            return self.context.policy.sample(prompts, seeds, config.demonstration_steps, config.guidance)
+            if sampler:
+                return sampler(policy, prompts, seeds)
+            return policy.sample(prompts, seeds, config.demonstration_steps, config.guidance), None
 
     def embedded(self, latents: Tensor, prompts: Sequence[str]) -> Media:
         """Decode a batch of clips, if the reward hears them, and compute the embeddings that it asks for.
@@ -103,7 +112,7 @@ class StepRollout:
         The media, which nothing asks for any more, are let go.
         """
         with self.clock.phase("decoding"):
-            clips = clips_for(self.reward.parts, self.context.policy, latents, prompts)
+            clips = clips_for(self.reward.parts, self.policy, latents, prompts)
         with self.clock.phase("encoding"):
             for part in self.reward.parts:
                 part.embeddings(clips)
@@ -293,11 +302,14 @@ def gathered(own: Generations, processes: Processes) -> Generations:
     known = own.clips.without_media().known
     frames = {encoder: [clip.cpu() for clip in clips] for encoder, clips in known.frames.items()}
     prompts = {encoder: embedded.cpu() for encoder, embedded in known.prompts.items()}
-    shares = processes.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds)))
+    path = None if own.path is None else own.path.cpu()
+    shares = processes.gather((own.latents.cpu(), frames, prompts, list(own.prompts), list(own.seeds), path))
+    paths = [share[5] for share in shares if share[5] is not None]
     return Generations(
         torch.cat([share[0] for share in shares]).to(own.latents),
         Media.concatenate([rebuilt(*share[1:4], own.latents.device) for share in shares]),
         [seed for share in shares for seed in share[4]],
+        torch.cat(paths).to(own.latents.device) if paths else None,
     )
 
 

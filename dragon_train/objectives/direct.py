@@ -1,5 +1,8 @@
 """Backpropagate a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400).
 
+Its options regularise that as R0 does (arXiv 2503.13070): random samplers, rewards of intermediate estimates, gradients
+of one length, and a penalty on what the weights have moved.
+
 In a step of `loop.loop`, `DirectReward.collect` records where generations start, and `losses` generates from there
 again, with gradient. No preference is chosen, so `objectives.preference` has no part in it.
 """
@@ -9,14 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.nn.functional import normalize
+
+from dragon_rewards.errors import ConfigError
 from dragon_train.fields import check_fields
 from dragon_train.loop.rollout import clips_for
 from dragon_train.objective_options import DirectOptions
+from dragon_train.objectives.trajectories import walk, warn_of_guidance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import torch
     from torch import Tensor
 
     from dragon_rewards.rewards import AnyReward
@@ -33,12 +40,16 @@ class Starts:
         seeds: one number for each clip, from which its initial noise is drawn.
         reward: the reward that is maximised in this step.
         figures: `reward`, the mean over the clips as the policy makes them before it learns.
+        largest_eta: the most random that diffusion steps may be; with 0 the pipeline's own sampler is taken.
+        eta: how random they are in this gradient step.
     """
 
     prompts: Sequence[str]
     seeds: Sequence[int]
     reward: AnyReward
     figures: Mapping[str, float]
+    largest_eta: float = 0.0
+    eta: float = 0.0
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -49,8 +60,10 @@ class Starts:
         return replace(self, prompts=[self.prompts[i] for i in chosen], seeds=[self.seeds[i] for i in chosen])
 
     def draw(self, policy: Policy, generator: torch.Generator) -> Starts:  # noqa: ARG002  the seeds are the noise
-        """Return the starts unchanged: a start is generated from anew, not noised."""
-        return self
+        """Return the same starts, with a drawn randomness of the steps where there may be any."""
+        if not self.largest_eta:
+            return self
+        return replace(self, eta=self.largest_eta * float(torch.rand(1, generator=generator)))
 
 
 @dataclass(frozen=True)
@@ -58,37 +71,91 @@ class DirectReward(DirectOptions):
     """An objective whose loss is the negative reward of clips that are generated with gradient.
 
     The gradient flows through the encoder and the decoder, where the reward does not read latents, and through the
-    denoiser in the last `gradient_steps` diffusion steps:
+    denoiser in the last `gradient_steps` diffusion steps. With x the clip, D what each of these steps except the last
+    would end at, and W the weights:
 
-        loss = -r(x)
+        loss = -r(x) - intermediate mean r(D) + weight_penalty |W - W_untuned|^2
 
     A reward that judges sets judges the clips that are in memory together (a microbatch, in one process).
     """
 
     def __post_init__(self) -> None:
         check_fields(self, "options.")
+        if self.intermediate and self.gradient_steps == 1:
+            raise ConfigError(
+                "options.intermediate: with gradient_steps = 1 no step before the last has a gradient; take more"
+            )
 
     def collect(self, rollout: Rollout) -> Starts:
         """Return the prompts and seeds of the step, with the reward of what the policy makes of them now."""
+        if self.own_steps:
+            warn_of_guidance(rollout)
         made = rollout.generate()
         with rollout.clock.phase("selecting"):
             value = float(rollout.reward.value(made.clips).double().mean())
-        return Starts(rollout.prompts, made.seeds, rollout.reward, {"reward": value})
+        return Starts(rollout.prompts, made.seeds, rollout.reward, {"reward": value}, self.eta)
+
+    @property
+    def own_steps(self) -> bool:
+        """Whether the steps are the trainer's: the pipeline's have no randomness, and do not say where they lead."""
+        return bool(self.eta or self.intermediate)
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
-        """Return the negative reward of each start, (starts,), with gradient through what made the clip."""
-        policy, config, prompts = learner.policy, learner.config, experience.prompts
-        steps, guidance = config.demonstration_steps, config.guidance
-        latents = policy.sample(prompts, experience.seeds, steps, guidance, self.gradient_steps)
-        clips = clips_for(experience.reward.parts, policy, latents, prompts)
-        return -experience.reward.value(clips).expand(len(prompts))
+        """Return the loss of each start, (starts,), with gradient through what made the clip."""
+        *earlier, last = self.estimates(learner, experience)
+        loss = -self.value(learner, experience, last)
+        if self.intermediate:
+            values = torch.stack([self.value(learner, experience, each) for each in earlier])
+            loss = loss - self.intermediate * values.mean(0)
+        if self.weight_penalty:
+            loss = loss + self.weight_penalty * learner.distance()
+        return loss.expand(len(experience))
+
+    def estimates(self, learner: Learner, experience: Starts) -> Sequence[Tensor]:
+        """Return the latents of the clips, (clips, ...), after what earlier steps with gradient would end at."""
+        config, starts = learner.config, (experience.prompts, experience.seeds)
+        steps = config.demonstration_steps
+        if not self.own_steps:
+            return [learner.policy.sample(*starts, steps, config.guidance, self.gradient_steps)]
+        first = max(steps - self.gradient_steps, 0)
+        walked = walk(learner.policy, *starts, experience.seeds, [experience.eta] * steps, first)
+        return [estimate for _, estimate in walked if estimate.requires_grad]
+
+    def value(self, learner: Learner, experience: Starts, latents: Tensor) -> Tensor:
+        """Return the reward of latents, (clips,) or of the set (), with the gradient that is to be followed."""
+        reward, asked = experience.reward, (learner.policy, latents, experience.prompts)
+        if not self.balance:
+            return reward.value(clips_for(reward.parts, *asked))
+        return balanced(reward, *asked)
+
+
+def balanced(reward: AnyReward, policy: Policy, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+    """Return the value of a mixture, (clips,) or (), whose gradient is the weighed sum of its parts' unit gradients.
+
+    With g_j the gradient of part j in the latents of a clip (R0, arXiv 2503.13070, normalises rewards so), the gradient
+    is the sum over j of w_j g_j / |g_j|: a part pulls by its weight, whatever its unit.
+
+    Args:
+        reward: a mixture, or a single reward.
+        policy: decodes.
+        latents: (clips, ...), with gradient.
+        prompts: one text per clip.
+    """
+    leaf = latents.detach().requires_grad_()
+    clips = clips_for(reward.parts, policy, leaf, prompts)
+    pull = torch.zeros_like(leaf)
+    for part, weight in zip(reward.parts, reward.weights, strict=True):
+        (found,) = torch.autograd.grad(part.value(clips).sum(), leaf, retain_graph=True)
+        pull += weight * normalize(found.flatten(1), dim=1).view_as(found)
+    along = (pull * latents).flatten(1).sum(1)
+    return reward.value(clips).detach() + along - along.detach()
 
 
 def direct(config: TrainConfig) -> DirectReward:
     """Build the objective from the options of a configuration.
 
     Raises:
-        ConfigError: `options.gradient_steps` is no whole number from 1 on.
+        ConfigError: an option has a value that it does not allow, or `intermediate` has nothing to act on.
     """
     options: Any = config.options
     return DirectReward(**options)

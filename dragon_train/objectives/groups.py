@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.rewards import AnyReward
-    from dragon_train.protocols import Generations, Rollout
+    from dragon_train.protocols import Generations, Rollout, Sampler
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,23 @@ class Groups:
         return torch.stack([made.latents for made in self.sets], 1)
 
     @property
+    def paths(self) -> Tensor:
+        """The points that the sampler recorded, (prompts, group, points, ...).
+
+        Raises:
+            ValueError: it was the pipeline's own, which records none.
+        """
+        found = [made.path for made in self.sets if made.path is not None]
+        if not found:
+            raise ValueError("these clips were sampled by the pipeline itself: there are no points on their way")
+        return torch.stack(found, 1)
+
+    @property
+    def seeds(self) -> Sequence[Sequence[int]]:
+        """The seed of each clip, by prompt."""
+        return list(zip(*(made.seeds for made in self.sets), strict=True))
+
+    @property
     def prompts(self) -> Sequence[str]:
         """The prompts of the groups, one text for each, which all sets share."""
         return self.sets[0].prompts
@@ -52,15 +69,16 @@ class Groups:
         return {"reward": float(values.mean()), "best_reward": float(values.amax(1).mean())}
 
 
-def judged_groups(rollout: Rollout, size: int, *, separately: bool = False) -> Groups:
+def judged_groups(rollout: Rollout, size: int, *, separately: bool = False, sampler: Sampler | None = None) -> Groups:
     """Generate groups of clips for the prompts of the step, and judge them.
 
     Args:
         rollout: the step.
         size: the number of clips of each prompt.
         separately: whether each part of a mixture judges by itself; of its weight the sign counts alone.
+        sampler: what samples in place of the pipeline's own sampler.
     """
-    sets = [rollout.generate() for _ in range(size)]
+    sets = [rollout.generate(sampler) for _ in range(size)]
     with rollout.clock.phase("selecting"):
         clips, reward = Media.concatenate([made.clips for made in sets]), rollout.reward
         if separately and reward.parts:

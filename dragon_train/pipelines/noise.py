@@ -51,6 +51,14 @@ class Noise(Protocol):
         """Return latents noised as drawn, with the time and the answer that belong to them."""
         ...
 
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha and sigma of levels (clips,), both (clips,): noisy latents are alpha latents + sigma noise."""
+        ...
+
+    def grid(self, scheduler: Any) -> Tensor:
+        """Return the levels of the steps that a scheduler was set to, (steps,), from the noisiest on."""
+        ...
+
 
 def quantiles(count: int, generator: torch.Generator) -> Tensor:
     """Draw one uniform number from each of `count` equal parts of (0, 1), in random order.
@@ -116,6 +124,15 @@ class EDM:
             c_out[:, *[slice(1)] * (latents.ndim - 1)],
         )
 
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 and sigma."""
+        return torch.ones_like(level), level
+
+    def grid(self, scheduler: Any) -> Tensor:
+        """Return the sigmas of the scheduler, without the last one, which is none."""
+        sigmas: Tensor = scheduler.sigmas[: len(scheduler.timesteps)]
+        return sigmas
+
 
 def uniform(u: Tensor) -> Tensor:
     """Map quantiles to a uniform distribution of times on (0, 1): return them as they are."""
@@ -174,6 +191,15 @@ class FlowMatching:
             return DenoisingTarget(noisy, self.scale * (1 - draw.level), -velocity, t)
         return DenoisingTarget(noisy, self.scale * draw.level, velocity, -t)
 
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - t and t."""
+        return 1 - level, level
+
+    def grid(self, scheduler: Any) -> Tensor:
+        """Return the times of the scheduler, which counts as the network does."""
+        times: Tensor = scheduler.sigmas[: len(scheduler.timesteps)]
+        return 1 - times if self.from_noise else times
+
 
 @dataclass(frozen=True)
 class VariancePreserving:
@@ -212,3 +238,13 @@ class VariancePreserving:
             "v_prediction": (a.sqrt() * draw.noise - (1 - a).sqrt() * latents, -(1 - a).sqrt()),
         }
         return DenoisingTarget(noisy, draw.level, *targets[self.scheduler.config.prediction_type])
+
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sqrt(a) and sqrt(1 - a), with a the cumulative product of alphas."""
+        a = self.scheduler.alphas_cumprod.to(level.device)[level]
+        return a.sqrt(), (1 - a).sqrt()
+
+    def grid(self, scheduler: Any) -> Tensor:
+        """Return the timesteps of the scheduler, each once: some visit one twice, and some lie between two."""
+        levels: Tensor = scheduler.timesteps.round().long().unique().flip(0)
+        return levels

@@ -166,6 +166,11 @@ class RecordedPolicy:
 
     def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
         """Return the further arguments of the denoiser's first call, by name, without guidance."""
+        recorded = self._first_call(prompts, 2)
+        return {key: value for key, value in recorded.items() if key not in self.inputs}
+
+    def _first_call(self, prompts: Sequence[str], steps: int) -> Mapping[str, Any]:
+        """Start the pipeline for `steps` steps, and return the arguments of the denoiser's first call, by name."""
         recorded: dict[str, Any] = {}
 
         def record(denoiser: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -175,10 +180,25 @@ class RecordedPolicy:
         handle = self.denoiser.register_forward_pre_hook(record, with_kwargs=True)
         try:
             with suppress(Recorded):
-                self.pipeline(**self.call_arguments(prompts, range(len(prompts)), 2, 1.0))
+                self.pipeline(**self.call_arguments(prompts, range(len(prompts)), steps, 1.0))
         finally:
             handle.remove()
-        return {key: value for key, value in recorded.items() if key not in self.inputs}
+        return recorded
+
+    def start(self, prompts: Sequence[str], seeds: Sequence[int], steps: int) -> tuple[Tensor, Tensor]:
+        """Return the noise that sampling starts from, (clips, ...), and the levels of its steps, (steps,).
+
+        The schedule is the pipeline's own. The noise is drawn from the seed of each clip, as loud as noisy latents of
+        unit variance are, as the pipelines have it.
+        """
+        first: Tensor = self._first_call(prompts[:1], steps)[self.inputs[0]]
+        levels = self.noise.grid(self.pipeline.scheduler).to(first.device)
+        drawn = [torch.randn(first.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(drawn).to(first.device) * torch.hypot(*self.coefficients(levels[0])), levels
+
+    def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha and sigma of levels (clips,), both (clips,): noisy latents are alpha latents + sigma noise."""
+        return self.noise.coefficients(level)
 
     def draw(self, latents: Tensor, generator: torch.Generator) -> Draw:
         """Draw noise and levels as the noise process of the pipeline does."""

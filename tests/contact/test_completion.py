@@ -39,7 +39,7 @@ LINES = {  # bash breaks words at : and @ itself; here they stand apart, as it h
     "dragon score dataset-fad : clap @ a": "airs airs-captions",
     "dragon rank clips --reward clap-s": "clap-score:clap",
     "dragon train --pipeline emb": "embedded",
-    "dragon train --objective ": "dpo kto raft direct nft order dno",
+    "dragon train --objective ": "dpo kto raft direct nft order dno grpo prdp",
     "dragon train --tuning l": "lora",
     "dragon bench --preset ": "ablation dpo quick full",
     "dragon bench --suite ": "dragon20 robust",

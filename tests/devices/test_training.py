@@ -13,6 +13,7 @@ from support.tiny import CONFIG, tiny_policy, tiny_run
 from dragon_rewards.embedded.autoencoder import SpectralAutoencoder, VaeEncoder
 from dragon_train.config import Precision, Tuning
 from dragon_train.embedded.pipeline import load_policy
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,8 @@ SETTINGS = {
     "order": replace(CONFIG, objective="order", options={"rule": "front"}, reward="vendi:clap + clap-score:clap"),
     "dno": replace(CONFIG, objective="dno", options={"rounds": 2}),
     "nft": replace(CONFIG, objective="nft", options={"group": 3, "kl": 0.1}),
+    "grpo": replace(CONFIG, objective="grpo", demonstration_steps=3, options={"group": 3, "kl": 0.1}),
+    "prdp": replace(CONFIG, objective="prdp", options={"group": 3, "path": "trajectory"}),
     "a mixture, all weights": replace(CONFIG, reward="vendi:clap + 0.5 * per-song-fad:logmel@airs", tuning="all"),
     "a constraint": replace(CONFIG, reward="dataset-fad:clap@airs-captions", at_least=("vendi:chroma",)),
     "a pool": replace(CONFIG, reward="dataset-fad:chroma@tunebook", pool=1, keep=0.5),
@@ -70,7 +73,7 @@ def test_latents_are_read_there(tmp_path: Path, second: torch.device, monkeypatc
 
 @pytest.mark.pairwise(
     name=ADAPTERS,
-    objective=["dpo", "kto", "raft", "direct", "nft", "order", "dno"],
+    objective=list(load_train_registry().objectives),
     tuning=["lora", "all"],
     precision=["no", "bf16"],
 )
@@ -78,7 +81,7 @@ def test_every_adapter_learns_there(
     tmp_path: Path, second: torch.device, name: str, objective: str, tuning: Tuning, precision: Precision
 ) -> None:
     chosen = replace(CONFIG, objective=objective, tuning=tuning, precision=precision)
-    config = replace(chosen, steps=1, prompts_per_step=2)
+    config = replace(chosen, steps=1, prompts_per_step=2, demonstration_steps=3)
     policy = tiny_policy(name)
     (row,) = tiny_run(config, tmp_path, policy, device=second)
     assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}

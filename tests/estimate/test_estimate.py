@@ -112,7 +112,7 @@ def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"
     assert checkpointed.memory["learning"] < plain.memory["learning"]
 
 
-@pytest.mark.parametrize("objective", ["dpo", "kto", "raft", "direct", "nft", "order", "dno"])
+@pytest.mark.parametrize("objective", list(load_train_registry().objectives))
 def test_every_objective_is_counted(objective: str, saved: Path) -> None:
     found = estimated(config_of("stable-audio", saved, objective=objective))
     assert found.memory["learning"] > sum(found.held.values())

@@ -20,7 +20,7 @@ objective = "{objective}"
 steps = 2
 prompts_per_step = 4
 sampling_batch = 2
-demonstration_steps = 2
+demonstration_steps = 3
 learning_rate = 1e-3
 pool = 1
 heldout_prompts = 4
@@ -57,6 +57,7 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
         ("per-song-fad:clap@airs", "kto"),
         ("vendi:clap", "nft"),
         ("vendi:clap", "order"),
+        ("per-song-fad:clap@airs", "grpo"),
     ],
 )
 def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
