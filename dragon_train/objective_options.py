@@ -19,8 +19,30 @@ class RAFTOptions:
     """Hold the settings of `raft`, which samples clips and imitates the best."""
 
     samples: Annotated[
-        int, Meta(ge=1, le=10**4, description="The number of clips that are generated for each prompt.")
+        int,
+        Meta(
+            ge=1,
+            le=10**4,
+            description="The number of clips that are generated for each prompt; with a pilot, on average.",
+        ),
     ] = 4
+    pilot: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10**4,
+            description="How many of the samples of each prompt are made first. By the share of them that is among the "
+            "step's best the others are given to prompts, and all clips that are as good are learnt. 0 learns the best "
+            "clip of each prompt.",
+        ),
+    ] = 0
+    gradient_norms: Annotated[
+        bool,
+        Meta(
+            description="Measure the gradients of the pilot's accepted clips, and give more clips to prompts where "
+            "they are larger."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -235,12 +235,23 @@ class Rollout(Protocol):
         """The timer of the run, with which an objective counts its own phases."""
         ...
 
-    def generate(self) -> Generations:
-        """Generate one more clip for each prompt of the step, with new seeds."""
+    def generate(self, rows: Sequence[int] | None = None) -> Generations:
+        """Generate one more clip for each prompt of the step, with new seeds.
+
+        Args:
+            rows: the prompts to generate for, as places in `prompts`, which may repeat; None is each of them once.
+        """
         ...
 
     def previous(self) -> AbstractContextManager[None]:
         """Let the previous policy generate inside the block (`Learner.previous`)."""
+        ...
+
+    def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Return how hard the policy would be pulled toward each clip, as `Learner.gradient_norm` has it, (clips,).
+
+        All clips are noised alike, so that nothing else tells them apart.
+        """
         ...
 
 
@@ -284,6 +295,10 @@ class Learner(Protocol):
 
             r(x) = |reference error|^2 - |policy error|^2
         """
+        ...
+
+    def gradient_norm(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> float:
+        """Return the norm of the gradient of the denoising error in the last matrix of weights that learns."""
         ...
 
     def note(self, name: str, values: Tensor) -> None:

@@ -25,7 +25,7 @@ from dragon_rewards.protocols import LatentEncoder
 from dragon_train.protocols import Generations, LatentPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from torch import Tensor
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
-    from dragon_train.protocols import Policy
+    from dragon_train.protocols import Learner, Policy
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class StepRollout:
         generator: the source of random choices, in the same state in every process.
         clock: counts the time of the phases.
         made: the sets of clips that were generated in this step so far.
-        previous: lets the previous policy generate inside a block.
+        learner: the policy beside its reference.
     """
 
     def __init__(
@@ -62,34 +62,50 @@ class StepRollout:
         reward: AnyReward,
         step: int,
         pool: Sequence[Media],
-        previous: Callable[[], AbstractContextManager[None]],
+        learner: Learner,
     ) -> None:
         config = context.config
         self.context, self.reward, self.config, self.step, self.pool = context, reward, config, step, pool
         self.prompts, self.clock = prompts_of(context.prompts, config, step), context.clock
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
-        self.previous = previous
+        self.learner = learner
 
-    def generate(self) -> Generations:
-        """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""
-        self.made.append(self.generated(len(self.made)))
+    def generate(self, rows: Sequence[int] | None = None) -> Generations:
+        """Generate one more clip for each prompt, or for those that `rows` names, with new seeds.
+
+        Each process makes its share, and all get all.
+        """
+        self.made.append(self.generated(len(self.made), rows))
         return self.made[-1]
 
-    def generated(self, place: int) -> Generations:
+    def generated(self, place: int, rows: Sequence[int] | None = None) -> Generations:
         """Return a clip for each prompt from the seeds of the step's set of this place, made by what the policy is now.
 
         It is not in `made`: the untuned model's clips, say, are compared with the set of the place and not learnt from.
         """
         processes, batch = self.context.processes, self.context.policy.batch
-        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(self.prompts))
-        texts, own = processes.share(self.prompts), processes.share(numbers)
+        prompts = self.prompts if rows is None else [self.prompts[row] for row in rows]
+        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(prompts))
+        texts, own = processes.share(prompts), processes.share(numbers)
         latents, clips = [], []
         for start in range(0, len(texts), batch):
             part = slice(start, start + batch)
             latents.append(self.sampled(texts[part], own[part]))
             clips.append(self.embedded(latents[-1], texts[part]))
         return gathered(Generations(torch.cat(latents), Media.concatenate(clips), own), processes)
+
+    def previous(self) -> AbstractContextManager[None]:
+        """Let the previous policy generate inside the block."""
+        return self.learner.previous()
+
+    def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Return the norm of each clip's gradient, (clips,), all noised alike; each process measures its share."""
+        processes, draw = self.context.processes, self.context.policy.draw(latents[:1], self.generator)
+        with self.clock.phase("learning"):
+            own = processes.share(range(len(prompts)))
+            norms = [self.learner.gradient_norm(latents[i : i + 1], prompts[i : i + 1], draw) for i in own]
+        return torch.tensor([norm for share in processes.gather(norms) for norm in share], dtype=torch.float64)
 
     def sampled(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Sample the latents of one batch of clips, (clips, ...)."""
