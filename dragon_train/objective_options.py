@@ -13,6 +13,19 @@ from msgspec import Meta
 Advantage = Literal["std", "group", "rank", "jury"]
 GroupSize = Annotated[int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")]
 
+BestOf = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=1000,
+        description="The number of clips of which the best is to be taken when the model is used: a clip counts by "
+        "what its standing among clips of the untuned model is worth then. 0 leaves rewards as they are.",
+    ),
+]
+WorstOf = Annotated[
+    int, Meta(ge=0, le=1000, description="As best_of, where the worst of so many clips counts, as in a test of safety.")
+]
+
 
 @dataclass(frozen=True)
 class RAFTOptions:
@@ -94,6 +107,8 @@ class NFTOptions:
     kl: Annotated[
         float, Meta(ge=0, le=1e6, description="The weight of the squared distance from the untuned model.")
     ] = 0.0
+    best_of: BestOf = 0
+    worst_of: WorstOf = 0
 
 
 @dataclass(frozen=True)

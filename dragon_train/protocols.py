@@ -247,6 +247,14 @@ class Rollout(Protocol):
         """Let the previous policy generate inside the block (`Learner.previous`)."""
         ...
 
+    def untuned(self, place: int) -> Generations:
+        """Generate a clip for each prompt of the step by the untuned model, to compare with; no step learns from it.
+
+        Args:
+            place: the number of the set among those of the untuned model, from 0, by which its seeds are its own.
+        """
+        ...
+
     def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
         """Return how hard the policy would be pulled toward each clip, as `Learner.gradient_norm` has it, (clips,).
 

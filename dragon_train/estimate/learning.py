@@ -96,15 +96,19 @@ class Draft(StepRollout):
         self.shape, self.sampled_clips, self.measured_clips = latents.shape[1:], 0, 0
         self.experience: Experience = make_objective(config).collect(self)
 
-    def generated(self, place: int, rows: Sequence[int] | None = None) -> Generations:  # noqa: ARG002  no seeds
+    def generated(self, place: int, rows: Sequence[int] | None = None, stream: Any = None) -> Generations:  # noqa: ARG002  no seeds
         """Return a set of clips of zero latents and no embeddings, under the prompts of the step."""
         prompts = self.prompts if rows is None else [self.prompts[row] for row in rows]
         self.sampled_clips += len(prompts)
         clips = Encoded(EmbeddingStore({}, {}), [f"clip {index}" for index in range(len(prompts))], prompts)
         return Generations(torch.zeros(len(prompts), *self.shape), clips, range(len(prompts)))
 
+    def untuned(self, place: int) -> Generations:
+        """Return a set of empty clips, as `generated` does."""
+        return self.generated(place)
+
     def previous(self) -> AbstractContextManager[None]:
-        """Change nothing inside the block."""
+        """Change nothing inside the block, as nobody learns yet."""
         return nullcontext()
 
     def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:  # noqa: ARG002  all alike

@@ -79,14 +79,14 @@ class StepRollout:
         self.made.append(self.generated(len(self.made), rows))
         return self.made[-1]
 
-    def generated(self, place: int, rows: Sequence[int] | None = None) -> Generations:
+    def generated(self, place: int, rows: Sequence[int] | None = None, stream: Stream | None = None) -> Generations:
         """Return a clip for each prompt from the seeds of the step's set of this place, made by what the policy is now.
 
         It is not in `made`: the untuned model's clips, say, are compared with the set of the place and not learnt from.
         """
         processes, batch = self.context.processes, self.context.policy.batch
         prompts = self.prompts if rows is None else [self.prompts[row] for row in rows]
-        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(prompts))
+        numbers = seeds(stream or Stream.GENERATIONS, self.config.seed, self.step, place, count=len(prompts))
         texts, own = processes.share(prompts), processes.share(numbers)
         latents, clips = [], []
         for start in range(0, len(texts), batch):
@@ -98,6 +98,11 @@ class StepRollout:
     def previous(self) -> AbstractContextManager[None]:
         """Let the previous policy generate inside the block."""
         return self.learner.previous()
+
+    def untuned(self, place: int) -> Generations:
+        """Return a clip for each prompt by the untuned model, from seeds that no other clips have; not in `made`."""
+        with torch.no_grad(), self.learner.reference():
+            return self.generated(place, stream=Stream.UNTUNED)
 
     def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
         """Return the norm of each clip's gradient, (clips,), all noised alike; each process measures its share."""
@@ -239,6 +244,7 @@ class Stream(IntEnum):
     GENERATIONS = 0
     NOISE = 1
     HELDOUT = 2
+    UNTUNED = 3
 
 
 def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:

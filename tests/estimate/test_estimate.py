@@ -124,6 +124,7 @@ def test_every_objective_is_counted(objective: str, saved: Path) -> None:
     ("objective", "options", "clips", "measured"),
     [
         ("dpo", {}, 8, 0),
+        ("nft", {"group": 3, "advantage": "std", "best_of": 5}, 12 + 40, 0),
         ("raft", {"samples": 6, "pilot": 2}, 24, 0),
         ("raft", {"samples": 6, "pilot": 2, "gradient_norms": True}, 24, 2),
     ],

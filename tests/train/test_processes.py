@@ -27,6 +27,7 @@ heldout_prompts = 4
 heldout = ["clap-score:clap"]
 {options}
 """
+CHOSEN = 'options = { group = 3, advantage = "std", best_of = 2 }'
 PILOT = "options = { samples = 4, pilot = 2, gradient_norms = true }"
 # On CPUs `accelerate launch --num_processes=2` starts one process, unless machines are listed.
 LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -58,6 +59,7 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
         ("dataset-fad:clap@airs", "dpo", ""),
         ("per-song-fad:clap@airs", "kto", ""),
         ("vendi:clap", "nft", ""),
+        ("per-song-fad:clap@airs", "nft", CHOSEN),
         ("vendi:clap", "order", ""),
         ("per-song-fad:clap@airs", "raft", PILOT),
     ],
