@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 from support.tiny import CONFIG as TINY
 from support.tiny import PROMPTS, tiny_policy, tiny_run
 
@@ -36,6 +36,7 @@ SONG = "per-song-fad:logmel@airs"
 PILOT: dict[str, Any] = {"samples": 6, "pilot": 3, "gradient_norms": True}
 SIZES = st.lists(st.floats(0.1, 10), min_size=2, max_size=6)
 SHARES = st.floats(0.02, 1)
+Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def shared(norms: list[float], accepted: list[float], total: float) -> np.ndarray:
@@ -52,13 +53,13 @@ def variance(numbers: np.ndarray, norms: np.ndarray, accepted: np.ndarray) -> fl
 def least(norms: list[float], accepted: list[float], total: float, bound: float) -> np.ndarray:
     """The numbers that minimise it, found by a general optimiser."""
     count, known = len(norms), (np.array(norms), np.array(accepted))
-    found = minimize(
-        lambda numbers: variance(numbers, *known) / variance(np.full(count, total / count), *known),
-        np.full(count, total / count),
-        bounds=[(bound, total)] * count,
-        constraints={"type": "eq", "fun": lambda numbers: numbers.sum() / total - 1},
-        options={"maxiter": 500, "ftol": 1e-14},
-    )
+    even: Numbers = np.full(count, total / count)
+
+    def relative(numbers: Numbers) -> float:
+        return variance(numbers, *known) / variance(even, *known)
+
+    budget = LinearConstraint(np.full((1, count), 1 / total), 1, 1)
+    found = minimize(relative, even, bounds=[(bound, total)] * count, constraints=budget, tol=1e-14)
     return np.array(found.x)
 
 

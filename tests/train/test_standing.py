@@ -142,7 +142,7 @@ def test_what_means_nothing_is_refused_before_work_starts(settings: dict[str, An
 
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
-    options = {"group": 3, "advantage": "std", "best_of": 3}
+    options: dict[str, Any] = {"group": 3, "advantage": "std", "best_of": 3}
     config = replace(NFT, steps=3, tuning=tuning, options=options)
 
     def stop(_: dict[str, float]) -> None:
@@ -159,7 +159,7 @@ def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: 
 
 @pytest.mark.parametrize(("tuning", "choice"), [("lora", "best_of"), ("all", "worst_of")])
 def test_it_learns_on_the_embedded_model_beside_a_constraint(tmp_path: Path, tuning: Tuning, choice: str) -> None:
-    options = {"group": 3, "advantage": "group", choice: 2}
+    options: dict[str, Any] = {"group": 3, "advantage": "group", choice: 2}
     config = TrainConfig("per-song-fad:clap@airs", at_least=("clap-score:clap",), constraint="clip", steps=2)
     config = replace(config, objective="nft", options=options, prompts_per_step=4, demonstration_steps=2, tuning=tuning)
     config, rows = completed(config), list[dict[str, float]]()
