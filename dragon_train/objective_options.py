@@ -13,14 +13,49 @@ from msgspec import Meta
 Advantage = Literal["std", "group", "rank", "jury"]
 GroupSize = Annotated[int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")]
 
+BestOf = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=1000,
+        description="The number of clips of which the best is to be taken when the model is used: a clip counts by "
+        "what its standing among clips of the untuned model is worth then. 0 leaves rewards as they are.",
+    ),
+]
+WorstOf = Annotated[
+    int, Meta(ge=0, le=1000, description="As best_of, where the worst of so many clips counts, as in a test of safety.")
+]
+
 
 @dataclass(frozen=True)
 class RAFTOptions:
     """Hold the settings of `raft`, which samples clips and imitates the best."""
 
     samples: Annotated[
-        int, Meta(ge=1, le=10**4, description="The number of clips that are generated for each prompt.")
+        int,
+        Meta(
+            ge=1,
+            le=10**4,
+            description="The number of clips that are generated for each prompt; with a pilot, on average.",
+        ),
     ] = 4
+    pilot: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10**4,
+            description="How many of the samples of each prompt are made first. By the share of them that is among the "
+            "step's best the others are given to prompts, and all clips that are as good are learnt. 0 learns the best "
+            "clip of each prompt.",
+        ),
+    ] = 0
+    gradient_norms: Annotated[
+        bool,
+        Meta(
+            description="Measure the gradients of the pilot's accepted clips, and give more clips to prompts where "
+            "they are larger."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +133,8 @@ class NFTOptions:
     kl: Annotated[
         float, Meta(ge=0, le=1e6, description="The weight of the squared distance from the untuned model.")
     ] = 0.0
+    best_of: BestOf = 0
+    worst_of: WorstOf = 0
 
 
 @dataclass(frozen=True)

@@ -279,12 +279,32 @@ class Rollout(Protocol):
         """The timer of the run, with which an objective counts its own phases."""
         ...
 
-    def generate(self, sampler: Sampler | None = None) -> Generations:
-        """Generate one more clip for each prompt, with new seeds, by the pipeline's own sampler or another one."""
+    def generate(self, rows: Sequence[int] | None = None, sampler: Sampler | None = None) -> Generations:
+        """Generate one more clip for each prompt of the step, with new seeds.
+
+        Args:
+            rows: the prompts to generate for, as places in `prompts`, which may repeat; None is each of them once.
+            sampler: what samples in place of the pipeline's own sampler.
+        """
         ...
 
     def previous(self) -> AbstractContextManager[None]:
         """Let the previous policy generate inside the block (`Learner.previous`)."""
+        ...
+
+    def untuned(self, place: int) -> Generations:
+        """Generate a clip for each prompt of the step by the untuned model, to compare with; no step learns from it.
+
+        Args:
+            place: the number of the set among those of the untuned model, from 0, by which its seeds are its own.
+        """
+        ...
+
+    def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Return how hard the policy would be pulled toward each clip, as `Learner.gradient_norm` has it, (clips,).
+
+        All clips are noised alike, so that nothing else tells them apart.
+        """
         ...
 
 
@@ -332,6 +352,10 @@ class Learner(Protocol):
 
     def distance(self) -> Tensor:
         """Return the squared distance of the tuned weights from the untuned ones, a scalar, with gradient."""
+        ...
+
+    def gradient_norm(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> float:
+        """Return the norm of the gradient of the denoising error in the last matrix of weights that learns."""
         ...
 
     def note(self, name: str, values: Tensor) -> None:

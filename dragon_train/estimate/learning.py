@@ -6,6 +6,7 @@ trainer's own.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,15 @@ import torch
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.protocols import RewardKind
 from dragon_train.estimate.autocast import checkpointed
-from dragon_train.estimate.counting import Count, Counting
+from dragon_train.estimate.counting import Cost, Count, Counting
 from dragon_train.loop.learner import PolicyLearner, minibatches
 from dragon_train.loop.rollout import Clock, Context, StepRollout
 from dragon_train.objectives.configured import make_objective
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor
 
@@ -41,6 +43,7 @@ class Learning:
         held: the bytes that stay from step to step, by name: adapters, gradients, moments, averages, a frozen copy.
         once: the count of an update on one microbatch, with the optimiser's step.
         again: the count of each further microbatch of the same update.
+        norms: the count of measuring the gradient norms of single clips, where the objective asks for them.
         updates: the number of updates in one step.
         microbatches: the number of microbatches in one step, in all updates.
     """
@@ -48,16 +51,17 @@ class Learning:
     held: Mapping[str, int]
     once: Count
     again: Count
+    norms: Count
     updates: int
     microbatches: float
 
     @property
     def step(self) -> Count:
-        """The count of all updates of a step, one after the other."""
-        further = self.again.times(self.microbatches - self.updates)
-        costs = self.once.times(self.updates).costs
-        costs.update(further.costs)
-        return Count(costs, max(self.once.peak, further.peak), 0)
+        """The count of all updates of a step, one after the other, and of what was measured before."""
+        costs, parts = Counter[Cost](), (self.once, self.again, self.norms)
+        for part, times in zip(parts, (self.updates, self.microbatches - self.updates, 1), strict=True):
+            costs.update(part.times(times).costs)
+        return Count(costs, max(part.peak for part in parts), 0)
 
 
 class Judge:
@@ -75,32 +79,49 @@ class Judge:
 
 
 class Draft(StepRollout):
-    """A rollout whose clips are empty; it counts the sets of clips that an objective asks for.
+    """A rollout whose clips are empty; it counts the clips that an objective asks for, and has no learner yet.
 
     Attributes:
         shape: the shape of the latents of one clip.
+        sampled_clips: the number of clips that the objective asked for.
+        measured_clips: the number of clips whose gradient norms it asked for.
         experience: what the objective collected from the empty clips.
     """
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
         judge: Any = Judge()
+        nobody: Any = None
         context = Context(config, policy, [PROMPT], processes, Clock(processes.device))
-        super().__init__(context, judge, 0, [], nullcontext)
-        self.shape = latents.shape[1:]
+        super().__init__(context, judge, 0, [], nobody)
+        self.shape, self.sampled_clips, self.measured_clips = latents.shape[1:], 0, 0
         self.experience: Experience = make_objective(config).collect(self)
 
-    @property
-    def sets(self) -> int:
-        """The number of sets of clips that the objective asked for."""
-        return len(self.made)
-
-    def generate(self, sampler: Sampler | None = None) -> Generations:
+    def generated(
+        self,
+        place: int,  # noqa: ARG002  clips without seeds
+        rows: Sequence[int] | None = None,
+        sampler: Sampler | None = None,
+        stream: Any = None,  # noqa: ARG002
+    ) -> Generations:
         """Return a set of clips of zero latents and no embeddings, under the prompts of the step."""
-        names = [f"clip {index}" for index in range(len(self.prompts))]
-        clips = Encoded(EmbeddingStore({}, {}), names, self.prompts)
-        path = torch.zeros(len(names), sampler.points, *self.shape) if sampler else None
-        self.made.append(Generations(torch.zeros(len(names), *self.shape), clips, range(len(names)), path))
-        return self.made[-1]
+        prompts = self.prompts if rows is None else [self.prompts[row] for row in rows]
+        self.sampled_clips += len(prompts)
+        clips = Encoded(EmbeddingStore({}, {}), [f"clip {index}" for index in range(len(prompts))], prompts)
+        path = torch.zeros(len(prompts), sampler.points, *self.shape) if sampler else None
+        return Generations(torch.zeros(len(prompts), *self.shape), clips, range(len(prompts)), path)
+
+    def untuned(self, place: int) -> Generations:
+        """Return a set of empty clips, as `generated` does."""
+        return self.generated(place)
+
+    def previous(self) -> AbstractContextManager[None]:
+        """Change nothing inside the block, as nobody learns yet."""
+        return nullcontext()
+
+    def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:  # noqa: ARG002  all alike
+        """Return the same norm for each clip, (clips,)."""
+        self.measured_clips += len(prompts)
+        return torch.ones(len(prompts), dtype=torch.float64)
 
 
 def count_learning(draft: Draft, *, cuda: bool) -> Learning:
@@ -119,8 +140,19 @@ def count_learning(draft: Draft, *, cuda: bool) -> Learning:
     update(learner, experience, rows)  # makes what the optimiser holds
     once = update(learner, experience, rows)
     again = update(learner, experience, 2 * rows).without(once) if max(batches) > rows else Count()
-    micro = sum(batches) / rows
-    return Learning(held(learner), once, again, len(batches), max(micro, len(batches)))
+    micro, norms = sum(batches) / rows, norm(learner, draft).times(draft.measured_clips)
+    return Learning(held(learner), once, again, norms, len(batches), max(micro, len(batches)))
+
+
+def norm(learner: PolicyLearner, draft: Draft) -> Count:
+    """Count the gradient norm of one clip; nothing where the objective asks for none."""
+    if not draft.measured_clips:
+        return Count()
+    latents = torch.zeros(1, *draft.shape)
+    drawn = learner.policy.draw(latents, torch.Generator().manual_seed(0))
+    with Counting() as counting:
+        learner.gradient_norm(latents, [PROMPT], drawn)
+    return counting.count
 
 
 def update(learner: PolicyLearner, experience: Experience, rows: int) -> Count:

@@ -105,7 +105,7 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
         decoding=decoding,
         encoding=encoding,
         learning=learning,
-        clips=(draft.sets + bool(config.at_least)) * config.prompts_per_step,  # one more for the levels of constraints
+        clips=draft.sampled_clips + bool(config.at_least) * config.prompts_per_step,  # those for constraints' levels
         batch=batch,
         audio=clips.media[0].nbytes,
         uncounted=uncounted,

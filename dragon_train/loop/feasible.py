@@ -150,14 +150,16 @@ class FeasibleFirst:
         raise ConfigError(f'constraint = "clip" ranks the {len(clips)} clips by themselves; use constraint = "mean"')
 
 
-def check_judges_clips(reward: AnyReward, constraint: str) -> None:
-    """Refuse a reward that judges whole sets, for the constraint that a run names.
+def check_judges_clips(reward: AnyReward, setting: str, remedy: str) -> None:
+    """Refuse a reward that judges whole sets, for a setting that is of single clips.
+
+    Args:
+        reward: what judges.
+        setting: the setting as a configuration has it, as in 'options.pilot = 4'.
+        remedy: what to do instead.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: it judges sets.
     """
     if not reward.kind.per_clip:
-        raise ConfigError(
-            f"constraint = \"{constraint}\" is of single clips, and '{reward.name}' judges a whole set; "
-            'use constraint = "mean"'
-        )
+        raise ConfigError(f"{setting} is of single clips, and '{reward.name}' judges a whole set; {remedy}")

@@ -216,6 +216,17 @@ class PolicyLearner:
         """Return the squared distance of the tuned weights from the untuned ones, a scalar, with gradient."""
         return self.tuning.distance()
 
+    def gradient_norm(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> float:
+        """Return the norm of the gradient of the denoising error in the last matrix of weights that learns.
+
+        Of adapters it is the factor that starts at 0, whose gradient does not. In fp16 the norm is multiplied by the
+        scale of the losses, without which small gradients would vanish.
+        """
+        error, scaler = self.denoising_error(latents, prompts, draw).sum(), self.processes.accelerator.scaler
+        last = [parameter for parameter in self.tuning.parameters if parameter.ndim > 1][-1]
+        (gradient,) = torch.autograd.grad(scaler.scale(error) if scaler else error, last)
+        return float(gradient.norm())
+
     def note(self, name: str, values: Tensor) -> None:
         """Record a figure of each unit, (units,); the mean over a step goes into its row."""
         self.notes[name].append(values.detach())

@@ -181,7 +181,7 @@ class Training:
     def step(self, step: int) -> Row:
         """Take one step: generate and judge, learn, compare, record; return its figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
-        rollout = StepRollout(self.context, target, step, self.pool, self.learner.previous)
+        rollout = StepRollout(self.context, target, step, self.pool, self.learner)
         with self.explained(step):
             untuned = self.untuned(rollout)
             experience = self.objective.collect(rollout)
@@ -289,7 +289,7 @@ def make_constraints(config: TrainConfig, reward: AnyReward) -> Constraints | Sh
     if not rewards or config.constraint == "mean":
         return Constraints(rewards)
     for each in (*rewards, *([reward] if config.constraint == "clip" else [])):
-        check_judges_clips(each, config.constraint)
+        check_judges_clips(each, f'constraint = "{config.constraint}"', 'use constraint = "mean"')
     return ShareConstraints(rewards) if config.constraint == "share" else ClipConstraints(rewards)
 
 

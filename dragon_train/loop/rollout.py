@@ -25,7 +25,7 @@ from dragon_rewards.protocols import LatentEncoder
 from dragon_train.protocols import Generations, LatentPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from torch import Tensor
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward, Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
-    from dragon_train.protocols import Policy, Sampler
+    from dragon_train.protocols import Learner, Policy, Sampler
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class StepRollout:
         generator: the source of random choices, in the same state in every process.
         clock: counts the time of the phases.
         made: the sets of clips that were generated in this step so far.
-        previous: lets the previous policy generate inside a block.
+        learner: the policy beside its reference.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class StepRollout:
         reward: AnyReward,
         step: int,
         pool: Sequence[Media],
-        previous: Callable[[], AbstractContextManager[None]],
+        learner: Learner,
     ) -> None:
         config = context.config
         self.context, self.reward, self.config, self.step, self.pool = context, reward, config, step, pool
@@ -71,21 +71,31 @@ class StepRollout:
         self.prompts, self.clock = prompts_of(context.prompts, config, step), context.clock
         self.generator = torch.Generator().manual_seed(*seeds(Stream.NOISE, config.seed, step))
         self.made: list[Generations] = []
-        self.previous = previous
+        self.learner = learner
 
-    def generate(self, sampler: Sampler | None = None) -> Generations:
-        """Generate one more clip for each prompt, with new seeds; each process makes its share, and all get all."""
-        self.made.append(self.generated(len(self.made), sampler))
+    def generate(self, rows: Sequence[int] | None = None, sampler: Sampler | None = None) -> Generations:
+        """Generate one more clip for each prompt, or for those that `rows` names, with new seeds.
+
+        Each process makes its share, and all get all. A given sampler takes the place of the pipeline's own.
+        """
+        self.made.append(self.generated(len(self.made), rows, sampler))
         return self.made[-1]
 
-    def generated(self, place: int, sampler: Sampler | None = None) -> Generations:
+    def generated(
+        self,
+        place: int,
+        rows: Sequence[int] | None = None,
+        sampler: Sampler | None = None,
+        stream: Stream | None = None,
+    ) -> Generations:
         """Return a clip for each prompt from the seeds of the step's set of this place, made by what the policy is now.
 
         It is not in `made`: the untuned model's clips, say, are compared with the set of the place and not learnt from.
         """
         processes, batch = self.context.processes, self.policy.batch
-        numbers = seeds(Stream.GENERATIONS, self.config.seed, self.step, place, count=len(self.prompts))
-        texts, own = processes.share(self.prompts), processes.share(numbers)
+        prompts = self.prompts if rows is None else [self.prompts[row] for row in rows]
+        numbers = seeds(stream or Stream.GENERATIONS, self.config.seed, self.step, place, count=len(prompts))
+        texts, own = processes.share(prompts), processes.share(numbers)
         latents, paths, clips = [], [], []
         for start in range(0, len(texts), batch):
             part = slice(start, start + batch)
@@ -95,6 +105,23 @@ class StepRollout:
             clips.append(self.embedded(made, texts[part]))
         path = torch.cat(paths) if paths else None
         return gathered(Generations(torch.cat(latents), Media.concatenate(clips), own, path), processes)
+
+    def previous(self) -> AbstractContextManager[None]:
+        """Let the previous policy generate inside the block."""
+        return self.learner.previous()
+
+    def untuned(self, place: int) -> Generations:
+        """Return a clip for each prompt by the untuned model, from seeds that no other clips have; not in `made`."""
+        with torch.no_grad(), self.learner.reference():
+            return self.generated(place, stream=Stream.UNTUNED)
+
+    def gradient_norms(self, latents: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Return the norm of each clip's gradient, (clips,), all noised alike; each process measures its share."""
+        processes, draw = self.context.processes, self.policy.draw(latents[:1], self.generator)
+        with self.clock.phase("learning"):
+            own = processes.share(range(len(prompts)))
+            norms = [self.learner.gradient_norm(latents[i : i + 1], prompts[i : i + 1], draw) for i in own]
+        return torch.tensor([norm for share in processes.gather(norms) for norm in share], dtype=torch.float64)
 
     def sampled(
         self, prompts: Sequence[str], seeds: Sequence[int], sampler: Sampler | None
@@ -232,6 +259,7 @@ class Stream(IntEnum):
     GENERATIONS = 0
     NOISE = 1
     HELDOUT = 2
+    UNTUNED = 3
 
 
 def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:

@@ -78,7 +78,7 @@ def judged_groups(rollout: Rollout, size: int, *, separately: bool = False, samp
         separately: whether each part of a mixture judges by itself; of its weight the sign counts alone.
         sampler: what samples in place of the pipeline's own sampler.
     """
-    sets = [rollout.generate(sampler) for _ in range(size)]
+    sets = [rollout.generate(sampler=sampler) for _ in range(size)]
     with rollout.clock.phase("selecting"):
         clips, reward = Media.concatenate([made.clips for made in sets]), rollout.reward
         if separately and reward.parts:

@@ -17,6 +17,7 @@ from dragon_train.fields import check_fields
 from dragon_train.objective_options import NFTOptions
 from dragon_train.objectives.advantages import LARGEST, advantages
 from dragon_train.objectives.groups import judged_groups
+from dragon_train.objectives.standing import check_choice, credits_if_chosen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,13 +89,14 @@ class NFT(NFTOptions):
         """Let the previous policy generate groups of clips, and compare each clip with its group."""
         with rollout.previous():
             groups = judged_groups(rollout, self.group, separately=self.advantage == "jury")
-        found = advantages(groups.judged, self.advantage, self.tie)
+            judged, figures = credits_if_chosen(rollout, groups, self.best_of, self.worst_of)
+        found = advantages(judged, self.advantage, self.tie)
         latents = groups.latents.flatten(0, 1)
         return Weighed(
             latents.repeat(self.levels, *[1] * (latents.ndim - 1)),
             [text for text in groups.prompts for _ in range(self.group)] * self.levels,
             (found / LARGEST).flatten().repeat(self.levels).to(latents),
-            {**groups.figures(), "tied": float((found == 0).all(1).double().mean())},
+            {**figures, "tied": float((found == 0).all(1).double().mean())},
         )
 
     def losses(self, learner: Learner, experience: Weighed) -> Tensor:
@@ -152,7 +154,9 @@ def nft(config: TrainConfig) -> NFT:
     """Build the objective from the options of a configuration.
 
     Raises:
-        ConfigError: an option has a value that it does not allow.
+        ConfigError: an option has a value that it does not allow, or options contradict each other or the rewards.
     """
     options: Any = config.options
-    return NFT(**options)
+    objective = NFT(**options)
+    check_choice(config, objective.best_of, objective.worst_of, objective.advantage)
+    return objective

@@ -18,7 +18,9 @@ from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.estimate import fit
 from dragon_train.estimate.estimate import Estimate, capacity, estimate
+from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.measure import STATUS, measured_apart
+from dragon_train.estimate.phases import count_step
 from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry
 
@@ -116,6 +118,29 @@ def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"
 def test_every_objective_is_counted(objective: str, saved: Path) -> None:
     found = estimated(config_of("stable-audio", saved, objective=objective))
     assert found.memory["learning"] > sum(found.held.values())
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "clips", "measured"),
+    [
+        ("dpo", {}, 8, 0),
+        ("nft", {"group": 3, "advantage": "std", "best_of": 5}, 12 + 40, 0),
+        ("raft", {"samples": 6, "pilot": 2}, 24, 0),
+        ("raft", {"samples": 6, "pilot": 2, "gradient_norms": True}, 24, 2),
+    ],
+)
+def test_clips_are_counted_that_an_objective_asks_for_and_gradients_that_it_measures(
+    objective: str, options: dict[str, Any], clips: int, measured: int, saved: Path
+) -> None:
+    """Of the pilot's eight clips a sixth is accepted, rounded up."""
+    config = completed(config_of("stable-audio", saved, objective=objective, options=options))
+    with quiet():
+        step = count_step(load_train_registry().pipeline(config.pipeline), config, cuda=False)
+    assert step.clips == clips
+    assert (step.learning.norms.flops > 0) == (measured > 0)
+    per_clip = step.learning.once.flops / 4  # of an update on the four clips of the first rule
+    if objective == "raft" and measured:
+        assert 0.5 * per_clip < step.learning.norms.flops / measured < per_clip
 
 
 @pytest.mark.parametrize(

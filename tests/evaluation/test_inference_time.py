@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
-from scipy.stats import mannwhitneyu
+from scipy.stats import binom, mannwhitneyu
 
 from dragon_rewards.evaluation import (
     best_of_n_mean,
@@ -161,6 +161,27 @@ def test_the_fixed_point_wins_most_at_equal_divergence(n: int, divergence: float
     assert found == pytest.approx(rate, abs=0.005)  # on a grid of thousandths
     guesses = [GRID, GRID ** (2 * n - 1), np.exp(5 * GRID), np.exp(10 * GRID), np.log(GRID)]
     assert all(found > best_of_n_rate(at_divergence(guess, divergence), n) - 1e-3 for guess in guesses)
+
+
+@pytest.mark.parametrize(("n", "divergence", "rate"), [(4, 0.5, 0.861), (8, 0.5, 0.910), (8, 1.0, 0.954)])
+def test_standings_among_2n_clips_keep_most_of_what_the_fixed_point_wins(
+    n: int, divergence: float, rate: float
+) -> None:
+    """A clip at u beats k of m clips with the binomial's probability, and its credit is Phi_F(k / m) on average."""
+
+    def tuned(m: int, *, follow: bool) -> float:
+        chance, density = binom.pmf(np.arange(m + 1)[:, None], m, GRID), np.ones_like(GRID)
+        for _ in range(20):
+            shares = (chance * density).mean(1)
+            policy = np.repeat(np.arange(m + 1) / m, np.round(4000 * shares / shares.sum()).astype(int))
+            credit = best_of_n_transform(np.arange(m + 1) / m, n, policy if follow else None) @ chance
+            density = 0.5 * density + 0.5 * at_divergence(credit, divergence)
+        return best_of_n_rate(at_divergence(credit, divergence), n)
+
+    assert tuned(2 * n, follow=True) == pytest.approx(rate, abs=0.002)
+    assert tuned(2 * n, follow=True) > tuned(2 * n, follow=False) + 0.003  # of the first iterate
+    assert tuned(2 * n, follow=True) > best_of_n_rate(at_divergence(GRID, divergence), n) + 0.05
+    assert tuned(n, follow=True) < tuned(2 * n, follow=True) < tuned(4 * n, follow=True)
 
 
 def test_impossible_draws_are_refused() -> None:

@@ -93,6 +93,6 @@ def test_direct_takes_a_mixture_of_sets_and_a_constraint(tmp_path: Path) -> None
 
 def test_options_are_those_of_the_objective() -> None:
     config = TrainConfig("vendi:clap", objective="raft")
-    assert completed(config).options == {"samples": 4}
-    with pytest.raises(ConfigError, match=r"options\.sample: .*it has: samples"):
+    assert completed(config).options == {"samples": 4, "pilot": 0, "gradient_norms": False}
+    with pytest.raises(ConfigError, match=r"options\.sample: .*it has: samples, pilot"):
         completed(replace(config, options={"sample": 2}))

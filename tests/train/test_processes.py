@@ -25,7 +25,10 @@ learning_rate = 1e-3
 pool = 1
 heldout_prompts = 4
 heldout = ["clap-score:clap"]
+{options}
 """
+CHOSEN = 'options = { group = 3, advantage = "std", best_of = 2 }'
+PILOT = "options = { samples = 4, pilot = 2, gradient_norms = true }"
 # On CPUs `accelerate launch --num_processes=2` starts one process, unless machines are listed.
 LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 COUNT = """
@@ -51,23 +54,27 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reward", "objective"),
+    ("reward", "objective", "options"),
     [
-        ("dataset-fad:clap@airs", "dpo"),
-        ("per-song-fad:clap@airs", "kto"),
-        ("vendi:clap", "nft"),
-        ("vendi:clap", "order"),
-        ("per-song-fad:clap@airs", "grpo"),
+        ("dataset-fad:clap@airs", "dpo", ""),
+        ("per-song-fad:clap@airs", "kto", ""),
+        ("vendi:clap", "nft", ""),
+        ("per-song-fad:clap@airs", "nft", CHOSEN),
+        ("vendi:clap", "order", ""),
+        ("per-song-fad:clap@airs", "raft", PILOT),
+        ("per-song-fad:clap@airs", "grpo", ""),
     ],
 )
-def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
+def test_two_processes_give_the_same_parameters_as_one(
+    tmp_path: Path, reward: str, objective: str, options: str
+) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 
     Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt whole:
     the reference point of kto is the mean over all that is in memory.
     """
     config = tmp_path / "run.toml"
-    config.write_text(CONFIG.format(reward=reward, objective=objective))
+    config.write_text(CONFIG.format(reward=reward, objective=objective, options=options))
     finished(["dragon_train", str(config), "--out", str(tmp_path / "one")])
     finished([*LAUNCH, "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
     one, two = (torch.cat([v.flatten() for v in result(tmp_path / name).values()]) for name in ("one", "two"))
