@@ -223,6 +223,7 @@ class Stream(IntEnum):
     GENERATIONS = 0
     NOISE = 1
     HELDOUT = 2
+    DIAGNOSTICS = 3
 
 
 def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:
