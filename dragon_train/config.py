@@ -179,6 +179,13 @@ class TrainConfig:
             "tuning stops, with its best weights as the result; 0 never stops it."
         ),
     ] = 0
+    diagnostics: Annotated[
+        bool,
+        Meta(
+            description="Add to every step the share of dormant units of the denoiser and the rank of its update, "
+            "which takes a few per cent of a step."
+        ),
+    ] = False
     trackers: Annotated[
         Names,
         Meta(description="A tracker of accelerate (tensorboard, wandb, ...) to tell every figure; one or several."),

@@ -102,13 +102,12 @@ class Benchmark:
     def scoring(self, run: str) -> Scoring:
         """Return how the model of a run is scored: by every reward of the suite, and by judges beside it.
 
-        Embeddings for permutation tests are kept under the rewards of whole sets: of a tuned model under its own
-        reward, of the untuned model under all.
+        Embeddings for permutation tests and facets are kept: of a tuned model under its own reward, of the untuned
+        model under all.
         """
         served = tuple(serving.served for serving in self.servings)
         own = served if run == BASELINE else (self.served[run],)
-        exchanged = tuple(name for name in own if not compose(name).kind.per_clip)
-        return Scoring(self.evaluation, served, exchanged=exchanged, judged=True)
+        return Scoring(self.evaluation, served, embedded=own, judged=True)
 
     def folder(self, run: str) -> Path:
         """Return the folder of a run; the untuned model's run is named as `BASELINE`."""

@@ -98,7 +98,7 @@ class Scoring:
         evaluation: how the model's clips are generated and grouped.
         rewards: names of the rewards that judge them.
         place: folder of the result, relative to the model's.
-        exchanged: names of the rewards whose embeddings are kept for `permutation.run_test`.
+        embedded: names of the rewards whose embeddings are kept, for `permutation.run_test` and `facets`.
         judged: whether the judges that nothing is tuned toward score the model, too (`judges.judge`), and its
             collateral is measured (`collateral.measure`).
     """
@@ -106,7 +106,7 @@ class Scoring:
     evaluation: Evaluation
     rewards: tuple[str, ...]
     place: str = "."
-    exchanged: tuple[str, ...] = ()
+    embedded: tuple[str, ...] = ()
     judged: bool = False
 
     def missing(self, model: Path) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model:
     """Add the scores of the rewards that have not judged a model yet to the scores in its folder.
 
     The confounders of clips of audio, what judges say of them, the model's collateral, and the embeddings for
-    permutation tests are written beside the scores.
+    permutation tests and facets are written beside the scores.
     """
     folder, evaluation, names = model / scoring.place, scoring.evaluation, scoring.missing(model)
     if not names:
@@ -175,7 +175,7 @@ def score(policy: Policy, run: str, workload: Workload, scoring: Scoring, model:
         if scoring.judged:
             judge(folder, scores)
             measure(folder, policy, workload.pipeline, clips)
-    keep_embeddings(folder, clips, [compose(name) for name in scoring.exchanged])
+    keep_embeddings(folder, clips, [compose(name) for name in scoring.embedded])
     write_scores(folder, fresh if known.empty else pd.concat([known, fresh], ignore_index=True))
 
 

@@ -24,7 +24,7 @@ from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import known, write_parquet, write_table
-from dragon_train.bench import ceilings, collateral
+from dragon_train.bench import ceilings, collateral, facets
 from dragon_train.bench.changes import with_changes
 from dragon_train.bench.headline import described, headline, read_outcomes
 from dragon_train.bench.judges import COLUMN, describe, judged, read_judgements
@@ -56,7 +56,7 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
     """Write the tables (CSV, Markdown), scores.parquet and README.md of a benchmark; return the rows of its win table.
 
     Tables: win_rates, cross_effects, held_out, headline; confounders and collateral, if every run has them beside its
-    scores; and ceilings, if there are values of real music.
+    scores; ceilings, if there are values of real music; and facets, if there are embeddings of enough clips.
 
     Args:
         benchmark: which is finished.
@@ -91,7 +91,7 @@ def write_report(benchmark: Benchmark, frame: pd.DataFrame) -> list[dict[str, An
 
 
 def beside_rewards(benchmark: Benchmark, wins: pd.DataFrame) -> list[str]:
-    """Write the tables of ceilings and of collateral, where there are such, and return a section about each."""
+    """Write the tables of ceilings, collateral and facets, where there are such, and return a section about each."""
     clips = benchmark.preset.heldout_prompts
     folders = {run: benchmark.folder(run) for run in (BASELINE, *benchmark.served)}
     out, pipeline = benchmark.out, benchmark.workload.pipeline
@@ -99,7 +99,9 @@ def beside_rewards(benchmark: Benchmark, wins: pd.DataFrame) -> list[str]:
         f"## Ceilings\n\n{ceilings.TEXT}": ceilings.write_ceilings(out, pipeline, clips, wins),
         f"## Collateral\n\n{collateral.TEXT}": collateral.write_collateral(out, folders),
     }
-    return [f"{text}\n\n{markdown(table)}" for text, table in tables.items() if table is not None]
+    shown = [f"{text}\n\n{markdown(table)}" for text, table in tables.items() if table is not None]
+    kinds = facets.write_facets(benchmark, folders)
+    return shown if kinds is None else [*shown, facets.section(kinds)]
 
 
 def confounded(benchmark: Benchmark, frame: pd.DataFrame, wins: pd.DataFrame) -> pd.DataFrame | None:

@@ -10,7 +10,8 @@ this order:
 3. `loop.learner`: `PolicyLearner.learn` takes gradient steps on what `collect` returned, each of which minimises the
    objective's `losses`.
 
-After that `loop.heldout` may compare the policy with the untuned model, and `loop.run` records the step.
+After that `loop.diagnostics` may look at the denoiser, and `loop.heldout` may compare the policy with the untuned
+model; `loop.run` records the step.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
-from dragon_train.loop import heldout
+from dragon_train.loop import diagnostics, heldout
 from dragon_train.loop.feasible import ClipConstraints, check_judges_clips
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
@@ -125,6 +126,7 @@ class Training:
         constraints: the rewards that are to stay at a level, with their multipliers.
         best: the best weights so far, their win rate and the comparisons since, if the run may stop early.
         heldout: the comparison with the untuned model, if there is one.
+        diagnostics: what is looked at in the denoiser after each step, if the run asks for it.
     """
 
     def __init__(self, context: Context, reward: AnyReward, objective: Objective[Any], run: Run) -> None:
@@ -141,6 +143,7 @@ class Training:
         if state is not None:
             self.restore(state)
         self.heldout: heldout.Heldout | None = None
+        self.diagnostics = diagnostics.start(self.learner, context.prompts) if config.diagnostics else None
         processes.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
 
     def restore(self, state: Checkpoint) -> None:
@@ -193,6 +196,7 @@ class Training:
             row = {"step": step + 1, **experience.figures, **learnt, "vendi": self.diversity(clips)}
             row |= parts(target, clips)
             row |= self.constraints.update(rollout.made[0].clips, untuned.clips) if untuned else {}
+            row |= self.diagnosis()
             row |= self.comparison(step)
         self.pool.extend(made.clips for made in rollout.made)
         row |= self.context.clock.row()
@@ -236,6 +240,13 @@ class Training:
         """Return the Vendi score of the step's clips, in the space of the first encoder of the reward."""
         frames = self.reward.parts[0].embeddings(clips).frames
         return float(vendi_score(clip_means(frames, frames[0].shape[1])))
+
+    def diagnosis(self) -> Row:
+        """Return the figures of the denoiser after the step, if the run asks for them."""
+        if self.diagnostics is None:
+            return {}
+        with self.context.clock.phase("comparing"):
+            return self.diagnostics.row()
 
     def comparison(self, step: int) -> Row:
         """Compare on the held-out prompts, if this step is to; a new best win rate keeps its weights."""

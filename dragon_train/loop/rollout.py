@@ -260,6 +260,7 @@ class Stream(IntEnum):
     NOISE = 1
     HELDOUT = 2
     UNTUNED = 3
+    DIAGNOSTICS = 4
 
 
 def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:

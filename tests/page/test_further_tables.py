@@ -14,7 +14,10 @@ from support.report_pages import CEILINGS, HEADLINE, QUICK, figures, later_bench
 
 from dragon_train.bench.report.build import benchmark_sections
 from dragon_train.bench.report.comparison import benchmark_facts, changes_section, wins_section
-from dragon_train.bench.report.source import BenchmarkTables, read_benchmark
+from dragon_train.bench.report.facets import facets_section
+from dragon_train.bench.report.media import PageClip
+from dragon_train.bench.report.pairs import Pair, PairSet
+from dragon_train.bench.report.source import FACETS, BenchmarkTables, read_benchmark
 from dragon_train.bench.report.view import Table
 
 SEEDS = """\
@@ -41,8 +44,8 @@ def win_table(tables: BenchmarkTables) -> Table:
 
 
 def test_changes_lead_and_count_what_has_an_interval(tables: BenchmarkTables) -> None:
-    assert [section.name for section in benchmark_sections(tables)] == [
-        *("change", "wins", "headline", "ceilings", "carried", "collateral", "confounders"),
+    assert [section.name for section in benchmark_sections(tables, {})] == [
+        *("change", "wins", "headline", "ceilings", "carried", "collateral", "confounders", "facets"),
         *("cross", "distributions", "diversity"),
     ]
     first = benchmark_facts((), tables.wins)[0]
@@ -76,6 +79,38 @@ def test_an_older_folder_leads_with_win_rates() -> None:
     assert benchmark_facts((), wins)[0].term == "mean win rate"
 
 
+def clip(audio: str) -> PageClip:
+    return PageClip(audio, "data:image/png,", 1.0, 8000.0, (), (), 10)
+
+
+def test_facets_are_shown_run_by_run_with_what_was_found_and_sound_where_there_is_some(
+    tables: BenchmarkTables,
+) -> None:
+    pair = Pair("a jig", 1, clip("data:audio/mpeg,before"), clip("data:audio/mpeg,after"), ())
+    section = facets_section(tables.further[FACETS], {"vendi:clap": PairSet((pair,), ())})
+    assert section.notes[1] == (
+        "In 1 of 2 runs one facet has come to take more than half of the clips; in 1 of 2 more clips than before are "
+        "far from every facet."
+    )
+    assert section.table is not None
+    assert [[cell.text for cell in row[:4]] for row in section.table.rows] == [
+        ["aesthetics:clap", "facet 1", "55.0%", "90.0%"],
+        ["aesthetics:clap", "far", "1.0%", "30.0%"],
+    ]
+    vendi, aesthetics = (chart.table for chart in section.charts)
+    assert vendi is not None
+    assert aesthetics is not None
+    assert [[cell.audio for cell in row if cell.audio] for row in vendi.rows] == [
+        ["data:audio/mpeg,before"],
+        [],
+        ["data:audio/mpeg,after"],
+    ]
+    assert not any(cell.audio for row in aesthetics.rows for cell in row)
+    assert aesthetics.rows[0][0].note == "takes 90% of the tuned clips, 55% of the untuned ones"
+    unfound = tables.further[FACETS].assign(finding=float("nan"))
+    assert facets_section(unfound, {}).table is None
+
+
 @pytest.mark.slow
 def test_the_page_of_later_tables(page: Page, later: Path, tmp_path: Path) -> None:
     done = dragon("report", later, "--pairs", 0, "--out", tmp_path / "page.html")
@@ -96,6 +131,8 @@ def test_the_page_of_later_tables(page: Page, later: Path, tmp_path: Path) -> No
     ]
     assert figures(page, "#headline") == [[20, 0.857], [2, 0.31]]
     assert len(HEADLINE.splitlines()) - 1 == page.locator("#headline tbody tr").count()
+    assert page.locator("#facets svg").count() == 2
+    assert "a <b>reel</b> (seed 2)" in page.locator("#facets details td").all_text_contents()
     assert page.locator("#change svg .mark-symbol.role-mark path").count() == 20
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -127,6 +164,7 @@ def test_the_page_over_seeds_has_their_table_and_leads_to_their_pages(page: Page
         ("ceilings.csv", "run,share\na,1\n", "ceilings.csv' has no column"),
         ("collateral.csv", "run,notes\na,many\n", "column 'notes' must hold numbers"),
         ("headline.csv", "", "headline.csv' cannot be read"),
+        ("facets.csv", "run,facet\na,far\n", "facets.csv' has no column 'clip_1'"),
         ("win_rates.csv", None, "column 'change' must hold numbers"),
     ],
 )

@@ -38,6 +38,17 @@ figure,rewards,count,mean,low,high,between_seeds
 win_rate,all,20,0.857,0.79,0.91,
 share,with headroom,2,0.31,0.2,0.43,
 """
+FACETS = """\
+run,facet,untuned,tuned,p_value,finding,clip_1,clip_2,clip_3
+vendi:clap,facet 1,0.6,0.55,1.0,,a jig (seed 1),a <b>reel</b> (seed 2),an air (seed 3)
+vendi:clap,facet 2,0.4,0.45,0.5,,a hymn (seed 4),a march (seed 5),a polka (seed 6)
+vendi:clap,far,0.01,0.02,0.5,,a jig (seed 1),a hymn (seed 4),an air (seed 3)
+aesthetics:clap,facet 1,0.55,0.9,0.0001,"takes 90% of the tuned clips, 55% of the untuned ones",a jig (seed 1),\
+an air (seed 3),a hymn (seed 4)
+aesthetics:clap,facet 2,0.45,0.1,1.0,,a march (seed 5),a polka (seed 6),a reel (seed 2)
+aesthetics:clap,far,0.01,0.3,0.0001,"30% of the tuned clips are like nothing that scored high before",a jig (seed 1),\
+an air (seed 3),a hymn (seed 4)
+"""
 
 
 def figures(page: Page, selector: str) -> list[list[float]]:
@@ -57,6 +68,7 @@ def later_benchmark(folder: Path) -> Path:
     (folder / "ceilings.csv").write_text(CEILINGS)
     (folder / "collateral.csv").write_text(COLLATERAL)
     (folder / "headline.csv").write_text(HEADLINE)
+    (folder / "facets.csv").write_text(FACETS)
     return folder
 
 

@@ -24,6 +24,7 @@ demonstration_steps = 3
 learning_rate = 1e-3
 pool = 1
 heldout_prompts = 4
+diagnostics = true
 heldout = ["clap-score:clap"]
 {options}
 """

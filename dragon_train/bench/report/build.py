@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.bench.report.comparison import benchmark_facts, changes_section, wins_section
 from dragon_train.bench.report.cost import time_chart, time_notes
+from dragon_train.bench.report.facets import facets_section
 from dragon_train.bench.report.further_tables import further_sections
 from dragon_train.bench.report.heldout_comparison import heldout_section
 from dragon_train.bench.report.paired_comparisons import remedy
 from dragon_train.bench.report.runs import run_view
 from dragon_train.bench.report.side_effects import cross_section, distributions_section, diversity_section
+from dragon_train.bench.report.source import FACETS
 from dragon_train.bench.report.tables import key_values
 from dragon_train.bench.report.view import Cell, PageView, Section, Table
 
@@ -42,7 +44,7 @@ def build(results: Results, comparisons: Sequence[PairedComparison], pairs: Mapp
         "silent": "" if pairs else silence(results),
     }
     if results.benchmark:
-        return benchmark_page(results, results.benchmark, shared)
+        return benchmark_page(results, results.benchmark, pairs, shared)
     return run_page(results.runs[0], runs[0], shared)
 
 
@@ -66,12 +68,15 @@ def run_page(run: TrainedRun, view: RunView, shared: Mapping[str, Any]) -> PageV
     )
 
 
-def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[str, Any]) -> PageView:
+def benchmark_page(
+    results: Results, tables: BenchmarkTables, pairs: Mapping[str, PairSet], shared: Mapping[str, Any]
+) -> PageView:
     """Make the content of the page of a benchmark.
 
     Args:
         results: all that its folder holds.
         tables: the benchmark's own part of it.
+        pairs: the pairs of each run that has some, by the name of the run.
         shared: the fields that any page of runs has.
     """
     preset, wins = tables.settings.thoroughness, tables.wins
@@ -81,18 +86,19 @@ def benchmark_page(results: Results, tables: BenchmarkTables, shared: Mapping[st
         lead=f"Pipeline {tables.settings.pipeline}, tuned once for each of {len(wins)} rewards, and "
         f"compared with the untuned model on {preset.heldout_prompts} held-out prompts.",
         facts=benchmark_facts(results.runs, wins),
-        sections=benchmark_sections(tables),
+        sections=benchmark_sections(tables, pairs),
         settings=(settings, *made_with(results.provenance)),
         **shared,
     )
 
 
-def benchmark_sections(tables: BenchmarkTables) -> tuple[Section, ...]:
+def benchmark_sections(tables: BenchmarkTables, pairs: Mapping[str, PairSet]) -> tuple[Section, ...]:
     """Return what a benchmark compares, question by question, as far as its folder has the tables."""
     sections = (
         changes_section(tables.wins),
         wins_section(tables),
         *further_sections(tables.further),
+        facets_section(tables.further[FACETS], pairs) if FACETS in tables.further else None,
         cross_section(tables),
         distributions_section(tables),
         diversity_section(tables),

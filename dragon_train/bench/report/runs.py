@@ -34,8 +34,10 @@ CURVES = {
     "KL divergence from the untuned model, estimated": ("kl",),
     "Norm of the gradient": ("gradient_norm",),
     "Loss": ("loss",),
+    "Dormant units of the denoiser": ("dormant",),
+    "Rank of the update: participation ratio of its singular values": ("update_rank",),
 }
-ALIKE = {"vendi": 1.0}  # where the axis of a figure begins: at the Vendi score of clips that are all the same
+ALIKE = {"vendi": 1.0, "update_rank": 1.0, "dormant": 0.0}  # where the axis of a figure begins: at its least value
 
 
 def run_view(run: TrainedRun, comparison: PairedComparison | None, made: PairSet | None) -> RunView:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from dragon_train.loop.run_folder import Provenance
 
 WINS, CROSS, CARRIED, CONFOUNDERS = (f"{table}.csv" for table in (WIN_RATES, CROSS_EFFECTS, HELD_OUT, CONTROLLED))
-CEILINGS, COLLATERAL, HEADLINE = (f"{table}.csv" for table in (names.CEILINGS, names.COLLATERAL, names.HEADLINE))
+CEILINGS, COLLATERAL, HEADLINE, FACETS = (
+    f"{table}.csv" for table in (names.CEILINGS, names.COLLATERAL, names.HEADLINE, names.FACETS)
+)
 CHANGE = ("change", "change_low", "change_high")  # columns of WINS; earlier versions wrote none
 UNFINISHED = "the benchmark is not finished; the same `dragon bench` command resumes it"
 STEPS = dict.fromkeys(("step", "reward"), Column.NUMBER)
@@ -35,12 +37,15 @@ ENDS = ("", "_low", "_high")
 REACHED = RUN | {"headroom": Column.ANYTHING, "share": Column.FIGURE}
 REACHED |= {f"{of}{end}": Column.FIGURE for of in ("real", "codec", "untuned", "tuned") for end in ENDS}
 SUMMED = dict.fromkeys(("figure", "rewards"), Column.TEXT) | dict.fromkeys(("mean", "low", "high"), Column.FIGURE)
+PARTED = RUN | dict.fromkeys(("facet", "clip_1", "clip_2", "clip_3"), Column.TEXT) | {"finding": Column.ANYTHING}
+PARTED |= dict.fromkeys(("untuned", "tuned", "p_value"), Column.NUMBER)
 FURTHER: dict[str, tuple[dict[str, Column], Column | None]] = {  # tables that a benchmark may have: columns, and others
     CARRIED: (RUN, None),
     CONFOUNDERS: (RUN, Column.FIGURE),
     CEILINGS: (REACHED, None),
     COLLATERAL: (RUN, Column.FIGURE),
     HEADLINE: (SUMMED, Column.FIGURE),
+    FACETS: (PARTED, None),
 }
 
 

@@ -58,12 +58,14 @@ WORDS = {
     "kl": "KL divergence from untuned",
     "vendi": "diversity (Vendi)",
     "gradient_norm": "norm of the gradient",
+    "dormant": "share of dormant units",
+    "update_rank": "rank of the update",
     "heldout_win_rate": "mean held-out win rate",
 }
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("win_rate", "lower", "target", "heldout", "same_question", "musicnn", "controlled"), share),
     **dict.fromkeys(("p_value", "permutation_p", "holm"), probability),
-    **dict.fromkeys(("silence", "share", "mean", "between_seeds", *PROMPTED), share),
+    **dict.fromkeys(("silence", "share", "mean", "between_seeds", "dormant", *PROMPTED), share),
     "change": signed,
 }
 

@@ -21,6 +21,7 @@ class Cell:
         look: class of the style sheet that gives it its looks.
         note: a second, smaller line, such as the interval of the figure.
         link: address of what the text names.
+        audio: data URI of a clip that the text names.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Cell:
     look: str = ""
     note: str = ""
     link: str = ""
+    audio: str = ""
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ STUDY_KINDS = [
     ),
     Kind("all scores", "studies", "bench/scores.parquet", REPORT_BENCH, containers.of_parquet, 40),
     Kind("win rates", "studies", "bench/win_rates.csv", REPORT_BENCH, mutating.of_table, 40),
+    Kind("facets of a benchmark", "studies", "bench/facets.csv", REPORT_BENCH, mutating.of_table, 40),
     Kind(
         "scores",
         "studies",

@@ -55,6 +55,12 @@ kind = "bar"
 x = "objective"
 y = "gain"
 """
+FACETS = """\
+run,facet,untuned,tuned,p_value,finding,clip_1,clip_2,clip_3
+vendi:logmel,facet 1,0.75,0.5,1.0,,a hymn (seed 1),a jig (seed 2),an air (seed 3)
+vendi:logmel,facet 2,0.25,0.5,0.25,,a march (seed 4),a reel (seed 5),a polka (seed 6)
+vendi:logmel,far,0.01,0.2,0.001,20% are like nothing before,a hymn (seed 1),a jig (seed 2),an air (seed 3)
+"""
 TRAIN = ("train", "run.toml", "--out", "run")
 BENCH = ("bench", "--suite", "suite.toml", "--preset", "preset.toml", "--workers", 1, "--out", "bench")
 ABLATE = ("ablate", "losses.toml", "--workers", 1, "--out", "ablations")

@@ -75,9 +75,10 @@ def make_runs(folder: Path, nursery: Nursery) -> None:
 
 
 def make_studies(folder: Path, nursery: Nursery) -> None:
-    """A benchmark and an ablation."""
+    """A benchmark and an ablation; a benchmark of six clips has no facets, and is given those of a larger one."""
     material.write_settings(folder)
     must(folder, nursery, material.BENCH, material.ABLATE)
+    (folder / "bench" / "facets.csv").write_text(material.FACETS, encoding="utf-8")
 
 
 def make_pipeline(folder: Path, nursery: Nursery) -> None:
