@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
-from dragon_train.objective_options import DirectOptions, DNOOptions, NFTOptions, OrderOptions, RAFTOptions
+from dragon_train.objective_options import (
+    DirectOptions,
+    DNOOptions,
+    NFTOptions,
+    OrderOptions,
+    PreferenceOptions,
+    RAFTOptions,
+)
 from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
@@ -133,10 +140,21 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
     preference = partial(lazily, "objectives.preference")
     register(
         ObjectiveInfo(
-            "dpo", "Diffusion-DPO, winners against losers of the same prompt", preference("dpo"), paired_only=True
+            "dpo",
+            "Diffusion-DPO, winners against losers of the same prompt",
+            preference("dpo"),
+            paired_only=True,
+            options=PreferenceOptions,
         )
     )
-    register(ObjectiveInfo("kto", "Diffusion-KTO, each clip against a common reference point", preference("kto")))
+    register(
+        ObjectiveInfo(
+            "kto",
+            "Diffusion-KTO, each clip against a common reference point",
+            preference("kto"),
+            options=PreferenceOptions,
+        )
+    )
     register(
         ObjectiveInfo(
             "raft",

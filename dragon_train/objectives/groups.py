@@ -79,6 +79,15 @@ def votes(reward: AnyReward, clips: Media) -> Tensor:
     return torch.stack([credits_of(part, clips) * sign(weight) for part, weight in parts])
 
 
+def dominates(one: Tensor, other: Tensor) -> Tensor:
+    """Return where one clip is nowhere worse than another and somewhere better, (...), of what parts say, (parts, ...).
+
+    >>> dominates(torch.tensor([[2.0, 2.0, 2.0], [1.0, 1.0, 0.0]]), torch.tensor([[1.0, 2.0, 1.0], [1.0, 1.0, 1.0]]))
+    tensor([ True, False, False])
+    """
+    return (one >= other).all(0) & (one > other).any(0)
+
+
 def sign(weight: float) -> int:
     """Return 1, 0 or -1: whether more of a reward is wanted, or less."""
     return (weight > 0) - (weight < 0)

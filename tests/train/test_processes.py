@@ -22,9 +22,9 @@ prompts_per_step = 4
 sampling_batch = 2
 demonstration_steps = 2
 learning_rate = 1e-3
-pool = 1
 heldout_prompts = 4
 heldout = ["clap-score:clap"]
+{further}
 """
 # On CPUs `accelerate launch --num_processes=2` starts one process, unless machines are listed.
 LAUNCH = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -51,22 +51,25 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reward", "objective"),
+    ("reward", "objective", "further"),
     [
-        ("dataset-fad:clap@airs", "dpo"),
-        ("per-song-fad:clap@airs", "kto"),
-        ("vendi:clap", "nft"),
-        ("vendi:clap", "order"),
+        ("dataset-fad:clap@airs", "dpo", "pool = 1"),
+        ("per-song-fad:clap@airs", "kto", "pool = 1"),
+        ("per-song-fad:clap@airs + clap-score:clap", "kto", 'minibatch = 1\noptions = {rule = "front"}'),
+        ("vendi:clap", "nft", "pool = 1"),
+        ("vendi:clap", "order", "pool = 1"),
     ],
 )
-def test_two_processes_give_the_same_parameters_as_one(tmp_path: Path, reward: str, objective: str) -> None:
+def test_two_processes_give_the_same_parameters_as_one(
+    tmp_path: Path, reward: str, objective: str, further: str
+) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 
     Batches of sampling are cut alike, so that every clip is computed in the same company. A minibatch is learnt whole:
     the reference point of kto is the mean over all that is in memory.
     """
     config = tmp_path / "run.toml"
-    config.write_text(CONFIG.format(reward=reward, objective=objective))
+    config.write_text(CONFIG.format(reward=reward, objective=objective, further=further))
     finished(["dragon_train", str(config), "--out", str(tmp_path / "one")])
     finished([*LAUNCH, "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
     one, two = (torch.cat([v.flatten() for v in result(tmp_path / name).values()]) for name in ("one", "two"))
