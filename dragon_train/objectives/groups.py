@@ -71,10 +71,12 @@ def judged_groups(rollout: Rollout, size: int, *, separately: bool = False) -> G
 def votes(reward: AnyReward, clips: Media) -> Tensor:
     """Return what each part of a reward says of each clip, (parts, clips); of its weight the sign counts alone.
 
-    Under `constraint = "clip"` each part ranks what breaks a constraint below all else.
+    Under `constraint = "clip"` each part ranks what breaks a constraint below all else. What has no parts has one vote.
     """
     if isinstance(reward, FeasibleFirst):
         return torch.stack([reward.ranks(clips, vote) for vote in votes(reward.reward, clips)])
+    if not reward.parts:
+        return credits_of(reward, clips)[None]
     parts = zip(reward.parts, reward.weights, strict=True)
     return torch.stack([credits_of(part, clips) * sign(weight) for part, weight in parts])
 
