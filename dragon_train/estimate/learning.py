@@ -76,7 +76,7 @@ class Judge:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The factors of the parts."""
+        """The factors of the parts, which are all 1."""
         return (1.0,) * len(self.parts)
 
     @staticmethod
