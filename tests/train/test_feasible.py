@@ -20,7 +20,7 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import RewardKind
 from dragon_train.config import Constraint
 from dragon_train.loop.feasible import QUANTILE, ClipConstraints, FeasibleFirst
-from dragon_train.loop.shares import ALLOWED, RATE, START, ShareConstraints
+from dragon_train.loop.shares import ALLOWED, PULL, RATE, START, ShareConstraints
 from dragon_train.objectives.groups import votes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -165,7 +165,10 @@ def test_the_logit_moves_by_standard_errors_of_the_share() -> None:
     constraints.begin(noise(0.5))
     broken = constraints.update(noise(0.9), noise(0.5))[f"broken {LOUD}"]
     error = math.sqrt(ALLOWED * (1 - ALLOWED) / 8)
+    assert constraints.errors == pytest.approx([(broken - ALLOWED) / error])
     assert constraints.logits == pytest.approx([START + RATE * (broken - ALLOWED) / error])
+    own, other = constraints.weights
+    assert math.log(other / own) == pytest.approx(constraints.logits[0] + PULL * constraints.errors[0])
 
 
 def test_the_parts_of_a_mixture_share_its_weight() -> None:

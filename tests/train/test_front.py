@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from support.coordinates import Along, clips_of
 from support.tiny import CONFIG as TINY
 from support.tiny import PROMPTS, tiny_policy, tiny_run
 from torch.nn.functional import logsigmoid
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DragonError
-from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.mixture import Mixture
-from dragon_rewards.protocols import RewardKind
 from dragon_train.loop.loop import train
 from dragon_train.loop.run_folder import Claim, stored_config
 from dragon_train.objectives.configured import completed, make_objective
@@ -33,28 +32,21 @@ SEEDS = st.integers(0, 2**31)
 TWO = "per-song-fad:logmel@tunebook + -0.5 * per-song-fad:chroma@airs"
 
 
-@dataclass(frozen=True)
-class Coordinate:
-    """A reward that is one number of a clip's embedding."""
-
-    place: int
-    kind: RewardKind = RewardKind.INSTANCE
-
-    def value(self, clips: Media) -> torch.Tensor:
-        return torch.stack([frames[0, self.place] for frames in clips.known.frames["numbers"]])
-
-
 def generations(values: torch.Tensor) -> Generations:
     """Clips of given rewards, (parts, clips); their latents are their rewards."""
-    known = EmbeddingStore({"numbers": tuple(values.T[:, None])}, {})
-    texts = [f"prompt {index}" for index in range(values.shape[1])]
-    return Generations(values.T, Encoded(known, texts, texts), range(len(texts)))
+    return Generations(values.T, clips_of(values.T), range(values.shape[1]))
+
+
+def each_part(count: int) -> Any:
+    """Rewards that are one coordinate each."""
+    return tuple(Along(tuple(row)) for row in torch.eye(count).tolist())
 
 
 def chosen(values: torch.Tensor, weights: tuple[float, ...]) -> Demonstrations:
     """D+ and D- of pairs of given rewards, (parts, 2, pairs)."""
-    parts: Any = tuple(map(Coordinate, range(len(values))))
-    return choose_dominating(Mixture(parts, weights), generations(values[:, 0]), generations(values[:, 1]))
+    return choose_dominating(
+        Mixture(each_part(len(values)), weights), generations(values[:, 0]), generations(values[:, 1])
+    )
 
 
 def drawn(seed: int, parts: int = 2, pairs: int = 12) -> torch.Tensor:
@@ -88,8 +80,7 @@ def test_increasing_functions_of_each_part_and_the_sizes_of_weights_change_nothi
 @given(seed=SEEDS)
 def test_parts_that_agree_give_what_the_reward_gives_bit_for_bit(seed: int) -> None:
     values = drawn(seed, parts=1)
-    both, parts = torch.cat([values, values.exp()]), (Coordinate(0), Coordinate(1))
-    reward: Any = Mixture(parts, (1.0, 0.5))  # type: ignore[arg-type]
+    both, reward = torch.cat([values, values.exp()]), Mixture(each_part(2), (1.0, 0.5))
     found = chosen(both, (1.0, 0.5))
     config = replace(TINY, reward=TWO)
     expected = choose(reward, generations(both[:, 0]), generations(both[:, 1]), [], config, torch.Generator())
