@@ -20,6 +20,11 @@ demonstration_steps = 2
 pool = 1
 tuning = "{tuning}"
 """
+WATCHED = """
+heldout = ["per-song-fad:chroma@airs"]
+heldout_prompts = 2
+heldout_every = 2
+"""
 PRESET = """
 heldout_prompts = 6
 inference_steps = 2
@@ -55,7 +60,14 @@ kind = "bar"
 x = "objective"
 y = "gain"
 """
+UNSEEN = [
+    f"a {mood} {form} for the flute"
+    for mood in ("slow", "quick", "sad", "gay")
+    for form in ("air", "jig", "reel", "hymn")
+]
 TRAIN = ("train", "run.toml", "--out", "run")
+EXAM = ("exam", "run", "--prompts", "unseen.txt", "--json")
+BLEND = ("blend", "run", "--parts", 1, "--shares", "0.5,1", "--prompts", "unseen.txt", "--json")
 BENCH = ("bench", "--suite", "suite.toml", "--preset", "preset.toml", "--workers", 1, "--out", "bench")
 ABLATE = ("ablate", "losses.toml", "--workers", 1, "--out", "ablations")
 
