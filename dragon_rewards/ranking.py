@@ -9,7 +9,7 @@ import torch
 
 from dragon_rewards.errors import TooFewClipsError
 from dragon_rewards.media.discovery import find_audio
-from dragon_rewards.media.usable import usable
+from dragon_rewards.media.usable import damage_first, usable
 from dragon_rewards.scoring import judged
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def rank_files(
     """
     places = list(paths)
     files = usable(find_audio(places)) if skip_bad else find_audio(places)
-    check_credits(reward, len(files))
+    with damage_first(files):
+        check_credits(reward, len(files))
     values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [

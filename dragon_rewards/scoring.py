@@ -11,7 +11,7 @@ from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts
 from dragon_rewards.media.discovery import find_audio
 from dragon_rewards.media.prompts import prompts_of
-from dragon_rewards.media.usable import usable
+from dragon_rewards.media.usable import damage_first, usable
 from dragon_rewards.metrics.frames import in_order
 from dragon_rewards.rewards import warn_of_cut_prompts
 
@@ -60,7 +60,8 @@ def score_files(
     """
     places = list(paths)
     files = usable(find_audio(places)) if skip_bad else find_audio(places)
-    reward.check_count(len(files))
+    with damage_first(files):
+        reward.check_count(len(files))
     values = judged(reward, reward.metric, files, table, places, on_progress, cache, device)
     verdict = {"reward": reward.name, "better": str(reward.direction)}
     if not reward.kind.per_clip:

@@ -15,6 +15,7 @@ from dragon_train.objective_options import (
     NFTOptions,
     OrderOptions,
     PRDPOptions,
+    PreferenceOptions,
     RAFTOptions,
 )
 from dragon_train.pipelines.pretrained import on_hub
@@ -141,10 +142,21 @@ def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
     preference = partial(lazily, "objectives.preference")
     register(
         ObjectiveInfo(
-            "dpo", "Diffusion-DPO, winners against losers of the same prompt", preference("dpo"), paired_only=True
+            "dpo",
+            "Diffusion-DPO, winners against losers of the same prompt",
+            preference("dpo"),
+            paired_only=True,
+            options=PreferenceOptions,
         )
     )
-    register(ObjectiveInfo("kto", "Diffusion-KTO, each clip against a common reference point", preference("kto")))
+    register(
+        ObjectiveInfo(
+            "kto",
+            "Diffusion-KTO, each clip against a common reference point",
+            preference("kto"),
+            options=PreferenceOptions,
+        )
+    )
     register(
         ObjectiveInfo(
             "raft",

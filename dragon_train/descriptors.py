@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -99,3 +99,8 @@ class ObjectiveInfo:
     factory: Callable[[TrainConfig], Objective[Any]]
     paired_only: bool = False
     options: type[Any] | None = None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each of its options, by name."""
+        return {each.name: each.default for each in fields(self.options)} if self.options else {}

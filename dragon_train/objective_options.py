@@ -28,6 +28,19 @@ WorstOf = Annotated[
 
 
 @dataclass(frozen=True)
+class PreferenceOptions:
+    """Hold the settings of `dpo` and `kto`, which learn from pairs of clips."""
+
+    rule: Annotated[
+        Literal["reward", "front"],
+        Meta(
+            description="Which clip of a pair wins: reward, the one of the higher reward; front, the one that is "
+            "nowhere worse and somewhere better in the parts of a mixture, and pairs without such a clip are left out."
+        ),
+    ] = "reward"
+
+
+@dataclass(frozen=True)
 class RAFTOptions:
     """Hold the settings of `raft`, which samples clips and imitates the best."""
 

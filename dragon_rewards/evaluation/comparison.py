@@ -25,6 +25,7 @@ from dragon_rewards.evaluation.score_tables import (
 from dragon_rewards.media.loudness import Measured, confounders, measured
 from dragon_rewards.media.media import Media
 from dragon_rewards.media.prompts import prompts_of
+from dragon_rewards.media.usable import damage_first
 from dragon_rewards.rewards import compose, warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
 from dragon_rewards.suites import serve
@@ -121,8 +122,9 @@ def compare(
     Raises:
         DragonError: `check` refuses one of the rewards, or a reward refuses the clips.
     """
-    for reward in rewards:
-        check(reward, sides, device)
+    with damage_first(file for side in (sides.a, sides.b) if len(side.files) == sides.equal for file in side.files):
+        for reward in rewards:
+            check(reward, sides, device)
     warn_of_cut_prompts(rewards, [*(sides.a.prompts or ()), *(sides.b.prompts or ())], device)
     ways = {(reward.encoder.sample_rate, cut_of(reward)) for reward in rewards}
     steps = (len(sides.a.files) + len(sides.b.files)) * (len(ways) + len(rewards))

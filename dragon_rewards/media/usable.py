@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import AudioError
+from dragon_rewards.errors import AudioError, TooFewClipsError
 from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
 from dragon_rewards.media.clips import check_peak
 from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.prefetch import ahead, reading_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -47,6 +48,24 @@ def unusable(files: Sequence[Path]) -> set[Path]:
         lines = "".join(f"  {fault}\n" for fault in bad.values())
         sys.stderr.write(f"left out {len(bad)} of {len(files)} file(s):\n{lines}")
     return set(bad)
+
+
+@contextmanager
+def damage_first(files: Iterable[Path]) -> Iterator[None]:
+    """Let a file that no reward can judge be refused in place of too small a number of files, inside the block.
+
+    Numbers are checked before anything is read, and more files beside a damaged one are no remedy.
+
+    Raises:
+        AudioError: there are too few files, and no reward can judge one of them.
+        TooFewClipsError: there are too few files.
+    """
+    try:
+        yield
+    except TooFewClipsError:
+        for file in files:
+            _check(file)
+        raise
 
 
 def _check(path: Path) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Struct, structs, to_builtins
+from msgspec import Meta, Struct, structs, to_builtins
 
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.decoding import converted, read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.weights import fingerprint_files
 from dragon_train.bench.report.folders import result_files
+from dragon_train.blend.columns import REWARD, WIN_RATE
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import torch
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from dragon_train.blend.plan import Plan
     from dragon_train.blend.shares import Shares
 
-RECORD = "blend.json"
+RECORD, REMEDY = "blend.json", "delete it, and the same command measures again"
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # finite
 SETTINGS = ("config", "result", "parts", "prompts", "rewards", "shares")
 
 
@@ -37,7 +39,7 @@ class Measured(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     shares: tuple[float, ...]
-    figures: dict[str, float]
+    figures: dict[str, Number]
 
 
 class BlendRecord(Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,8 +117,22 @@ def checked_record(out: Path, plan: Plan) -> BlendRecord:
         if any(not path.name.startswith(".") for path in (out.iterdir() if out.exists() else ())):
             raise ConfigError(f"{out} holds files that are no blend's; choose another --out")
         return wanted
-    found = read_json(out / RECORD, BlendRecord, "delete it, and the same command measures again")
+    found = read_json(out / RECORD, BlendRecord, REMEDY)
     for key in SETTINGS:
         if getattr(found, key) != getattr(wanted, key):
             raise ConfigError(f"{out} holds blends with other {key}; choose another --out, or delete it")
+    check_figures(found.blends, out / RECORD)
     return found
+
+
+def check_figures(blends: Sequence[Measured], path: Path) -> None:
+    """Refuse blends that were not measured by the same figures, or not by the reward.
+
+    Raises:
+        DragonError: the message names the file, a blend, and what it lacks.
+    """
+    names = {REWARD, WIN_RATE}.union(*(blend.figures for blend in blends))
+    for blend in blends:
+        lacking = sorted(names - blend.figures.keys())
+        if lacking:
+            raise DragonError(f"'{path}': the blend of shares {list(blend.shares)} has no {lacking[0]}; {REMEDY}")

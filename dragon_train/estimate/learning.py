@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
     from dragon_train.protocols import Experience, Policy, Sampler
@@ -65,21 +66,44 @@ class Learning:
 
 
 class Judge:
-    """A stand-in for any reward: it likes one clip more than another, by chance, and knows nothing of their sound."""
+    """A stand-in for any reward: it likes one clip more than another, by chance, and knows nothing of their sound.
+
+    Attributes:
+        parts: stand-ins for the rewards whose encoders read latents, where nothing else judges; without any, clips are
+            decoded.
+    """
 
     kind = RewardKind.INSTANCE
-    parts = ()
+
+    def __init__(self, reading: Sequence[Reward] = ()) -> None:
+        self.parts = tuple(map(Reader, reading))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The factors of the parts, which are all 1."""
+        return (1.0,) * len(self.parts)
 
     @staticmethod
     def value(clips: Media) -> Tensor:
-        """Return a value for each clip, (clips,); with gradient for decoded clips, as a differentiable reward does."""
-        if clips.media:
-            return torch.stack([clip.square().mean() for clip in clips.media])
+        """Return a value for each clip, (clips,); with gradient for clips that are there, decoded or as latents."""
+        there = [*clips.media, *(frame for frames in clips.known.frames.values() for frame in frames)]
+        if there:
+            return torch.stack([clip.square().mean() for clip in there[: len(clips)]])
         return torch.rand(len(clips), generator=torch.Generator().manual_seed(0))
+
+
+class Reader(Judge):
+    """A stand-in for a reward whose encoder reads latents; the encoder is the reward's."""
+
+    def __init__(self, reward: Reward) -> None:
+        super().__init__()
+        self.encoder, self.registry = reward.encoder, reward.registry
 
 
 class Draft(StepRollout):
     """A rollout whose clips are empty; it counts the clips that an objective asks for, and has no learner yet.
+
+    `reading` are the rewards that judge, if the encoders of all of them read latents, and nothing is decoded.
 
     Attributes:
         shape: the shape of the latents of one clip.
@@ -88,8 +112,15 @@ class Draft(StepRollout):
         experience: what the objective collected from the empty clips.
     """
 
-    def __init__(self, policy: Policy, config: TrainConfig, processes: Processes, latents: Tensor) -> None:
-        judge: Any = Judge()
+    def __init__(
+        self,
+        policy: Policy,
+        config: TrainConfig,
+        processes: Processes,
+        latents: Tensor,
+        reading: Sequence[Reward] = (),
+    ) -> None:
+        judge: Any = Judge(reading)
         nobody: Any = None
         context = Context(config, policy, [PROMPT], processes, Clock(processes.device))
         super().__init__(context, judge, 0, [], nobody)

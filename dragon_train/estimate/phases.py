@@ -5,7 +5,7 @@ What such a hollow pipeline is, `dragon_train.estimate.hollow` says.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,17 @@ from dragon_train.estimate.hollow import hollow_mode, hollow_policy, weight_byte
 from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learning
 from dragon_train.loop.loop import resolved
 from dragon_train.loop.processes import Processes
+from dragon_train.loop.rollout import latent_encoder
 from dragon_train.pipelines.loading import check_checkpointing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
 
     from dragon_rewards.media.media import Media
     from dragon_rewards.protocols import Encoder, EncoderInfo
+    from dragon_rewards.rewards import Reward
     from dragon_train.config import TrainConfig
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
@@ -96,8 +98,11 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
     with AsOnCuda() if cuda else nullcontext():
         latents, sampling = count_sampling(policy, config, processes, batch)
         clips, decoding = count_decoding(policy, latents)
-        encoding, held, uncounted = count_encoders(config, clips)
-        draft = Draft(policy, config, processes, latents)
+        reading, heard = heard_in_a_step(config, policy)
+        encoding, held, uncounted = count_encoders(config, clips, heard)
+        if not heard:
+            decoding = at_comparisons(decoding, config)
+        draft = Draft(policy, config, processes, latents, () if heard else reading)
         learning = count_learning(draft, cuda=cuda)
     return StepCount(
         weights=weights | held,
@@ -107,7 +112,7 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCo
         learning=learning,
         clips=draft.sampled_clips + bool(config.at_least) * config.prompts_per_step,  # those for constraints' levels
         batch=batch,
-        audio=clips.media[0].nbytes,
+        audio=clips.media[0].nbytes if decoding.peak else 0,
         uncounted=uncounted,
     )
 
@@ -134,10 +139,31 @@ def count_decoding(policy: Policy, latents: Tensor) -> tuple[Media, Count]:
     return clips, counting.count
 
 
-def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, int], dict[str, str]]:
+def heard_in_a_step(config: TrainConfig, policy: Policy) -> tuple[list[Reward], set[str]]:
+    """Return the rewards that read latents in a step, and the names of the encoders that hear its clips.
+
+    A network without values is another if it has its class and its shapes. An encoder that cannot be built hears.
+    """
+    reading: list[Reward] = []
+    judging = [*compose_mixture(config.reward).parts, *map(compose, config.at_least)]
+    for part in judging:
+        with suppress(Exception), Counting():  # a plugin's code, which `count_encoders` tells of
+            reading += [part] if latent_encoder(part, policy, CPU) else []
+    return reading, {part.encoder.name for part in judging if part not in reading}
+
+
+def at_comparisons(count: Count, config: TrainConfig) -> Count:
+    """Return the count of what is not in a step: the memory of comparisons on held-out prompts, if there are any."""
+    return Count(peak=count.peak, kept=count.kept) if config.heldout_prompts else Count()
+
+
+def count_encoders(
+    config: TrainConfig, clips: Media, heard: Collection[str]
+) -> tuple[Count, dict[str, int], dict[str, str]]:
     """Count what all rewards of a run hear with: the arithmetic, the weights, and what cannot be counted.
 
-    An encoder's architecture is written nowhere but in its plugin, which builds it.
+    An encoder's architecture is written nowhere but in its plugin, which builds it. Those not in `heard`, as they read
+    latents or judge comparisons alone, are not counted in a step.
 
     Returns:
         The count of one batch, the bytes of each encoder by name, and the reason for each that is not counted.
@@ -148,7 +174,8 @@ def count_encoders(config: TrainConfig, clips: Media) -> tuple[Count, dict[str, 
     for name, info in encoders.items():
         try:
             encoder = load_registry().build_encoder(name)
-            total = total.then(count_encoder(encoder, info, clips))
+            count = count_encoder(encoder, info, clips)
+            total = total.then(count if name in heard else at_comparisons(count, config))
             held[f"encoder {name}"] = sum(map(weight_bytes, networks_of(encoder)))
         except Exception as error:  # noqa: BLE001  a plugin's code, on tensors without values: a count stops no run
             uncounted[f"encoder {name}"] = next(iter(str(error).splitlines()), type(error).__name__)

@@ -134,7 +134,15 @@ class FeasibleFirst:
         Raises:
             ConfigError: the clips have gradient, which ranks have not.
         """
-        broken, rewards = self.constraints.violations(clips), self.reward.value(clips).double()
+        return self.ranks(clips, self.reward.value(clips))
+
+    def ranks(self, clips: Media, rewards: Tensor) -> Tensor:
+        """Return the rank of each clip, (clips,), by these rewards of them, (clips,), in place of the reward's own.
+
+        Raises:
+            ConfigError: the rewards have gradient, which ranks have not.
+        """
+        broken, rewards = self.constraints.violations(clips), rewards.double()
         if rewards.requires_grad:
             raise ConfigError('constraint = "clip" ranks clips, and ranks have no gradient; use constraint = "mean"')
         keys = torch.stack([(broken == 0).double(), torch.where(broken > 0, -broken, rewards)], 1)

@@ -107,11 +107,16 @@ class PolicyLearner:
     def learn(
         self, objective: Objective[AnyExperience], experience: AnyExperience, generator: torch.Generator
     ) -> dict[str, float]:
-        """Take all gradient steps on one step's experience; return the mean loss, gradient norm and noted figures."""
+        """Take all gradient steps on one step's experience; return the mean loss, gradient norm and noted figures.
+
+        Of an experience without units nothing is learnt, and it has no figures.
+        """
         updates = [
             self.update(objective, experience.select(rows).draw(self.policy, generator))
             for rows in minibatches(len(experience), self.config, generator)
         ]
+        if not updates:
+            return {}
         loss, norm = (sum(column) / len(updates) for column in zip(*updates, strict=True))
         return {"loss": loss, "gradient_norm": norm, **self.noted()}
 
@@ -129,16 +134,19 @@ class PolicyLearner:
     def update(self, objective: Objective[AnyExperience], batch: AnyExperience) -> tuple[float, float]:
         """Take one gradient step on a minibatch; return the loss and the norm of its gradient before clipping.
 
-        Each process computes the losses of its share, a microbatch at a time, and the gradients are added up.
+        Each process computes the losses of its share, a microbatch at a time, and the gradients are added up. Of fewer
+        units than processes each computes all, and its gradient counts that much less.
 
         Raises:
             DragonError: the loss is not finite.
         """
-        own = torch.tensor(self.processes.share(range(len(batch))))
+        few = len(batch) < self.processes.size
+        own = torch.tensor(range(len(batch)) if few else self.processes.share(range(len(batch))))
+        shares = len(batch) * (self.processes.size if few else 1)
         loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.processes.device))
         self.optimiser.zero_grad(set_to_none=True)
-        for rows in own.split(self.config.microbatch or max(len(own), 1)):
-            part = objective.losses(self, batch.select(rows)).sum() / len(batch)
+        for rows in own.split(self.config.microbatch or len(own)):
+            part = objective.losses(self, batch.select(rows)).sum() / shares
             self.processes.accelerator.backward(part)
             loss += part.detach().to(loss.device)
         self.processes.sum_gradients(self.tuning.parameters)
@@ -241,7 +249,7 @@ class PolicyLearner:
 
 def minibatches(units: int, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield the indices of the units in random order, in equal parts of at most `minibatch`, `epochs` times over."""
-    for _ in range(config.epochs):
+    for _ in range(config.epochs if units else 0):
         order = torch.randperm(units, generator=generator)
         yield from order.tensor_split(math.ceil(units / config.minibatch))
 

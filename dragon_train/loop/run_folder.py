@@ -12,6 +12,7 @@ from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.decoding import Count, read_json
 from dragon_rewards.storage.files import write_text
 from dragon_train.config import train_config
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,8 +88,8 @@ class Claim:
         Raises:
             DragonError: the message says in what it differs, or what of it cannot be read.
         """
-        wanted = asdict(self.config)
-        found = asdict(stored_config(folder)) if (folder / CONFIG).exists() else wanted
+        wanted = with_defaults(self.config)
+        found = with_defaults(stored_config(folder)) if (folder / CONFIG).exists() else wanted
         for key, value in wanted.items():
             if found[key] != value and not (key in SUGGESTED and value == 0):
                 raise ConfigError(
@@ -108,6 +109,12 @@ class Claim:
         if not (folder / CONFIG).exists():
             stored = {"config": asdict(self.config), "provenance": provenance}
             write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
+
+
+def with_defaults(config: TrainConfig) -> dict[str, Any]:
+    """Return all settings, with the defaults of options that are not there, as in runs from before there were these."""
+    info = load_train_registry().objectives.get(config.objective)
+    return {**asdict(config), "options": {**(info.defaults if info else {}), **config.options}}
 
 
 def stored_run(folder: Path) -> tuple[TrainConfig, Provenance]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
@@ -24,12 +24,11 @@ def completed(config: TrainConfig) -> TrainConfig:
         raise ConfigError(
             f'objective \'{info.name}\' compares clips of the same prompt: use pairing = "paired", or objective = "kto"'
         )
-    known: dict[str, Any] = {each.name: each.default for each in fields(info.options)} if info.options else {}
     for name in config.options:
-        if name not in known:
-            found = ", ".join(known) or "none"
+        if name not in info.defaults:
+            found = ", ".join(info.defaults) or "none"
             raise ConfigError(f"options.{name}: objective '{config.objective}' has no such option; it has: {found}")
-    return replace(config, options={**known, **config.options})
+    return replace(config, options={**info.defaults, **config.options})
 
 
 def make_objective(config: TrainConfig) -> Objective[Any]:

@@ -14,6 +14,7 @@ import torch
 
 from dragon_rewards.media.media import Media
 from dragon_rewards.protocols import RewardKind
+from dragon_train.loop.feasible import FeasibleFirst
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,11 +82,30 @@ def judged_groups(rollout: Rollout, size: int, *, separately: bool = False, samp
     sets = [rollout.generate(sampler=sampler) for _ in range(size)]
     with rollout.clock.phase("selecting"):
         clips, reward = Media.concatenate([made.clips for made in sets]), rollout.reward
-        if separately and reward.parts:
-            values = [credits_of(part, clips) * sign(w) for part, w in zip(reward.parts, reward.weights, strict=True)]
-        else:
-            values = [credits_of(reward, clips)]
-    return Groups(sets, torch.stack(values).view(len(values), size, -1).transpose(1, 2))
+        judged = votes(reward, clips) if separately else credits_of(reward, clips)[None]
+    return Groups(sets, judged.view(len(judged), size, -1).transpose(1, 2))
+
+
+def votes(reward: AnyReward, clips: Media) -> Tensor:
+    """Return what each part of a reward says of each clip, (parts, clips); of its weight the sign counts alone.
+
+    Under `constraint = "clip"` each part ranks what breaks a constraint below all else. What has no parts has one vote.
+    """
+    if isinstance(reward, FeasibleFirst):
+        return torch.stack([reward.ranks(clips, vote) for vote in votes(reward.reward, clips)])
+    if not reward.parts:
+        return credits_of(reward, clips)[None]
+    parts = zip(reward.parts, reward.weights, strict=True)
+    return torch.stack([credits_of(part, clips) * sign(weight) for part, weight in parts])
+
+
+def dominates(one: Tensor, other: Tensor) -> Tensor:
+    """Return where one clip is nowhere worse than another and somewhere better, (...), of what parts say, (parts, ...).
+
+    >>> dominates(torch.tensor([[2.0, 2.0, 2.0], [1.0, 1.0, 0.0]]), torch.tensor([[1.0, 2.0, 1.0], [1.0, 1.0, 1.0]]))
+    tensor([ True, False, False])
+    """
+    return (one >= other).all(0) & (one > other).any(0)
 
 
 def sign(weight: float) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_train.fields import check_fields
 from dragon_train.objective_options import OrderOptions
-from dragon_train.objectives.groups import judged_groups
+from dragon_train.objectives.groups import dominates, judged_groups
 from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
@@ -122,14 +122,11 @@ def order_loss(scores: Tensor, rewards: Tensor) -> Tensor:
 def top_loss(scores: Tensor, judged: Tensor) -> Tensor:
     """Return minus the mean log-probability of the clips of each group that no other dominates, (units,).
 
-    One clip dominates another that it equals or beats in all judges, and beats in one.
-
     Args:
         scores: what ranks the clips, (units, group), with gradient.
         judged: what the judges say of them, (judges, units, group).
     """
-    lead = judged[:, :, None, :] - judged[:, :, :, None]  # of j over i
-    dominated = ((lead >= 0).all(0) & (lead > 0).any(0)).any(2)
+    dominated = dominates(judged[:, :, None, :], judged[:, :, :, None]).any(2)  # i by any j
     best = (~dominated).to(scores.dtype)
     return -(best * scores.log_softmax(1)).sum(1) / best.sum(1)
 

@@ -8,13 +8,19 @@ at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from math import isnan
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
+from dragon_rewards.mixture import compose_mixture
+from dragon_train.fields import check_fields
+from dragon_train.objective_options import PreferenceOptions
+from dragon_train.objectives.groups import dominates, votes
 from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.protocols import Against, Generations, Learner, Policy, Rollout
+
+
+AnyPreference = TypeVar("AnyPreference", bound="_Preference")
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Demonstrations:
         reward: the mean reward of the two sets as sampled.
         positive_reward: the reward of D+.
         noise: what was drawn for the gradient step; positive[i] and negative[i] share it.
+        comparable: the share of the step's pairs that these are, where the others are left out as incomparable.
     """
 
     positive: Tensor
@@ -48,11 +58,16 @@ class Demonstrations:
     reward: float
     positive_reward: float
     noise: Draw | None = None
+    comparable: float | None = None
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """The mean reward of what was sampled and the reward of D+, which are recorded of the step."""
-        return {"reward": self.reward, "positive_reward": self.positive_reward}
+        """The mean reward of what was sampled, the reward of D+, and the share of comparable pairs, as recorded.
+
+        Where D+ is empty it has no reward.
+        """
+        figures = {"reward": self.reward, "positive_reward": self.positive_reward, "comparable": self.comparable}
+        return {name: value for name, value in figures.items() if value is not None and not isnan(value)}
 
     def __len__(self) -> int:
         return len(self.positive)
@@ -74,13 +89,26 @@ class Demonstrations:
         return replace(self, noise=policy.draw(self.positive, generator))
 
 
-class _Preference:
+@dataclass(frozen=True)
+class _Beta:
+    """The one setting of `dpo` and `kto` that every run has."""
+
+    beta: float
+
+
+@dataclass(frozen=True)
+class _Preference(PreferenceOptions, _Beta):
     """An objective that splits two sets of clips into D+ and D- (DRAGON, arXiv 2504.15217, algorithm 1)."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "options.")
 
     def collect(self, rollout: Rollout) -> Demonstrations:
         """Generate two sets of clips for the prompts of the step, and choose D+ and D- among them."""
         a, b = rollout.generate(), rollout.generate()
         with rollout.clock.phase("selecting"):
+            if self.rule == "front":
+                return choose_dominating(rollout.reward, a, b)
             return choose(rollout.reward, a, b, rollout.pool, rollout.config, rollout.generator)
 
 
@@ -95,8 +123,6 @@ class DiffusionDPO(_Preference):
     Attributes:
         beta: the strength of the pull toward the reference.
     """
-
-    beta: float
 
     def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
         """Return the loss of each pair, (pairs,), with gradient."""
@@ -116,8 +142,6 @@ class DiffusionKTO(_Preference):
     Attributes:
         beta: the strength of the pull toward the reference.
     """
-
-    beta: float
 
     def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
         """Return the sum of the losses of each positive and the negative beside it, (pairs,), with gradient."""
@@ -170,6 +194,28 @@ def choose(
         chosen = choose_clips(reward, a.clips, b.clips, config)
     else:
         chosen = choose_set(reward, a.clips, b.clips, pool, config, generator)
+    return demonstrations(a, b, chosen)
+
+
+def choose_dominating(reward: AnyReward, a: Generations, b: Generations) -> Demonstrations:
+    """Choose of each pair the clip that dominates the other in the parts of a mixture; other pairs are left out.
+
+    Which pairs are learnt from depends on the order of the clips in each part alone, and on no weight but its sign.
+    Where all parts agree it is the choice by the reward, bit for bit.
+    """
+    clips = Media.concatenate([a.clips, b.clips])
+    values, (one, other) = reward.value(clips), votes(reward, clips).chunk(2, 1)
+    first, comparable = dominates(one, other), dominates(one, other) | dominates(other, one)
+    pairs = torch.arange(len(first), device=first.device)
+    rows = torch.stack([torch.where(first, pairs, pairs + len(first)), torch.where(first, pairs + len(first), pairs)])
+    positive, negative = rows[:, comparable]
+    chosen = Selection(positive, negative, float(values[positive].mean()), float(values.mean()), 0)
+    ordered = keep_largest_losses(chosen, values[positive] - values[negative], 1.0)  # noise is drawn in this order
+    return replace(demonstrations(a, b, ordered), comparable=float(comparable.double().mean()))
+
+
+def demonstrations(a: Generations, b: Generations, chosen: Selection) -> Demonstrations:
+    """Return the chosen clips of two sets as D+ and D-."""
     latents, prompts = torch.cat([a.latents, b.latents]), [*a.prompts, *b.prompts]
     chosen = replace(chosen, positive=chosen.positive.cpu(), negative=chosen.negative.cpu())
     return Demonstrations(
@@ -212,17 +258,56 @@ def keep_largest_losses(chosen: Selection, loss: Tensor, share: float) -> Select
     Args:
         chosen: D+ and D-.
         loss: the reward that each pair would lose, (pairs,).
-        share: the share of the pairs that is kept, at least one pair.
+        share: the share of the pairs that is kept, at least one pair if there is any.
     """
-    kept = loss.topk(max(1, round(share * len(loss)))).indices.to(chosen.positive.device)
+    kept = loss.topk(min(len(loss), max(1, round(share * len(loss))))).indices.to(chosen.positive.device)
     return replace(chosen, positive=chosen.positive[kept], negative=chosen.negative[kept])
 
 
 def dpo(config: TrainConfig) -> DiffusionDPO:
-    """Build Diffusion-DPO with the strength `beta` of a configuration."""
-    return DiffusionDPO(config.beta)
+    """Build Diffusion-DPO with the strength `beta` and the options of a configuration.
+
+    Raises:
+        ConfigError: an option has a value that it does not allow, or that contradicts another setting.
+    """
+    options: Any = config.options
+    return checked(DiffusionDPO(config.beta, **options), config)
 
 
 def kto(config: TrainConfig) -> DiffusionKTO:
-    """Build Diffusion-KTO with the strength `beta` of a configuration."""
-    return DiffusionKTO(config.beta)
+    """Build Diffusion-KTO with the strength `beta` and the options of a configuration.
+
+    Raises:
+        ConfigError: an option has a value that it does not allow, or that contradicts another setting.
+    """
+    options: Any = config.options
+    return checked(DiffusionKTO(config.beta, **options), config)
+
+
+def checked(objective: AnyPreference, config: TrainConfig) -> AnyPreference:
+    """Return the objective, unless its rule cannot serve the configuration.
+
+    Raises:
+        ConfigError: the rule `front` has no parts to compare, or meets a setting that goes by the size of the reward.
+    """
+    refusal = refusal_of_front(config) if objective.rule == "front" else None
+    if refusal:
+        raise ConfigError(f'options.rule = "front" {refusal}, or options.rule = "reward"')
+    return objective
+
+
+def refusal_of_front(config: TrainConfig) -> str | None:
+    """Return why the rule `front` cannot serve a configuration, and what to change; None where it can."""
+    reward = compose_mixture(config.reward)
+    of_sets = [part.name for part in reward.parts if not part.kind.per_clip]
+    if of_sets:
+        return f"compares single clips, and '{of_sets[0]}' judges whole sets: take rewards of clips"
+    if len(reward.parts) == 1:
+        return f"compares the parts of a mixture, and '{reward.name}' has one: use a mixture, as in 'A + B'"
+    if config.pairing != "paired":
+        return 'compares clips of the same prompt: use pairing = "paired"'
+    if config.keep != 1:
+        return f"compares no sizes, and keep = {config.keep} goes by them: use keep = 1"
+    if config.pool:
+        return f"compares single clips, and pool = {config.pool} is for rewards of sets: use pool = 0"
+    return None

@@ -182,6 +182,22 @@ def test_a_folder_of_other_blends_is_refused(
     assert f"holds blends with other {key}; choose another --out, or delete it" in result.stderr
 
 
+def test_a_blend_without_one_of_the_figures_is_refused(run: Path) -> None:
+    rows_of(run, *FEW)
+    path = run / "blend" / "blend.json"
+    record = json.loads(path.read_text())
+    for figure in ("reward", "vendi"):
+        blends = [{**blend, "figures": dict(blend["figures"])} for blend in record["blends"]]
+        del blends[1]["figures"][figure]
+        path.write_text(json.dumps({**record, "blends": blends}))
+        result = dragon(run, *FEW)
+        assert result.exit_code == 2
+        shares = blends[1]["shares"]
+        assert (
+            f"'{path}': the blend of shares {shares} has no {figure}; delete it, and the same command" in result.stderr
+        )
+
+
 def test_a_run_that_was_tuned_again_is_another(run: Path) -> None:
     rows_of(run, *FEW)
     dragon(run, "--save", "0.5", "--to", run.parent / "half")

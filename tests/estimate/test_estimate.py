@@ -17,10 +17,11 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.estimate import fit
+from dragon_train.estimate.counting import Count
 from dragon_train.estimate.estimate import Estimate, capacity, estimate
 from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.measure import STATUS, measured_apart
-from dragon_train.estimate.phases import count_step
+from dragon_train.estimate.phases import StepCount, count_step
 from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry
 
@@ -118,6 +119,32 @@ def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"
 def test_every_objective_is_counted(objective: str, saved: Path) -> None:
     found = estimated(config_of("stable-audio", saved, objective=objective))
     assert found.memory["learning"] > sum(found.held.values())
+
+
+def test_a_step_toward_latents_is_counted_without_decoding() -> None:
+    """The embedded pipeline's own autoencoder; on held-out prompts its clips are heard."""
+    latents, heard = ("per-song-fad:vae@airs", "per-song-fad:logmel@airs")
+    info, config = load_train_registry().pipeline("embedded"), completed(replace(EMBEDDED, reward=latents))
+
+    def counted(**settings: Any) -> StepCount:
+        with quiet():
+            return count_step(info, replace(config, **settings), cuda=False)
+
+    step, mixed = counted(), counted(reward=f"{latents} + {heard}")
+    assert step.decoding == step.encoding == Count()
+    assert step.audio == 0
+    assert mixed.decoding.costs
+    constrained = counted(at_least=(heard,))
+    assert constrained.decoding == mixed.decoding == counted(reward=heard).decoding
+    assert constrained.encoding == mixed.encoding == counted(reward=heard).encoding
+    compared = counted(heldout=(heard,), heldout_prompts=4)
+    assert not compared.decoding.costs
+    assert not compared.encoding.costs
+    assert compared.decoding.peak == mixed.decoding.peak
+    assert compared.encoding.peak > mixed.encoding.peak  # both encoders hear them
+    direct, decoded = (counted(objective="direct", options={}, reward=reward) for reward in (latents, heard))
+    assert direct.learning.step.flops < decoded.learning.step.flops
+    assert direct.learning.step.peak < decoded.learning.step.peak
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.json import encode
 from typer.testing import CliRunner
 
-from dragon_rewards.errors import ConfigError
+from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.names import RewardName
 from dragon_train.bench.exam import questions
 from dragon_train.bench.exam.questions import DRAWN, FEWEST, draw_judges, exam_prompts, usable, weights_digest
-from dragon_train.bench.exam.record import EXAM, Sittings, read_sittings
+from dragon_train.bench.exam.record import EXAM, Sitting, Sittings, read_sittings
+from dragon_train.bench.exam.sitting import last_watched
 from dragon_train.bench.report.runs import exam_facts
 from dragon_train.bench.report.source import read_run
 from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.loop.run_folder import ADAPTER, kept_prompts
+from dragon_train.loop.run_folder import ADAPTER, METRICS, kept_prompts
 
 CONFIG = TrainConfig("per-song-fad:clap@airs", at_least=("vendi:logmel",), heldout=("vendi:chroma",), heldout_prompts=4)
 
@@ -109,6 +111,35 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["exam", str(tmp_path)])
     assert done.exit_code != 0
     assert "no finished run" in done.output
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fault"),
+    [
+        ("", "cannot be read"),
+        ("step,heldout_win_rate\n1,x\n", "column 'heldout_win_rate' must hold numbers"),
+        ("step,heldout_win_rate\n1,\n2,1.5\n", "heldout_win_rate = 1.5 is no share"),
+        ("step,heldout_win_rate\n1,inf\n", "heldout_win_rate = inf is no share"),
+    ],
+)
+def test_metrics_that_are_damaged_are_named_before_anything_is_generated(
+    metrics: str, fault: str, tmp_path: Path
+) -> None:
+    (tmp_path / METRICS).write_text(metrics, encoding="utf-8")
+    with pytest.raises(DragonError) as refused:
+        last_watched(tmp_path)
+    assert f"'{tmp_path / METRICS}'" in str(refused.value)
+    assert fault in str(refused.value)
+    assert str(refused.value).endswith("restore it, or train again in another folder")
+    (tmp_path / METRICS).write_text("step,heldout_win_rate\n1,0.25\n2,\n", encoding="utf-8")
+    assert last_watched(tmp_path) == 0.25
+
+
+def test_a_sitting_without_judges_is_refused(tmp_path: Path) -> None:
+    empty = Sitting("2026-11-27", 16, 4, 0, (), {}, None, {})
+    (tmp_path / EXAM).write_bytes(encode(Sittings((empty,))))
+    with pytest.raises(DragonError, match=rf"{EXAM}.*judgements.*an exam is taken once"):
+        read_sittings(tmp_path)
 
 
 def test_sittings_that_are_damaged_are_named(tmp_path: Path) -> None:

@@ -106,6 +106,25 @@ def test_truncated_files_are_neither_scored_nor_taken_as_exemplars(
     assert dragon("exemplars", "list").stdout == ""
 
 
+@pytest.mark.parametrize("reward", ["vendi:logmel", "dataset-fad:logmel@airs"])
+def test_a_damaged_file_is_refused_before_a_set_that_is_too_small(
+    reward: str, tmp_path: Path, refused: Refused
+) -> None:
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        folder.mkdir()
+        write_tone(folder / "x.wav", 2.0)
+    commands = (("score", reward), ("rank", "--reward", reward), ("compare", folders[0], "--rewards", reward))
+    for command in commands:
+        assert "judges at least 2 clips" in refused(*command, folders[1])
+    bad = folders[1] / "x.wav"
+    bad.write_bytes(bad.read_bytes()[:30_000])
+    for command in commands:
+        refusal = refused(*command, folders[1])
+        assert f"'{bad}' is cut off" in refusal
+        assert "at least" not in refusal
+
+
 def test_floats_at_the_scale_of_16_bits_are_refused_with_their_peak(tmp_path: Path, refused: Refused) -> None:
     samples = tone(5.0, 16_000)
     soundfile.write(tmp_path / "big.wav", samples * 32_768, 16_000, subtype="FLOAT")

@@ -20,7 +20,8 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.protocols import RewardKind
 from dragon_train.config import Constraint
 from dragon_train.loop.feasible import QUANTILE, ClipConstraints, FeasibleFirst
-from dragon_train.loop.shares import ALLOWED, RATE, START, ShareConstraints
+from dragon_train.loop.shares import ALLOWED, PULL, RATE, START, ShareConstraints
+from dragon_train.objectives.groups import votes
 from dragon_train.registry import load_train_registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -39,6 +40,14 @@ class Given:
 
     def value(self, clips: torch.Tensor) -> torch.Tensor:
         return self.values[clips]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a mixture of such rewards, with their weights."""
+
+    parts: tuple[Given, ...]
+    weights: tuple[float, ...]
 
 
 def ranked(rewards: torch.Tensor, constrained: torch.Tensor, level: float, spread: float = 1.0) -> torch.Tensor:
@@ -79,6 +88,19 @@ def test_increasing_functions_of_the_reward_and_the_unit_of_the_violation_change
     expected = ranked(rewards, constrained, 0.0)
     assert torch.equal(ranked((3 * rewards).exp(), constrained, 0.0), expected)
     assert torch.equal(ranked(rewards, 5 * constrained, 0.0, spread=5.0), expected)
+
+
+@given(seed=SEEDS)
+def test_the_parts_of_a_mixture_put_what_keeps_the_constraint_above_all_else_each_by_itself(seed: int) -> None:
+    rewards, constrained = drawn(seed)
+    other: torch.Tensor = rewards.flip(0).exp()
+    aim: Any = Parts((Given(rewards), Given(other)), (0.5, -2.0))
+    limit: Any = Given(constrained)
+    constraints = ClipConstraints([limit])
+    constraints.levels = [(0.0, 1.0)]
+    clips: Any = torch.arange(len(rewards))
+    found = votes(FeasibleFirst(aim, constraints), clips)
+    assert torch.equal(found, torch.stack([ranked(rewards, constrained, 0.0), ranked(-other, constrained, 0.0)]))
 
 
 def test_no_reward_buys_a_violation() -> None:
@@ -145,7 +167,10 @@ def test_the_logit_moves_by_standard_errors_of_the_share() -> None:
     constraints.begin(noise(0.5))
     broken = constraints.update(noise(0.9), noise(0.5))[f"broken {LOUD}"]
     error = math.sqrt(ALLOWED * (1 - ALLOWED) / 8)
+    assert constraints.errors == pytest.approx([(broken - ALLOWED) / error])
     assert constraints.logits == pytest.approx([START + RATE * (broken - ALLOWED) / error])
+    own, other = constraints.weights
+    assert math.log(other / own) == pytest.approx(constraints.logits[0] + PULL * constraints.errors[0])
 
 
 def test_the_parts_of_a_mixture_share_its_weight() -> None:

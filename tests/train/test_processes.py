@@ -22,11 +22,10 @@ prompts_per_step = 4
 sampling_batch = 2
 demonstration_steps = 3
 learning_rate = 1e-3
-pool = 1
 heldout_prompts = 4
 diagnostics = true
 heldout = ["clap-score:clap"]
-{options}
+{further}
 """
 CHOSEN = 'options = { group = 3, advantage = "std", best_of = 2 }'
 PILOT = "options = { samples = 4, pilot = 2, gradient_norms = true }"
@@ -55,19 +54,20 @@ def test_two_processes_know_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reward", "objective", "options"),
+    ("reward", "objective", "further"),
     [
-        ("dataset-fad:clap@airs", "dpo", ""),
-        ("per-song-fad:clap@airs", "kto", ""),
-        ("vendi:clap", "nft", ""),
+        ("dataset-fad:clap@airs", "dpo", "pool = 1"),
+        ("per-song-fad:clap@airs", "kto", "pool = 1"),
+        ("per-song-fad:clap@airs + clap-score:clap", "kto", 'minibatch = 1\noptions = {rule = "front"}'),
+        ("vendi:clap", "nft", "pool = 1"),
         ("per-song-fad:clap@airs", "nft", CHOSEN),
-        ("vendi:clap", "order", ""),
+        ("vendi:clap", "order", "pool = 1"),
         ("per-song-fad:clap@airs", "raft", PILOT),
         ("per-song-fad:clap@airs", "grpo", ""),
     ],
 )
 def test_two_processes_give_the_same_parameters_as_one(
-    tmp_path: Path, reward: str, objective: str, options: str
+    tmp_path: Path, reward: str, objective: str, further: str
 ) -> None:
     """Tolerance 1e-3 of the norm: gradients are summed in another order, and AdamW divides small ones by their size.
 
@@ -75,7 +75,7 @@ def test_two_processes_give_the_same_parameters_as_one(
     the reference point of kto is the mean over all that is in memory.
     """
     config = tmp_path / "run.toml"
-    config.write_text(CONFIG.format(reward=reward, objective=objective, options=options))
+    config.write_text(CONFIG.format(reward=reward, objective=objective, further=further))
     finished(["dragon_train", str(config), "--out", str(tmp_path / "one")])
     finished([*LAUNCH, "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
     one, two = (torch.cat([v.flatten() for v in result(tmp_path / name).values()]) for name in ("one", "two"))

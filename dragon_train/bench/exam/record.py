@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Meta, Struct, to_builtins
 
-from dragon_rewards.storage.decoding import read_json
+from dragon_rewards.storage.decoding import Count, read_json
 from dragon_rewards.storage.files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EXAM = "exam.json"
+Rate = Annotated[float, Meta(ge=0, le=1)]
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # finite
 
 
 class Judgement(Struct, frozen=True):
@@ -31,11 +33,11 @@ class Judgement(Struct, frozen=True):
 
     reward: str
     direction: str
-    before: float
-    after: float
-    win_rate: float
-    lower: float
-    trials: int
+    before: Number
+    after: Number
+    win_rate: Rate
+    lower: Rate
+    trials: Count
 
 
 class Sitting(Struct, frozen=True):
@@ -53,12 +55,12 @@ class Sitting(Struct, frozen=True):
     """
 
     taken: str
-    prompts: int
-    steps: int
+    prompts: Count
+    steps: Count
     seed: int
-    judgements: tuple[Judgement, ...]
-    behaviour: dict[str, tuple[float, float]]
-    watch: float | None
+    judgements: Annotated[tuple[Judgement, ...], Meta(min_length=1)]
+    behaviour: dict[str, tuple[Number, Number]]
+    watch: Rate | None
     provenance: dict[str, Any]
 
     @property

@@ -11,11 +11,12 @@ import pandas as pd
 import torch
 
 from dragon_rewards import compose
-from dragon_rewards.errors import AudioError, TooFewClipsError
+from dragon_rewards.errors import AudioError, DragonError, TooFewClipsError
 from dragon_rewards.evaluation import matched_subsets
 from dragon_rewards.evaluation.score_tables import BASELINE, comparisons, scores_frame
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.provenance import provenance
+from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_train.bench.collateral import figures_of
 from dragon_train.bench.exam.record import Judgement, Sitting
 from dragon_train.loop.rollout import generate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 SUBSETS, ROUNDS = 8, 25  # rewards of sets judge random eighths of the prompts, in so many partitions
 MORE_STEPS = 2  # times the diffusion steps that the run learnt with: another setting than it was tuned in
 WATCHED = "heldout_win_rate"  # the column of metrics.csv
+RESTORE = "restore it, or train again in another folder"
 SENSITIVITY = "prompt_sensitivity"
 
 
@@ -49,6 +51,7 @@ class Exam:
         judges: the rewards that compare the tuned model with the untuned one.
         prompts: one for each clip.
         seed: of the generations, which no run was compared by.
+        watch: the mean win rate of the rewards that watched the run, at its last comparison; None without any.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Exam:
     judges: Sequence[Reward]
     prompts: Sequence[str]
     seed: int
+    watch: float | None
 
     @property
     def steps(self) -> int:
@@ -88,7 +92,7 @@ class Exam:
             self.seed,
             self.judgements(pd.concat(frames)),
             {name: (before[name], after[name]) for name in before},
-            last_watched(self.folder),
+            self.watch,
             provenance(load_train_registry().plugins, device),
         )
 
@@ -129,7 +133,13 @@ def behaviour(policy: Policy, pipeline: str, clips: Media) -> dict[str, float]:
 
 
 def last_watched(folder: Path) -> float | None:
-    """Return the mean win rate of the rewards that watched a run at its last comparison; None if there was none."""
-    metrics = pd.read_csv(folder / METRICS)
+    """Return the mean win rate of the rewards that watched a run at its last comparison; None if there was none.
+
+    Raises:
+        DragonError: the metrics of the run cannot be read, or its last win rate is none.
+    """
+    metrics = read_csv(folder / METRICS, {"step": Column.NUMBER}, RESTORE, rest=Column.FIGURE)
     found = metrics[WATCHED].dropna().tolist() if WATCHED in metrics else []
+    if found and not 0 <= found[-1] <= 1:
+        raise DragonError(f"'{folder / METRICS}': {WATCHED} = {found[-1]} is no share; {RESTORE}")
     return float(found[-1]) if found else None

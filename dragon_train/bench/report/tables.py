@@ -54,6 +54,7 @@ WORDS = {
     "musicnn_airs": "distance by musicnn, airs",
     "musicnn_tunebook": "distance by musicnn, tunebook",
     "positive_reward": "reward of chosen clips",
+    "comparable": "share of pairs with a clear winner",
     "margin": "margin over untuned",
     "kl": "KL divergence from untuned",
     "vendi": "diversity (Vendi)",

@@ -36,12 +36,12 @@ def exam(
     where = chosen_device(device)
     from dragon_train.bench.exam.questions import draw_judges, exam_prompts, weights_digest
     from dragon_train.bench.exam.record import add_sitting, read_sittings
-    from dragon_train.bench.exam.sitting import Exam
+    from dragon_train.bench.exam.sitting import Exam, last_watched
 
-    digest, earlier = weights_digest(run), read_sittings(run)
+    digest, earlier, watch = weights_digest(run), read_sittings(run), last_watched(run)
     judges, texts = draw_judges(config, digest), exam_prompts(run, config, prompts)
     with progress("generating and judging", "models", 2) as bar:
-        sitting = Exam(run, config, judges, texts, int(digest[:8], 16)).take(where, lambda: bar.advance(1))
+        sitting = Exam(run, config, judges, texts, int(digest[:8], 16), watch).take(where, lambda: bar.advance(1))
     add_sitting(run, sitting)
     show(sitting, len(earlier) + 1, as_json=as_json, wide=wide)
 

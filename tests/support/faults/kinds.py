@@ -191,6 +191,22 @@ STUDY_KINDS = [
         without="bench/vendi+logmel/permutation.json",
     ),
 ]
+RESULT_KINDS = [
+    Kind("exam", "results", "run/exam.json", REPORT_RUN, mutating.of_json, 60),
+    Kind("exam that is taken again", "results", "run/exam.json", material.EXAM, mutating.of_json, 8, how="forked"),
+    Kind("metrics of an exam", "results", "run/metrics.csv", material.EXAM, mutating.of_table, 8, how="forked"),
+    Kind("blends", "results", "run/blend/blend.json", material.BLEND, mutating.of_json, 60, names=("run/blend",)),
+    Kind(
+        "adapter of a blend",
+        "results",
+        "run/adapter_model.safetensors",
+        ("blend", "run", "--save", 0.5, "--to", "blended"),
+        mutating.of_safetensors,
+        12,
+        names=("run",),
+        how="forked",
+    ),
+]
 GENERATE = ("sample", "a hymn", "--pipeline", "tiny", "--steps", 2, "--guidance", 1, "--out", "clips")
 PIPELINE_KINDS = [
     Kind("pipeline's index", "pipeline", "tiny/model_index.json", GENERATE, mutating.of_json, 80, names=("tiny",)),

@@ -20,6 +20,11 @@ demonstration_steps = 2
 pool = 1
 tuning = "{tuning}"
 """
+WATCHED = """
+heldout = ["per-song-fad:chroma@airs"]
+heldout_prompts = 2
+heldout_every = 2
+"""
 PRESET = """
 heldout_prompts = 6
 inference_steps = 2
@@ -61,7 +66,14 @@ vendi:logmel,facet 1,0.75,0.5,1.0,,a hymn (seed 1),a jig (seed 2),an air (seed 3
 vendi:logmel,facet 2,0.25,0.5,0.25,,a march (seed 4),a reel (seed 5),a polka (seed 6)
 vendi:logmel,far,0.01,0.2,0.001,20% are like nothing before,a hymn (seed 1),a jig (seed 2),an air (seed 3)
 """
+UNSEEN = [
+    f"a {mood} {form} for the flute"
+    for mood in ("slow", "quick", "sad", "gay")
+    for form in ("air", "jig", "reel", "hymn")
+]
 TRAIN = ("train", "run.toml", "--out", "run")
+EXAM = ("exam", "run", "--prompts", "unseen.txt", "--json")
+BLEND = ("blend", "run", "--parts", 1, "--shares", "0.5,1", "--prompts", "unseen.txt", "--json")
 BENCH = ("bench", "--suite", "suite.toml", "--preset", "preset.toml", "--workers", 1, "--out", "bench")
 ABLATE = ("ablate", "losses.toml", "--workers", 1, "--out", "ablations")
 

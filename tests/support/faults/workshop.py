@@ -74,6 +74,15 @@ def make_runs(folder: Path, nursery: Nursery) -> None:
     assert (folder / "stopped" / "checkpoint.pt").is_file()
 
 
+def make_results(folder: Path, nursery: Nursery) -> None:
+    """A finished run that was watched, its exam and its blends."""
+    material.write_settings(folder)
+    with (folder / "run.toml").open("a", encoding="utf-8") as settings:
+        settings.write(material.WATCHED)
+    (folder / "unseen.txt").write_text("\n".join(material.UNSEEN), encoding="utf-8")
+    must(folder, nursery, material.TRAIN, material.EXAM, material.BLEND)
+
+
 def make_studies(folder: Path, nursery: Nursery) -> None:
     """A benchmark and an ablation; a benchmark of six clips has no facets, and is given those of a larger one."""
     material.write_settings(folder)
@@ -158,6 +167,7 @@ MAKERS: dict[str, Callable[[Path, Nursery], None]] = {
     "sets": make_sets,
     "votes": make_votes,
     "runs": make_runs,
+    "results": make_results,
     "studies": make_studies,
     "pipeline": make_pipeline,
     "replies": make_replies,
