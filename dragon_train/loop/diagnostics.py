@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from dragon_train.loop.learner import Lora
+from dragon_train.loop.learner import Lora, adapter_grams
 from dragon_train.loop.rollout import Stream, prompts_of, seeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -164,20 +163,6 @@ def participation_ratio(gram: Tensor) -> float:
     """
     unit = gram / gram.trace()  # first, as fourth powers of small updates are 0 in float32
     return float(1 / (unit * unit.mT).sum())
-
-
-def adapter_grams(denoiser: nn.Module) -> Iterator[Tensor]:
-    """Yield B^T B A A^T of each adapter, (r, r), which has the squared singular values of BA as its eigenvalues."""
-    for layer in denoiser.modules():
-        if isinstance(layer, LoraLayer):
-            for name, down in weights_of(layer.lora_A).items():
-                up = weights_of(layer.lora_B)[name]
-                yield (up.mT @ up) @ (down @ down.mT)
-
-
-def weights_of(parts: nn.ModuleDict) -> Mapping[str, Tensor]:
-    """Return the weights of an adapter's A or B as matrices; a convolution's kernels are rows."""
-    return {name: part.get_parameter("weight").flatten(1) for name, part in parts.items()}
 
 
 def difference_grams(tuning: AllWeights) -> Iterator[Tensor]:

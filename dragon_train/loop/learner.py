@@ -357,9 +357,8 @@ class Lora:
                 layer.enable_adapters(enabled=True)
 
     def distance(self) -> Tensor:
-        """Return the sum over layers of |B A|^2, a scalar, with gradient; with r rows of A it is tr(B'B AA')."""
-        pairs = [(a.weight.flatten(1), b.weight.flatten(1)) for a, b in adapters_of(self.denoiser)]
-        return torch.stack([((b.T @ b) * (a @ a.T)).sum() for a, b in pairs]).sum()
+        """Return the sum of |B A|^2 over all adapters, a scalar, with gradient."""
+        return torch.stack([gram.trace() for gram in adapter_grams(self.denoiser)]).sum()
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights of the adapters, without the weights that they adapt."""
@@ -370,11 +369,16 @@ class Lora:
         set_peft_model_state_dict(self.denoiser, dict(weights))
 
 
-def adapters_of(denoiser: nn.Module) -> Iterator[tuple[Any, Any]]:
-    """Yield the matrices A and B of each adapter of a network, as layers; their scale is 1."""
+def adapter_grams(denoiser: nn.Module) -> Iterator[Tensor]:
+    """Yield B^T B A A^T of each adapter, (r, r), which has the squared singular values of BA as its eigenvalues.
+
+    A convolution's kernels are rows. The scale of the adapters is 1.
+    """
     for layer in denoiser.modules():
         if isinstance(layer, LoraLayer):
-            yield from zip(layer.lora_A.values(), layer.lora_B.values(), strict=True)
+            for name, part in layer.lora_A.items():
+                a, b = (each.get_parameter("weight").flatten(1) for each in (part, layer.lora_B[name]))
+                yield (b.mT @ b) @ (a @ a.mT)
 
 
 def make_tuning(policy: Policy, config: TrainConfig) -> AllWeights | Lora:

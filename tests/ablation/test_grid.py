@@ -41,6 +41,7 @@ def test_shipped_grids_compose(name: str, tmp_path: Path) -> None:
         ({"study": "selektion", "axes": {"seed": [0]}}, "unknown study 'selektion'; did you mean selection"),
         ({"study": "selection", "score": ["vendi:clap"], "axes": {"seed": [0]}}, "tunes nothing"),
         ({"study": "selection", "axes": {"objective": ["dpo"]}}, "axes: unknown key 'objective'"),
+        ({"role": "train"}, "role = 'train': must be exam or watch"),
     ],
 )
 def test_what_nothing_reads_is_refused(change: dict[str, object], message: str) -> None:
@@ -102,6 +103,15 @@ def test_cells_that_differ_in_inference_alone_share_a_tuning_run(tmp_path: Path)
     untuned, tuned = sorted(work.tasks(), key=lambda task: "untuned" not in task.folder.name)
     assert len(work.cells) == 2
     assert [len(task.arguments[3]) for task in (untuned, tuned)] == [2, 2]
+
+
+def test_settings_are_chosen_on_the_prompts_to_watch(tmp_path: Path) -> None:
+    """Whose models are kept apart from the exam's."""
+    exam, watch = (make_tuning_grid(parse("mine", {**LEAST, "role": role}), tmp_path) for role in ("exam", "watch"))
+    assert exam.workload.role == "exam"
+    assert not {*exam.workload.heldout} & {*watch.workload.heldout}
+    assert exam.workload.train == watch.workload.train
+    assert exam.folder(None) != watch.folder(None)
 
 
 def test_settings_of_a_cell_are_those_of_the_preset_but_for_its_own(tmp_path: Path) -> None:

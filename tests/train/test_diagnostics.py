@@ -94,7 +94,10 @@ def test_outputs_are_sums_over_clips_draws_and_positions_whatever_the_batch(poli
         assert torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.max()))
 
 
-@given(st.lists(st.lists(st.floats(0, 1e3), min_size=1, max_size=9), min_size=1, max_size=4), st.floats(1e-3, 1e3))
+SIZES = st.just(0.0) | st.floats(1e-3, 1e3)  # smaller ones could be 0 once they are scaled
+
+
+@given(st.lists(st.lists(SIZES, min_size=1, max_size=9), min_size=1, max_size=4), st.floats(1e-3, 1e3))
 def test_the_share_is_of_units_below_a_fortieth_of_their_layers_mean(sizes: list[list[float]], scale: float) -> None:
     layers = [torch.tensor(units, dtype=torch.float64) for units in sizes]
     counted = [units for units in layers if units.sum() > 0]

@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.names import check_name
@@ -32,6 +32,7 @@ MOST_CELLS = 10**5
 TableOf = dict[str, Any]
 FORM: dict[str, Any] = {  # the type of each key of a file
     **dict.fromkeys(("question", "source", "study", "preset"), str),
+    "role": Literal["exam", "watch"],
     "axes": TableOf,
     "settings": TableOf,
     "score": Names,
@@ -122,6 +123,7 @@ class Grid:
         source: where the question comes from.
         study: the name of a study without training; empty for tuning runs.
         preset: of the tuning runs and their comparison.
+        role: of the prompts that are compared on: `exam` for claims, `watch` for choosing settings.
         score: rewards by which every run is judged beside its own.
         settings: values of keys that all cells share.
         when: rules; each gives the settings under `set` to the cells that match its other keys.
@@ -135,6 +137,7 @@ class Grid:
     source: str = ""
     study: str = ""
     preset: str = "ablation"
+    role: Literal["exam", "watch"] = "exam"
     score: Names = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     when: tuple[Mapping[str, Any], ...] = ()
@@ -205,7 +208,7 @@ def parse(name: str, values: Mapping[str, Any]) -> Grid:
     for key, value in values.items():
         check_value(key, value, FORM[key])
     study = values.get("study", "")
-    for key in ("preset", "score", "when"):
+    for key in ("preset", "role", "score", "when"):
         if study and key in values:
             raise ConfigError(f"'{key}' is of tuning runs, and the study '{study}' tunes nothing; leave it out")
     check_settings(values, load_study(study).keys if study else KEYS)

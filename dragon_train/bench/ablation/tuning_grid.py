@@ -182,7 +182,7 @@ def make_tuning_grid(grid: Grid, root: Path, pipeline: str | None = None, prompt
     except DragonError as error:
         raise ConfigError(f"ablation '{grid.name}': {error}") from error
     heldout = max(cell.evaluation.heldout_prompts for cell in cells)
-    workload = choose_workload(pipeline or preset.pipeline, prompts, heldout)
+    workload = choose_workload(pipeline or preset.pipeline, prompts, heldout, grid.role)
     workload.compared_on(heldout)
     workload.check(cell.config for cell in cells)
     return TuningGrid(tuple(cells), tuple(left_out), root, workload)
