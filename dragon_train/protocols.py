@@ -296,7 +296,7 @@ class Rollout(Protocol):
         """Generate a clip for each prompt of the step by the untuned model, to compare with; no step learns from it.
 
         Args:
-            place: the number of the set among those of the untuned model, from 0, by which its seeds are its own.
+            place: the number of the set among the untuned model's in this step, from 0; by it seeds are the set's own.
         """
         ...
 

@@ -148,26 +148,27 @@ def test_a_step_toward_latents_is_counted_without_decoding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "options", "clips", "measured"),
+    ("objective", "options", "clips"),
     [
-        ("dpo", {}, 8, 0),
-        ("nft", {"group": 3, "advantage": "std", "best_of": 5}, 12 + 40, 0),
-        ("raft", {"samples": 6, "pilot": 2}, 24, 0),
-        ("raft", {"samples": 6, "pilot": 2, "gradient_norms": True}, 24, 2),
+        ("dpo", {}, 8),
+        ("nft", {"group": 3, "advantage": "std", "best_of": 5}, 12 + 40),
+        ("raft", {"samples": 6, "pilot": 2}, 24),
+        ("raft", {"samples": 6, "pilot": 2, "gradient_norms": True}, 24),
     ],
 )
 def test_clips_are_counted_that_an_objective_asks_for_and_gradients_that_it_measures(
-    objective: str, options: dict[str, Any], clips: int, measured: int, saved: Path
+    objective: str, options: dict[str, Any], clips: int, saved: Path
 ) -> None:
-    """Of the pilot's eight clips a sixth is accepted, rounded up."""
-    config = completed(config_of("stable-audio", saved, objective=objective, options=options))
+    """Of the pilot's eight clips two are accepted; an update on a clip takes a forward pass and a longer way back."""
+    config = config_of("stable-audio", saved, objective=objective, options=options, microbatch=1)
+    config = completed(replace(config, reward="per-song-fad:logmel@airs"))
     with quiet():
         step = count_step(load_train_registry().pipeline(config.pipeline), config, cuda=False)
     assert step.clips == clips
-    assert (step.learning.norms.flops > 0) == (measured > 0)
-    per_clip = step.learning.once.flops / 4  # of an update on the four clips of the first rule
-    if objective == "raft" and measured:
-        assert 0.5 * per_clip < step.learning.norms.flops / measured < per_clip
+    if options.get("gradient_norms"):
+        assert 0.3 < step.learning.norms.flops / (2 * step.learning.once.flops) < 1
+    else:
+        assert step.learning.norms.flops == 0
 
 
 @pytest.mark.parametrize(
