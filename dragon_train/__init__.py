@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from dragon_train.objectives.preference import Demonstrations, choose
     from dragon_train.pipelines.noise import EDM, DenoisingTarget, FlowMatching, VariancePreserving
     from dragon_train.pipelines.recorded import AudioPolicy, RecordedPolicy
-    from dragon_train.protocols import Draw, Experience, Generations, LatentPolicy, Learner, Objective, Policy, Rollout
+    from dragon_train.protocols import (
+        Draw,
+        Experience,
+        Generations,
+        LatentPolicy,
+        Learner,
+        Objective,
+        Policy,
+        Rollout,
+        Sampler,
+        SteppingPolicy,
+    )
     from dragon_train.registry import TrainRegistry, load_train_registry
 
 __all__ = [
@@ -44,6 +55,8 @@ __all__ = [
     "Policy",
     "RecordedPolicy",
     "Rollout",
+    "Sampler",
+    "SteppingPolicy",
     "TrainConfig",
     "TrainRegistry",
     "VariancePreserving",
@@ -67,7 +80,18 @@ _MODULES = {
     "objectives.preference": ("Demonstrations", "choose"),
     "pipelines.noise": ("EDM", "DenoisingTarget", "FlowMatching", "VariancePreserving"),
     "pipelines.recorded": ("AudioPolicy", "RecordedPolicy"),
-    "protocols": ("Draw", "Experience", "Generations", "LatentPolicy", "Learner", "Objective", "Policy", "Rollout"),
+    "protocols": (
+        "Draw",
+        "Experience",
+        "Generations",
+        "LatentPolicy",
+        "Learner",
+        "Objective",
+        "Policy",
+        "Rollout",
+        "Sampler",
+        "SteppingPolicy",
+    ),
     "registry": ("TrainRegistry", "load_train_registry"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

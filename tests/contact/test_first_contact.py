@@ -175,7 +175,7 @@ def test_a_preset_gives_what_neither_file_nor_options_name(tmp_path: Path) -> No
     assert (printed["steps"], printed["learning_rate"]) == (3, 2e-4)
     for name in ("reward", "objective", "options", "minibatch", "prompts_per_step"):
         assert printed[name] == getattr(quick, name)
-    assert printed["reward"].startswith("3 * vendi:clap + 1.5 * dataset-fad:clap@tunebook + ")
+    assert printed["reward"].startswith("3 * vendi:clap + 1.25 * dataset-fad:clap@tunebook + ")
     refused = CliRunner().invoke(app, ["train", "--reward", "vendi:clap", "--preset", "quik"])
     assert refused.exit_code == 2
     assert "did you mean quick" in refused.stderr
@@ -185,6 +185,6 @@ def test_a_mixture_keeps_its_weights_within_a_preset() -> None:
     mixture = compose_mixture("vendi:clap + 0.5 * dataset-fad:clap@tunebook")
     found = load_preset("quick").config(mixture, seed=0).reward
     assert found == (
-        "3 * vendi:clap + 1.5 * dataset-fad:clap@tunebook + 1.5 * dataset-fad:logmel@tunebook "
-        "+ 1.5 * dataset-fad:vae@tunebook"
+        "3 * vendi:clap + 1.25 * dataset-fad:clap@tunebook + 1.25 * dataset-fad:logmel@tunebook "
+        "+ 1.25 * dataset-fad:vae@tunebook"
     )
