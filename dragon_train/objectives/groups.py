@@ -56,7 +56,7 @@ class Groups:
 
     @property
     def seeds(self) -> Sequence[Sequence[int]]:
-        """The seed of each clip, by prompt."""
+        """The seeds of the clips, one list for each prompt."""
         return list(zip(*(made.seeds for made in self.sets), strict=True))
 
     @property

@@ -125,7 +125,7 @@ class EDM:
         )
 
     def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 and sigma."""
+        """Return 1 and sigma: the noise is added to latents that are left as they are."""
         return torch.ones_like(level), level
 
     def grid(self, scheduler: Any) -> Tensor:
@@ -192,7 +192,7 @@ class FlowMatching:
         return DenoisingTarget(noisy, self.scale * draw.level, velocity, -t)
 
     def coefficients(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 - t and t."""
+        """Return 1 - t and t, the shares of latents and noise."""
         return 1 - level, level
 
     def grid(self, scheduler: Any) -> Tensor:
