@@ -186,6 +186,6 @@ def test_a_mixture_keeps_its_weights_within_a_preset() -> None:
     mixture = compose_mixture("vendi:clap + 0.5 * dataset-fad:clap@tunebook")
     found = load_preset("quick").config(mixture, seed=0).reward
     assert found == (
-        "3 * vendi:clap + 1.25 * dataset-fad:clap@tunebook + 1.25 * dataset-fad:logmel@tunebook "
+        "3 * vendi:clap + 1.5 * dataset-fad:clap@tunebook + 1.25 * dataset-fad:logmel@tunebook "
         "+ 1.25 * dataset-fad:vae@tunebook"
     )
