@@ -22,6 +22,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.errors import ConfigError, DragonError
+from dragon_train.protocols import Following
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -111,6 +112,8 @@ class PolicyLearner:
 
         Of an experience without units nothing is learnt, and it has no figures.
         """
+        if isinstance(objective, Following) and self.snapshot is None:
+            self.snapshot = Snapshot(self.tuning.parameters)
         updates = [
             self.update(objective, experience.select(rows).draw(self.policy, generator))
             for rows in minibatches(len(experience), self.config, generator)

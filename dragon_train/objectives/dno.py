@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.functional import logsigmoid
 
-from dragon_rewards.errors import DragonError
 from dragon_train.fields import check_fields
 from dragon_train.objective_options import DNOOptions
 from dragon_train.objectives.advantages import win_rates
@@ -57,25 +56,23 @@ class DNO(DNOOptions, _DNO):
         check_fields(self, "options.")
 
     def collect(self, rollout: Rollout) -> Demonstrations:
-        """Generate groups of clips, and pair the best with the worst of each, where the jury tells them apart.
-
-        Raises:
-            DragonError: it does so nowhere.
-        """
+        """Generate groups of clips, and pair the best with the worst of each, where the jury tells them apart."""
         groups = judged_groups(rollout, self.group, separately=True)
         return self.pairs(groups, win_rates(groups.judged, 0.0).mean(0))
 
     def pairs(self, groups: Groups, rates: Tensor) -> Demonstrations:
-        """Return the pairs of groups whose win rates, (prompts, group), differ by the margin or more."""
+        """Return the pairs of groups whose win rates, (prompts, group), differ by the margin or more.
+
+        Where none do, nothing is learnt in this step.
+        """
         best, worst, lead = rates.argmax(1), rates.argmin(1), rates.amax(1) - rates.amin(1)
         chosen = ((lead >= self.margin) & (lead > 0)).nonzero()[:, 0]
-        if not len(chosen):
-            raise DragonError(f"in no group do win rates differ by options.margin = {self.margin}; lower it")
         rows, values = chosen.to(groups.latents.device), groups.judged.sum(0)
         prompts = [groups.prompts[row] for row in chosen.tolist()]
         positive, negative = (groups.latents[rows, side[chosen].to(rows.device)] for side in (best, worst))
         kept = float(values[chosen, best[chosen]].double().mean())
-        return Demonstrations(positive, negative, prompts, prompts, float(values.double().mean()), kept)
+        figures = float(values.double().mean()), kept
+        return Demonstrations(positive, negative, prompts, prompts, *figures, comparable=len(chosen) / len(lead))
 
     def losses(self, learner: Learner, experience: Demonstrations) -> Tensor:
         """Return the loss of each pair, (pairs,), with gradient."""
