@@ -64,7 +64,7 @@ class Walks:
     Attributes:
         latents: the latents of the clips, (units, group, ...).
         steps: the steps that led there; none of clips that are noised anew.
-        rewards: in standard deviations of the step, (units, group).
+        rewards: less their group's mean, in standard deviations of the step, (units, group).
         prompts: the prompt of each group.
         figures: what the step records.
         drawn: what was drawn for the gradient step, (units, ...), which the clips of a group share.
@@ -186,10 +186,13 @@ def step_ratios(learner: Learner, steps: Steps, prompts: Sequence[str], place: i
 
 
 def described(groups: Groups) -> tuple[Tensor, Sequence[str], Mapping[str, float]]:
-    """Return the rewards of groups in standard deviations of the step, their prompts, and what the step records."""
+    """Return the rewards of groups in standard deviations of the step, their prompts, and what the step records.
+
+    Rewards are less their group's mean, as differences alone count, and would be rounded beside a large mean.
+    """
     rewards = groups.judged.sum(0)
     scale = deviation(rewards, None).clamp(min=torch.finfo(rewards.dtype).tiny)
-    return rewards / scale, groups.prompts, groups.figures()
+    return (rewards - rewards.mean(1, keepdim=True)) / scale, groups.prompts, groups.figures()
 
 
 def pair_errors(scores: Tensor, rewards: Tensor) -> Tensor:
