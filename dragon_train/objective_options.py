@@ -12,7 +12,22 @@ from msgspec import Meta
 
 Advantage = Literal["std", "group", "rank", "jury"]
 GroupSize = Annotated[int, Meta(ge=2, le=10**4, description="The number of clips that are generated for each prompt.")]
-
+AdvantageRule = Annotated[
+    Advantage,
+    Meta(
+        description="How a clip's worth within its group is measured: std, in standard deviations of the step; "
+        "group, of its group; rank, by the share of the group that it beats; jury, so for each part of a mixture."
+    ),
+]
+TieWidth = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=1e3,
+        description="The difference of two clips, in standard deviations of the step, up to which rank and jury "
+        "call it a tie.",
+    ),
+]
 BestOf = Annotated[
     int,
     Meta(
@@ -118,22 +133,8 @@ class NFTOptions:
         Literal["nft", "awm"],
         Meta(description="nft: DiffusionNFT's two implicit policies; awm: the denoising error by its advantage."),
     ] = "nft"
-    advantage: Annotated[
-        Advantage,
-        Meta(
-            description="How a clip's worth within its group is measured: std, in standard deviations of the step; "
-            "group, of its group; rank, by the share of the group that it beats; jury, so for each part of a mixture."
-        ),
-    ] = "rank"
-    tie: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1e3,
-            description="The difference of two clips, in standard deviations of the step, up to which rank and jury "
-            "call it a tie.",
-        ),
-    ] = 0.01
+    advantage: AdvantageRule = "rank"
+    tie: TieWidth = 0.01
     mixing: Annotated[
         float,
         Meta(
@@ -205,22 +206,8 @@ class GRPOOptions:
         float,
         Meta(ge=0, lt=1, description="How far from 1 the ratio of likelihoods may be before a step stops pulling."),
     ] = 1e-4
-    advantage: Annotated[
-        Advantage,
-        Meta(
-            description="How a clip's worth within its group is measured: std, in standard deviations of the step; "
-            "group, of its group; rank, by the share of the group that it beats; jury, so for each part of a mixture."
-        ),
-    ] = "rank"
-    tie: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1e3,
-            description="The difference of two clips, in standard deviations of the step, up to which rank and jury "
-            "call it a tie.",
-        ),
-    ] = 0.01
+    advantage: AdvantageRule = "rank"
+    tie: TieWidth = 0.01
     kl: Annotated[
         float, Meta(ge=0, le=1e6, description="The weight of the divergence of a step from the untuned model's.")
     ] = 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.config import TrainConfig
 from dragon_train.loop.loop import train
@@ -52,3 +54,20 @@ def tiny_run(
     heldout = HELDOUT[: config.heldout_prompts]
     train(config, policy or tiny_policy(), reward, make_objective(config), PROMPTS, out, seen, heldout, device)
     return rows
+
+
+def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Of steps, without their seconds."""
+    return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
+
+
+def whole_and_resumed(config: TrainConfig, folder: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """The figures of the steps after the first: of a run in one go, and of one that was stopped there and resumed."""
+
+    def stop(_: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    whole = tiny_run(config, folder / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(config, folder / "halved", on_step=stop)
+    return figures(whole[1:]), figures(tiny_run(config, folder / "halved"))

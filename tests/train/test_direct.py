@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.tiny import CONFIG as TINY
-from support.tiny import tiny_policy, tiny_run
+from support.tiny import tiny_policy, whole_and_resumed
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture
@@ -133,15 +133,6 @@ def test_intermediate_rewards_want_more_than_one_step_of_gradient() -> None:
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(CONFIG, steps=3, tuning=tuning, options=ALL, epochs=2)
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole", tiny_policy())
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
     assert all(row["gradient_norm"] > 0 for row in whole)
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", tiny_policy(), stop)
-    assert figures(tiny_run(config, tmp_path / "halved", tiny_policy())) == figures(whole[1:])

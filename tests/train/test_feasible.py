@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import CONFIG as TINY
-from support.tiny import tiny_run
+from support.tiny import tiny_run, whole_and_resumed
 
 from dragon_rewards import Clips, compose
 from dragon_rewards.errors import ConfigError, DragonError
@@ -192,14 +192,5 @@ def test_shares_serve_rewards_of_sets_and_gradients(tmp_path: Path, objective: s
 @pytest.mark.parametrize("constraint", ["clip", "share"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, constraint: Constraint) -> None:
     config = replace(TINY, reward=LOUD, at_least=(MUSIC,), constraint=constraint, steps=3)
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", on_step=stop)
-    assert figures(tiny_run(config, tmp_path / "halved")) == figures(whole[1:])
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole

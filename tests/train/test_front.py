@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from support.coordinates import Along, clips_of
 from support.tiny import CONFIG as TINY
-from support.tiny import PROMPTS, tiny_policy, tiny_run
+from support.tiny import PROMPTS, tiny_policy, whole_and_resumed
 from torch.nn.functional import logsigmoid
 
 from dragon_rewards import compose
@@ -126,18 +126,9 @@ def test_steps_without_any_comparable_pair_learn_nothing_and_the_run_goes_on(tmp
 @pytest.mark.parametrize("objective", ["dpo", "kto"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, objective: str) -> None:
     config = replace(TINY, reward=TWO, objective=objective, steps=3, options={"rule": "front"})
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole")
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
     assert any(0 < row["comparable"] < 1 for row in whole)
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", on_step=stop)
-    assert figures(tiny_run(config, tmp_path / "halved")) == figures(whole[1:])
 
 
 @pytest.mark.parametrize(

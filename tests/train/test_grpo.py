@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import CONFIG as TINY
-from support.tiny import tiny_policy, tiny_run
+from support.tiny import tiny_run, whole_and_resumed
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.config import Tuning
@@ -86,19 +85,9 @@ def test_clips_of_a_prompt_start_alike_and_part_in_the_window(tmp_path: Path) ->
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(CONFIG, steps=3, tuning=tuning, options={**CONFIG.options, "kl": 0.1})
-
-    def stop(row: dict[str, float]) -> None:
-        if row["step"] == 1:
-            raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole", tiny_policy())
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", tiny_policy(), stop)
-    assert figures(tiny_run(config, tmp_path / "halved", tiny_policy())) == figures(whole[1:])
-    assert whole[1]["kl"] > 0
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
+    assert whole[0]["kl"] > 0
 
 
 @pytest.mark.parametrize("rule", ["std", "group", "rank", "jury"])

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import CONFIG as TINY
-from support.tiny import tiny_policy, tiny_run
+from support.tiny import tiny_run, whole_and_resumed
 
 from dragon_rewards import compose
 from dragon_rewards.media.media import Media
@@ -192,18 +192,8 @@ def test_mixtures_with_sets_take_every_rule(rule: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(TINY, objective="nft", steps=3, tuning=tuning, options={"group": 3, "kl": 0.1})
-
-    def stop(row: dict[str, float]) -> None:
-        if row["step"] == 1:
-            raise KeyboardInterrupt
-
-    whole = tiny_run(config, tmp_path / "whole", tiny_policy())
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", tiny_policy(), stop)
-    rest = tiny_run(config, tmp_path / "halved", tiny_policy())
-    assert [{k: v for k, v in row.items() if not k.endswith("_s")} for row in rest] == [
-        {k: v for k, v in row.items() if not k.endswith("_s")} for row in whole[1:]
-    ]
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
 
 
 @pytest.mark.slow

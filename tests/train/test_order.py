@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import CONFIG as TINY
-from support.tiny import tiny_policy, tiny_run
+from support.tiny import tiny_policy, tiny_run, whole_and_resumed
 from torch.nn.functional import logsigmoid
 
 from dragon_train.config import Tuning
@@ -158,14 +158,5 @@ def test_mixtures_with_sets_take_every_rule(rule: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", ["order", "dno"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning, objective: str) -> None:
     config = replace(TINY, objective=objective, steps=3, tuning=tuning, options={"group": 3})
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole", tiny_policy())
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", tiny_policy(), stop)
-    assert figures(tiny_run(config, tmp_path / "halved", tiny_policy())) == figures(whole[1:])
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole

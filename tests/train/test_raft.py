@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
 from support.tiny import CONFIG as TINY
-from support.tiny import PROMPTS, tiny_policy, tiny_run
+from support.tiny import PROMPTS, tiny_policy, whole_and_resumed
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
@@ -235,17 +235,8 @@ def test_what_a_pilot_cannot_do_is_refused_before_work_starts(settings: dict[str
 @pytest.mark.parametrize("tuning", ["lora", "all"])
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
     config = replace(TINY, reward=SONG, objective="raft", steps=3, tuning=tuning, options=PILOT)
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", on_step=stop)
-    assert figures(tiny_run(config, tmp_path / "halved")) == figures(whole[1:])
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
 
 
 @pytest.mark.parametrize("tuning", ["lora", "all"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.tiny import CONFIG as TINY
-from support.tiny import PROMPTS, tiny_policy, tiny_run
+from support.tiny import PROMPTS, tiny_policy, whole_and_resumed
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
@@ -144,17 +144,8 @@ def test_what_means_nothing_is_refused_before_work_starts(settings: dict[str, An
 def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: Tuning) -> None:
     options: dict[str, Any] = {"group": 3, "advantage": "std", "best_of": 3}
     config = replace(NFT, steps=3, tuning=tuning, options=options)
-
-    def stop(_: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    def figures(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-        return [{key: value for key, value in row.items() if not key.endswith("_s")} for row in rows]
-
-    whole = tiny_run(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run(config, tmp_path / "halved", on_step=stop)
-    assert figures(tiny_run(config, tmp_path / "halved")) == figures(whole[1:])
+    whole, resumed = whole_and_resumed(config, tmp_path)
+    assert resumed == whole
 
 
 @pytest.mark.parametrize(("tuning", "choice"), [("lora", "best_of"), ("all", "worst_of")])
