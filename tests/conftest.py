@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from hypothesis.internal.conjecture.providers import HypothesisProvider
 from support.browser import launched, watched
 
@@ -35,6 +36,10 @@ os.environ["DRAGON_EXEMPLARS"] = "no such folder"
 # Hypothesis draws the constants of whatever modules a worker has loaded by then, even where it is derandomized, so that
 # what it tries would change with the order of tests. There is no setting for it.
 HypothesisProvider._maybe_draw_constant = lambda *_, **__: None  # type: ignore[method-assign]
+
+# How long an example takes says how busy the machine is; on CI, Hypothesis has no deadline either.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", name="browser")
