@@ -84,10 +84,10 @@ def write_facets(benchmark: Benchmark, folders: Mapping[str, Path]) -> pd.DataFr
     Raises:
         DragonError: the embeddings of a model cannot be read, or are not what its reward can judge.
     """
-    prompts = benchmark.workload.compared_on(benchmark.preset.heldout_prompts)
-    there = [run for run in folders if (folders[run] / EMBEDDINGS).exists()]
-    if BASELINE not in there or len(prompts) // SHARE < 2 * LEAST:
+    there, count = [run for run in folders if (folders[run] / EMBEDDINGS).exists()], benchmark.preset.heldout_prompts
+    if BASELINE not in there or count // SHARE < 2 * LEAST:
         return None
+    prompts = benchmark.workload.compared_on(count)
     names = [named(prompt, seed) for prompt, seed in zip(prompts, benchmark.evaluation.seeds, strict=True)]
     untuned = read_embeddings(folders[BASELINE], prompts, CPU)
     rows: list[dict[str, Any]] = []
