@@ -117,7 +117,7 @@ def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"
 
 @pytest.mark.parametrize("objective", list(load_train_registry().objectives))
 def test_every_objective_is_counted(objective: str, saved: Path) -> None:
-    found = estimated(config_of("stable-audio", saved, objective=objective))
+    found = estimated(config_of("stable-audio", saved, objective=objective, demonstration_steps=3))
     assert found.memory["learning"] > sum(found.held.values())
 
 

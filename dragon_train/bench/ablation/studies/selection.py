@@ -82,7 +82,7 @@ def positives(a: Media, b: Media, encoder: str, exemplar_set: str, seed: int) ->
     return {
         "nothing": a,
         "per-song FAD": both.select(by_song.positive),
-        "per-song FAD, rejected": both.select(by_song.negative),
+        "per-song FAD (rejected)": both.select(by_song.negative),
         "dataset FAD": both.select(by_set[True].positive),
-        "dataset FAD, unpaired": both.select(by_set[False].positive),
+        "dataset FAD (unpaired)": both.select(by_set[False].positive),
     }
