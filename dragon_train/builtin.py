@@ -94,6 +94,64 @@ ADAPTERS = (
     ),
 )
 
+OBJECTIVES = (
+    ObjectiveInfo(
+        "dpo",
+        "Diffusion-DPO, winners against losers of the same prompt",
+        lazily("objectives.preference", "dpo"),
+        paired_only=True,
+        options=PreferenceOptions,
+    ),
+    ObjectiveInfo(
+        "kto",
+        "Diffusion-KTO, each clip against a common reference point",
+        lazily("objectives.preference", "kto"),
+        options=PreferenceOptions,
+    ),
+    ObjectiveInfo(
+        "raft",
+        "RAFT, the best of several samples of each prompt as if they were data",
+        lazily("objectives.raft", "raft"),
+        options=RAFTOptions,
+    ),
+    ObjectiveInfo(
+        "direct",
+        "DRaFT, gradient of a differentiable reward through the last sampling steps",
+        lazily("objectives.direct", "direct"),
+        options=DirectOptions,
+    ),
+    ObjectiveInfo(
+        "nft",
+        "DiffusionNFT, toward good clips of a group and away from bad ones; its form awm weighs denoising errors",
+        lazily("objectives.nft", "nft"),
+        options=NFTOptions,
+    ),
+    ObjectiveInfo(
+        "order",
+        "Order-preserving, the order of a group as of Plackett-Luce; dpo for two clips",
+        lazily("objectives.order", "order"),
+        options=OrderOptions,
+    ),
+    ObjectiveInfo(
+        "dno",
+        "Direct Nash Optimization, a jury's best clip of a group against its worst, in rounds",
+        lazily("objectives.dno", "dno"),
+        options=DNOOptions,
+    ),
+    ObjectiveInfo(
+        "grpo",
+        "Flow-GRPO in a window of steps, trajectories of good clips likelier than they were",
+        lazily("objectives.grpo", "grpo"),
+        options=GRPOOptions,
+    ),
+    ObjectiveInfo(
+        "prdp",
+        "PRDP, log-ratios of likelihood as far apart as rewards, for all pairs of a group",
+        lazily("objectives.prdp", "prdp"),
+        options=PRDPOptions,
+    ),
+)
+
 STABILITY = "Stability AI Community License"
 # Name, name on the hub, summary, licence as its model card states it.
 ON_THE_HUB = (
@@ -138,78 +196,6 @@ def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
 
 @hookimpl
 def register_objectives(register: Callable[[ObjectiveInfo], None]) -> None:
-    """Register the two objectives of the DRAGON paper, and those that learn without pairs."""
-    preference = partial(lazily, "objectives.preference")
-    register(
-        ObjectiveInfo(
-            "dpo",
-            "Diffusion-DPO, winners against losers of the same prompt",
-            preference("dpo"),
-            paired_only=True,
-            options=PreferenceOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "kto",
-            "Diffusion-KTO, each clip against a common reference point",
-            preference("kto"),
-            options=PreferenceOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "raft",
-            "RAFT, the best of several samples of each prompt as if they were data",
-            lazily("objectives.raft", "raft"),
-            options=RAFTOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "direct",
-            "DRaFT, gradient of a differentiable reward through the last sampling steps",
-            lazily("objectives.direct", "direct"),
-            options=DirectOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "nft",
-            "DiffusionNFT, toward good clips of a group and away from bad ones; its form awm weighs denoising errors",
-            lazily("objectives.nft", "nft"),
-            options=NFTOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "order",
-            "Order-preserving, the order of a group as of Plackett-Luce; dpo for two clips",
-            lazily("objectives.order", "order"),
-            options=OrderOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "dno",
-            "Direct Nash Optimization, a jury's best clip of a group against its worst, in rounds",
-            lazily("objectives.dno", "dno"),
-            options=DNOOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "grpo",
-            "Flow-GRPO in a window of steps, trajectories of good clips likelier than they were",
-            lazily("objectives.grpo", "grpo"),
-            options=GRPOOptions,
-        )
-    )
-    register(
-        ObjectiveInfo(
-            "prdp",
-            "PRDP, log-ratios of likelihood as far apart as rewards, for all pairs of a group",
-            lazily("objectives.prdp", "prdp"),
-            options=PRDPOptions,
-        )
-    )
+    """Register the two objectives of the DRAGON paper, and further ones from the literature."""
+    for objective in OBJECTIVES:
+        register(objective)

@@ -43,6 +43,13 @@ WorstOf = Annotated[
 
 
 @dataclass(frozen=True)
+class Beta:
+    """Hold the one setting that objectives share with the run: the strength of the pull toward the reference."""
+
+    beta: float
+
+
+@dataclass(frozen=True)
 class PreferenceOptions:
     """Hold the settings of `dpo` and `kto`, which learn from pairs of clips."""
 

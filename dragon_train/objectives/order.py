@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dragon_train.fields import check_fields
-from dragon_train.objective_options import OrderOptions
+from dragon_train.objective_options import Beta, OrderOptions
 from dragon_train.objectives.groups import dominates, judged_groups
 from dragon_train.protocols import Draw
 
@@ -58,14 +58,7 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class _Order:
-    """The one setting of `order` that every run has."""
-
-    beta: float
-
-
-@dataclass(frozen=True)
-class Order(OrderOptions, _Order):
+class Order(OrderOptions, Beta):
     """An objective that ranks a group by `beta` times the implicit rewards of its clips, all noised alike.
 
     With r the implicit reward of Diffusion-DPO, the rules `top` and `front` maximise the mean log-probability of the

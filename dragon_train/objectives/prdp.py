@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from dragon_train.fields import check_fields
-from dragon_train.objective_options import PRDPOptions
+from dragon_train.objective_options import Beta, PRDPOptions
 from dragon_train.objectives.advantages import deviation
 from dragon_train.objectives.groups import judged_groups
 from dragon_train.objectives.trajectories import (
@@ -94,14 +94,7 @@ class Walks:
 
 
 @dataclass(frozen=True)
-class _PRDP:
-    """The one setting of `prdp` that every run has."""
-
-    beta: float
-
-
-@dataclass(frozen=True)
-class PRDP(PRDPOptions, _PRDP):
+class PRDP(PRDPOptions, Beta):
     """An objective that regresses differences of rewards on differences of log-ratios.
 
     The policy that maximises R less beta KL from the untuned model has, for any two clips a and b of a prompt,

@@ -19,7 +19,7 @@ from dragon_rewards.media.media import Media
 from dragon_rewards.metrics import Selection, exchange_losses, select_pairs, select_positive, select_unpaired
 from dragon_rewards.mixture import compose_mixture
 from dragon_train.fields import check_fields
-from dragon_train.objective_options import PreferenceOptions
+from dragon_train.objective_options import Beta, PreferenceOptions
 from dragon_train.objectives.groups import dominates, votes
 from dragon_train.protocols import Draw
 
@@ -90,14 +90,7 @@ class Demonstrations:
 
 
 @dataclass(frozen=True)
-class _Beta:
-    """The one setting of `dpo` and `kto` that every run has."""
-
-    beta: float
-
-
-@dataclass(frozen=True)
-class _Preference(PreferenceOptions, _Beta):
+class _Preference(PreferenceOptions, Beta):
     """An objective that splits two sets of clips into D+ and D- (DRAGON, arXiv 2504.15217, algorithm 1)."""
 
     def __post_init__(self) -> None:
