@@ -50,6 +50,7 @@ class PolicyLearner:
         average: the moving average of the weights, if the run keeps one.
         snapshot: the previous policy, once an objective has asked for it.
         notes: the figures that objectives noted in this step, by name.
+        means: how many means over all processes the losses of this gradient step have asked for.
     """
 
     def __init__(self, policy: Policy, config: TrainConfig, processes: Processes) -> None:
@@ -60,6 +61,7 @@ class PolicyLearner:
         self.average = EMAModel(self.tuning.parameters, decay=config.ema) if config.ema else None
         self.snapshot: Snapshot | None = None
         self.notes: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self.means = 0
 
     def state(self) -> dict[str, Any]:
         """Return the weights and the state of the optimiser, the average and the scaler, for a checkpoint."""
@@ -148,10 +150,13 @@ class PolicyLearner:
         shares = len(batch) * (self.processes.size if few else 1)
         loss = torch.zeros((), dtype=torch.float64, device=statistics_device(self.processes.device))
         self.optimiser.zero_grad(set_to_none=True)
-        for rows in own.split(self.config.microbatch or len(own)):
+        self.means, microbatches = 0, own.split(self.config.microbatch or len(batch))
+        for rows in microbatches:
             part = objective.losses(self, batch.select(rows)).sum() / shares
             self.processes.accelerator.backward(part)
             loss += part.detach().to(loss.device)
+        if not few:
+            self.keep_up(len(microbatches), len(batch))
         self.processes.sum_gradients(self.tuning.parameters)
         norm = self.processes.accelerator.clip_grad_norm_(self.tuning.parameters, CLIP_NORM)
         norm = norm.to(loss.device).to(loss.dtype)  # a device without float64 cannot do both at once
@@ -162,6 +167,13 @@ class PolicyLearner:
         if self.average:
             self.average.step(self.tuning.parameters)
         return total, length
+
+    def keep_up(self, microbatches: int, units: int) -> None:
+        """Take part, with no units, in the means of microbatches that only other processes have, which wait for it."""
+        largest_share = math.ceil(units / self.processes.size)
+        missing = math.ceil(largest_share / (self.config.microbatch or units)) - microbatches
+        for _ in range(missing * self.means // microbatches):
+            self.mean(torch.zeros(0, device=self.processes.device))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -244,6 +256,7 @@ class PolicyLearner:
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the mean over the units that all processes have in memory now, without gradient."""
+        self.means += 1
         if self.processes.size == 1:
             return values.detach().mean()
         count = torch.tensor(float(len(values)), device=values.device)

@@ -82,3 +82,12 @@ def test_two_processes_give_the_same_parameters_as_one(
     assert float((one - two).norm() / one.norm()) < 1e-3
     left, right = (pd.read_csv(tmp_path / name / "metrics.csv").filter(regex="^(?!.*_s$)") for name in ("one", "two"))
     pd.testing.assert_frame_equal(left, right, rtol=1e-3, atol=1e-5)
+
+
+def test_processes_with_unlike_numbers_of_microbatches_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Five pairs are three for one process and two for the other, and each microbatch of kto asks both for a mean."""
+    config = tmp_path / "run.toml"
+    settings = CONFIG.format(reward="per-song-fad:clap@airs", objective="kto", further="keep = 1.0\nmicrobatch = 1")
+    config.write_text(settings.replace("prompts_per_step = 4", "prompts_per_step = 5"))
+    finished([*LAUNCH, "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
+    assert len(pd.read_csv(tmp_path / "two" / "metrics.csv")) == 2
