@@ -28,18 +28,6 @@ TieWidth = Annotated[
         "call it a tie.",
     ),
 ]
-BestOf = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=1000,
-        description="The number of clips of which the best is to be taken when the model is used: a clip counts by "
-        "what its standing among clips of the untuned model is worth then. 0 leaves rewards as they are.",
-    ),
-]
-WorstOf = Annotated[
-    int, Meta(ge=0, le=1000, description="As best_of, where the worst of so many clips counts, as in a test of safety.")
-]
 
 
 @dataclass(frozen=True)
@@ -47,6 +35,25 @@ class Beta:
     """Hold the one setting that objectives share with the run: the strength of the pull toward the reference."""
 
     beta: float
+
+
+@dataclass(frozen=True)
+class ChosenOptions:
+    """Hold the settings that objectives share to which the sizes of a group's rewards count."""
+
+    best_of: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="The number of clips of which the best is to be taken when the model is used: a clip counts by "
+            "what its standing among clips of the untuned model is worth then. 0 leaves rewards as they are.",
+        ),
+    ] = 0
+    worst_of: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="As best_of, where the worst of so many clips counts, as in a test of safety."),
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ class DirectOptions:
 
 
 @dataclass(frozen=True)
-class NFTOptions:
+class NFTOptions(ChosenOptions):
     """Hold the settings of `nft`, which compares each clip with its group."""
 
     group: GroupSize = 6
@@ -154,8 +161,6 @@ class NFTOptions:
     kl: Annotated[
         float, Meta(ge=0, le=1e6, description="The weight of the squared distance from the untuned model.")
     ] = 0.0
-    best_of: BestOf = 0
-    worst_of: WorstOf = 0
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,7 @@ class GRPOOptions:
 
 
 @dataclass(frozen=True)
-class PRDPOptions:
+class PRDPOptions(ChosenOptions):
     """Hold the settings of `prdp`, which fits differences of rewards by ratios of likelihoods."""
 
     group: GroupSize = 6

@@ -16,6 +16,7 @@ from dragon_train.fields import check_fields
 from dragon_train.objective_options import Beta, PRDPOptions
 from dragon_train.objectives.advantages import deviation
 from dragon_train.objectives.groups import judged_groups
+from dragon_train.objectives.standing import check_choice, credits_if_chosen
 from dragon_train.objectives.trajectories import (
     Trajectories,
     log_ratio,
@@ -118,7 +119,7 @@ class PRDP(PRDPOptions, Beta):
         """Generate groups of clips for the prompts of the step, and judge them."""
         if self.path == "forward":
             groups = judged_groups(rollout, self.group)
-            return Walks(groups.latents, None, *described(groups))
+            return Walks(groups.latents, None, *self.described(rollout, groups))
         warn_of_guidance(rollout)
         steps = rollout.config.demonstration_steps
         groups = judged_groups(rollout, self.group, sampler=Trajectories(steps, ETA, range(steps - 1)))
@@ -127,7 +128,18 @@ class PRDP(PRDPOptions, Beta):
             torch.stack([step_noise(seeds, place, groups.latents[0]) for place in range(steps - 1)], 1)
             for seeds in groups.seeds
         ]
-        return Walks(groups.latents, Steps(groups.paths, torch.stack(noise), levels), *described(groups))
+        steps_taken = Steps(groups.paths, torch.stack(noise), levels)
+        return Walks(groups.latents, steps_taken, *self.described(rollout, groups))
+
+    def described(self, rollout: Rollout, groups: Groups) -> tuple[Tensor, Sequence[str], Mapping[str, float]]:
+        """Return the rewards of groups in standard deviations of the step, their prompts, and what the step records.
+
+        Rewards are less their group's mean, as differences alone count, and would be rounded beside a large mean.
+        """
+        judged, figures = credits_if_chosen(rollout, groups, self.best_of, self.worst_of)
+        rewards = judged.sum(0)
+        scale = deviation(rewards, None).clamp(min=torch.finfo(rewards.dtype).tiny)
+        return (rewards - rewards.mean(1, keepdim=True)) / scale, groups.prompts, figures
 
     def losses(self, learner: Learner, experience: Walks) -> Tensor:
         """Return the loss of each group, (units,), with gradient.
@@ -178,16 +190,6 @@ def step_ratios(learner: Learner, steps: Steps, prompts: Sequence[str], place: i
     return log_ratio(noise, mean - untuned, spread), log_ratio(noise, taken - untuned, spread)
 
 
-def described(groups: Groups) -> tuple[Tensor, Sequence[str], Mapping[str, float]]:
-    """Return the rewards of groups in standard deviations of the step, their prompts, and what the step records.
-
-    Rewards are less their group's mean, as differences alone count, and would be rounded beside a large mean.
-    """
-    rewards = groups.judged.sum(0)
-    scale = deviation(rewards, None).clamp(min=torch.finfo(rewards.dtype).tiny)
-    return (rewards - rewards.mean(1, keepdim=True)) / scale, groups.prompts, groups.figures()
-
-
 def pair_errors(scores: Tensor, rewards: Tensor) -> Tensor:
     """Return the squared error of each difference within a group, (units, group, group), which is 0 on the diagonal.
 
@@ -203,7 +205,9 @@ def prdp(config: TrainConfig) -> PRDP:
     """Build the objective from beta and the options of a configuration.
 
     Raises:
-        ConfigError: an option has a value that it does not allow.
+        ConfigError: an option has a value that it does not allow, or options contradict each other or the rewards.
     """
     options: Any = config.options
-    return PRDP(beta=config.beta, **options)
+    objective = PRDP(beta=config.beta, **options)
+    check_choice(config, objective.best_of, objective.worst_of)
+    return objective

@@ -148,11 +148,23 @@ def test_an_interrupted_run_resumes_to_the_same_figures(tmp_path: Path, tuning: 
     assert resumed == whole
 
 
-@pytest.mark.parametrize(("tuning", "choice"), [("lora", "best_of"), ("all", "worst_of")])
-def test_it_learns_on_the_embedded_model_beside_a_constraint(tmp_path: Path, tuning: Tuning, choice: str) -> None:
-    options: dict[str, Any] = {"group": 3, "advantage": "group", choice: 2}
+@pytest.mark.parametrize(
+    ("objective", "tuning", "options"),
+    [
+        ("nft", "lora", {"best_of": 2, "advantage": "group"}),
+        ("nft", "all", {"worst_of": 2, "advantage": "group"}),
+        ("prdp", "lora", {"worst_of": 2}),
+        ("prdp", "lora", {"best_of": 2, "path": "trajectory"}),
+    ],
+)
+def test_it_learns_on_the_embedded_model_beside_a_constraint(
+    tmp_path: Path, objective: str, tuning: Tuning, options: dict[str, Any]
+) -> None:
+    options = {"group": 3, **options}
     config = TrainConfig("per-song-fad:clap@airs", at_least=("clap-score:clap",), constraint="clip", steps=2)
-    config = replace(config, objective="nft", options=options, prompts_per_step=4, demonstration_steps=2, tuning=tuning)
+    config = replace(
+        config, objective=objective, options=options, prompts_per_step=4, demonstration_steps=2, tuning=tuning
+    )
     config, rows = completed(config), list[dict[str, float]]()
     parts = compose(config.reward), make_objective(config)
     train(config, load_policy(), *parts, prompts("train"), tmp_path, rows.append)
