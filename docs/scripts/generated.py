@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README, REPORTS = ROOT / "README.md", ROOT / "reports"
 GENERATED = re.compile(r"(<!-- generated:([a-z0-9-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
+AGAINST = re.compile(r"^\*\*Against the paper\.\*\* (.+?)\n\n", re.DOTALL | re.MULTILINE)
 RESULT_COLUMNS = ["run", "win_rate", "win_rate_sd", "heldout", "musicnn", "share", "adherence", "change", "change_sd"]
 BOOKKEEPING = {"seed", "steps", "minutes", "batch"}
 JUDGES = {
@@ -135,18 +136,27 @@ def seeds(preset: str = "quick") -> pd.DataFrame:
 
 def headline() -> str:
     """Return the means over all rewards of the committed benchmark, a line each."""
-    table = _headline()
+    return _of_all("quick")
+
+
+def dpo() -> str:
+    """Return the means over all rewards of the committed benchmark of the paper's method, a line each."""
+    return _of_all("dpo")
+
+
+def _of_all(preset: str) -> str:
+    table = _headline(preset)
     return _lines(table[table["rewards"] == ALL])
 
 
 def results() -> str:
     """Return the headline of the committed benchmark, what the rewards of `robust` came to, and the table of all."""
     rows = seeds()[RESULT_COLUMNS].to_markdown(index=False, floatfmt=".3g")
-    return "\n\n".join([_lines(_headline()), _robust(), rows])
+    return "\n\n".join([_lines(_headline("quick")), _robust(), rows])
 
 
-def _headline() -> pd.DataFrame:
-    return pd.read_csv(REPORTS / "bench-quick" / "headline.csv")
+def _headline(preset: str) -> pd.DataFrame:
+    return pd.read_csv(REPORTS / f"bench-{preset}" / "headline.csv")
 
 
 def _lines(table: pd.DataFrame) -> str:
@@ -160,6 +170,19 @@ def _robust() -> str:
     return (
         f"The {len(names)} rewards of the suite `robust` have a win rate of {means['win_rate']:.1%} under the own "
         f"reward, {means['heldout']:.1%} under held-out rewards and {means[COLUMN]:.1%} under {COLUMN}."
+    )
+
+
+def against_the_paper() -> str:
+    """Return what the page of each ablation says of the paper's finding, under the question that it asks."""
+    pages = {
+        path.parent.name: path.read_text(encoding="utf-8") for path in sorted(REPORTS.glob("ablations/*/README.md"))
+    }
+    said = {name: AGAINST.search(page) for name, page in pages.items()}
+    return "\n\n".join(
+        f"### [{pages[name].splitlines()[0].removeprefix('# ')}](../reports/ablations/{name}/README.md)\n\n{found[1]}"
+        for name, found in said.items()
+        if found
     )
 
 
@@ -177,7 +200,9 @@ def adapter_example() -> str:
 MAKERS: dict[str, Callable[[], str]] = {
     "adapter-example": adapter_example,
     "adapters": adapters,
+    "against-the-paper": against_the_paper,
     "cost": cost,
+    "dpo": dpo,
     "dragon20": dragon20,
     "embedded": embedded,
     "encoders": encoders,
