@@ -1,4 +1,4 @@
-"""Scores of several groups at once: all of their clips go through the encoder together, and each is judged by itself.
+"""Scores of several groups at once: all of their clips go through the encoder together, and each group is judged alone.
 
 Scores are those of each group alone, except for rounding, as frames of a clip depend on the rest of a batch by rounding
 at most.
@@ -7,7 +7,7 @@ at most.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +20,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.ranking import credits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -57,26 +57,49 @@ def judge(
         groups: one group or more.
     """
     try:
-        media = list(_encoded(reward, modality, device, groups))
+        return list(_judged(reward, modality, device, groups))
     except Exception as error:  # noqa: BLE001  any error is an answer
         if len(groups) == 1:
             return [error]
-        return list(chain.from_iterable(judge(reward, modality, device, [group]) for group in groups))
-    return [_scores(reward, each) for each in media]
+        return [found for group in groups for found in judge(reward, modality, device, [group])]
 
 
-def _encoded(
+def _judged(
     reward: Reward, modality: Modality, device: torch.device, groups: Sequence[Sequence[Clip]]
-) -> Iterator[Encoded]:
-    """Encode all windows of all groups at once, and yield the clips of each group with their embeddings."""
-    clips = list(chain.from_iterable(groups))
+) -> Iterator[Scores]:
+    clips = _encoded(reward, modality, device, list(chain.from_iterable(groups)))
+    places = _places(map(len, groups))
+    if reward.kind.per_clip and reward.reduction.minimum_clips == 1:  # clips of all groups can be judged at once
+        metric = reward.metric(clips)
+        yield from (_of_clips(reward, metric[start:end]) for start, end in places)
+    else:
+        yield from (_of_group(reward, clips.select(range(*place))) for place in places)
+
+
+def _of_group(reward: Reward, clips: Media) -> Scores:
+    metric = reward.metric(clips)
+    if reward.kind.per_clip:
+        return _of_clips(reward, metric)
+    enough = len(clips) > reward.reduction.minimum_clips
+    return Scores(credits_of(reward, clips).tolist() if enough else None, float(metric))
+
+
+def _of_clips(reward: Reward, metric: Tensor) -> Scores:
+    return Scores((reward.direction.sign * metric).tolist(), metric.tolist())
+
+
+def _places(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Return where each of several parts begins and ends, one after another."""
+    return pairwise(accumulate(sizes, initial=0))
+
+
+def _encoded(reward: Reward, modality: Modality, device: torch.device, clips: Sequence[Clip]) -> Encoded:
+    """Encode all windows of all clips at once, and return the clips with their embeddings."""
     media = _media(modality, device, [(clip, window) for clip in clips for window in clip.windows], reward)
     reward.embeddings(media)
-    encoded = media.without_media()
-    places = pairwise(accumulate((len(clip.windows) for clip in clips), initial=0))
-    joined = (join_windows([encoded.select(range(*place))]) for place in places)
-    for group in groups:
-        yield Media.concatenate(list(islice(joined, len(group))))
+    windows = media.without_media()
+    places = _places(len(clip.windows) for clip in clips)
+    return Media.concatenate([join_windows([windows.select(range(*place))]) for place in places])
 
 
 def _media(modality: Modality, device: torch.device, windows: Sequence[tuple[Clip, Tensor]], reward: Reward) -> Media:
@@ -85,14 +108,3 @@ def _media(modality: Modality, device: torch.device, windows: Sequence[tuple[Cli
     if modality is Modality.AUDIO:
         return clips_on(device, tensors, reward.encoder.sample_rate, names, prompts, None)
     return Images([tensor.to(device) for tensor in tensors], prompts, names)
-
-
-def _scores(reward: Reward, clips: Media) -> Scores | Exception:
-    try:
-        metric = reward.metric(clips)
-        if reward.kind.per_clip:
-            return Scores((reward.direction.sign * metric).tolist(), metric.tolist())
-        enough = len(clips) > reward.reduction.minimum_clips
-        return Scores(credits_of(reward, clips).tolist() if enough else None, float(metric))
-    except Exception as error:  # noqa: BLE001  any error is an answer
-        return error

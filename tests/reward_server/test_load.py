@@ -67,7 +67,7 @@ def test_what_is_too_much_is_turned_away_and_the_rest_answered(start: Callable[.
     assert ask(server, "/health")[1] == {"status": "ok", "held": 0, "queue": 3}
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_requests_that_were_taken_are_answered_before_the_end(
     start: Callable[..., Server], how: signal.Signals
 ) -> None:

@@ -117,8 +117,8 @@ def test_a_group_that_fails_leaves_the_others_their_scores() -> None:
     first, failed, last = judge(reward, Modality.AUDIO, CPU, [good, short, good])
     assert isinstance(failed, AudioError | DragonError)
     assert "'audio[0]'" in str(failed)
-    assert first == last == alone
     assert isinstance(alone, Scores)
+    assert first == last == alone
 
 
 SOUNDS = [sound(seed) for seed in range(3)]
