@@ -1,7 +1,7 @@
 """Protection of every server of this project: against bodies that are too large, requests that never end, and bad JSON.
 
-`bound` limits an application, which is then served with the protocol `Impatient`. `guarded` makes an application that
-answers nobody without its token.
+`bound` limits an application, which is then served with the protocol `Impatient`. `guarded_app` makes an application
+that answers nobody without its token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\
 UNPROCESSABLE, TOO_LARGE = 422, 413
 
 
-def guarded(token: str) -> FastAPI:
+def guarded_app(token: str) -> FastAPI:
     """Return an application without routes that refuses requests without the token, before their body is read.
 
     Clients show the token as `Authorization: Bearer TOKEN`, or as the password of `Basic`, which clients that know only

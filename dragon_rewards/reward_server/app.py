@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from dragon_rewards.remote.http import bound, guarded
+from dragon_rewards.remote.http import bound, guarded_app
 from dragon_rewards.remote.server import encoder_service, one_thread
 from dragon_rewards.reward_server.service import RewardService
 
@@ -59,7 +59,7 @@ def build_app(
         DragonError: an encoder is unknown, or a part could not be built.
     """
     threads: defaultdict[str, ThreadPoolExecutor] = defaultdict(one_thread)
-    app = guarded(token)
+    app = guarded_app(token)
     encoder_service(registry, encoders, limit, device, threads).add_to(app)
     RewardService(rewards, limit, queue, device, threads).add_to(app)
     bound(app, limit, "; send less at once, or see --limit-mb")

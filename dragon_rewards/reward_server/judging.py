@@ -1,7 +1,7 @@
 """Scores of several groups at once: all of their clips go through the encoder together, and each group is judged alone.
 
-Scores are those of each group alone, except for rounding, as frames of a clip depend on the rest of a batch by rounding
-at most.
+Each group gets the scores that it would get alone, except for rounding, as frames of a clip depend on the rest of a
+batch by rounding at most.
 """
 
 from __future__ import annotations

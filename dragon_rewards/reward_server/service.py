@@ -65,8 +65,8 @@ class RewardFacts:
 class RewardService:
     """The handlers of the requests for scores.
 
-    At most `queue` requests are held at once, from before their bodies are read until they are answered, which bounds
-    the memory; further ones are refused at once.
+    At most `queue` requests are held at once, from before their bodies are read until they are answered; further ones
+    are refused at once. Each takes up to three times `limit`: its body, its files, and what these decode to.
     """
 
     def __init__(

@@ -71,8 +71,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(parts: Path) -> Iterator[Server]:
-    """Rewards of each kind, one of them of images; requests of at most 4 MiB."""
-    started = serve("--rewards", f"{FAD},{VENDI}", "--rewards", f"{SCORE},{PIXELS}", "--limit-mb", "4", site=parts)
+    """Rewards of each kind, one of them of images, and an encoder beside them; requests of at most 4 MiB."""
+    rewards = ("--rewards", f"{FAD},{VENDI}", "--rewards", f"{SCORE},{PIXELS}")
+    started = serve(*rewards, "--encoders", "clap", "--limit-mb", "4", site=parts)
     yield started
     started.stop()
 

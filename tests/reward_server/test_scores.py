@@ -163,6 +163,7 @@ def test_rewards_say_what_they_are(server: Server) -> None:
     assert fad["identity"] == load_registry().build_encoder("clap").identity
     assert fad["origin"] == compose(FAD).origin
     assert found["made_with"]["packages"]["torch"] == torch.__version__
+    assert [facts["name"] for facts in ask(server, "/encoders")[1]["encoders"]] == ["clap"]
     assert ask(server, "/health")[1] == {"status": "ok", "held": 0, "queue": 64}
 
 
