@@ -175,7 +175,7 @@ def _long(job: EncodingJob, files: Files, order: Sequence[int]) -> Iterator[tupl
     with ahead(windows, order, threads=1, look=0) as heard:
         for row, own in groupby(heard, key=lambda window: window[0]):
             batches = _alike(_sounding(own, job), job.device, at_once)
-            yield [row], _joined([job.encoded(files, rows, clips) for rows, clips in batches])
+            yield [row], join_windows([job.encoded(files, rows, clips) for rows, clips in batches])
             job.on_progress(1 + len(job.rewards))
 
 
@@ -187,8 +187,12 @@ def _sounding(windows: Iterable[tuple[int, Tensor, bool]], job: EncodingJob) -> 
             yield row, audio
 
 
-def _joined(windows: Sequence[Encoded]) -> Encoded:
-    """Join the windows of a file to one clip that has the frames of all windows, one after another."""
+def join_windows(windows: Sequence[Encoded]) -> Encoded:
+    """Join the windows of a file to one clip that has the frames of all windows, one after another.
+
+    Args:
+        windows: sets of windows, of which the first lends its name and its prompt; at least one window in all.
+    """
     known, first = EmbeddingStore.join([part.known for part in windows]), windows[0].select([0])
     joined = EmbeddingStore(
         {encoder: (torch.cat(each),) for encoder, each in known.frames.items()}, first.known.prompts

@@ -64,28 +64,33 @@ def read_audio(path: Path) -> tuple[Tensor, int]:
     Raises:
         AudioError: the file is missing, is not audio, holds no samples, or ends before it should.
     """
-    audio, rate = _decoded(path)
+    audio, rate = _decoded(path, str(path))
     return audio.contiguous(), rate
 
 
-def read_mono(path: Path) -> tuple[Tensor, int]:
+def read_mono(file: Path | BinaryIO, name: str | None = None) -> tuple[Tensor, int]:
     """Read a file, mix it to mono (samples,) as rewards judge it, and return it with its sample rate in Hz.
+
+    Args:
+        file: a path, or the bytes of a file.
+        name: the name of the file in error messages; by default its path.
 
     Raises:
         AudioError: the file cannot be read (see `read_audio`), or no reward can judge it (see `check_peak`).
     """
-    audio, rate = _decoded(path)
+    name = str(file) if name is None else name
+    audio, rate = _decoded(file, name)
     mono = to_mono(audio)
-    check_peak(peak_of(mono), str(path))
+    check_peak(peak_of(mono), name)
     return mono, rate
 
 
-def _decoded(path: Path) -> tuple[Tensor, int]:
+def _decoded(file: Path | BinaryIO, name: str) -> tuple[Tensor, int]:
     # In one call, as decoders of MP3 give other last bits block by block, by which embeddings would be sought in vain.
-    with opened(path) as sound:
+    with opened(file, name) as sound:
         at_once = sound.frames * sound.channels < MOST
         samples = sound.read(**FORM) if at_once else np.concatenate(list(_blocks(sound, BLOCK)))
-        _check_end(sound, len(samples), str(path))
+        _check_end(sound, len(samples), name)
         return torch.from_numpy(samples.T), int(sound.samplerate)
 
 

@@ -1,15 +1,19 @@
 """Protection of every server of this project: against bodies that are too large, requests that never end, and bad JSON.
 
-`bound` limits an application, which is then served with the protocol `Impatient`.
+`bound` limits an application, which is then served with the protocol `Impatient`. `guarded_app` makes an application
+that answers nobody without its token.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Annotated, Any
 
 import h11
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
@@ -20,13 +24,48 @@ from dragon_rewards.terminal.printable import printable
 if TYPE_CHECKING:
     from asyncio import TimerHandle, Transport
 
-    from fastapi import FastAPI, Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATIENCE = 20.0  # seconds in which a request without a body must arrive
 SLOWEST = 2**14  # bytes a second; a slower body counts as half-sent: 256 MB may take 4.6 hours
 LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 UNPROCESSABLE, TOO_LARGE = 422, 413
+
+
+def guarded_app(token: str) -> FastAPI:
+    """Return an application without routes that refuses requests without the token, before their body is read.
+
+    Clients show the token as `Authorization: Bearer TOKEN`, or as the password of `Basic`, which clients that know only
+    a URL send when it is written as in http://dragon:TOKEN@127.0.0.1:8765.
+    """
+
+    async def authorise(authorization: Annotated[str, Header()] = "") -> None:
+        if not compare_digest(_shown(authorization).encode(), token.encode()):
+            raise HTTPException(401, "wrong or missing token", {"WWW-Authenticate": "Bearer"})
+
+    return FastAPI(openapi_url=None, dependencies=[Depends(authorise)])
+
+
+def _shown(authorization: str) -> str:
+    """Return the token that a header shows; an empty text if it shows none."""
+    scheme, _, shown = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return shown
+    with suppress(ValueError):  # no base64, or no text
+        return b64decode(shown, validate=True).decode().partition(":")[2] if scheme.lower() == "basic" else ""
+    return ""
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        HTTPException: status 400 if the connection ended before the body.
+    """
+    try:
+        return await request.body()
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the connection ended before the body") from error
 
 
 def bound(app: FastAPI, limit: int, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""The server of encoders over HTTP: it checks the token, limits the bodies, and runs one encode at a time per encoder.
+"""The part of `dragon serve` that offers encoders: it runs one encode at a time per encoder.
 
     GET  /encoders              {"limit": bytes, "encoders": [facts], "token_limits": {NAME: tokens}}
     POST /encode/audio/NAME     safetensors "audio" (clips, samples) -> safetensors "frames" (clips, frames, dim)
@@ -15,21 +15,19 @@ import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from hmac import compare_digest
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
-from starlette.requests import ClientDisconnect
+from fastapi import FastAPI, HTTPException, Request, Response
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import AudioEncoder, BoundedTextEncoder, TextEncoder
 from dragon_rewards.remote.config import Facts
-from dragon_rewards.remote.http import bound
+from dragon_rewards.remote.http import body_of
 from dragon_rewards.remote.wire import WireError, pack, unpack, unpack_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
 
@@ -38,7 +36,8 @@ if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
 
 
-def _one_thread() -> ThreadPoolExecutor:
+def one_thread() -> ThreadPoolExecutor:
+    """Return an executor with a single thread, in which an encoder encodes one batch at a time."""
     return ThreadPoolExecutor(max_workers=1)
 
 
@@ -58,7 +57,7 @@ class Served:
     encoder: Encoder
     owner: PluginRecord
     device: torch.device
-    thread: ThreadPoolExecutor = field(default_factory=_one_thread)
+    thread: ThreadPoolExecutor = field(default_factory=one_thread)
 
     @property
     def facts(self) -> Facts:
@@ -138,22 +137,22 @@ def _without_gradients(encode: Callable[[Any], Tensor], batch: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Service:
-    """The handlers of the requests that the server answers.
+    """The handlers of the requests for encoders.
 
     Attributes:
         served: the encoders by name.
-        token: the token that a client must show.
         limit: the most bytes of a body.
     """
 
     served: dict[str, Served]
-    token: str
     limit: int
 
-    async def authorise(self, authorization: Annotated[str, Header()] = "") -> None:
-        """Refuse requests without the token, before their body is read."""
-        if not compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
-            raise HTTPException(401, "wrong or missing token", {"WWW-Authenticate": "Bearer"})
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes of encoders to an application."""
+        app.add_api_route("/encoders", self.catalogue)
+        app.add_api_route("/encode/audio/{name}", self.audio, methods=["POST"])
+        app.add_api_route("/encode/text/{name}", self.text, methods=["POST"])
+        app.add_api_route("/count/text/{name}", self.count, methods=["POST"])
 
     async def catalogue(self) -> dict[str, Any]:
         """Answer with the served encoders, the limit of a body, and the token limits of text encoders that have one."""
@@ -168,53 +167,46 @@ class Service:
     async def audio(self, name: str, request: Request) -> Response:
         """Answer a request to encode audio with a body of frames."""
         served = self._find(name)
-        return await served.answer(served.audio, await self._body(request))
+        return await served.answer(served.audio, await body_of(request))
 
     async def text(self, name: str, request: Request) -> Response:
         """Answer a request to encode texts with a body of embeddings."""
         served = self._find(name)
-        return await served.answer(served.text, await self._body(request))
+        return await served.answer(served.text, await body_of(request))
 
     async def count(self, name: str, request: Request) -> Response:
         """Answer a request to count tokens with a list of the counts."""
         served = self._find(name)
-        return await served.answer(served.count, await self._body(request))
+        return await served.answer(served.count, await body_of(request))
 
     def _find(self, name: str) -> Served:
         if name not in self.served:
             raise HTTPException(404, f"encoder '{name}' is not served here, only {', '.join(self.served)}")
         return self.served[name]
 
-    async def _body(self, request: Request) -> bytes:
-        try:
-            return await request.body()
-        except ClientDisconnect as error:
-            raise HTTPException(400, "the connection ended before the body") from error
 
-
-def build_app(registry: Registry, names: Iterable[str], token: str, limit: int, device: torch.device) -> FastAPI:
-    """Build the encoders of these names, and return the application that serves them.
+def encoder_service(
+    registry: Registry,
+    names: Iterable[str],
+    limit: int,
+    device: torch.device,
+    threads: Mapping[str, ThreadPoolExecutor],
+) -> Service:
+    """Build the encoders of these names, and return the handlers that offer them.
 
     Args:
         registry: where they are registered.
         names: the names of the encoders.
-        token: the token that clients must show.
-        limit: the most bytes of a body.
+        limit: the most bytes of a body, which clients are told.
         device: where the encoders run.
+        threads: the thread of each encoder, by its name.
 
     Raises:
         DragonError: an encoder is unknown or could not be built.
     """
-    service = Service({name: _served(registry, name, device) for name in names}, token, limit)
-    app = FastAPI(openapi_url=None, dependencies=[Depends(service.authorise)])
-    app.add_api_route("/encoders", service.catalogue)
-    app.add_api_route("/encode/audio/{name}", service.audio, methods=["POST"])
-    app.add_api_route("/encode/text/{name}", service.text, methods=["POST"])
-    app.add_api_route("/count/text/{name}", service.count, methods=["POST"])
-    bound(app, limit, "; see --limit-mb")
-    return app
+    return Service({name: _served(registry, name, device, threads[name]) for name in names}, limit)
 
 
-def _served(registry: Registry, name: str, device: torch.device) -> Served:
+def _served(registry: Registry, name: str, device: torch.device, thread: ThreadPoolExecutor) -> Served:
     info, encoder = registry.encoder(name), registry.build_encoder(name, device)
-    return Served(info, encoder, registry.owners["register_encoders", name], device)
+    return Served(info, encoder, registry.owners["register_encoders", name], device, thread)

@@ -19,7 +19,8 @@ from support.serving import COMMAND, Server, refused, serve
 from torch import Tensor
 
 from dragon_rewards.registry import load_registry
-from dragon_rewards.remote.server import Served, build_app
+from dragon_rewards.remote.server import Served
+from dragon_rewards.reward_server.app import build_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +223,7 @@ def test_audio_and_modules_go_to_the_device() -> None:
     owner = registry.owners["register_encoders", "chroma"]
     Served(registry.encoder("chroma"), listener, owner, meta).audio(GOOD)
     assert listener.heard == meta
-    build_app(registry, ["clap"], "token", LIMIT, meta)
+    build_app(registry, ["clap"], [], "token", LIMIT, 1, meta)
     clap: Any = registry.build_encoder("clap", meta)
     assert {weight.device for weight in clap.parameters()} == {meta}
     original: Any = registry.build_encoder("clap")

@@ -92,7 +92,7 @@ def serve(*arguments: str, site: Path, port: int = 0, python: str = sys.executab
     said, url = "", None
     while not url and (line := process.stderr.readline()):
         said += line
-        url = re.search(r"dragon remote add (\S+)", line)
+        url = re.search(r"(?:dragon remote add |^  )(http://[^\s/]+)", line)
     if not url:
         process.communicate()
         raise AssertionError(said)

@@ -102,13 +102,13 @@ class Sample:
     image: Any = None
 
 
-def call_as_flow_factory(path: str, samples: Sequence[Sample], group: int) -> list[float]:
+def call_as_flow_factory(path: str, samples: Sequence[Sample], group: int, **config: str) -> list[float]:
     """registry.py finds the class, loader.py builds it, reward_processor.py calls it with the fields that it names.
 
     Fields that a sample lacks are left out, and waveforms of one length come stacked.
     """
     module, name = path.rsplit(".", 1)
-    model = getattr(import_module(module), name)(config=SimpleNamespace(batch_size=4), accelerator=None)
+    model = getattr(import_module(module), name)(config=SimpleNamespace(batch_size=4, **config), accelerator=None)
     assert isinstance(model, (PointwiseRewardModel, GroupwiseRewardModel))
     assert model.use_tensor_inputs
     size = group if isinstance(model, GroupwiseRewardModel) else model.config.batch_size
