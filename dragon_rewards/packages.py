@@ -10,6 +10,7 @@ BROUGHT = {
     "dragon-reward-laion-clap": ("laion-clap",),
     "dragon-reward-mert": ("mert", *(f"mert-{layer}" for layer in LAYERS)),
     "dragon-reward-musicnn": ("musicnn", "musicnn-msd", "musicnn-tags"),
+    "dragon-reward-tunejury": ("tunejury",),
     "dragon-reward-vggish": ("vggish",),
 }
 

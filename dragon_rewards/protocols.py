@@ -313,6 +313,8 @@ class ReductionInfo:
         minimum_clips: the fewest clips that it can judge.
         encoders: the only encoders that it works with, such as the one that its weights were fitted for; empty for any.
         reference: whether it takes the exemplar set as a Gaussian or as facets.
+        identity: a fingerprint of what it was fitted to, where that may change while its package does not; it tells
+            results that were made with another fit.
     """
 
     name: str
@@ -325,3 +327,4 @@ class ReductionInfo:
     minimum_clips: int = 1
     encoders: frozenset[str] = frozenset()
     reference: ReferenceKind = ReferenceKind.STATISTICS
+    identity: str = ""

@@ -12,6 +12,7 @@ from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.exemplars import facets as exemplar_facets
 from dragon_rewards.exemplars.store import broken_sets
 from dragon_rewards.guard import guarded, reason_of
+from dragon_rewards.heads import broken_heads
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_rewards.protocols import (
     AudioEncoder,
@@ -53,7 +54,7 @@ GROUP = PluginGroup(
     },
     builtins=("dragon_rewards.builtin",),
     restrict="DRAGON_REWARDS_PLUGINS",
-    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplars.plugin"),
+    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplars.plugin", "dragon_rewards.fitting.plugin"),
 )
 
 
@@ -224,5 +225,5 @@ def load_registry() -> Registry:
         reductions=loaded.descriptors["register_reductions"],
         owners=loaded.owners,
         plugins=loaded.plugins,
-        failures=(*loaded.failures, *broken_sets()),
+        failures=(*loaded.failures, *broken_sets(), *broken_heads()),
     )

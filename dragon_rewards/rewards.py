@@ -121,14 +121,15 @@ class Reward:
 
     @property
     def origin(self) -> str:
-        """What the values depend on besides the name, as text: plugins with versions, and the exemplar set's hash.
+        """What the values depend on besides the name, as text: plugins with versions, the set's hash, the head's fit.
 
-        It tells results apart from results that were made before a package was updated or a set was changed.
+        It tells results apart from results that were made before a package was updated, a set was changed, or a head
+        was fitted again.
         """
         parts = ("register_reductions", self.reduction.name), ("register_encoders", self.encoder.name)
         made = [str(self.registry.owners[part]) for part in parts]
         held = [exemplars.read_manifest(self.exemplar_set.path).sha256] if self.exemplar_set else []
-        return "; ".join([*made, *held])
+        return "; ".join(filter(None, [*made, *held, self.reduction.identity]))
 
     def require_weights(self) -> None:
         """Refuse the reward at once if its encoder's weights are not on this machine; nothing is loaded or downloaded.

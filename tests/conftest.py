@@ -30,8 +30,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Tests neither read nor fill the user's cache of embeddings; those of the cache name a folder of their own.
 os.environ["DRAGON_CACHE"] = "off"
 
-# Nor do they see the user's exemplar sets.
-os.environ["DRAGON_EXEMPLARS"] = "no such folder"
+# Nor do they see the user's exemplar sets and heads.
+os.environ["DRAGON_EXEMPLARS"] = os.environ["DRAGON_HEADS"] = "no such folder"
 
 # Hypothesis draws the constants of whatever modules a worker has loaded by then, even where it is derandomized, so that
 # what it tries would change with the order of tests. There is no setting for it.

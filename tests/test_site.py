@@ -30,12 +30,14 @@ BLOCKS = [block for page in PAGES.values() for block in blocks(page)]
 SETTINGS = [block for block in BLOCKS if block.language == "toml" and "reward" in tomllib.loads(block.text)]
 VERBS = (
     "list", "sample", "score", "train", "plugins", "exemplars add", "exemplars facets", "exemplars export", "rank",
-    "best-of", "compare", "export-reward", "report", "listen page", "ablate", "estimate", "doctor", "blend",
+    "best-of", "compare", "fit-ratings", "export-reward", "report", "listen page", "ablate", "estimate", "doctor",
+    "blend",
 )  # fmt: skip
 MADE = {
     "tutorials/first-run.md": ("clips/prompts.csv", "runs/airs/adapter_model.safetensors", "runs/airs/report.html"),
     "tutorials/exemplar-set.md": ("sets/mytracks/clap.safetensors", "runs/small/metrics.csv"),
     "how-to/score.md": ("best/prompts.csv", "vendi.csv"),
+    "how-to/ratings.md": ("heads/taste/head.json",),
     "how-to/exemplar-sets.md": ("mytracks.zip",),
     "how-to/train.md": ("runs/mixed/metrics.csv",),
     "how-to/blend.md": ("runs/half-or-all/blend.svg", "runs/half/adapter_model.safetensors"),
@@ -50,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("reader")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DRAGON_EXEMPLARS", str(path / "sets"))
+        patch.setenv("DRAGON_HEADS", str(path / "heads"))
         yield path
 
 

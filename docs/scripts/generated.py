@@ -223,5 +223,5 @@ MAKERS: dict[str, Callable[[], str]] = {
 }
 
 if __name__ == "__main__":
-    os.environ["DRAGON_EXEMPLARS"] = "no such folder"  # the page lists what everyone has
+    os.environ["DRAGON_EXEMPLARS"] = os.environ["DRAGON_HEADS"] = "no such folder"  # the page lists what everyone has
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-os.environ["DRAGON_EXEMPLARS"] = "no such folder"  # the site lists what everyone has
+os.environ["DRAGON_EXEMPLARS"] = os.environ["DRAGON_HEADS"] = "no such folder"  # the site lists what everyone has
 NOT_RUN = re.compile(r"^<!-- not run: (.+?) -->\n", re.MULTILINE)
 FILE = re.compile(r"^<!-- file: (.+?) -->\n```(\w+)$", re.MULTILINE)
 

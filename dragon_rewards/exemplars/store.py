@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from traceback import TracebackException
 from typing import TYPE_CHECKING
 
@@ -18,9 +16,11 @@ from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
 from dragon_rewards.storage.files import check_folder, write_bytes, write_text
 from dragon_rewards.storage.locks import PATIENCE, locked
+from dragon_rewards.storage.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sets import Manifest
@@ -38,14 +38,7 @@ def sets_folder() -> Path:
     Raises:
         ConfigError: there is no home directory to put the default folder in.
     """
-    own = os.environ.get(VARIABLE)
-    if own:
-        return Path(own)
-    try:
-        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    except RuntimeError as error:
-        raise ConfigError(f"no home for exemplar sets ({error}); set {VARIABLE} to a folder") from error
-    return Path(data) / "dragon-rewards" / "exemplars"
+    return data_folder("exemplars", VARIABLE)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
         ridge: added to the kernel's diagonal; 0 interpolates the ratings.
 
     Raises:
-        DragonError: fewer than two ratings, or all of them equal.
+        DragonError: fewer than two ratings, or all of them equal; or most embeddings are equal.
 
     Example:
         >>> x = torch.linspace(-1, 1, 21)[:, None]
@@ -97,10 +97,22 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
         raise DragonError(f"{len(ratings)} ratings that do not differ cannot fit a head; rate more clips")
     x = pooled.double()
     mean, deviation = ratings.double().mean(), ratings.double().std()
-    bandwidth = torch.pdist(x).median()
+    bandwidth = bandwidth_of(x)
     kernel = gaussian_kernel(x, x, bandwidth) + ridge * torch.eye(len(x), dtype=x.dtype, device=x.device)
     coefficients = torch.linalg.solve(kernel, (ratings.double() - mean) / deviation)
     return KernelHead(x.float(), coefficients.float(), torch.stack([bandwidth, mean, deviation]).float())
+
+
+def bandwidth_of(x: Tensor) -> Tensor:
+    """Return the median distance of embeddings x (n, dim), which is the bandwidth of heads that are fitted to them.
+
+    Raises:
+        DragonError: it is zero.
+    """
+    median = torch.pdist(x).median()
+    if not median:
+        raise DragonError("most of these clips have the same embedding; rate other clips, or choose another encoder")
+    return median
 
 
 @dataclass(frozen=True)

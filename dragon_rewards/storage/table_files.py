@@ -1,8 +1,8 @@
 """Reading of tables and lists of the user's: of prompts, captions, metadata, ratings and seeds.
 
 A table has a row for each example. Its columns have the same names everywhere: `path` or `file_name`, `prompt` or
-`caption` or `text`, `rating`, `seed`, in upper or lower case. A list holds texts only. `table_formats` reads the file
-formats.
+`caption` or `text`, `seed`, and where clips are rated `rating`, `rater` and `track`, in upper or lower case. A list
+holds texts only. `table_formats` reads the file formats.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Column:
 
 PATH, TEXT = Column(("path", "file_name")), Column(("prompt", "caption", "text"))
 RATING, SEED = Column(("rating",)), Column(("seed",))
-KNOWN = frozenset(chain.from_iterable(column.names for column in (PATH, TEXT, RATING, SEED)))
+RATER, TRACK = Column(("rater",)), Column(("track",))
+KNOWN = frozenset(chain.from_iterable(column.names for column in (PATH, TEXT, RATING, SEED, RATER, TRACK)))
 
 
 @dataclass(frozen=True)
@@ -155,15 +156,26 @@ class Table:
         """
         self.require(PATH)
         found: dict[Path, Row] = {}
-        folders = cache(Path.resolve)
+        for row, path in zip(self.rows, self.paths(), strict=True):
+            before = found.setdefault(path, row)
+            if before is not row:
+                name = self.text(row, PATH)
+                raise TableError(f"{self.where(row)}: '{name}' is listed in row {before.number}, too; keep one of them")
+        return found
+
+    def paths(self) -> list[Path]:
+        """Return the path in each row, as `located` returns it; the table's paths are relative to its folder.
+
+        Raises:
+            TableError: a row has no path.
+        """
+        folders, found = cache(Path.resolve), []
         for row in self.rows:
             name = self.require_text(row, PATH)
             if "\0" in name:
                 raise TableError(f"{self.where(row)}: {PATH} {name!r:.80} is no path")
             path = self.path.parent / name
-            before = found.setdefault(folders(path.parent) / path.name, row)
-            if before is not row:
-                raise TableError(f"{self.where(row)}: '{name}' is listed in row {before.number}, too; keep one of them")
+            found.append(folders(path.parent) / path.name)
         return found
 
     @property

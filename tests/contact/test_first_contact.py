@@ -53,6 +53,8 @@ REFUSED: dict[str, str] = {
     "estimate --reward nope": "'nope' is no reward",
     "report nope": "holds neither config.json nor benchmark.json",
     "listen page nope --out o.html --db v.sqlite": "is no folder of a `dragon train` run",
+    "fit-ratings nope.csv --encoder clap": "'nope.csv'",
+    "fit-ratings nope.csv --encoder nope": "unknown encoder 'nope'",
     "exemplars add x nope": "'nope' does not exist",
     "export-reward nope --for trl": "'nope' is no reward",
 }

@@ -20,6 +20,7 @@ PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),
     ("serve",),
+    ("fit-ratings",),
     ("blend",),
     ("exam",),
 )
@@ -36,6 +37,7 @@ COMMANDS = [
     ("compare", "../songs", "../songs", "--rewards", REWARD, "--csv", "made/compared.csv"),
     ("exemplars", "add", "mine", "../songs", "--encoder", "logmel"),
     ("exemplars", "facets", "mine", "--encoder", "logmel"),
+    ("fit-ratings", "../rated/mine.csv", "--encoder", "logmel"),
     ("serve", "--encoders", "logmel"),
 ]
 
@@ -58,9 +60,15 @@ def test_a_device_that_is_not_here_is_refused_before_anything_is_made(
 ) -> None:
     write_audio(tmp_path / "songs" / "a.wav", torch.rand(16_000), 16_000)
     Claim(TrainConfig(REWARD), [PROMPT], []).write(tmp_path / "run", provenance())
+    (tmp_path / "rated").mkdir()
+    for name in range(10):
+        (tmp_path / "rated" / f"{name}.wav").touch()
+    ratings = "".join(f"{name}.wav,{name}\n" for name in range(10))
+    (tmp_path / "rated" / "mine.csv").write_text(f"path,rating\n{ratings}", encoding="utf-8")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DRAGON_EXEMPLARS", "sets")
+    monkeypatch.setenv("DRAGON_HEADS", "heads")
     result = CliRunner().invoke(app, [*command, "--device", "cuda:99"])
     assert result.exit_code == 2, result.output
     assert "device 'cuda:99' is not on this machine; choose one of cpu" in result.stderr

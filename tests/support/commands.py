@@ -15,7 +15,8 @@ PATIENCE = 120.0  # seconds, on a machine that is busy
 
 def begun(*arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE) -> subprocess.Popen[str]:
     """A command that runs in a folder, with the sets and settings that are there."""
-    own = {"DRAGON_EXEMPLARS": str(cwd / "sets"), "DRAGON_REMOTES": str(cwd / "remotes.json")}
+    own = {"DRAGON_EXEMPLARS": "sets", "DRAGON_HEADS": "heads", "DRAGON_REMOTES": "remotes.json"}
+    own = {name: str(cwd / place) for name, place in own.items()}
     return subprocess.Popen(
         [*DRAGON, *map(str, arguments)],
         cwd=cwd,

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where the sets of the test are; embeddings are cached beside it."""
+    """Where the sets of the test are; heads are kept and embeddings are cached beside it."""
     monkeypatch.setenv("DRAGON_EXEMPLARS", str(tmp_path / "sets"))
+    monkeypatch.setenv("DRAGON_HEADS", str(tmp_path / "heads"))
     monkeypatch.setenv("DRAGON_CACHE", str(tmp_path / "cache"))
     load_registry.cache_clear()
     yield tmp_path / "sets"

@@ -12,7 +12,6 @@ from pyarrow import parquet
 from dragon_rewards.errors import MissingColumnError, MissingPromptsError, TableError
 from dragon_rewards.exemplars.sources import gather
 from dragon_rewards.media.prompts import SIDECARS, prompt_sources, prompts_of
-from dragon_rewards.reductions.ratings import read_ratings
 
 NAMES = ["a.wav", "b.flac", "deep/c.ogg"]
 
@@ -147,27 +146,3 @@ def test_clips_that_are_gone_are_a_fault_of_metadata_alone(songs: Path) -> None:
 def test_control_characters_in_a_caption_are_a_fault(songs: Path) -> None:
     (songs / "metadata.csv").write_text("file_name,text\na.wav,a \x1b[2Jjig\n", encoding="utf-8")
     assert "row 1: control characters" in gather([str(songs)]).faults[0]
-
-
-def test_ratings_of_every_format(songs: Path) -> None:
-    rows = [
-        {"file_name": f"{number}.wav", "rating": number / 2, "caption": f"song {number % 3}"} for number in range(20)
-    ]
-    (songs / "t.json").write_text(json.dumps(rows), encoding="utf-8")
-    parquet.write_table(pa.Table.from_pylist(rows), songs / "t.parquet")
-    lines = [f"{row['file_name']};{row['rating']};{row['caption']}" for row in rows]
-    (songs / "t.csv").write_text("\r\n".join(["\ufefffile_name;rating;caption", *lines]), encoding="utf-8")
-    for name in ("t.json", "t.parquet", "t.csv"):
-        read = read_ratings(songs / name)
-        assert read.to_dict("list") == {
-            "path": [row["file_name"] for row in rows],
-            "rating": [row["rating"] for row in rows],
-            "prompt": [row["caption"] for row in rows],
-        }
-    for cell, message in (("3,5", "row 3: rating '3,5' is no finite number"), (None, "row 3: no rating; rate '2.wav'")):
-        (songs / "t.json").write_text(json.dumps([*rows[:2], rows[2] | {"rating": cell}, *rows[3:]]), encoding="utf-8")
-        with pytest.raises(TableError, match=message):
-            read_ratings(songs / "t.json")
-    (songs / "t.json").write_text(json.dumps([*rows, rows[4]]), encoding="utf-8")
-    with pytest.raises(TableError, match=r"row 21: '4\.wav' is listed in row 5, too"):
-        read_ratings(songs / "t.json")

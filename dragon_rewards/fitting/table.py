@@ -1,0 +1,136 @@
+"""Tables of ratings: clips, what people gave them, and what is held out together when a head is measured.
+
+A table has the columns `path` and `rating`, and may have `rater`, `prompt` and `track`; paths are relative to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dragon_rewards.errors import ConfigError, TableError
+from dragon_rewards.media.discovery import listed_names
+from dragon_rewards.storage.table_files import PATH, RATER, RATING, TEXT, TRACK, read_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dragon_rewards.storage.table_files import Row, Table
+
+FEWEST_CLIPS = 10  # below which nothing can be measured
+FEWEST_UNITS = 5  # prompts or tracks, below which clips are held out one by one
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """The ratings of a table.
+
+    Attributes:
+        table: the file.
+        paths: the rated clips, (clips,).
+        raters: the names of the raters; a single blank one where the table names none.
+        given: the ratings (clips, raters), NaN where a rater did not rate a clip.
+        held_out_by: what is held out as a whole, because its clips are alike: `prompt`, `track` or `clip`.
+        units: the number of the prompt, track or clip that each clip belongs to, (clips,).
+    """
+
+    table: Path
+    paths: tuple[Path, ...]
+    raters: tuple[str, ...]
+    given: NDArray[np.float64]
+    held_out_by: str
+    units: NDArray[np.int64]
+
+    @cached_property
+    def levelled(self) -> NDArray[np.float64]:
+        """The ratings (clips, raters), of which each rater's own mean is taken and the mean of all is added.
+
+        So that a strict and a mild rater count alike. A single rater's ratings stay as they are.
+        """
+        if len(self.raters) == 1:
+            return self.given
+        return np.asarray(self.given - np.nanmean(self.given, axis=0) + np.nanmean(self.given))
+
+    @cached_property
+    def ratings(self) -> NDArray[np.float64]:
+        """The rating of each clip, the mean of its raters' (clips,)."""
+        return np.asarray(np.nanmean(self.levelled, axis=1))
+
+
+def read_ratings(path: Path) -> Ratings:
+    """Read and check a table of ratings.
+
+    Raises:
+        TableError: the table cannot be read or lacks a column; a rating is no number; a rater rated a clip twice; a
+            rater's ratings, or all ratings, are the same; a clip has two prompts.
+        ConfigError: fewer than 10 clips are rated, or clips are missing.
+    """
+    table = read_table(path)
+    table.require(PATH, RATING)
+    files = table.paths()
+    cells = _cells(table, files)
+    paths = tuple(dict.fromkeys(files))
+    if len(paths) < FEWEST_CLIPS:
+        raise ConfigError(f"'{path}' has ratings of {len(paths)} clips; rate at least {FEWEST_CLIPS}")
+    missing = [clip for clip in paths if not clip.is_file()]
+    if missing:
+        raise ConfigError(f"'{path}' rates {len(missing)} files that are not there: {listed_names(missing)}")
+    raters = tuple(dict.fromkeys(rater for _, rater in cells))
+    given = np.array([[cells.get((clip, rater), np.nan) for rater in raters] for clip in paths])
+    _check_spread(path, raters, given)
+    return Ratings(path, paths, raters, given, *_units(table, files, paths))
+
+
+def _cells(table: Table, files: list[Path]) -> dict[tuple[Path, str], float]:
+    """Return the rating of each clip by each rater."""
+    found: dict[tuple[Path, str], tuple[Row, float]] = {}
+    for row, file in zip(table.rows, files, strict=True):
+        rater = table.text(row, RATER) or ""
+        before, _ = found.setdefault((file, rater), (row, _rating(table, row)))
+        if before is not row:
+            by = f" by '{rater}'" if rater else ""
+            raise TableError(
+                f"{table.where(row)}: '{table.text(row, PATH)}' is rated{by} in row {before.number}, too; keep one of "
+                "them, or name who rated in a column rater"
+            )
+    return {key: rating for key, (_, rating) in found.items()}
+
+
+def _rating(table: Table, row: Row) -> float:
+    rating = table.number(row, RATING)
+    if rating is None:
+        raise TableError(f"{table.where(row)}: no rating; rate '{table.text(row, PATH)}', or remove the row")
+    return float(rating)
+
+
+def _check_spread(path: Path, raters: tuple[str, ...], given: NDArray[np.float64]) -> None:
+    """Refuse a rater who rated everything alike: that says nothing of the clips, and blurs what others say."""
+    for rater, own in zip(raters, given.T, strict=True):
+        values = own[np.isfinite(own)]
+        if np.ptp(values) == 0:
+            who = f"rater '{rater}'" if rater else "everyone"
+            raise TableError(
+                f"'{path}': {who} gave {values[0]:g} to all of {len(values)} clips, which orders none; rate them "
+                "apart, or leave these rows out"
+            )
+
+
+def _units(table: Table, files: list[Path], paths: tuple[Path, ...]) -> tuple[str, NDArray[np.int64]]:
+    """Return what is held out as a whole, and the number of each clip's: prompts, else tracks, if there are enough."""
+    for by, column in (("prompt", TEXT), ("track", TRACK)):
+        if table.has(column):
+            named: dict[Path, dict[str | None, Row]] = defaultdict(dict)
+            for row, file in zip(table.rows, files, strict=True):
+                named[file][table.text(row, column)] = row
+                if len(named[file]) > 1:
+                    raise TableError(f"{table.where(row)}: '{table.text(row, PATH)}' has another {by} in another row")
+            labels = [next(iter(named[clip])) or str(clip) for clip in paths]
+            if len(set(labels)) >= FEWEST_UNITS:
+                return by, np.unique(labels, return_inverse=True)[1]
+    return "clip", np.arange(len(paths))
