@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VERBS: Mapping[str, Callable[..., Any]] = {
-    "plugins": plugins.show_plugins,
     "doctor": doctor.doctor,
     "score": score.score,
     "rank": rank.rank,
@@ -54,6 +53,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
 }
 GROUPS = {
     "list": listing.listing,
+    "plugins": plugins.verbs,
     "listen": listen.listen,
     "remote": remote.remote,
     "cache": cache.verbs,
