@@ -53,7 +53,7 @@ GROUP = PluginGroup(
     },
     builtins=("dragon_rewards.builtin",),
     restrict="DRAGON_REWARDS_PLUGINS",
-    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplars.plugin"),
+    fallbacks=("dragon_rewards.remote.plugin", "dragon_rewards.exemplars.plugin", "dragon_rewards.heads"),
 )
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
 from traceback import TracebackException
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
+from dragon_rewards.exemplars.places import VARIABLE, sets_folder
 from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
@@ -21,31 +20,13 @@ from dragon_rewards.storage.locks import PATIENCE, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sets import Manifest
     from dragon_rewards.protocols import ExemplarSetInfo
 
-VARIABLE = "DRAGON_EXEMPLARS"
 REMOVED = "removed.jsonl"
-
-
-def sets_folder() -> Path:
-    """Return the folder of the user's sets.
-
-    It is `$DRAGON_EXEMPLARS`, or by default `dragon-rewards/exemplars` in the user's data folder.
-
-    Raises:
-        ConfigError: there is no home directory to put the default folder in.
-    """
-    own = os.environ.get(VARIABLE)
-    if own:
-        return Path(own)
-    try:
-        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    except RuntimeError as error:
-        raise ConfigError(f"no home for exemplar sets ({error}); set {VARIABLE} to a folder") from error
-    return Path(data) / "dragon-rewards" / "exemplars"
 
 
 @contextmanager
