@@ -130,9 +130,8 @@ def _lacking(slot: Slot, registry: Registry) -> str | None:
     if name.reduction not in registry.reductions:
         made = "`dragon fit-aesthetics` makes it of ratings" if name.reduction == HEAD else "no package here brings it"
         return f"reduction '{name.reduction}' is not installed; {made}"
-    if name.exemplar_set in registry.exemplar_sets and not serves(
-        registry.exemplar_sets[name.exemplar_set], registry.encoders[name.encoder]
-    ):
+    wanted = registry.exemplar_sets.get(name.exemplar_set or "")
+    if wanted and not serves(wanted, registry.encoders[name.encoder]):
         return (
             f"exemplar set '{name.exemplar_set}' has no statistics for encoder '{name.encoder}'; `dragon exemplars "
             "statistics` makes them of its audio"
