@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.compute.devices import host_memory
-from dragon_rewards.exemplars.store import broken_sets, set_folders, sets_folder
+from dragon_rewards.exemplars.places import sets_folder
+from dragon_rewards.exemplars.store import broken_sets, set_folders
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.weights import VARIABLE, download_command, lacking_files, weights_folder
 

@@ -1,7 +1,7 @@
 """The user's own aesthetics heads: a folder for each, of `head.json` and a safetensors file that is named by its hash.
 
-A head is written by `dragon fit-ratings`, and is the reward `aesthetics-<name>:<encoder>` (see `reduction_of`). The record is replaced last,
-so that a process that is killed at any moment leaves the old head or the new one.
+A head is written by `dragon fit-ratings`, and is the reward `aesthetics-<name>:<encoder>` (see `reduction_of`). The
+record is replaced last, so that a process that is killed at any moment leaves the old head or the new one.
 """
 
 from __future__ import annotations

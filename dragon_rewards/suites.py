@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta, Struct
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
+from dragon_rewards.exemplars import serves
+from dragon_rewards.heads import FAMILY
 from dragon_rewards.names import RewardName
 from dragon_rewards.packages import to_install
 from dragon_rewards.rewards import compose
@@ -121,12 +123,23 @@ def _serving(slot: Slot, registry: Registry) -> ResolvedSlot:
 
 
 def _lacking(slot: Slot, registry: Registry) -> str | None:
-    """Say which part of a slot's reward is not installed, and what brings it; return None if all are installed."""
+    """Say which part of a slot's reward is not here, and what brings it; return None if all parts are."""
     name = RewardName.parse(slot.reward)
     if name.encoder not in registry.encoders:
         return f"encoder '{name.encoder}' is not installed; {to_install(name.encoder) or 'no package here brings it'}"
     if name.reduction not in registry.reductions:
-        return f"reduction '{name.reduction}' is not installed; no package here brings it"
+        made = (
+            "`dragon fit-ratings --name aesthetics` makes it of ratings"
+            if name.reduction == FAMILY
+            else "no package here brings it"
+        )
+        return f"reduction '{name.reduction}' is not installed; {made}"
+    wanted = registry.exemplar_sets.get(name.exemplar_set or "")
+    if wanted and not serves(wanted, registry.encoders[name.encoder]):
+        return (
+            f"exemplar set '{name.exemplar_set}' has no statistics for encoder '{name.encoder}'; `dragon exemplars "
+            "statistics` makes them of its audio"
+        )
     return None
 
 

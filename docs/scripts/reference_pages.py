@@ -69,7 +69,7 @@ def _verbs(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", {})
     for name, child in children.items():
         yield from _verbs(child, f"{path} {name}")
-    if not children:
+    if not children or command.invoke_without_command:
         yield path, command
 
 

@@ -20,8 +20,9 @@ from dragon_rewards.exemplars.facets import SUFFIX as FACETS
 from dragon_rewards.exemplars.facets import describe_facets, facets_of, stale
 from dragon_rewards.exemplars.imported import STATISTICS, set_fault
 from dragon_rewards.exemplars.item import pack_items, unpack_items
+from dragon_rewards.exemplars.places import sets_folder
 from dragon_rewards.exemplars.sets import MANIFEST, encoders_of, items, read_manifest
-from dragon_rewards.exemplars.store import changing_sets, check_unchanged, clear_leftovers, save_set, sets_folder
+from dragon_rewards.exemplars.store import changing_sets, check_unchanged, clear_leftovers, save_set
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import decode_json

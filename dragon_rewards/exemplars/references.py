@@ -72,6 +72,15 @@ def reference(
     )
 
 
+def _check_version(info: ExemplarSetInfo, path: Path, made_of: str | None) -> None:
+    """Refuse statistics that the user made of what the set was before it was installed anew."""
+    if made_of is not None and made_of != read_manifest(info.path).sha256:
+        raise DragonError(
+            f"'{path}' was made of another version of exemplar set '{info.name}'; make it again with "
+            "`dragon exemplars statistics`"
+        )
+
+
 def _stored(info: ExemplarSetInfo, path: Path, encoder: str, identity: str) -> Gaussian:
     tensors, metadata = read_tensors(path, INSTALL)
     recorded = metadata.get("identity")
@@ -80,6 +89,7 @@ def _stored(info: ExemplarSetInfo, path: Path, encoder: str, identity: str) -> G
             f"the statistics of exemplar set '{info.name}' for encoder '{encoder}' were made with identity "
             f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
         )
+    _check_version(info, path, metadata.get("set"))
     installed = path.parent == info.path and (info.path / CAPTIONS).is_file()
     if installed and content_hash(info.path) != read_manifest(info.path).sha256:
         raise DragonError(

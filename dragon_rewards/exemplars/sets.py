@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
+from dragon_rewards.exemplars.places import made_statistics
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
 from dragon_rewards.storage.decoding import Count, Hash, read_bytes, read_json
@@ -173,11 +174,15 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
 
 
 def brought_statistics(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path | None:
-    """Return the file of an installed audio set's statistics that the encoder's package contains; None without one."""
-    if encoder.statistics is None or info.modality is not Modality.AUDIO or not (info.path / CAPTIONS).is_file():
+    """Return the file of an installed audio set's statistics that the user made or the encoder's package contains.
+
+    Without one it is None.
+    """
+    if info.modality is not Modality.AUDIO or not (info.path / CAPTIONS).is_file():
         return None
-    path = encoder.statistics / f"{info.name}.safetensors"
-    return path if path.is_file() else None
+    made = made_statistics(info.name, space_of(encoder))
+    brought = encoder.statistics and encoder.statistics / f"{info.name}.safetensors"
+    return next((path for path in (made, brought) if path and path.is_file()), None)
 
 
 def encode_texts(texts: Sequence[str], encoder: TextEncoder) -> Tensor:

@@ -141,6 +141,23 @@ def pooled_windows(
     return sources, torch.cat(means)
 
 
+def gaussian_of_audio(
+    info: ExemplarSetInfo,
+    examples: Sequence[Item],
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    device: torch.device,
+) -> Gaussian:
+    """Return the Gaussian of all frames of examples of a set, computed on a device.
+
+    Raises:
+        DragonError: audio is missing or has changed, or the encoder failed.
+    """
+    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
+    return Gaussian.of_moments(ear.moments(examples))
+
+
 def _anew(ear: _WindowEncoder, wanted: Mapping[bytes, Item], why: str) -> Moments:
     """Compute the moments of all items; `why` says in an error message why they are needed."""
     examples = list(wanted.values())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
 from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
+from dragon_rewards.exemplars.places import VARIABLE, sets_folder
 from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure, Stage
 from dragon_rewards.storage.files import check_folder, write_bytes, write_text
 from dragon_rewards.storage.locks import PATIENCE, locked
-from dragon_rewards.storage.user_data import data_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,19 +26,7 @@ if TYPE_CHECKING:
     from dragon_rewards.exemplars.sets import Manifest
     from dragon_rewards.protocols import ExemplarSetInfo
 
-VARIABLE = "DRAGON_EXEMPLARS"
 REMOVED = "removed.jsonl"
-
-
-def sets_folder() -> Path:
-    """Return the folder of the user's sets.
-
-    It is `$DRAGON_EXEMPLARS`, or by default `dragon-rewards/exemplars` in the user's data folder.
-
-    Raises:
-        ConfigError: there is no home directory to put the default folder in.
-    """
-    return data_folder("exemplars", VARIABLE)
 
 
 @contextmanager

@@ -28,8 +28,8 @@ HEAVY = (
 LISTING = f"""
 import json, sys
 before = set(sys.modules)
-from dragon_rewards import load_registry
-registry = load_registry()
+from {{module}} import {{loader}}
+registry = {{loader}}()
 heavy = sorted(set({HEAVY!r}) & set(sys.modules) - before)
 print(json.dumps([heavy, [plugin.package for plugin in registry.plugins]]))
 """
@@ -42,11 +42,22 @@ def prepare(package: str, registry: Registry) -> str:  # noqa: ARG001  other fam
 
 def registering_builds_nothing(package: str) -> None:
     """Check that a new process that loads only this package beside the built-in parts imports nothing heavy."""
+    require_light(package, "dragon_rewards", "load_registry")
+
+
+def require_light(package: str, module: str, loader: str) -> None:
+    """Require that a registry loads in a new process with this package, and that nothing heavy is imported.
+
+    Args:
+        package: the distribution's name.
+        module: the module that has the function which loads the registry.
+        loader: the name of that function.
+    """
     environment = os.environ | {
         "DRAGON_REWARDS_PLUGINS": package,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
-    command = [sys.executable, "-c", LISTING]
+    command = [sys.executable, "-c", LISTING.format(module=module, loader=loader)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     require(done.returncode == 0, "a package that loads", done.stderr, "see the traceback above")
     heavy, packages = json.loads(done.stdout)

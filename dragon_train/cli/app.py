@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 VERBS: Mapping[str, Callable[..., Any]] = {
-    "plugins": plugins.show_plugins,
     "doctor": doctor.doctor,
     "score": score.score,
     "rank": rank.rank,
@@ -56,6 +55,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
 }
 GROUPS = {
     "list": listing.listing,
+    "plugins": plugins.verbs,
     "listen": listen.listen,
     "remote": remote.remote,
     "cache": cache.verbs,

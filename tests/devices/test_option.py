@@ -19,6 +19,7 @@ from dragon_train.loop.run_folder import Claim
 PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),
+    ("exemplars", "statistics"),
     ("serve",),
     ("fit-ratings",),
     ("blend",),

@@ -19,7 +19,8 @@ from dragon_rewards import DragonError, exemplars, load_registry
 from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.exemplars import Manifest, read_manifest
 from dragon_rewards.exemplars.item import text_item
-from dragon_rewards.exemplars.store import find_set, save_set, sets_folder
+from dragon_rewards.exemplars.places import sets_folder
+from dragon_rewards.exemplars.store import find_set, save_set
 from dragon_rewards.protocols import Modality
 from dragon_rewards.testing import exemplar_sets as kit
 

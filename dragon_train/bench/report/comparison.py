@@ -155,7 +155,7 @@ def win_notes(wins: pd.DataFrame, preset: Preset) -> list[str]:
         "P-values are one-sided. A p-value by exchanging clips is of the whole set, where the reward judges sets; the "
         "corrected one (Holm) allows for the number of rewards. The effect size is 1 where every pair is better."
     )
-    stand_in = "Where a run is judged by a reward of another name, that one stands in: its encoder was not installed."
+    stand_in = "Where a run is judged by a reward of another name, that one stands in: a part of it was not here."
     notes = [method, tests]
     return [*notes, stand_in] if (wins["run"] != wins["served"]).any() else notes
 

@@ -1,4 +1,4 @@
-"""The verbs `dragon exemplars`: sets of the user's own, made of audio or of captions."""
+"""The verbs `dragon exemplars`: sets of the user's own, of audio or captions, and what installed sets may gain."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.exemplars_add import add
 from dragon_train.cli.verbs.exemplars_check import check
 from dragon_train.cli.verbs.exemplars_facets import facets
+from dragon_train.cli.verbs.exemplars_statistics import statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
     "remove": remove,
     "check": check,
     "facets": facets,
+    "statistics": statistics,
     "export": export_set,
     "import": import_set,
 }

@@ -63,8 +63,8 @@ def add(
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
     check_sets_folder()
     where = chosen_device(device) if encoder or device else None
-    _check_encoders(encoder or [], where)
-    new, found = _examined(before, places or [], window, skip_bad=skip_bad)
+    check_encoders(encoder or [], where)
+    new, found = examined(before, places or [], window, skip_bad=skip_bad)
     from dragon_rewards.exemplars.changes import united
 
     with changing_sets():  # read only now what they are added to: another process may have added meanwhile
@@ -79,7 +79,7 @@ def add(
     print_rows([{"name": name, **counts, **facts(info)}], as_json=as_json, wide=wide)
 
 
-def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
+def check_encoders(names: Sequence[str], device: torch.device | None) -> None:
     """Build the encoders now, so that one that cannot be built is refused before the long work."""
     registry = load_registry()
     for name in names:
@@ -87,7 +87,7 @@ def _check_encoders(names: Sequence[str], device: torch.device | None) -> None:
         registry.build_encoder(name, device)
 
 
-def _examined(
+def examined(
     before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
 ) -> tuple[list[Item], Gathered]:
     """Return the examples to add, and where they come from; refuse what is bad unless it is to be skipped."""

@@ -27,7 +27,9 @@ def fit_ratings(
         typer.Argument(help="Ratings, as CSV, JSON, JSONL or parquet: path, rating, and perhaps rater, prompt, track."),
     ],
     encoder: Annotated[str, typer.Option(help="Whose embeddings predict the ratings.", autocompletion=encoders)],
-    name: Annotated[str | None, typer.Option(help="Of the reward: aesthetics-NAME, or aesthetics itself; default: as TABLE.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the reward: aesthetics-NAME, or aesthetics itself; default: as TABLE.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the folds of the cross-validation.")] = 0,
     device: Device = None,
     *,

@@ -1,4 +1,4 @@
-"""The verb `dragon plugins`: which plugins loaded, which failed, and why."""
+"""The verbs `dragon plugins`: which plugins loaded, which failed, and why; and a package to begin one with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.printable import json_text, printable
 from dragon_train.cli.options import Json, Wide
 from dragon_train.cli.printing import print_rows
+from dragon_train.cli.verbs.plugins_new import new
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from dragon_rewards.plugins import PluginFailure, PluginRecord
 
+verbs = typer.Typer(invoke_without_command=True, help="Show the plugins that loaded; begin one of your own.")
 
 SLOW = 0.5  # seconds: more than all built-in parts take, even on a busy machine
 
@@ -31,13 +33,17 @@ def all_plugins() -> list[PluginRecord]:
     return [*load_registry().plugins, *load_train_registry().plugins]
 
 
+@verbs.callback()
 def show_plugins(
+    context: typer.Context,
     *,
     as_json: Json = False,
     wide: Wide = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where each failure was raised.")] = False,
 ) -> None:
     """Show the plugins that loaded, and why others failed; exits with 1 if any failed."""
+    if context.invoked_subcommand:
+        return
     plugins = all_plugins()
     failures = all_failures()
     if as_json:
@@ -64,3 +70,6 @@ def _print_failures(failures: list[PluginFailure], *, traceback: bool) -> None:
         print(printable(f"FAILED {failure}"))
         if traceback:
             print(printable(failure.traceback))
+
+
+verbs.command("new")(new)

@@ -1,0 +1,1 @@
+"""`dragon plugins new`: what it writes, and what it refuses."""
