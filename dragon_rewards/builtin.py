@@ -34,13 +34,28 @@ class Deferred:
         return getattr(import_module(module), attribute)()
 
 
-def _encoder(name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str) -> EncoderInfo:
-    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, Deferred(f"dragon_rewards.{factory}"))
+def _encoder(
+    name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str, trained_on: str = ""
+) -> EncoderInfo:
+    made = Deferred(f"dragon_rewards.{factory}")
+    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, made, trained_on=trained_on)
+
+
+RENDERED = "traditional music rendered on ten instruments"
 
 
 ENCODERS = (
-    _encoder("vae", 64, AUDIO, "latents of the embedded model's own autoencoder", "embedded.autoencoder:load_encoder"),
-    _encoder("clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder"),
+    _encoder(
+        "vae",
+        64,
+        AUDIO,
+        "latents of the embedded model's own autoencoder",
+        "embedded.autoencoder:load_encoder",
+        RENDERED,
+    ),
+    _encoder(
+        "clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder", RENDERED
+    ),
     _encoder("logmel", 64, AUDIO, "log-mel spectra: timbre; needs no weights", "encoders.spectral:LogMel"),
     _encoder("chroma", 12, AUDIO, "pitch classes: harmony; needs no weights", "encoders.spectral:Chroma"),
 )

@@ -264,6 +264,8 @@ class EncoderInfo:
         statistics: a folder of files `<exemplar set>.safetensors` that its package contains, with statistics in its
             space of audio sets that ship without their audio; None if there is none.
         reductions: the names of the only reductions that know what its frames mean; empty if all do.
+        trained_on: the music that its weights were fitted to, where that is narrow, so that what it says of other music
+            is a guess; empty for an encoder that has heard all kinds, or has no weights.
     """
 
     name: str
@@ -277,6 +279,7 @@ class EncoderInfo:
     weights: tuple[Weights, ...] = ()
     statistics: Path | None = None
     reductions: frozenset[str] = frozenset()
+    trained_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dragon_train.loop.run_folder import Claim
 PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),
+    ("exemplars", "judge"),
     ("serve",),
     ("blend",),
     ("exam",),
@@ -36,6 +37,7 @@ COMMANDS = [
     ("compare", "../songs", "../songs", "--rewards", REWARD, "--csv", "made/compared.csv"),
     ("exemplars", "add", "mine", "../songs", "--encoder", "logmel"),
     ("exemplars", "facets", "mine", "--encoder", "logmel"),
+    ("exemplars", "judge", "mine", "--encoder", "logmel"),
     ("serve", "--encoders", "logmel"),
 ]
 

@@ -28,6 +28,7 @@ from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.exemplars_add import add
 from dragon_train.cli.verbs.exemplars_check import check
 from dragon_train.cli.verbs.exemplars_facets import facets
+from dragon_train.cli.verbs.exemplars_judge import judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
     "remove": remove,
     "check": check,
     "facets": facets,
+    "judge": judge,
     "export": export_set,
     "import": import_set,
 }
