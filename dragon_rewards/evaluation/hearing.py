@@ -49,7 +49,7 @@ class Hearing:
         high: the upper end of the 90% interval of `auc`.
         between: the FAD of half of the set from half of the other set, as a mean over halves.
         within: the FAD of the two halves of the set.
-        noise: how much the distance of held-out tracks from the set grows by noise, relative to what it is.
+        noise: how much `within` grows where noise is added to the held-out half, as a share of it.
         low_pass: how much it grows by a low-pass filter.
         pitch_shift: how much it grows by another pitch.
         tracks: the number of tracks of each set.
@@ -117,10 +117,15 @@ def hear(ear: Ear, own: Sequence[Track], other: Sequence[Track]) -> Hearing:
     """Judge an encoder by two sets of tracks, of which equally many are drawn.
 
     Each set is split in halves by the ear's seed. Of either half of the set, the other half is held out: its tracks,
-    the tracks of the other set and the damaged held-out tracks are compared with it by per-song FAD. With d the
-    distances of the n held-out tracks and e the distances of the other tracks,
+    and the tracks of the other set, are compared with it by per-song FAD. With d the distances of the n held-out tracks
+    and e the distances of the other tracks,
 
-        AUC = mean over halves of P(d < e) + P(d = e) / 2,    growth = mean d(damaged) / mean d - 1
+        AUC = mean over halves of P(d < e) + P(d = e) / 2
+
+    Damage is told by the FAD of all frames of a half: a single track is narrower than a set, so that noise, which
+    widens it, may bring it nearer. With the held-out half as it is and damaged,
+
+        growth = mean over halves of FAD(damaged) / FAD - 1
 
     The interval of the AUC is AUC +- 1.645 SE, with the standard error of Hanley and McNeil (1982) for n tracks each:
 
@@ -158,11 +163,12 @@ def _judged(
     folds = list(zip(references, reversed(halves), strict=True))
     intact = [per_song_fad([heard[at] for at in held_out], reference) for reference, held_out in folds]
     ranks = [_auc(own, per_song_fad(foreign, reference)) for own, reference in zip(intact, references, strict=True)]
+    within = float(frechet_distance(*references))
     grown = {
-        damage: [per_song_fad([frames[at] for at in held_out], reference) for reference, held_out in folds]
+        damage: [float(frechet_distance(_gaussian(frames, half), reference)) for reference, half in folds]
         for damage, frames in damaged.items()
     }
-    auc, whole = sum(ranks) / len(ranks), float(torch.cat(intact).mean())
+    auc = sum(ranks) / len(ranks)
     error = NORMAL * standard_error(auc, count)
     return Hearing(
         encoder=name,
@@ -170,9 +176,9 @@ def _judged(
         low=max(0.0, auc - error),
         high=min(1.0, auc + error),
         between=float(torch.stack([frechet_distance(a, b) for a in references for b in others]).mean()),
-        within=float(frechet_distance(*references)),
+        within=within,
         tracks=count,
-        **{damage: float(torch.cat(far).mean()) / whole - 1 for damage, far in grown.items()},
+        **{damage: sum(far) / len(far) / within - 1 for damage, far in grown.items()},
     )
 
 

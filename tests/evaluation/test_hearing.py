@@ -61,7 +61,7 @@ def test_an_encoder_of_spectra_tells_high_from_low_and_hears_that_what_is_high_i
     assert found.auc > 0.95
     assert found.verdict is Verdict.HEARS
     assert found.between > 2 * found.within > 0
-    assert found.low_pass > 0.5
+    assert found.low_pass > 5
     assert found.tracks == TRACKS
     assert sum(heard) == PASSES * TRACKS
 
@@ -72,7 +72,7 @@ def test_two_draws_of_one_kind_and_a_deaf_encoder_are_not_told_apart() -> None:
     for found in (same, deaf):
         assert 0.3 < found.auc < 0.7
         assert found.verdict is Verdict.DOES_NOT
-    assert max(abs(deaf.noise), abs(deaf.low_pass), abs(deaf.pitch_shift)) < 0.3
+    assert max(abs(deaf.noise), abs(deaf.low_pass), abs(deaf.pitch_shift)) < 2  # of noise alone
     assert deaf.between == pytest.approx(deaf.within, rel=0.9)
 
 
@@ -113,7 +113,7 @@ def test_clap_hears_airs_among_tunes_and_log_mel_does_not() -> None:
     assert found["clap"].auc > 0.6
     assert found["clap"].verdict is Verdict.HEARS
     assert found["logmel"].verdict is Verdict.DOES_NOT
-    assert all(each.noise > 0 for each in found.values())
+    assert all(each.noise > 0.2 and each.low_pass > 0.2 for each in found.values())
 
 
 def test_noise_is_20_db_below_and_a_low_pass_keeps_what_is_low() -> None:
