@@ -34,16 +34,55 @@ class Deferred:
         return getattr(import_module(module), attribute)()
 
 
-def _encoder(name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str) -> EncoderInfo:
-    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, Deferred(f"dragon_rewards.{factory}"))
+def _encoder(
+    name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str, trained_on: str = ""
+) -> EncoderInfo:
+    made = Deferred(f"dragon_rewards.{factory}")
+    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, made, trained_on=trained_on)
+
+
+RENDERED = "traditional music rendered on ten instruments"
 
 
 ENCODERS = (
-    _encoder("vae", 64, AUDIO, "latents of the embedded model's own autoencoder", "embedded.autoencoder:load_encoder"),
-    _encoder("clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder"),
+    _encoder(
+        "vae",
+        64,
+        AUDIO,
+        "latents of the embedded model's own autoencoder",
+        "embedded.autoencoder:load_encoder",
+        RENDERED,
+    ),
+    _encoder(
+        "clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder", RENDERED
+    ),
     _encoder("logmel", 64, AUDIO, "log-mel spectra: timbre; needs no weights", "encoders.spectral:LogMel"),
     _encoder("chroma", 12, AUDIO, "pitch classes: harmony; needs no weights", "encoders.spectral:Chroma"),
 )
+
+
+def _of_sets(
+    name: str,
+    better: Direction,
+    summary: str,
+    factory: str,
+    minimum_clips: int,
+    reference: ReferenceKind = ReferenceKind.POINTS,
+) -> ReductionInfo:
+    return ReductionInfo(
+        name=name,
+        kind=RewardKind.DISTRIBUTION_TO_DISTRIBUTION,
+        direction=better,
+        summary=summary,
+        factory=Deferred(f"dragon_rewards.reductions.sets:{factory}"),
+        needs_reference=True,
+        minimum_clips=minimum_clips,
+        reference=reference,
+    )
+
+
+LOWER, HIGHER = Direction.LOWER, Direction.HIGHER
+NEIGHBOURS = 5  # a ball of five neighbours is of more than five clips
 
 REDUCTIONS = (
     ReductionInfo(
@@ -81,6 +120,20 @@ REDUCTIONS = (
         minimum_clips=2,
         reference=ReferenceKind.FACETS,
     ),
+    _of_sets(
+        "fad-infinity",
+        LOWER,
+        "Fréchet audio distance extrapolated to infinitely many clips, so that sets of any size compare",
+        "FadInfinity",
+        8,
+        ReferenceKind.STATISTICS,
+    ),
+    _of_sets("kad", LOWER, "kernel audio distance, 100 MMD^2: assumes no Gaussian, unbiased for few clips", "Kad", 2),
+    _of_sets("mmd", LOWER, "MMD^2 with the cubic kernel of the kernel inception distance", "Mmd", 2),
+    _of_sets("precision", HIGHER, "share of clips among the exemplars: fidelity", "Precision", 1),
+    _of_sets("recall", HIGHER, "share of exemplars among the clips: diversity", "Recall", NEIGHBOURS + 1),
+    _of_sets("density", HIGHER, "how densely exemplars lie around the clips: fidelity, 1 expected", "Density", 1),
+    _of_sets("coverage", HIGHER, "share of exemplars that have a clip near them: diversity", "Coverage", 1),
     ReductionInfo(
         name="clap-score",
         kind=RewardKind.INSTANCE,
@@ -124,7 +177,7 @@ def register_exemplar_sets(register: Callable[[ExemplarSetInfo], None]) -> None:
 
 @hookimpl
 def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
-    """Register the reductions of DRAGON's twenty rewards, coverage of facets, and best of four."""
+    """Register the reductions of DRAGON's twenty rewards, other distances of sets, and best of four."""
     for reduction in REDUCTIONS:
         register(reduction)
 

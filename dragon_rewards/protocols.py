@@ -47,10 +47,11 @@ class RewardKind(StrEnum):
 
 
 class ReferenceKind(StrEnum):
-    """The form in which a reduction takes an exemplar set: as a Gaussian or as facets."""
+    """The form in which a reduction takes an exemplar set: as a Gaussian, as facets, or as points."""
 
     STATISTICS = "statistics"  # a metrics.Gaussian of all frames of the set
     FACETS = "facets"  # metrics.Facets, which `dragon exemplars facets` makes
+    POINTS = "points"  # metrics.Points, one embedding of each window of audio or caption
 
 
 class Direction(StrEnum):
@@ -195,8 +196,9 @@ class Reduction(Protocol):
     A reduction is copied to the device of the embeddings with all tensors that it holds, as an encoder is, and the
     reference is on that device, too. If the clips' device has no float64, the embeddings come on the CPU.
 
-    The reference is a `metrics.Gaussian`, or a `metrics.Facets` if the descriptor's `reference` says so; it is None if
-    the reward has no exemplar set. A reduction annotates its parameter with the type that it declares.
+    The reference is a `metrics.Gaussian`, or a `metrics.Facets` or `metrics.Points` if the descriptor's `reference`
+    says so; it is None if the reward has no exemplar set. A reduction annotates its parameter with the type that it
+    declares.
 
     Reductions of kinds that judge clips return a tensor (clips,); reductions that judge whole sets return a scalar.
     Values must be finite, of a floating point type, and on the device of the embeddings; otherwise the reward is
@@ -262,6 +264,8 @@ class EncoderInfo:
         statistics: a folder of files `<exemplar set>.safetensors` that its package contains, with statistics in its
             space of audio sets that ship without their audio; None if there is none.
         reductions: the names of the only reductions that know what its frames mean; empty if all do.
+        trained_on: the music that its weights were fitted to, where that is narrow, so that what it says of other music
+            is a guess; empty for an encoder that has heard all kinds, or has no weights.
     """
 
     name: str
@@ -275,6 +279,7 @@ class EncoderInfo:
     weights: tuple[Weights, ...] = ()
     statistics: Path | None = None
     reductions: frozenset[str] = frozenset()
+    trained_on: str = ""
 
 
 @dataclass(frozen=True)
@@ -312,7 +317,7 @@ class ReductionInfo:
         needs_prompts: whether it compares clips with their prompts, which the encoder's text tower embeds.
         minimum_clips: the fewest clips that it can judge.
         encoders: the only encoders that it works with, such as the one that its weights were fitted for; empty for any.
-        reference: whether it takes the exemplar set as a Gaussian or as facets.
+        reference: whether it takes the exemplar set as a Gaussian, as facets or as points.
         identity: a fingerprint of what it was fitted to, where that may change while its package does not; it tells
             results that were made with another fit.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dragon_rewards import exemplars, hookspecs
 from dragon_rewards.errors import DragonError, UnknownNameError
 from dragon_rewards.exemplars import facets as exemplar_facets
+from dragon_rewards.exemplars import points as exemplar_points
 from dragon_rewards.exemplars.store import broken_sets
 from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.heads import broken_heads
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     import torch
 
     from dragon_rewards.compute.placement import Placement
-    from dragon_rewards.metrics import Facets, Gaussian
+    from dragon_rewards.metrics import Facets, Gaussian, Points
     from dragon_rewards.plugins import PluginFailure, PluginRecord
     from dragon_rewards.protocols import Reduction
 
 T = TypeVar("T")
-R = TypeVar("R", "Gaussian", "Facets")
+R = TypeVar("R", "Gaussian", "Facets", "Points")
 
 TOWERS = {
     Modality.AUDIO: AudioEncoder,
@@ -153,6 +154,16 @@ class Registry:
             DragonError: the set has no facets for this encoder, or they were made of other items or with other weights.
         """
         return self._kept("facets", exemplar_set, encoder, device, exemplar_facets.read_facets)
+
+    def points(self, exemplar_set: str, encoder: str, device: torch.device) -> Points:
+        """Return the points of an exemplar set in an encoder's space, on the device of the clips' embeddings.
+
+        Raises:
+            DragonError: the set has neither points for this encoder nor audio that it can embed.
+        """
+        owner = self.owners.get(("register_encoders", encoder))
+        read = partial(exemplar_points.points_of, owner=owner, device=device)
+        return self._kept("points", exemplar_set, encoder, device, read)
 
     def _kept(
         self,

@@ -11,6 +11,7 @@ from dragon_rewards import exemplars
 from dragon_rewards.encoders.text_limits import warn_of_cut_texts
 from dragon_rewards.errors import ComposeError, DragonError, MissingPromptsError, TooFewClipsError
 from dragon_rewards.exemplars import facets as exemplar_facets
+from dragon_rewards.exemplars import points as exemplar_points
 from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.names import RewardName
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
@@ -18,14 +19,14 @@ from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import torch
     from torch import Tensor
 
     from dragon_rewards.media.media import Media
-    from dragon_rewards.metrics import Facets, Gaussian
+    from dragon_rewards.metrics import Facets, Gaussian, Points
     from dragon_rewards.metrics.selection import Expansion
     from dragon_rewards.protocols import (
         Direction,
@@ -236,17 +237,21 @@ class Reward:
             raise MissingPromptsError(f"'{self.name}' compares clips with their prompts: give one prompt for each clip")
         return self.embeddings(clips).to(statistics_device(clips.device))
 
-    def reference(self, device: torch.device) -> Gaussian | Facets | None:
+    def reference(self, device: torch.device) -> Gaussian | Facets | Points | None:
         """Return what the reduction compares with, on a device; None for a reward without an exemplar set.
 
         Raises:
-            DragonError: the set has no statistics or facets for this encoder, or they were made with other weights.
+            DragonError: the set has no statistics, facets or points for this encoder, or they were made with other
+                weights.
         """
         if self.exemplar_set is None:
             return None
-        faceted = self.reduction.reference is ReferenceKind.FACETS
-        find = self.registry.facets if faceted else self.registry.reference
-        return find(self.exemplar_set.name, self.encoder.name, device)
+        finders: Mapping[ReferenceKind, Callable[..., Gaussian | Facets | Points]] = {
+            ReferenceKind.STATISTICS: self.registry.reference,
+            ReferenceKind.FACETS: self.registry.facets,
+            ReferenceKind.POINTS: self.registry.points,
+        }
+        return finders[self.reduction.reference](self.exemplar_set.name, self.encoder.name, device)
 
     def check_count(self, clips: int) -> None:
         """Refuse a number of clips that is too small for the reduction.
@@ -286,7 +291,7 @@ class _OneByOne:
 
     reduction: Reduction
     clips: Embeddings
-    reference: Gaussian | Facets | None
+    reference: Gaussian | Facets | Points | None
 
     def __call__(self, rows: Tensor) -> Tensor:
         import torch
@@ -331,6 +336,8 @@ def misfit(reduction: ReductionInfo, encoder: EncoderInfo, exemplar_set: Exempla
         return f"'{reduction.name}' compares with no exemplar set: leave '@{exemplar_set.name}' out"
     if reduction.reference is ReferenceKind.FACETS:
         return exemplar_facets.facets_fault(exemplar_set, encoder)
+    if reduction.reference is ReferenceKind.POINTS:
+        return exemplar_points.points_fault(exemplar_set, encoder)
     return _unserved(encoder, exemplar_set)
 
 

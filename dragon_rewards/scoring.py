@@ -36,7 +36,9 @@ def score_files(
     *,
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """Compute the raw metric of audio files and all audio in folders: a row for each file, or one for the whole set.
+    """Compute the raw metric of audio files and all audio in folders: a row for each file, or one for each set.
+
+    For kinds that judge sets, each of several folders is a set; where files are named, too, all are one.
 
     Args:
         reward: the reward to score with.
@@ -48,8 +50,9 @@ def score_files(
         skip_bad: whether files that no reward can judge are named on stderr and left out.
 
     Returns:
-        Rows with `path` (for kinds that judge clips) or `clips` (the number of clips, for kinds that judge sets),
-        `reward`, `value`, and `better`, which says whether higher or lower is better.
+        Rows with `path` (for kinds that judge clips, and where there are several sets) and `clips` (the number of
+        clips, for kinds that judge sets), `reward`, `value`, and `better`, which says whether higher or lower is
+        better.
 
     Raises:
         AudioError: a path is missing, a folder has no audio, a file is not audio, or no reward can judge it.
@@ -59,14 +62,36 @@ def score_files(
         DeviceError: a clip is too large for the memory of the device.
     """
     places = list(paths)
-    files = usable(find_audio(places)) if skip_bad else find_audio(places)
-    with damage_first(files):
-        reward.check_count(len(files))
-    values = judged(reward, reward.metric, files, table, places, on_progress, cache, device)
+    sets = [places] if reward.kind.per_clip else _sets(places)
+    found = [usable(find_audio(each)) if skip_bad else find_audio(each) for each in sets]
+    for files in found:
+        with damage_first(files):
+            reward.check_count(len(files))
+    steps, rows = 2 * sum(map(len, found)), list[dict[str, Any]]()
+
+    def advance(further: int, _steps_of_this_set: int) -> None:
+        on_progress(further, steps)
+
+    for each, files in zip(sets, found, strict=True):
+        values = judged(reward, reward.metric, files, table, each, advance, cache, device)
+        own = {"path": str(each[0])} if len(sets) > 1 else {}
+        rows += _rows(reward, files, values, own)
+    return rows
+
+
+def _rows(reward: Reward, files: Sequence[Path], values: Tensor, own: dict[str, str]) -> list[dict[str, Any]]:
+    """Return a row for each file, or one for the set of all files, which is named by `own`."""
     verdict = {"reward": reward.name, "better": str(reward.direction)}
     if not reward.kind.per_clip:
-        return [{"clips": len(files), "value": float(values), **verdict}]
+        return [{**own, "clips": len(files), "value": float(values), **verdict}]
     return [{"path": str(file), "value": value, **verdict} for file, value in zip(files, values.tolist(), strict=True)]
+
+
+def _sets(places: Sequence[Path]) -> list[list[Path]]:
+    """Return the places of each set: every folder by itself, unless a file is among them."""
+    if all(place.is_dir() for place in places):
+        return [[place] for place in dict.fromkeys(places)]
+    return [list(places)]
 
 
 @torch.no_grad()

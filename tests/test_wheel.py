@@ -40,6 +40,7 @@ NEEDED = [
     "dragon_train/bench/presets.toml",
     "dragon_train/embedded/adherence.safetensors",
     "dragon_train/embedded/real_latents.safetensors",
+    "dragon_train/embedded/real_latents_airs.safetensors",
     "dragon_train/embedded/real_music.csv",
     "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",

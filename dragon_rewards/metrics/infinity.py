@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import torch
 from scipy.special import stdtrit
 
 from dragon_rewards.errors import TooFewClipsError
+from dragon_rewards.metrics.frames import check_rows
 from dragon_rewards.metrics.subsets import dataset_fad_subsets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -86,8 +88,8 @@ def fad_infinity(
         True
     """
     clips = len(frames)
-    if 0 < clips < MINIMUM_CLIPS:
-        raise TooFewClipsError(f"FAD-infinity needs at least {MINIMUM_CLIPS} clips, and there are {clips}")
+    if clips:
+        _check_count(clips)
     distances = dataset_fad_subsets([clip.detach() for clip in frames], reference)
     whole = distances(torch.arange(clips).unsqueeze(0))[0].cpu()
     generator = generator or torch.Generator().manual_seed(0)
@@ -95,6 +97,74 @@ def fad_infinity(
     rises = torch.stack([distances(_subsets(clips, size, generator)).cpu() - whole for size in sizes])
     x = 1 / torch.tensor(sizes, dtype=torch.float64).unsqueeze(1) - 1 / clips
     return _extrapolated(whole, x, rises, clips)
+
+
+def fad_infinity_subsets(frames: Sequence[Tensor], reference: Gaussian) -> Callable[[Tensor], Tensor]:
+    """Prepare the value of `fad_infinity` for many subsets of these clips: it maps index rows (k, m) to values (k,).
+
+    What is drawn of a subset follows from the contents of its clips alone: each clip has seeded random numbers of its
+    own, and a draw takes the clips with the smallest. So a value does not depend on the order of the clips, and where
+    two subsets differ in one clip, most of what is drawn of them is the same. A value costs 101 distances.
+
+    Args:
+        frames: per clip a matrix (frames, d).
+        reference: the Gaussian of the exemplar set.
+
+    Raises:
+        TooFewClipsError: by the result, for rows of fewer than 8 clips.
+        DragonError: the clips are refused by `fad_infinity`; the result refuses rows that are no indices of clips.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import Gaussian, fad_infinity_subsets
+        >>> clips = list(torch.randn(40, 5, 2, generator=torch.Generator().manual_seed(0)))
+        >>> value = fad_infinity_subsets(clips, Gaussian(torch.zeros(2).double(), torch.eye(2).double(), 10**6))
+        >>> abs(value(torch.arange(40)[None])).item() < 0.1
+        True
+    """
+    frames = [clip.detach() for clip in frames]
+    distances = dataset_fad_subsets(frames, reference)
+    return _InfinitySubsets(distances, torch.stack([_numbers(clip) for clip in frames], 1))
+
+
+def _numbers(clip: Tensor) -> Tensor:
+    """Return a random number of a clip for every draw, (sizes, SUBSETS), by its contents."""
+    digest = sha256(clip.float().cpu().contiguous().numpy().tobytes()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.rand(len(DIVISORS) * SUBSETS, generator=generator).view(len(DIVISORS), SUBSETS)
+
+
+@dataclass(frozen=True, eq=False)
+class _InfinitySubsets:
+    """The extrapolated distances of subsets.
+
+    Attributes:
+        distances: the FAD of index rows.
+        numbers: the random numbers of the clips, (sizes, clips, SUBSETS).
+    """
+
+    distances: Callable[[Tensor], Tensor]
+    numbers: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        check_rows(rows, self.numbers.shape[1])
+        _check_count(rows.shape[1])
+        return torch.stack([self._value(row) for row in rows.cpu().long()])
+
+    def _value(self, row: Tensor) -> Tensor:
+        clips, whole = len(row), self.distances(row[None])[0]
+        sizes = [round(clips / divisor) for divisor in DIVISORS]
+        drawn = [
+            row[own[row].argsort(dim=0, stable=True)[:size].mT] for own, size in zip(self.numbers, sizes, strict=True)
+        ]
+        rises = torch.stack([self.distances(subsets).mean() - whole for subsets in drawn])
+        x = sum(1 / size - 1 / clips for size in sizes) / len(sizes)
+        return whole - rises.mean() / x / clips  # the intercept of the line of `fad_infinity`
+
+
+def _check_count(clips: int) -> None:
+    if clips < MINIMUM_CLIPS:
+        raise TooFewClipsError(f"FAD-infinity needs at least {MINIMUM_CLIPS} clips, and there are {clips}")
 
 
 def _subsets(clips: int, size: int, generator: torch.Generator) -> Tensor:

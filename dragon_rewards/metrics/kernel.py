@@ -1,4 +1,7 @@
-"""Kernel audio distance (KAD): how far two sets of frames lie apart, without the assumption that they are Gaussian."""
+"""The maximum mean discrepancy: how far two sets of frames lie apart, without the assumption that they are Gaussian.
+
+With the Gaussian kernel it is the kernel audio distance (KAD), with a polynomial kernel the kernel inception distance.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,7 @@ def kernel_audio_distance(x: Tensor, y: Tensor, bandwidth: float | None = None) 
         >>> [round(kernel_audio_distance(reference + shift, reference).item(), 3) for shift in (0.5, 5.0)]
         [-29.139, 68.064]
     """
-    x = checked_matrix(x, "the evaluated set x", MINIMUM_FRAMES)
-    y = checked_matrix(y.detach(), "the reference y", MINIMUM_FRAMES).to(x.device)
-    check_dim(x.shape[1], y.shape[1], "the evaluated set x")
+    x, y = checked_sides(x, y)
     width = median_bandwidth(y) if bandwidth is None else _checked_bandwidth(bandwidth)
     return SCALE * (_mean_within(x, width) + _mean_within(y, width) - 2 * _mean_between(x, y, width))
 
@@ -88,6 +89,60 @@ def median_bandwidth(y: Tensor) -> float:
     if median == 0:
         raise DragonError("the median distance within the reference y is 0, as most frames are equal: give a bandwidth")
     return median
+
+
+def maximum_mean_discrepancy(x: Tensor, y: Tensor) -> Tensor:
+    """Return MMD^2 of evaluated frames x and a reference y by a cubic kernel: a scalar; smaller is better.
+
+        MMD^2 = mean_{i != j} k(x_i, x_j) + mean_{i != j} k(y_i, y_j) - 2 mean_{i, j} k(x_i, y_j)
+        k(a, b) = (a . b / d + 1)^3
+
+    It is the unbiased estimate for the kernel of the kernel inception distance (Bińkowski et al., arXiv 1801.01401),
+    of both sets whole, without subsets. The kernel has no bandwidth and does not level off, so that sets that are far
+    apart are told from sets that are farther still; its value depends on the scale of the embeddings. Differentiable
+    in x.
+
+    Args:
+        x: the evaluated frames, (m, d), at least 2.
+        y: the frames of the reference, (n, d), at least 2.
+
+    Raises:
+        DragonError: a set is no matrix, has fewer than 2 frames, or NaN or infinite values; the two differ in
+            dimension.
+
+    Example:
+        >>> import torch
+        >>> from dragon_rewards.metrics import maximum_mean_discrepancy
+        >>> reference = torch.tensor([[0.0], [1.0]])
+        >>> [maximum_mean_discrepancy(reference + shift, reference).item() for shift in (0.0, 1.0)]
+        [-3.5, 9.5]
+    """
+    x, y = checked_sides(x, y)
+    return _cubic_within(x) + _cubic_within(y) - 2 * torch.cat(_cubic_means(x, y)).mean()
+
+
+def checked_sides(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return evaluated frames x and a reference y in float64 on one device; raises as `kernel_audio_distance`."""
+    x = checked_matrix(x, "the evaluated set x", MINIMUM_FRAMES)
+    y = checked_matrix(y.detach(), "the reference y", MINIMUM_FRAMES).to(x.device)
+    check_dim(x.shape[1], y.shape[1], "the evaluated set x")
+    return x, y
+
+
+def cubic_kernel(rows: Tensor, others: Tensor) -> Tensor:
+    """Return (a . b / d + 1)^3 of each row a (k, d) with each other b (n, d): (k, n)."""
+    return (rows @ others.mT / rows.shape[1] + 1) ** 3
+
+
+def _cubic_within(rows: Tensor) -> Tensor:
+    """Return the mean cubic kernel of two different rows."""
+    count, own = len(rows), (rows.square().sum(1) / rows.shape[1] + 1) ** 3
+    return (count * torch.cat(_cubic_means(rows, rows)).sum() - own.sum()) / (count * (count - 1))
+
+
+def _cubic_means(rows: Tensor, others: Tensor) -> list[Tensor]:
+    """Return the mean cubic kernel of each row with the others, in blocks of rows."""
+    return [cubic_kernel(block, others).mean(1) for block in rows.split(max(1, ROOMY // len(others)))]
 
 
 def _checked_bandwidth(bandwidth: float) -> float:

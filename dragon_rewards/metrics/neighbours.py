@@ -70,8 +70,8 @@ def precision(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         >>> precision(torch.tensor([[0.5], [3.0], [7.0]]), torch.tensor([[0.0], [1.0], [2.0]]), k=1)
         0.6666666666666666
     """
-    generated, reference = _checked(generated, reference)
-    return _share(_holders(generated, reference, _radii(reference, k, "the reference")) > 0)
+    generated, reference = checked_sets(generated, reference)
+    return _share(_holders(generated, reference, radii(reference, k, "the reference")) > 0)
 
 
 def recall(generated: Tensor, reference: Tensor, k: int = 5) -> float:
@@ -98,8 +98,8 @@ def recall(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         >>> recall(torch.tensor([[0.5], [1.0], [7.0]]), torch.tensor([[0.0], [1.0]]), k=1)
         1.0
     """
-    generated, reference = _checked(generated, reference)
-    return _share(_holders(reference, generated, _radii(generated, k, "the generated set")) > 0)
+    generated, reference = checked_sets(generated, reference)
+    return _share(_holders(reference, generated, radii(generated, k, "the generated set")) > 0)
 
 
 def density(generated: Tensor, reference: Tensor, k: int = 5) -> float:
@@ -127,8 +127,8 @@ def density(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         >>> density(torch.tensor([[0.5], [3.0], [7.0]]), torch.tensor([[0.0], [1.0], [2.0]]), k=1)
         1.0
     """
-    generated, reference = _checked(generated, reference)
-    return int(_holders(generated, reference, _radii(reference, k, "the reference")).sum()) / (k * len(generated))
+    generated, reference = checked_sets(generated, reference)
+    return int(_holders(generated, reference, radii(reference, k, "the reference")).sum()) / (k * len(generated))
 
 
 def coverage(generated: Tensor, reference: Tensor, k: int = 5) -> float:
@@ -159,9 +159,9 @@ def coverage(generated: Tensor, reference: Tensor, k: int = 5) -> float:
         >>> coverage(torch.tensor([[0.5], [0.6]]), torch.tensor([[0.0], [1.0], [2.0], [3.0]]), k=1)
         0.5
     """
-    generated, reference = _checked(generated, reference)
+    generated, reference = checked_sets(generated, reference)
     nearest = torch.cat([distances.amin(1) for _, distances in _blocks(reference, generated)])
-    return _share(nearest <= _radii(reference, k, "the reference"))
+    return _share(nearest <= radii(reference, k, "the reference"))
 
 
 def prdc(generated: Tensor, reference: Tensor, k: int = 5) -> Prdc:
@@ -182,8 +182,8 @@ def prdc(generated: Tensor, reference: Tensor, k: int = 5) -> Prdc:
         >>> prdc(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0], [2.0], [3.0]]), k=1)
         Prdc(precision=1.0, recall=0.75, density=2.5, coverage=0.75)
     """
-    generated, reference = _checked(generated, reference)
-    real, fake = _radii(reference, k, "the reference"), _radii(generated, k, "the generated set")
+    generated, reference = checked_sets(generated, reference)
+    real, fake = radii(reference, k, "the reference"), radii(generated, k, "the generated set")
     holders = torch.empty_like(fake)
     covered, recalled = torch.zeros_like(real, dtype=torch.bool), torch.zeros_like(real, dtype=torch.bool)
     for rows, distances in _blocks(generated, reference):
@@ -195,14 +195,15 @@ def prdc(generated: Tensor, reference: Tensor, k: int = 5) -> Prdc:
     return Prdc(*shares)
 
 
-def _checked(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def checked_sets(generated: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a generated set and a reference in float64 on one device; raises as `prdc` does about them."""
     generated = checked_matrix(generated.detach(), "the generated set", minimum=1)
     reference = checked_matrix(reference.detach(), "the reference", minimum=1).to(generated.device)
     check_dim(generated.shape[1], reference.shape[1], "the generated set")
     return generated, reference
 
 
-def _radii(rows: Tensor, k: int, what: str) -> Tensor:
+def radii(rows: Tensor, k: int, what: str) -> Tensor:
     """Return the distance of each row to its k-th nearest among the others, (n,)."""
     if not 1 <= k < len(rows):
         raise DragonError(

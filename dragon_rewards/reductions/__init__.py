@@ -1,5 +1,6 @@
 """The built-in reductions, which turn embeddings into the values of a reward."""
 
+from dragon_rewards.reductions.sets import Coverage, Density, FadInfinity, Kad, Mmd, Precision, Recall
 from dragon_rewards.reductions.standard import (
     BestOfClapScore,
     ClapScore,
@@ -9,4 +10,18 @@ from dragon_rewards.reductions.standard import (
     Vendi,
 )
 
-__all__ = ["BestOfClapScore", "ClapScore", "DatasetFad", "FacetCoverage", "PerSongFad", "Vendi"]
+__all__ = [
+    "BestOfClapScore",
+    "ClapScore",
+    "Coverage",
+    "DatasetFad",
+    "Density",
+    "FacetCoverage",
+    "FadInfinity",
+    "Kad",
+    "Mmd",
+    "PerSongFad",
+    "Precision",
+    "Recall",
+    "Vendi",
+]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dragon_rewards.compute.devices import available_devices, statistics_device
-from dragon_rewards.metrics import Facets, Gaussian
+from dragon_rewards.metrics import Facets, Gaussian, Points
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.testing.encoders import EncoderCase
 from dragon_rewards.testing.image_encoders import ImageCase
@@ -70,17 +70,19 @@ class ReductionCase:
         return torch.cat(self.exemplars).double().std(0)
 
     @cached_property
-    def reference(self) -> Gaussian | Facets | None:
+    def reference(self) -> Gaussian | Facets | Points | None:
         """The reference that is fitted to the exemplars, if the reduction wants one."""
         return self.fit(self.exemplars) if self.info.needs_reference else None
 
-    def fit(self, exemplars: Sequence[Tensor]) -> Gaussian | Facets:
-        """Fit what the reduction compares with, a Gaussian or facets, to exemplars' frames."""
+    def fit(self, exemplars: Sequence[Tensor]) -> Gaussian | Facets | Points:
+        """Fit what the reduction compares with, a Gaussian, facets or points, to exemplars' frames."""
+        if self.info.reference is ReferenceKind.POINTS:
+            return Points(torch.stack([frames.mean(0) for frames in exemplars]))
         if self.info.reference is ReferenceKind.FACETS:
             return Facets.fit(torch.stack([frames.mean(0) for frames in exemplars]), FACETS)
         return Gaussian.fit(torch.cat(list(exemplars)))
 
-    def reference_on(self, device: torch.device) -> Gaussian | Facets | None:
+    def reference_on(self, device: torch.device) -> Gaussian | Facets | Points | None:
         """Return a copy of the reference on a device; None if the reduction has none."""
         return None if self.reference is None else self.reference.to(device)
 

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import load_registry
 from dragon_rewards.errors import DragonError
@@ -21,8 +21,11 @@ from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, wri
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dragon_rewards.evaluation.tracks import Track
+
 VALUES = Path(str(files("dragon_train.embedded"))) / "real_music.csv"
-LATENTS = Path(str(files("dragon_train.embedded"))) / "real_latents.safetensors"
+LATENTS = Path(str(files("dragon_train.embedded"))) / "real_latents.safetensors"  # of tunebook
+OF_SETS = {"tunebook": LATENTS, "airs": LATENTS.with_name("real_latents_airs.safetensors")}
 AGAIN = "install the package again, or make it by reports/embedded/measure_real.py"
 AUTOENCODER, CAPTIONS = "autoencoder", "captions"  # of the metadata of the file
 
@@ -77,6 +80,26 @@ def fitting_latents(path: Path = LATENTS) -> RealLatents | None:
         log.warning("'%s' is of autoencoder %s, not of %s; %s", path, found.autoencoder, installed, AGAIN)
         return None
     return found
+
+
+def real_tracks(name: str) -> list[Track]:
+    """Return real clips of a shipped exemplar set, one of `OF_SETS`, as the embedded autoencoder decodes them.
+
+    Raises:
+        DragonError: their latents are not there, or are of another autoencoder.
+    """
+    import torch
+
+    from dragon_rewards.evaluation.tracks import Track
+
+    found = fitting_latents(OF_SETS[name])
+    if found is None:
+        raise DragonError(f"there are no real clips of '{name}' for this autoencoder; {AGAIN}")
+    encoder: Any = load_registry().build_encoder("vae")
+    with torch.no_grad():
+        audio = [encoder.autoencoder.decode(part).sample.mean(1)[0] for part in found.latents.split(1)]
+    rate = load_registry().encoder("vae").sample_rate
+    return [Track(f"{name} {number}", each, rate) for number, each in enumerate(audio, 1)]
 
 
 def autoencoder_identity() -> str:

@@ -124,9 +124,12 @@ class DirectReward(DirectOptions):
     def value(self, learner: Learner, experience: Starts, latents: Tensor) -> Tensor:
         """Return the reward of latents, (clips,) or of the set (), with the gradient that is to be followed."""
         reward, asked = experience.reward, (learner.policy, latents, experience.prompts)
-        if not self.balance:
-            return reward.value(clips_for(reward.parts, *asked))
-        return balanced(reward, *asked)
+        if self.balance:
+            return balanced(reward, *asked)
+        value = reward.value(clips_for(reward.parts, *asked))
+        if latents.requires_grad and not value.requires_grad:
+            raise ConfigError(f"reward '{reward.name}' has no gradient to follow; train by another objective, as kto")
+        return value
 
 
 def balanced(reward: AnyReward, policy: Policy, latents: Tensor, prompts: Sequence[str]) -> Tensor:

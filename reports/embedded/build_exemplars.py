@@ -2,8 +2,8 @@
 
     python build_exemplars.py WORK_DIR
 
-Audio sets keep captions and statistics, no audio. Captions have the phrasings of training, so that prompts to watch and
-of the exam have others.
+Audio sets keep captions, statistics and the mean frame of each clip, no audio. Captions have the phrasings of training,
+so that prompts to watch and of the exam have others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from dragon_rewards import load_registry
 from dragon_rewards.builtin import shipped_sets
 from dragon_rewards.embedded.clap import load_encoder
 from dragon_rewards.exemplars import Statistics, write_exemplar_set
+from dragon_rewards.exemplars.points import SUFFIX
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import ExemplarSetInfo, Modality
+from dragon_rewards.storage.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +46,15 @@ AUDIO_SETS = {
 }
 
 
-def audio_statistics(clips: Any) -> dict[str, Statistics]:
-    """The Gaussian of all frames of all clips, for each built-in encoder."""
-    registry, made = load_registry(), {}
+def audio_statistics(clips: Any) -> tuple[dict[str, Statistics], dict[str, torch.Tensor]]:
+    """The Gaussian of all frames of all clips, and the mean frame of each clip, for each built-in encoder."""
+    registry, made, means = load_registry(), {}, {}
     for name in ("vae", "clap", "logmel", "chroma"):
         encoder: Any = registry.build_encoder(name)
         parts = [encoder.encode_audio(to_float(clips[i : i + 64])) for i in range(0, len(clips), 64)]
         made[name] = Statistics(Gaussian.fit(torch.cat(parts).flatten(0, 1)), encoder.identity)
-    return made
+        means[name] = torch.cat(parts).mean(1)
+    return made, means
 
 
 def text_statistics(captions: Sequence[str]) -> dict[str, Statistics]:
@@ -65,8 +68,12 @@ def write(name: str, modality: Modality, about: tuple[str, str], captions: Seque
     summary, provenance = about
     folder = shipped_sets() / name
     info = ExemplarSetInfo(name, modality, len(captions), LICENCES[modality], summary, folder)
-    statistics = text_statistics(captions) if clips is None else audio_statistics(clips)
-    print(write_exemplar_set(info, provenance, captions, statistics))
+    statistics, means = (text_statistics(captions), {}) if clips is None else audio_statistics(clips)
+    manifest = write_exemplar_set(info, provenance, captions, statistics)
+    print(manifest)
+    for encoder, points in means.items():
+        marks = {"identity": statistics[encoder].identity, "items": manifest.sha256}
+        write_tensors(folder / f"{encoder}{SUFFIX}", {"points": points.half()}, marks)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@
 
 WORK_DIR holds real-tunebook.npy and real-airs.npy, 256 clips in the order of the held-out prompts, each with a .jsonl
 beside it. Rewards against `airs` judge the latter, all others the former; every reward of the suites whose exemplar
-set, if it has one, is music, and the judges. It writes real_music.csv and real_latents.safetensors into
+set, if it has one, is music, and the judges. It writes real_music.csv and the real_latents of both into
 `dragon_train/embedded`, which hold for the weights that are there now.
 """
 
@@ -25,7 +25,7 @@ from dragon_rewards.storage.files import write_csv
 from dragon_rewards.suites import builtin_suites
 from dragon_train.bench.real_clips import AS_IS, CODEC, COLUMNS, judges_music, latents_of, measured_rows, through_codec
 from dragon_train.embedded.pipeline import load_policy
-from dragon_train.embedded.real_music import LATENTS, VALUES, RealLatents, autoencoder_identity
+from dragon_train.embedded.real_music import OF_SETS, VALUES, RealLatents, autoencoder_identity
 from dragon_train.judges import judges
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def main(work: Path) -> None:
                 rows += measured_rows(own, clips.select(range(count)), music, model)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["reward", "clips", "model"], ignore_index=True)
     write_csv(VALUES, table)
-    first = clips_of(work, TUNEBOOK).select(range(KEPT))
-    RealLatents(latents_of(policy, first), tuple(first.prompts or ()), autoencoder_identity()).save(LATENTS)
+    for music, path in OF_SETS.items():
+        first = clips_of(work, music).select(range(KEPT))
+        RealLatents(latents_of(policy, first), tuple(first.prompts or ()), autoencoder_identity()).save(path)
     print(table[table["clips"] == COUNTS[-1]].drop(columns="origin").to_string(index=False))
 
 

@@ -20,6 +20,7 @@ PLACED = (
     *(("train",), ("bench",), ("ablate",), ("sample",), ("best-of",), ("report",), ("listen", "serve")),
     *(("listen", "page"), ("score",), ("rank",), ("compare",), ("exemplars", "add"), ("exemplars", "facets")),
     ("exemplars", "statistics"),
+    ("exemplars", "judge"),
     ("serve",),
     ("fit-ratings",),
     ("blend",),
@@ -39,6 +40,7 @@ COMMANDS = [
     ("exemplars", "add", "mine", "../songs", "--encoder", "logmel"),
     ("exemplars", "facets", "mine", "--encoder", "logmel"),
     ("fit-ratings", "../rated/mine.csv", "--encoder", "logmel"),
+    ("exemplars", "judge", "mine", "--encoder", "logmel"),
     ("serve", "--encoders", "logmel"),
 ]
 

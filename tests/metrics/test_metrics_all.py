@@ -21,20 +21,28 @@ from dragon_rewards.metrics import (
     clap_score,
     clip_contributions,
     coverage,
+    coverage_subsets,
     dataset_fad,
     dataset_fad_subsets,
     density,
+    density_subsets,
     facet_coverage,
     facet_coverage_subsets,
     fad_infinity,
+    fad_infinity_subsets,
     frechet_distance,
     frechet_loss,
     kernel_audio_distance,
+    kernel_audio_distance_subsets,
+    maximum_mean_discrepancy,
+    maximum_mean_discrepancy_subsets,
     median_bandwidth,
     per_song_fad,
     prdc,
     precision,
+    precision_subsets,
     recall,
+    recall_subsets,
     update_population,
     vendi_matched,
     vendi_score,
@@ -78,6 +86,7 @@ FRECHET: dict[str, Callable[[Clips, Gaussian], Tensor]] = {
     "frechet_loss": lambda clips, reference: frechet_loss(clips, reference, reference),
 }
 OF_CLIPS: dict[str, Callable[[Clips, Gaussian], Tensor]] = FRECHET | {
+    "fad_infinity_subsets": lambda clips, reference: fad_infinity_subsets(clips, reference)(subsets(len(clips))),
     "update_population": lambda clips, reference: moments(update_population(reference, clips, memory=10)),
     "clap_score": lambda clips, reference: clap_score(clips, reference.mean.expand(len(clips), -1)),
     "facet_coverage": lambda clips, reference: facet_coverage(clips, facets(reference)),
@@ -88,6 +97,13 @@ OF_CLIPS: dict[str, Callable[[Clips, Gaussian], Tensor]] = FRECHET | {
 OF_PAIRS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "frechet_distance": lambda x, y: frechet_distance(Gaussian.fit(x), Gaussian.fit(y)),
     "kernel_audio_distance": kernel_audio_distance,
+    "kernel_audio_distance_subsets": lambda x, y: kernel_audio_distance_subsets(x, y, 1.5)(subsets(len(x))),
+    "maximum_mean_discrepancy": maximum_mean_discrepancy,
+    "maximum_mean_discrepancy_subsets": lambda x, y: maximum_mean_discrepancy_subsets(x, y)(subsets(len(x))),
+    "precision_subsets": lambda x, y: precision_subsets(x, y, 2)(subsets(len(x))),
+    "recall_subsets": lambda x, y: recall_subsets(x, y, 2)(subsets(len(x))),
+    "density_subsets": lambda x, y: density_subsets(x, y, 2)(subsets(len(x))),
+    "coverage_subsets": lambda x, y: coverage_subsets(x, y, 2)(subsets(len(x))),
     "vendi_matched": lambda x, y: torch.tensor(astuple(vendi_matched(x, y)), dtype=torch.float64),
     "precision": lambda x, y: torch.tensor(precision(x, y, 2)),
     "recall": lambda x, y: torch.tensor(recall(x, y, 2)),
@@ -177,7 +193,9 @@ def test_sets_without_a_value_are_refused(name: str, frames: Tensor, cause: str)
 of_means = {"clap_score", "facet_coverage", "facet_coverage_subsets", "vendi_score", "vendi_subsets", "vendi_matched"}
 
 
-@pytest.mark.parametrize("name", sorted(EVERY.keys() - of_means - {"dataset_fad_subsets"}))  # that refuses its rows
+@pytest.mark.parametrize(
+    "name", sorted(EVERY.keys() - of_means - {"dataset_fad_subsets", "fad_infinity_subsets"})
+)  # that refuses its rows
 def test_one_frame_has_no_spread(name: str) -> None:
     with pytest.raises(DragonError, match=r"1 frame\b|at least 2 frames in all, not 1|there (is|are) 1$"):
         EVERY[name]([torch.ones(1, 2)], torch.ones(1, 2) if name in OF_PAIRS else embeddings(9, 5, 2))
@@ -241,6 +259,7 @@ def test_values_move_with_their_clips(seed: int, dim: int, order: list[int]) -> 
     clips, reference = songs(seed, RAGGED, dim), Gaussian.fit(embeddings(seed + 99, 20, dim))
     for name in OF_CLIPS.keys() - {
         "fad_infinity",
+        "fad_infinity_subsets",
         "dataset_fad_subsets",
         "facet_coverage_subsets",
     }:  # draw or list by position

@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 PER_CLIP = ["per-song-fad:ear@tunes", "per-song-fad:two@tunes", "per-song-fad:two@words", "clap-score:two"]
 WHOLE_SET = [
     *("dataset-fad:ear@tunes", "dataset-fad:two@tunes", "dataset-fad:two@words"),
+    *("fad-infinity:ear@tunes", "fad-infinity:two@tunes", "fad-infinity:two@words"),
     *("vendi:ear", "vendi:two", "best-of-4-clap-score:two"),
+    *("kad:two@words", "mmd:two@words", "precision:two@words", "recall:two@words", "density:two@words"),
+    "coverage:two@words",
 ]
 
 REFUSALS = {
     "per-song-fad:ear": ("compares with an exemplar set: add @<set>", "per-song-fad:ear@tunes"),
     "vendi:ear@tunes": ("compares with no exemplar set: leave '@tunes' out", "vendi:ear"),
+    "kad:ear@tunes": (
+        "keeps an embedding of each example, which this reward compares with, for no encoder",
+        "fad-infinity:ear@tunes",
+    ),
+    "kad:ear@words": ("'words' is text, and encoder 'ear' embeds no text", "kad:two@words"),
     "per-song-fad:ear@words": ("'words' is text, and encoder 'ear' embeds no text", "per-song-fad:two@words"),
     "clap-score:ear": ("compares clips with prompts, and encoder 'ear' embeds no text", "clap-score:two"),
     "aesthetics-degradation:ear": ("works only with encoder clap", "vendi:ear"),
@@ -49,7 +57,7 @@ def with_loudness(registry: Registry) -> Registry:
     return replace(registry, reductions={**registry.reductions, "loudness": info})
 
 
-def clips(count: int = 6) -> Clips:
+def clips(count: int = 10) -> Clips:
     return Clips(noise(count), RATE, CAPTIONS[:count])
 
 
@@ -61,10 +69,10 @@ def test_the_valid_names_are_those_that_compose(registry: Registry) -> None:
 def test_a_reward_keeps_its_name_and_has_the_shape_of_its_kind(registry: Registry, name: str) -> None:
     reward = compose(name, registry)
     assert reward.name == name
-    shape = (6,) if reward.kind.per_clip else ()
+    shape = (10,) if reward.kind.per_clip else ()
     assert reward.metric(clips()).shape == shape
     torch.testing.assert_close(reward.value(clips()), reward.direction.sign * reward.metric(clips()))
-    torch.testing.assert_close(reward.score(noise(6), RATE, CAPTIONS[:6]), reward.value(clips()))
+    torch.testing.assert_close(reward.score(noise(10), RATE, CAPTIONS[:10]), reward.value(clips()))
 
 
 @pytest.mark.parametrize("name", ["per-song-fad:ear@tunes", "dataset-fad:ear@tunes"])
@@ -75,7 +83,7 @@ def test_moving_away_from_the_exemplars_lowers_a_reward(registry: Registry, name
 
 
 def test_a_reward_is_its_metric_of_the_stored_reference(registry: Registry) -> None:
-    frames = Projection().encode_audio(noise(6))
+    frames = Projection().encode_audio(noise(10))
     reference = registry.reference("tunes", "ear", frames.device)
     expected = metrics.per_song_fad(list(frames), reference)
     torch.testing.assert_close(compose("per-song-fad:ear@tunes", registry).metric(clips()), expected)
@@ -83,16 +91,17 @@ def test_a_reward_is_its_metric_of_the_stored_reference(registry: Registry) -> N
 
 @pytest.mark.parametrize("name", WHOLE_SET)
 def test_subsets_are_valued_as_if_alone(registry: Registry, name: str) -> None:
-    reward, rows = compose(name, registry), torch.tensor([[0, 1, 2], [3, 4, 5], [5, 0, 3]])
+    reward, rows = compose(name, registry), torch.arange(8) + torch.tensor([[0], [1], [2]])
+    rows[0] = rows[0].flip(0)
     alone = torch.stack([reward.value(clips().select(row)) for row in rows])
     torch.testing.assert_close(reward.subsets(clips())(rows), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_subsets_of_a_distance_expand_with_its_sign(registry: Registry) -> None:
-    frames = Projection().encode_audio(noise(6))
+    frames = Projection().encode_audio(noise(10))
     distance = metrics.dataset_fad_subsets(list(frames), registry.reference("tunes", "ear", frames.device))
     value = compose("dataset-fad:ear@tunes", registry).subsets(clips())
-    arguments = torch.arange(6), torch.full((6,), 0.5), torch.eye(6)
+    arguments = torch.arange(10), torch.full((10,), 0.5), torch.eye(10)
     signed, raw = (part.expansion(*arguments) for part in (value, distance))  # type: ignore[attr-defined]
     assert torch.equal(signed.slope, -raw.slope)
     assert torch.equal(signed.curvature, -raw.curvature)
@@ -153,7 +162,7 @@ def test_missing_prompts_are_refused_before_any_encoding(registry: Registry) -> 
 
 
 def test_whichever_rewards_ask_each_encoder_runs_once(registry: Registry) -> None:
-    shared = clips()
+    shared = clips(8)
     for name in PER_CLIP + WHOLE_SET:
         compose(name, registry).value(shared)
     assert [cast("Projection", registry.build_encoder(name)).passes for name in ("ear", "two")] == [1, 1]

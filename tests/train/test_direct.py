@@ -57,6 +57,14 @@ def test_without_options_the_loss_is_the_negative_reward_of_the_pipeline_s_own_c
     assert torch.equal(gradient(learner, found), gradient(learner, expected))
 
 
+def test_the_gradient_of_a_kernel_distance_is_followed_and_a_count_has_none() -> None:
+    kernel, count = (replace(CONFIG, reward=f"{name}:logmel@airs") for name in ("kad", "coverage"))
+    learner = learner_of(kernel, 0.05)
+    assert gradient(learner, DirectReward().losses(learner, starts(kernel))).norm() > 0
+    with pytest.raises(ConfigError, match="'coverage:logmel@airs' has no gradient to follow; train by another"):
+        DirectReward().losses(learner, starts(count))
+
+
 def test_a_part_of_a_balanced_mixture_pulls_by_its_weight_whatever_its_unit(frozen_policy: StableAudioPolicy) -> None:
     """The gradient is that of unit gradients, weighed; the units of the two differ by orders of magnitude."""
     reward = compose_mixture("vendi:logmel + -2 * per-song-fad:logmel@airs")

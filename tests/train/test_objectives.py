@@ -75,6 +75,16 @@ def test_direct_gradients_reach_every_adapter_through_a_reward_of_a_set(tmp_path
     assert vendi_score(torch.eye(3)) == pytest.approx(3)
 
 
+@pytest.mark.parametrize("reward", ["kad:logmel@airs", "recall:logmel@airs"])
+def test_demonstrations_are_chosen_by_a_distance_from_points_and_by_a_count(reward: str, tmp_path: Path) -> None:
+    """What is chosen is no worse than the mean of the two sets that it is chosen of."""
+    config = TrainConfig(reward, steps=1, epochs=1, prompts_per_step=6, demonstration_steps=2)
+    rows: list[dict[str, float]] = []
+    parts = compose(reward), make_objective(config)
+    train(completed(config), load_policy(), *parts, prompts("train"), tmp_path, rows.append)
+    assert rows[0]["positive_reward"] >= rows[0]["reward"]
+
+
 def test_direct_takes_a_mixture_of_sets_and_a_constraint(tmp_path: Path) -> None:
     config = TrainConfig(
         "vendi:logmel + dataset-fad:chroma@airs",

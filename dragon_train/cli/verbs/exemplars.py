@@ -28,6 +28,7 @@ from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.exemplars_add import add
 from dragon_train.cli.verbs.exemplars_check import check
 from dragon_train.cli.verbs.exemplars_facets import facets
+from dragon_train.cli.verbs.exemplars_judge import judge
 from dragon_train.cli.verbs.exemplars_statistics import statistics
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ VERBS: Mapping[str, Callable[..., Any]] = {
     "check": check,
     "facets": facets,
     "statistics": statistics,
+    "judge": judge,
     "export": export_set,
     "import": import_set,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path  # noqa: TC003  typer evaluates the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,6 +52,9 @@ def facets(
     owner = registry.owners["register_encoders", encoder]
     built = registry.build_encoder(encoder, where)
     made = make_facets(info, registry.encoder(encoder), built, owner, count, seed, names, where)
+    heard = registry.encoder(encoder).trained_on
+    if heard and info.modality is Modality.AUDIO and any(facet.captions for facet in made.facets):
+        print(f"the captions are guesses: encoder '{encoder}' was trained on {heard} alone", file=sys.stderr)
     labels = {item.sha256: _label(item) for item in items(info)}
     listed = list if as_json else "; ".join  # captions have commas
     print_rows(
