@@ -37,7 +37,7 @@ from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encoder, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
-from dragon_train.loop.run_folder import CHECKPOINT, Claim
+from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.shares import ShareConstraints
 from dragon_train.loop.tuning import load_tuned, save_tuned
 from dragon_train.pipelines.loading import check_checkpointing, prepared
@@ -76,7 +76,8 @@ def train(
     """Tune `policy` in place toward `reward`; continue from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. A run may be resumed
-    on another device. If the run in `out` is finished, the policy is given its result.
+    on another device. If the run in `out` is finished, the policy is given its result; with more steps than it had it
+    goes on, to the result of a run of so many.
 
     Args:
         config: the settings of the run.
@@ -161,7 +162,7 @@ class Training:
                 self.best = {**state.best, "rate": float(state.best["rate"]), "waited": int(state.best["waited"])}
         except (DragonError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
             raise DragonError(
-                f"'{self.run.folder / CHECKPOINT}' does not fit this run ({error}); delete it to start again"
+                f"'{self.run.checkpoint}' does not fit this run ({error}); delete it to start again"
             ) from error
 
     @property

@@ -13,8 +13,10 @@ DRAGON = (sys.executable, "-m", "dragon_train.cli")
 PATIENCE = 120.0  # seconds, on a machine that is busy
 
 
-def begun(*arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE) -> subprocess.Popen[str]:
-    """A command that runs in a folder, with the sets and settings that are there."""
+def begun(
+    *arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE, alone: bool = False
+) -> subprocess.Popen[str]:
+    """A command that runs in a folder, with the sets and settings that are there; `alone` is in a group of its own."""
     own = {"DRAGON_EXEMPLARS": str(cwd / "sets"), "DRAGON_REMOTES": str(cwd / "remotes.json")}
     return subprocess.Popen(
         [*DRAGON, *map(str, arguments)],
@@ -23,6 +25,7 @@ def begun(*arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE) -
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=alone,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from support.commands import wait_until
 from support.results import result
+
+from dragon_rewards.storage.locks import locked
+from dragon_train.loop.run import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -82,3 +87,28 @@ def test_two_processes_give_the_same_parameters_as_one(
     assert float((one - two).norm() / one.norm()) < 1e-3
     left, right = (pd.read_csv(tmp_path / name / "metrics.csv").filter(regex="^(?!.*_s$)") for name in ("one", "two"))
     pd.testing.assert_frame_equal(left, right, rtol=1e-3, atol=1e-5)
+
+
+def test_ctrl_c_ends_both_processes_at_once_and_their_run_goes_on(tmp_path: Path) -> None:
+    """One process waits for the other in a library, where Python would not heed a signal."""
+    config, out = tmp_path / "run.toml", tmp_path / "run"
+    config.write_text('reward = "vendi:logmel"\nsteps = 300\nprompts_per_step = 2\ndemonstration_steps = 2\n')
+    command = [sys.executable, "-m", *LAUNCH, "-m", "dragon_train", str(config), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launched = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_until(lambda: (out / "metrics.csv").exists() or launched.poll() is not None)
+    os.killpg(launched.pid, signal.SIGINT)
+    assert launched.wait(timeout=60) != 0
+    wait_until(lambda: not is_group(launched.pid))
+    assert len(load_checkpoint(out / "checkpoint.pt").rows) >= 1
+    with locked(out):
+        pass
+
+
+def is_group(leader: int) -> bool:
+    """Whether a process of this group is left."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
