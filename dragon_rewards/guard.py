@@ -129,8 +129,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number in placed:
             signal.signal(number, handled[number])
-        for number in came:
-            signal.raise_signal(number)
+        for signalled in came:
+            signal.raise_signal(signalled)
 
 
 @contextmanager
