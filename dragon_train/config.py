@@ -190,6 +190,13 @@ class TrainConfig:
         Names,
         Meta(description="A tracker of accelerate (tensorboard, wandb, ...) to tell every figure; one or several."),
     ] = ()
+    start_from: Annotated[
+        str,
+        Meta(
+            description="A folder of weights that the policy starts from, and that its reference has: a finished run, "
+            "an adapter that PEFT or diffusers stored, or with tuning = all a denoiser. By default the pipeline's own."
+        ),
+    ] = ""
     seed: Annotated[
         Seed, Meta(description="The seed of all random choices: of prompts, generations, selection and noise.")
     ] = 0

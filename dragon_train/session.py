@@ -24,6 +24,7 @@ from dragon_rewards.weights import require_weights
 from dragon_train.judges import watched
 from dragon_train.loop.ranks import is_alone, leads
 from dragon_train.loop.run_folder import Claim, steps_done
+from dragon_train.loop.start import check_start
 from dragon_train.objectives.configured import completed
 from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
@@ -62,6 +63,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         part.require_weights()
     texts, heldout = split(config, prompts)
     Claim(config, texts, heldout).check(folder)
+    check_start(config, folder)
     warn_of_small_encoders(config, reward)
     # All that could be refused without torch, which takes seconds to import, was refused by now.
     where = placed(device, config.precision)

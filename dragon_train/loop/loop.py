@@ -39,6 +39,7 @@ from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encode
 from dragon_train.loop.run import Run, load_pool, pool_state
 from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.shares import ShareConstraints
+from dragon_train.loop.start import check_start, find_start, take_start
 from dragon_train.loop.tuning import load_tuned, save_tuned
 from dragon_train.pipelines.loading import check_checkpointing, prepared
 from dragon_train.protocols import Following
@@ -79,6 +80,8 @@ def train(
     on another device. If the run in `out` is finished, the policy is given its result; with more steps than it had it
     goes on, to the result of a run of so many.
 
+    With `start_from` the untuned model, which is the reference, is the policy with these weights.
+
     Args:
         config: the settings of the run.
         policy: the pipeline that is tuned.
@@ -100,6 +103,7 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
+    check_start(config, out)
     processes = Processes(config.precision, config.trackers, out, device)
     run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, processes.device, writes=processes.leads)
     if run.finished:
@@ -135,10 +139,13 @@ class Training:
         self.context, self.reward, self.objective, self.run = context, reward, objective, run
         self.config, self.processes = config, processes
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
+        begun = take_start(context.policy, config)
+        self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes, begun)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = make_constraints(config, reward)
         run.latent_encoders = self.latent_encoders()
+        start = find_start(config)
+        run.start = start.identity if start else ""
         self.best: dict[str, Any] = {}
         state = run.resume()
         if state is not None:

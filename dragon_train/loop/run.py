@@ -74,6 +74,7 @@ class Run:
         writes: whether this process writes the files; of several one does.
         rows: the figures of the recorded steps.
         latent_encoders: the encoders of what is maximised that read latents instead of audio, which is recorded.
+        start: the identity of the weights that the run starts from, which is recorded; none for the pipeline's own.
         claimed: whether the folder has the configuration and the prompts of this run.
     """
 
@@ -81,6 +82,7 @@ class Run:
         self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
         self.rows: list[Mapping[str, float]] = []
         self.latent_encoders: Sequence[str] = ()
+        self.start = ""
         self.claimed = False
         if writes:
             claim.check(folder)
@@ -125,7 +127,8 @@ class Run:
             registry = load_train_registry()
             weights = registry.pipeline(self.claim.config.pipeline).weights
             made_with = provenance(registry.plugins, self.device, weights)
-            self.claim.write(self.folder, {**made_with, "read_from_latents": list(self.latent_encoders)})
+            origin = {"start_from": self.start} if self.start else {}
+            self.claim.write(self.folder, {**made_with, **origin, "read_from_latents": list(self.latent_encoders)})
             self.claimed = True
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
 FINAL_CHECKPOINT = "final_checkpoint.pt"  # the state after the last step of a finished run, which more steps go on from
 ADAPTER, DENOISER = "adapter_model.safetensors", "denoiser"  # results; the former as peft names it
+ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
+COMPARED_APART = ("steps", "start_from")
 SUGGESTED = ("demonstration_steps", "guidance", "sampling_batch")  # settings for which 0 stands for the pipeline's own
 
 
@@ -49,6 +51,7 @@ class Provenance(TypedDict, total=False):
     threads: Count
     device: str
     continued: list[dict[str, Any]]
+    start_from: str
 
 
 class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +90,8 @@ class Claim:
     def check(self, folder: Path) -> None:
         """Refuse a folder that holds another run; a setting that is left to the pipeline may have any value there.
 
-        A run may be given more steps than it has.
+        A run may be given more steps than it has. What it starts from is known by its contents, not by its path:
+        `loop.start` compares that.
 
         Raises:
             DragonError: the message says in what it differs, or what of it cannot be read.
@@ -96,7 +100,7 @@ class Claim:
         found = with_defaults(stored_config(folder)) if (folder / CONFIG).exists() else wanted
         check_steps(folder, found["steps"], wanted["steps"])
         for key, value in wanted.items():
-            if found[key] != value and key != "steps" and not (key in SUGGESTED and value == 0):
+            if found[key] != value and key not in COMPARED_APART and not (key in SUGGESTED and value == 0):
                 raise ConfigError(
                     f"{folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
                     "choose another --out, or delete the folder"
