@@ -32,6 +32,7 @@ from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import diagnostics, heldout
+from dragon_train.loop.clips import Listening
 from dragon_train.loop.feasible import ClipConstraints, check_judges_clips
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
@@ -115,6 +116,7 @@ def train(
     context = Context(config, policy, prompts, processes, Clock(processes.device))
     training = Training(context, reward, objective, run)
     training.compare_on(heldout_prompts)
+    training.listen_to([*heldout_prompts, *prompts])
     for step in range(training.finished_steps, config.steps):
         if training.stale():
             break
@@ -132,6 +134,7 @@ class Training:
         best: the best weights so far, their win rate and the comparisons since, if the run may stop early.
         heldout: the comparison with the untuned model, if there is one.
         diagnostics: what is looked at in the denoiser after each step, if the run asks for it.
+        listening: the clips by which the run can be heard, if it asks for them.
     """
 
     def __init__(self, context: Context, reward: AnyReward, objective: Objective[Any], run: Run) -> None:
@@ -151,6 +154,7 @@ class Training:
         if state is not None:
             self.restore(state)
         self.heldout: heldout.Heldout | None = None
+        self.listening: Listening | None = None
         self.diagnostics = diagnostics.start(self.learner, context.prompts) if config.diagnostics else None
         processes.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
 
@@ -189,6 +193,11 @@ class Training:
             watched = [compose(name) for name in self.config.heldout]
             self.heldout = heldout.start(self.learner, prompts, watched, self.reward.parts)
 
+    def listen_to(self, prompts: Sequence[str]) -> None:
+        """Make clips of the first of these prompts from now on, every few steps, if the run asks for it."""
+        if self.config.clips_every:
+            self.listening = Listening(self.learner, prompts[: self.config.clips], self.run.folder)
+
     def step(self, step: int) -> Row:
         """Take one step: generate and judge, learn, compare, record; return its figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
@@ -206,6 +215,9 @@ class Training:
             row |= self.constraints.update(rollout.made[0].clips, untuned.clips) if untuned else {}
             row |= self.diagnosis()
             row |= self.comparison(step)
+            if self.listening:
+                with self.context.clock.phase("comparing"):
+                    self.listening.after(step + 1)
         self.pool.extend(made.clips for made in rollout.made)
         row |= self.context.clock.row()
         self.run.record(row, self.state())
