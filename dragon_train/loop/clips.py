@@ -58,17 +58,16 @@ class Listening:
         """Write what the policy makes now to a folder with the number of the step, and show it to the trackers."""
         policy, processes = self.learner.policy, self.learner.processes
         numbers = seeds(Stream.CLIPS, self.learner.config.seed, count=len(self.prompts))
-        place, rows = self.folder / CLIPS / f"step-{step:06d}", []
+        place, names = self.folder / CLIPS / f"step-{step:06d}", list[str]()
         with making(place) as temporary:
             for number, (prompt, seed) in enumerate(zip(self.prompts, numbers, strict=True)):
                 with processes.autocast():
                     (latents,) = policy.sample([prompt], [seed], self.steps, self.guidance)
-                path = policy.write(latents, temporary / clip_stem(number, prompt))
-                rows.append({"path": path.name, "prompt": prompt, "seed": seed})
-            write_csv(temporary / OWN, pd.DataFrame(rows))
-        for row in rows:
-            for tracker in processes.accelerator.trackers:
-                show(tracker, place / row["path"], row["prompt"], step)
+                names.append(policy.write(latents, temporary / clip_stem(number, prompt)).name)
+            write_csv(temporary / OWN, pd.DataFrame({"path": names, "prompt": self.prompts, "seed": numbers}))
+        for tracker in processes.accelerator.trackers:
+            for name, prompt in zip(names, self.prompts, strict=True):
+                show(tracker, place / name, prompt, step)
 
     @property
     def steps(self) -> int:

@@ -136,7 +136,7 @@ def test_an_adapter_of_peft_does_what_it_did(tmp_path: Path, *, rslora: bool) ->
     settings = LoraConfig(
         r=2, lora_alpha=5, use_rslora=rslora, target_modules=list(policy.lora_targets), init_lora_weights=False
     )
-    wrapped = get_peft_model(policy.denoiser, settings)  # type: ignore[arg-type]
+    wrapped = get_peft_model(policy.denoiser, settings)
     wrapped.save_pretrained(str(tmp_path))
     ours, base = begun(tmp_path), sound(tiny_policy())
     wanted = sound(policy)
