@@ -55,3 +55,12 @@ def is_alive(process: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def is_group(leader: int) -> bool:
+    """Whether a process of this group is left."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True

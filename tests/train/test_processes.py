@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from support.commands import wait_until
+from support.commands import is_group, wait_until
 from support.results import result
 
 from dragon_rewards.storage.locks import locked
@@ -103,12 +103,3 @@ def test_ctrl_c_ends_both_processes_at_once_and_their_run_goes_on(tmp_path: Path
     assert len(load_checkpoint(out / "checkpoint.pt").rows) >= 1
     with locked(out):
         pass
-
-
-def is_group(leader: int) -> bool:
-    """Whether a process of this group is left."""
-    try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    return True
