@@ -109,6 +109,40 @@ def interruptions() -> Iterator[Callable[[], bool]]:
                 signal.signal(number, handled[number])
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block has ended; a second signal ends the process at once."""
+    came: list[int] = []
+    handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    main = current_thread() is main_thread()  # the only one that Python interrupts
+    placed = [number for number, handler in handled.items() if main and callable(handler)]
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        for each in placed:
+            signal.signal(each, signal.SIG_DFL)
+
+    for number in placed:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number in placed:
+            signal.signal(number, handled[number])
+        for signalled in came:
+            signal.raise_signal(signalled)
+
+
+@contextmanager
+def resumable(kept: Callable[[], str]) -> Iterator[None]:
+    """Say on stderr what is kept if the user or the system stops the command inside the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"dragon: stopped; {kept()}", file=sys.stderr)  # noqa: T201  a library's user stopped it, too
+        raise
+
+
 def output_fault(
     output: object, shape: tuple[int, ...], dtype: torch.dtype | None, device: torch.device | None, subject: str = ""
 ) -> str | None:

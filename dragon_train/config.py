@@ -179,6 +179,20 @@ class TrainConfig:
             "tuning stops, with its best weights as the result; 0 never stops it."
         ),
     ] = 0
+    clips_every: Annotated[
+        Count,
+        Meta(
+            description="The number of steps from one set of clips to listen to, in the folder `clips` of the run, to "
+            "the next; the untuned model's and the last step's are among them. 0 makes none."
+        ),
+    ] = 0
+    clips: Annotated[
+        Several,
+        Meta(
+            description="The number of clips of such a set: of prompts that are kept from training, if there are any, "
+            "and then of the first others, always from the same seeds."
+        ),
+    ] = 4
     diagnostics: Annotated[
         bool,
         Meta(
@@ -190,6 +204,13 @@ class TrainConfig:
         Names,
         Meta(description="A tracker of accelerate (tensorboard, wandb, ...) to tell every figure; one or several."),
     ] = ()
+    start_from: Annotated[
+        str,
+        Meta(
+            description="A folder of weights that the policy starts from, and that its reference has: a finished run, "
+            "an adapter that PEFT or diffusers stored, or with tuning = all a denoiser. By default the pipeline's own."
+        ),
+    ] = ""
     seed: Annotated[
         Seed, Meta(description="The seed of all random choices: of prompts, generations, selection and noise.")
     ] = 0

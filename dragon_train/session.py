@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.guard import resumable
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.names import RewardName
 from dragon_rewards.storage.files import check_folder
@@ -22,7 +23,8 @@ from dragon_rewards.terminal.progress import Progress, progress
 from dragon_rewards.weights import require_weights
 from dragon_train.judges import watched
 from dragon_train.loop.ranks import is_alone, leads
-from dragon_train.loop.run_folder import Claim
+from dragon_train.loop.run_folder import Claim, steps_done
+from dragon_train.loop.start import check_start
 from dragon_train.objectives.configured import completed
 from dragon_train.prompts import split
 from dragon_train.registry import load_train_registry
@@ -61,6 +63,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
         part.require_weights()
     texts, heldout = split(config, prompts)
     Claim(config, texts, heldout).check(folder)
+    check_start(config, folder)
     warn_of_small_encoders(config, reward)
     # All that could be refused without torch, which takes seconds to import, was refused by now.
     where = placed(device, config.precision)
@@ -73,7 +76,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
         check_fits(info, config, process_device(where))
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
-    with held, progress(config.reward, "steps", config.steps) as bar:
+    with held, resumable(partial(kept_steps, folder)), progress(config.reward, "steps", config.steps) as bar:
         parts = assemble(config, process_device(where))
         train(config, parts.policy, reward, parts.objective, texts, folder, partial(show, bar), heldout, where)
     return folder
@@ -112,6 +115,14 @@ def warn_of_small_encoders(config: TrainConfig, reward: AnyReward) -> None:
             "model install one of the encoders of the field, such as plugins/dragon-reward-clap",
             file=sys.stderr,
         )
+
+
+def kept_steps(folder: Path) -> str:
+    """Say in words what a folder keeps of a run that was stopped, and how that goes on."""
+    done = steps_done(folder)
+    if not done:
+        return "no step was finished; the same command begins again"
+    return f"steps 1 to {done} are kept in {folder}; the same command goes on from there"
 
 
 def show(bar: Progress, row: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ lyrics.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -172,3 +173,12 @@ def _joined(file: Path, one: Entry, other: Entry) -> Entry:
     if one.text and other.text and one.text.split() != other.text.split():
         raise TableError(f"'{file}' has other words in {one.where} than in {other.where}; keep one of them")
     return replace(one, text=one.text or other.text, seed=other.seed if one.seed is None else one.seed)
+
+
+def clip_stem(number: int, prompt: str) -> str:
+    """Return the name of a clip's file, without its suffix.
+
+    >>> clip_stem(7, "A jig, on the fiddle!")
+    '0007-a-jig-on-the-fiddle'
+    """
+    return f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"

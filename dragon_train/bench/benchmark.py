@@ -15,11 +15,12 @@ from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
 from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.files import write_text
-from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model, steps_done
+from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.permutation import run_test
 from dragon_train.bench.record import BenchmarkRecord, read_record
 from dragon_train.bench.result_files import EMBEDDINGS, SETTINGS, TEST
+from dragon_train.loop.run_folder import steps_done
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:

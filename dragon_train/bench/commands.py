@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards import compose, load_registry, load_suite
 from dragon_rewards.errors import UnknownNameError
+from dragon_rewards.guard import resumable
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
@@ -91,7 +92,7 @@ def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launc
     ):
         for part in compose_mixture(name).parts:
             part.require_weights()
-    with ExitStack() as stack:
+    with resumable(kept_runs), ExitStack() as stack:
         for held in dict.fromkeys([folder, *(each.out for each in benchmarks)]):
             stack.enter_context(locked(held))
         if real is not None:
@@ -105,6 +106,11 @@ def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launc
     for line in [*sentences(headline(read_outcomes(benchmarks))), f"report: {folder / 'README.md'}"]:
         print(line, file=sys.stderr)
     return rows
+
+
+def kept_runs() -> str:
+    """Say in words what is kept of runs that were stopped, and how they go on."""
+    return "finished runs and the finished steps of others are kept; the same command goes on from there"
 
 
 def list_ablations() -> list[dict[str, Any]]:
@@ -164,7 +170,7 @@ def run_ablate(
         run_ablation,  # the name is checked before the figures' library is asked for
     )
 
-    with locked(out), progress(grid.name, work.unit, work.total) as bar:
+    with resumable(kept_runs), locked(out), progress(grid.name, work.unit, work.total) as bar:
         bar.update(work.done())
         tables = run_ablation(grid, work, launcher, out, bar.update)
     print(f"results: {out / grid.name / 'README.md'}", file=sys.stderr)

@@ -26,7 +26,7 @@ from dragon_train.bench.permutation import keep_embeddings
 from dragon_train.bench.result_files import CONFOUNDERS, SCORES
 from dragon_train.loop.loop import train
 from dragon_train.loop.rollout import Stream, generate, seeds, suggested
-from dragon_train.loop.run_folder import METRICS
+from dragon_train.loop.run_folder import FINAL_CHECKPOINT
 from dragon_train.loop.tuning import load_policy
 from dragon_train.registry import load_train_registry
 
@@ -146,6 +146,7 @@ def run_model(
         parts = assemble(replace(config, pipeline=workload.pipeline), where)
         policy, prompts, unseen = parts.policy, workload.train, workload.heldout
         train(config, policy, parts.reward, parts.objective, prompts, folder, ignored, device=where, unseen=unseen)
+        (folder / FINAL_CHECKPOINT).unlink(missing_ok=True)  # three times a result in size, and all steps are done
     for scoring in scorings:
         score(policy, run, workload, scoring, folder)
 
@@ -207,15 +208,6 @@ def origins(scores: pd.DataFrame) -> dict[str, str]:
         with suppress(DragonError):
             found[name] = compose(name).origin
     return found
-
-
-def steps_done(folder: Path) -> int:
-    """Return how many training steps a run has recorded.
-
-    The lines of metrics.csv are counted, not read: that is enough to show progress.
-    """
-    path = folder / METRICS
-    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
 def generations(config: TrainConfig | None) -> int:

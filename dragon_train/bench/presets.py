@@ -87,6 +87,10 @@ class Preset:
             chosen = replace(self, **own)
         except ConfigError as error:
             raise ConfigError(f"preset {self.name}: {error}") from None
+        if "start_from" in values:
+            raise ConfigError(
+                f"preset {self.name}: start_from is of `dragon train` alone; a benchmark tunes a pipeline"
+            )
         target = with_others(reward, chosen.weight, chosen.beside)
         return train_config({**values, "reward": target.name, "seed": seed}, f"preset {self.name}")
 

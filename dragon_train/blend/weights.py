@@ -16,7 +16,7 @@ import torch
 
 from dragon_train.blend.parts import parts_of
 from dragon_train.loop.learner import AllWeights
-from dragon_train.loop.run_folder import ADAPTER
+from dragon_train.loop.run_folder import ADAPTER, DENOISER
 from dragon_train.loop.tuning import load_adapter, load_denoiser, load_policy
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def adapter(policy: Policy, run: Path) -> tuple[Lora, Weights, Weights]:
 def denoiser(policy: Policy, run: Path) -> tuple[AllWeights, Weights, Weights]:
     """Load a tuned denoiser, and return the policy's own with its untuned and tuned weights."""
     tuning = AllWeights(policy)
-    load_denoiser(policy, run)
+    load_denoiser(policy, run / DENOISER)
     tuned = dict(policy.denoiser.state_dict())
     policy.denoiser = tuning.tuned
     return tuning, dict(tuning.frozen.state_dict()), tuned

@@ -15,12 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: the command has ended, well or not.
     """
     from dragon_train.cli.bash import bash_words
-    from dragon_train.cli.exits import heed_sigterm
+    from dragon_train.cli.exits import end_at_signals, heed_signals
     from dragon_train.cli.output import results_alone
     from dragon_train.loop.ranks import is_alone
 
-    if is_alone():  # of several processes that train together each waits for others, and would not hear
-        heed_sigterm()
+    if is_alone():
+        heed_signals()
+    else:
+        end_at_signals()
     with results_alone(), bash_words():
         from dragon_train.cli.app import app
 

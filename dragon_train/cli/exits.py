@@ -36,14 +36,33 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM has come: the command stops as it does by Ctrl-C, and keeps what it has."""
 
 
-def heed_sigterm() -> None:
-    """Make SIGTERM stop the command as Ctrl-C does, unless whoever started this process decided otherwise."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _stop)
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # as Python begins
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def heed_signals() -> None:
+    """Make SIGTERM stop the command as Ctrl-C does, and a second signal end it at once, whatever it does by then.
+
+    What whoever started this process decided otherwise stays.
+    """
+    for number, handler in USUAL.items():
+        if signal.getsignal(number) is handler:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    for each in USUAL:
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            signal.signal(each, signal.SIG_DFL)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def end_at_signals() -> None:
+    """Make Ctrl-C end this process at once, as SIGTERM does, unless whoever started it decided otherwise.
+
+    Of several processes that train together one waits for the others inside a library, where Python would not hear.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def explained(error: OSError) -> str:

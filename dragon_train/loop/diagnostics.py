@@ -141,13 +141,13 @@ def dormant_share(sums: Iterable[Tensor]) -> float | None:
 def update_rank(tuning: AllWeights | Lora) -> float | None:
     """Return the mean participation ratio of the updates of all layers, between 1 and the rank of an adapter.
 
-    The update of an adapted layer is BA; where all weights learn, a linear layer's is its difference from the frozen
-    copy. Layers without an update have no rank.
+    The update of an adapted layer is BA, less what the reference has of it; where all weights learn, a linear layer's
+    is its difference from the frozen copy. Layers without an update have no rank.
 
     Returns:
         The mean, or None where nothing has an update.
     """
-    grams = adapter_grams(tuning.denoiser) if isinstance(tuning, Lora) else difference_grams(tuning)
+    grams = adapter_grams(tuning) if isinstance(tuning, Lora) else difference_grams(tuning)
     ranks = [participation_ratio(gram) for gram in grams if float(gram.trace()) > 0]
     return sum(ranks) / len(ranks) if ranks else None
 

@@ -3,7 +3,8 @@
 `loop.loop` calls `PolicyLearner.learn` with what the objective collected in the step, such as D+ and D-. It goes over
 these units in minibatches, draws fresh noise for each, and asks the objective's `losses` (in `dragon_train.objectives`)
 what to minimise. `Lora` and `AllWeights` are the two ways to tune: they say which weights learn, and how the reference
-is reached, as the policy with its adapters off or as a frozen copy. A `Snapshot` is the policy as it was lately.
+is reached, as the policy with its adapters off or as they began, or as a frozen copy. A `Snapshot` is the policy as it
+was lately, or as it began.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from dragon_train.config import TrainConfig
     from dragon_train.loop.processes import Processes
@@ -53,9 +54,12 @@ class PolicyLearner:
         means: how many means over all processes the losses of this gradient step have asked for.
     """
 
-    def __init__(self, policy: Policy, config: TrainConfig, processes: Processes) -> None:
+    def __init__(
+        self, policy: Policy, config: TrainConfig, processes: Processes, start: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Make the weights learn that the configuration names; adapters begin with the weights of `start`."""
         self.policy, self.config, self.processes = policy, config, processes
-        self.tuning = make_tuning(policy, config)
+        self.tuning = make_tuning(policy, config, start)
         optimiser = torch.optim.AdamW(self.tuning.parameters, config.learning_rate, weight_decay=0.0)
         self.optimiser = processes.accelerator.prepare(optimiser)
         self.average = EMAModel(self.tuning.parameters, decay=config.ema) if config.ema else None
@@ -350,18 +354,34 @@ class AllWeights:
 
 
 class Lora:
-    """Tuning of low-rank adapters (arXiv 2106.09685) in float32; the reference is the policy with its adapters off."""
+    """Tuning of low-rank adapters (arXiv 2106.09685) in float32; the reference is the policy with its adapters off.
+
+    Adapters that begin with tuned weights have a reference that keeps these.
+
+    Attributes:
+        begun: the weights that the adapters began with, where they were tuned; None where B began with 0.
+    """
 
     def __init__(self, policy: Policy, config: LoraConfig) -> None:
         self.config, self.policy = config, policy
+        self.begun: Snapshot | None = None
         policy.denoiser.requires_grad_(False)
         self.denoiser = inject_adapter_in_model(config, policy.denoiser)
         self.parameters = [p for p in self.denoiser.parameters() if p.requires_grad]
         for parameter in self.parameters:
             parameter.data = parameter.data.float()
 
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with the weights of tuned adapters of the same layers, which the reference keeps."""
+        self.load(weights)
+        self.begun = Snapshot(self.parameters)
+
+    def reference(self) -> AbstractContextManager[None]:
+        """Make the policy what it began as inside the block."""
+        return self.begun.swapped() if self.begun else self.switched_off()
+
     @contextmanager
-    def reference(self) -> Iterator[None]:
+    def switched_off(self) -> Iterator[None]:
         """Switch the adapters off inside the block."""
         layers = [m for m in self.denoiser.modules() if isinstance(m, BaseTunerLayer)]
         for layer in layers:
@@ -373,8 +393,25 @@ class Lora:
                 layer.enable_adapters(enabled=True)
 
     def distance(self) -> Tensor:
-        """Return the sum of |B A|^2 over all adapters, a scalar, with gradient."""
-        return torch.stack([gram.trace() for gram in adapter_grams(self.denoiser)]).sum()
+        """Return the sum of |D|^2 over the updates D of all adapters, a scalar, with gradient."""
+        return torch.stack([gram.trace() for gram in adapter_grams(self)]).sum()
+
+    def updates(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield two factors, (r, in) and (out, r), of each adapter's update: what it adds to the reference's layer.
+
+        They are A and B. Of adapters that began with A' and B' the update is B A - B' A' = (B - B') A + B' (A - A'),
+        whose factors have rank 2 r; in this form small updates keep their digits. A convolution's kernels are rows. The
+        scale of the adapters is 1.
+        """
+        begun = dict(zip(map(id, self.parameters), self.begun.kept, strict=True)) if self.begun else {}
+        for layer in self.denoiser.modules():
+            for name, part in layer.lora_A.items() if isinstance(layer, LoraLayer) else ():
+                factors = part.get_parameter("weight"), layer.lora_B[name].get_parameter("weight")
+                a, b = (each.flatten(1) for each in factors)
+                if begun:
+                    a0, b0 = (begun[id(each)].flatten(1) for each in factors)
+                    a, b = torch.cat([a, a - a0]), torch.cat([b - b0, b0], 1)
+                yield a, b
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights of the adapters, without the weights that they adapt."""
@@ -385,31 +422,48 @@ class Lora:
         set_peft_model_state_dict(self.denoiser, dict(weights))
 
 
-def adapter_grams(denoiser: nn.Module) -> Iterator[Tensor]:
-    """Yield B^T B A A^T of each adapter, (r, r), which has the squared singular values of BA as its eigenvalues.
-
-    A convolution's kernels are rows. The scale of the adapters is 1.
-    """
-    for layer in denoiser.modules():
-        if isinstance(layer, LoraLayer):
-            for name, part in layer.lora_A.items():
-                a, b = (each.get_parameter("weight").flatten(1) for each in (part, layer.lora_B[name]))
-                yield (b.mT @ b) @ (a @ a.mT)
+def adapter_grams(tuning: Lora) -> Iterator[Tensor]:
+    """Yield B^T B A A^T of each adapter's update BA, which has its squared singular values as eigenvalues."""
+    for a, b in tuning.updates():
+        yield (b.mT @ b) @ (a @ a.mT)
 
 
-def make_tuning(policy: Policy, config: TrainConfig) -> AllWeights | Lora:
+def make_tuning(policy: Policy, config: TrainConfig, start: Mapping[str, Tensor] | None = None) -> AllWeights | Lora:
     """Make the weights learn that the configuration names: adapters of some layers, or the whole denoiser.
 
+    Args:
+        policy: the pipeline that is tuned.
+        config: the configuration of the run.
+        start: tuned weights that the adapters begin with; None for adapters that change nothing yet.
+
     Raises:
-        ConfigError: no layer of the denoiser has a name that `lora_targets` gives.
+        ConfigError: no layer of the denoiser has a name that `lora_targets` gives, or `start` is of other layers.
     """
     if config.tuning == "all":
         return AllWeights(policy)
     targets = list(config.lora_targets or policy.lora_targets)
     try:
-        return Lora(policy, LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=targets))
+        lora = Lora(policy, LoraConfig(r=config.lora_rank, lora_alpha=config.lora_rank, target_modules=targets))
     except ValueError as error:
         raise ConfigError(f"lora_targets = {targets}: {error}") from error
+    if start is not None:
+        check_begun(start, lora, config)
+        lora.begin(start)
+    return lora
+
+
+def check_begun(start: Mapping[str, Tensor], lora: Lora, config: TrainConfig) -> None:
+    """Refuse adapters to begin with that are of other layers than the run's.
+
+    Raises:
+        ConfigError: they are.
+    """
+    name = differing(start, lora.weights())
+    if name is not None:
+        raise ConfigError(
+            f"start_from = '{config.start_from}': its adapter has other layers than the run's, such as {name}; give "
+            "the --lora-targets and the --pipeline that it was tuned with"
+        )
 
 
 def check_layers(weights: Mapping[str, Tensor], tuning: AllWeights | Lora) -> None:
@@ -427,9 +481,14 @@ def check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> N
     Raises:
         ConfigError: a name or a shape differs.
     """
-    shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (found, wanted)]
-    if shapes[0] != shapes[1]:
-        differing = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+    name = differing(found, wanted)
+    if name is not None:
         raise ConfigError(
-            f"these weights were tuned on another pipeline; name that with --pipeline (they differ in {differing[0]})"
+            f"these weights were tuned on another pipeline; name that with --pipeline (they differ in {name})"
         )
+
+
+def differing(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """Return the first name by which tensors have not the names and shapes of others; None if they have."""
+    shapes = [{(name, tuple(value.shape)) for name, value in tensors.items()} for tensors in (found, wanted)]
+    return min((name for name, _ in shapes[0] ^ shapes[1]), default=None)

@@ -32,13 +32,15 @@ from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_train.loop import diagnostics, heldout
+from dragon_train.loop.clips import Listening
 from dragon_train.loop.feasible import ClipConstraints, check_judges_clips
 from dragon_train.loop.learner import PolicyLearner, check_layers
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import Clock, Context, StepRollout, latent_encoder, suggested
 from dragon_train.loop.run import Run, load_pool, pool_state
-from dragon_train.loop.run_folder import CHECKPOINT, Claim
+from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.shares import ShareConstraints
+from dragon_train.loop.start import check_start, find_start, take_start
 from dragon_train.loop.tuning import load_tuned, save_tuned
 from dragon_train.pipelines.loading import check_checkpointing, prepared
 from dragon_train.protocols import Following
@@ -76,7 +78,10 @@ def train(
     """Tune `policy` in place toward `reward`; continue from the checkpoint in `out` if there is one.
 
     Every random draw is a function of (seed, step), so a resumed run equals an uninterrupted one. A run may be resumed
-    on another device. If the run in `out` is finished, the policy is given its result.
+    on another device. If the run in `out` is finished, the policy is given its result; with more steps than it had it
+    goes on, to the result of a run of so many.
+
+    With `start_from` the untuned model, which is the reference, is the policy with these weights.
 
     Args:
         config: the settings of the run.
@@ -99,6 +104,7 @@ def train(
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
     config = resolved(config, policy)
     check_checkpointing(policy, config)
+    check_start(config, out)
     processes = Processes(config.precision, config.trackers, out, device)
     run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, processes.device, writes=processes.leads)
     if run.finished:
@@ -110,6 +116,7 @@ def train(
     context = Context(config, policy, prompts, processes, Clock(processes.device))
     training = Training(context, reward, objective, run)
     training.compare_on(heldout_prompts)
+    training.listen_to([*heldout_prompts, *prompts])
     for step in range(training.finished_steps, config.steps):
         if training.stale():
             break
@@ -127,6 +134,7 @@ class Training:
         best: the best weights so far, their win rate and the comparisons since, if the run may stop early.
         heldout: the comparison with the untuned model, if there is one.
         diagnostics: what is looked at in the denoiser after each step, if the run asks for it.
+        listening: the clips by which the run can be heard, if it asks for them.
     """
 
     def __init__(self, context: Context, reward: AnyReward, objective: Objective[Any], run: Run) -> None:
@@ -134,15 +142,19 @@ class Training:
         self.context, self.reward, self.objective, self.run = context, reward, objective, run
         self.config, self.processes = config, processes
         torch.manual_seed(config.seed)  # initial values of LoRA adapters
-        self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes)
+        begun = take_start(context.policy, config)
+        self.learner = PolicyLearner(prepared(context.policy, config, processes.device), config, processes, begun)
         self.pool: deque[Media] = load_pool([], 2 * config.pool, processes.device)
         self.constraints = make_constraints(config, reward)
         run.latent_encoders = self.latent_encoders()
+        start = find_start(config)
+        run.start = start.identity if start else ""
         self.best: dict[str, Any] = {}
         state = run.resume()
         if state is not None:
             self.restore(state)
         self.heldout: heldout.Heldout | None = None
+        self.listening: Listening | None = None
         self.diagnostics = diagnostics.start(self.learner, context.prompts) if config.diagnostics else None
         processes.start_trackers({key: getattr(config, key) for key in config.__dataclass_fields__})
 
@@ -161,7 +173,7 @@ class Training:
                 self.best = {**state.best, "rate": float(state.best["rate"]), "waited": int(state.best["waited"])}
         except (DragonError, ValueError, LookupError, TypeError, RuntimeError, AttributeError) as error:
             raise DragonError(
-                f"'{self.run.folder / CHECKPOINT}' does not fit this run ({error}); delete it to start again"
+                f"'{self.run.checkpoint}' does not fit this run ({error}); delete it to start again"
             ) from error
 
     @property
@@ -181,6 +193,11 @@ class Training:
             watched = [compose(name) for name in self.config.heldout]
             self.heldout = heldout.start(self.learner, prompts, watched, self.reward.parts)
 
+    def listen_to(self, prompts: Sequence[str]) -> None:
+        """Make clips of the first of these prompts from now on, every few steps, if the run asks for it."""
+        if self.config.clips_every:
+            self.listening = Listening(self.learner, prompts[: self.config.clips], self.run.folder)
+
     def step(self, step: int) -> Row:
         """Take one step: generate and judge, learn, compare, record; return its figures, which are on disk by then."""
         target = self.constraints.around(self.reward)
@@ -198,6 +215,9 @@ class Training:
             row |= self.constraints.update(rollout.made[0].clips, untuned.clips) if untuned else {}
             row |= self.diagnosis()
             row |= self.comparison(step)
+            if self.listening:
+                with self.context.clock.phase("comparing"):
+                    self.listening.after(step + 1)
         self.pool.extend(made.clips for made in rollout.made)
         row |= self.context.clock.row()
         self.run.record(row, self.state())

@@ -261,6 +261,7 @@ class Stream(IntEnum):
     HELDOUT = 2
     UNTUNED = 3
     DIAGNOSTICS = 4
+    CLIPS = 5
 
 
 def seeds(stream: Stream, seed: int, step: int = 0, side: int = 0, *, count: int = 1) -> list[int]:

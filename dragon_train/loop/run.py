@@ -16,11 +16,12 @@ import torch
 from msgspec import Meta
 
 from dragon_rewards.errors import DragonError
+from dragon_rewards.guard import undisturbed
 from dragon_rewards.provenance import provenance
 from dragon_rewards.storage.decoding import converted
 from dragon_rewards.storage.files import replacing, write_csv
 from dragon_train.loop.rollout import rebuilt
-from dragon_train.loop.run_folder import CHECKPOINT, METRICS, has_result
+from dragon_train.loop.run_folder import CHECKPOINT, FINAL_CHECKPOINT, METRICS, is_finished
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -73,19 +74,29 @@ class Run:
         writes: whether this process writes the files; of several one does.
         rows: the figures of the recorded steps.
         latent_encoders: the encoders of what is maximised that read latents instead of audio, which is recorded.
+        start: the identity of the weights that the run starts from, which is recorded; none for the pipeline's own.
+        claimed: whether the folder has the configuration and the prompts of this run.
     """
 
     def __init__(self, claim: Claim, folder: Path, device: torch.device, *, writes: bool = True) -> None:
         self.claim, self.folder, self.device, self.writes = claim, folder, device, writes
         self.rows: list[Mapping[str, float]] = []
         self.latent_encoders: Sequence[str] = ()
+        self.start = ""
+        self.claimed = False
         if writes:
             claim.check(folder)
 
     @property
     def finished(self) -> bool:
         """Whether the result is there, and nothing is left to do."""
-        return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
+        return is_finished(self.folder) and not self.claim.goes_on(self.folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the state after the last recorded step, be the run finished or not."""
+        final = self.folder / FINAL_CHECKPOINT
+        return final if final.exists() and not (self.folder / CHECKPOINT).exists() else self.folder / CHECKPOINT
 
     def resume(self) -> Checkpoint | None:
         """Return the state after the last recorded step, or None for a new run.
@@ -93,27 +104,32 @@ class Run:
         Raises:
             DragonError: the checkpoint is damaged, or not of this trainer.
         """
-        if not (self.folder / CHECKPOINT).exists():
+        if not self.checkpoint.exists():
             return None
-        state = load_checkpoint(self.folder / CHECKPOINT)
+        state = load_checkpoint(self.checkpoint)
         self.rows = list(state.rows)
         self.show()  # a kill may have come between the checkpoint and this
         return state
 
     def record(self, row: dict[str, float], state: dict[str, Any]) -> None:
-        """Store a finished step; the checkpoint is the truth, and metrics.csv a view of it."""
-        self.rows.append(row)
-        if self.writes:
-            self.keep(state)
-        self.show()
+        """Store a finished step, whole; the checkpoint is the truth, and metrics.csv a view of it."""
+        with undisturbed():
+            self.rows.append(row)
+            if self.writes:
+                self.keep(state)
+            self.show()
 
     def keep(self, state: dict[str, Any]) -> None:
         """Write the checkpoint, and with the first one the configuration and the prompts of the run."""
-        if not (self.folder / CHECKPOINT).exists():  # the folder is the run's from here on, and not if it gets no step
+        if self.checkpoint != self.folder / CHECKPOINT:  # finished until now: a kill leaves one checkpoint or the other
+            self.checkpoint.replace(self.folder / CHECKPOINT)
+        if not self.claimed:  # the folder is the run's from here on, and not if it gets no step
             registry = load_train_registry()
             weights = registry.pipeline(self.claim.config.pipeline).weights
             made_with = provenance(registry.plugins, self.device, weights)
-            self.claim.write(self.folder, {**made_with, "read_from_latents": list(self.latent_encoders)})
+            origin = {"start_from": self.start} if self.start else {}
+            self.claim.write(self.folder, {**made_with, **origin, "read_from_latents": list(self.latent_encoders)})
+            self.claimed = True
         save_checkpoint(self.folder / CHECKPOINT, {**state, "rows": self.rows})
 
     def show(self) -> None:
@@ -122,8 +138,9 @@ class Run:
             write_csv(self.folder / METRICS, pd.DataFrame(self.rows))
 
     def finish(self) -> None:
-        """Remove the checkpoint, which takes three times the space of the result, now that the result is stored."""
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        """Keep the last state under the name that tells that the result is stored; more steps go on from it."""
+        if (self.folder / CHECKPOINT).exists():
+            (self.folder / CHECKPOINT).replace(self.folder / FINAL_CHECKPOINT)
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

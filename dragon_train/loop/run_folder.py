@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
 
 CONFIG, CHECKPOINT, METRICS, PROMPTS = "config.json", "checkpoint.pt", "metrics.csv", "prompts.json"
+FINAL_CHECKPOINT = "final_checkpoint.pt"  # the state after the last step of a finished run, which more steps go on from
 ADAPTER, DENOISER = "adapter_model.safetensors", "denoiser"  # results; the former as peft names it
+ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
+COMPARED_APART = ("steps", "start_from")
 SUGGESTED = ("demonstration_steps", "guidance", "sampling_batch")  # settings for which 0 stands for the pipeline's own
 
 
@@ -47,6 +50,8 @@ class Provenance(TypedDict, total=False):
     cpus: Count | None
     threads: Count
     device: str
+    continued: list[dict[str, Any]]
+    start_from: str
 
 
 class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,13 +90,17 @@ class Claim:
     def check(self, folder: Path) -> None:
         """Refuse a folder that holds another run; a setting that is left to the pipeline may have any value there.
 
+        A run may be given more steps than it has. What it starts from is known by its contents, not by its path:
+        `loop.start` compares that.
+
         Raises:
             DragonError: the message says in what it differs, or what of it cannot be read.
         """
         wanted = with_defaults(self.config)
         found = with_defaults(stored_config(folder)) if (folder / CONFIG).exists() else wanted
+        check_steps(folder, found["steps"], wanted["steps"])
         for key, value in wanted.items():
-            if found[key] != value and not (key in SUGGESTED and value == 0):
+            if found[key] != value and key not in COMPARED_APART and not (key in SUGGESTED and value == 0):
                 raise ConfigError(
                     f"{folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
                     "choose another --out, or delete the folder"
@@ -103,12 +112,54 @@ class Claim:
             )
 
     def write(self, folder: Path, provenance: Mapping[str, Any]) -> None:
-        """Write the configuration and the prompts into a folder, unless they are there already."""
+        """Write the configuration and the prompts into a folder, unless they are there already.
+
+        Of a run that goes on for more steps, the configuration is given these, and `continued` in the provenance has
+        what they are made with.
+        """
         if not (folder / PROMPTS).exists():
             write_text(folder / PROMPTS, json.dumps(to_builtins(self.prompts), indent=0, ensure_ascii=False) + "\n")
         if not (folder / CONFIG).exists():
             stored = {"config": asdict(self.config), "provenance": provenance}
             write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
+        elif self.goes_on(folder):
+            stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            made_with = {"from_steps": stored["config"]["steps"], **provenance}
+            stored.setdefault("provenance", {}).setdefault("continued", []).append(made_with)
+            stored["config"]["steps"] = self.config.steps
+            write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
+
+    def goes_on(self, folder: Path) -> bool:
+        """Return whether the folder holds this run with fewer steps."""
+        return (folder / CONFIG).exists() and stored_config(folder).steps < self.config.steps
+
+
+def check_steps(folder: Path, there: int, wanted: int) -> None:
+    """Refuse fewer steps than a run has, and more where the state that they would go on from is gone.
+
+    Args:
+        folder: of the run.
+        there: the number of steps that it has, done or not.
+        wanted: the number that it is to have.
+
+    Raises:
+        ConfigError: the run cannot have as many steps as are wanted.
+    """
+    if wanted < there:
+        raise ConfigError(
+            f"{folder} holds a run with steps = {there}, which may become more, not {wanted}; choose another --out, or "
+            "delete the folder"
+        )
+    if wanted > there and is_finished(folder) and not (folder / FINAL_CHECKPOINT).exists():
+        raise ConfigError(
+            f"{folder} holds a finished run with steps = {there}, and no {FINAL_CHECKPOINT}, from which {wanted} steps "
+            "would go on; choose another --out"
+        )
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether the folder holds a run's result and no step after it: nothing of the run is left to do."""
+    return has_result(folder) and not (folder / CHECKPOINT).exists()
 
 
 def with_defaults(config: TrainConfig) -> dict[str, Any]:
@@ -144,6 +195,15 @@ def kept_prompts(folder: Path) -> KeptPrompts:
         DragonError: they are not there, or cannot be read.
     """
     return read_json(folder / PROMPTS, KeptPrompts, "restore it, or run the command again")
+
+
+def steps_done(folder: Path) -> int:
+    """Return how many training steps a run has recorded.
+
+    The lines of metrics.csv are counted, not read: that is enough to show progress.
+    """
+    path = folder / METRICS
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
 def has_result(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from dragon_rewards.storage.files import making, write_bytes
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_train.descriptors import Loading
 from dragon_train.loop.learner import AllWeights, Lora, check_layers, check_shapes
-from dragon_train.loop.run_folder import ADAPTER, DENOISER, check_result, stored_config
+from dragon_train.loop.run_folder import ADAPTER, ADAPTER_CONFIG, DENOISER, check_result, stored_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
 
-ADAPTER_CONFIG = "adapter_config.json"  # as peft names it
 PREFIX = "base_model.model."  # which peft puts before the names of a wrapped model's layers
 BROKEN = "restore it, or train again"
 
@@ -95,7 +94,7 @@ def load_tuned(policy: Policy, folder: Path) -> None:
     if (folder / ADAPTER).is_file():
         load_adapter(policy, folder)
     else:
-        load_denoiser(policy, folder)
+        load_denoiser(policy, folder / DENOISER)
 
 
 def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
@@ -165,19 +164,19 @@ def refused_as(place: Path) -> Iterator[None]:
 
 
 def load_denoiser(policy: Policy, folder: Path) -> None:
-    """Put the denoiser of a folder in place of the policy's.
+    """Put the denoiser that diffusers saved in a folder in place of the policy's.
 
     Raises:
         DragonError: it is broken, incomplete, or of another pipeline.
     """
     kind: Any = type(policy.denoiser)
     try:
-        tuned, found = kind.from_pretrained(folder / DENOISER, use_safetensors=True, output_loading_info=True)
+        tuned, found = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     except Exception as error:  # of diffusers, safetensors and torch, and Python's for types that they do not have
-        raise ConfigError(f"'{folder / DENOISER}' cannot be loaded ({error}); {BROKEN}") from error
-    with refused_as(folder / DENOISER):
+        raise ConfigError(f"'{folder}' cannot be loaded ({error}); {BROKEN}") from error
+    with refused_as(folder):
         check_shapes(tuned.state_dict(), policy.denoiser.state_dict())
     lacking = [*found["missing_keys"], *found["unexpected_keys"], *found["mismatched_keys"]]
     if lacking:
-        raise ConfigError(f"'{folder / DENOISER}' is not of its configuration, such as {lacking[0]}; {BROKEN}")
+        raise ConfigError(f"'{folder}' is not of its configuration, such as {lacking[0]}; {BROKEN}")
     policy.denoiser = tuned.to(policy.denoiser.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.media.discovery import UNDECODED, suffixes, visible_files
-from dragon_rewards.media.prompts import OWN
+from dragon_rewards.media.prompts import OWN, clip_stem
 from dragon_rewards.storage.files import scratch, write_csv
 from dragon_rewards.storage.locks import locked
 from dragon_rewards.storage.table_formats import read_content
@@ -54,7 +53,7 @@ class ClipFolder:
         there = self.path.iterdir() if self.path.exists() else ()
         taken = {file.stem: file.name for file in there if file.name not in self.replaced}
         for prompt, number in zip(prompts, numbers, strict=True):
-            if name := taken.get(stem(number, prompt)):
+            if name := taken.get(clip_stem(number, prompt)):
                 raise ConfigError(f"'{self.path}' holds '{name}' already: give another --seed, or another --out")
 
     def write(
@@ -75,7 +74,7 @@ class ClipFolder:
         """
         with scratch(self.path) as temporary:
             made = [
-                (policy.write(own, temporary / stem(number, row["prompt"])), row)
+                (policy.write(own, temporary / clip_stem(number, row["prompt"])), row)
                 for own, row, number in zip(latents, rows, numbers, strict=True)
             ]
             for name in self.replaced:
@@ -169,12 +168,3 @@ def some(names: Sequence[str]) -> str:
     """
     shown = ", ".join(f"'{name}'" for name in names[:SHOWN])
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
-
-
-def stem(number: int, prompt: str) -> str:
-    """Return the name of a clip's file, without its suffix.
-
-    >>> stem(7, "A jig, on the fiddle!")
-    '0007-a-jig-on-the-fiddle'
-    """
-    return f"{number:04d}-{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60]}"

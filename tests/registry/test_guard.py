@@ -17,7 +17,7 @@ from support.parts import RATE, Site, noise
 from support.sounds import write_tone
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.guard import aside
+from dragon_rewards.guard import aside, undisturbed
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 
@@ -216,6 +216,41 @@ def test_the_users_own_interruption_ends_the_command_while_plugins_load(site: Si
 def test_a_plugin_that_interrupts_itself_ends_nothing(site: Site) -> None:
     site.install("dragon-reward-bad", "raise KeyboardInterrupt")
     plugin(site)
+    before = signal.getsignal(signal.SIGINT)
     assert "ear" in load_registry().encoders
     assert [failure.plugin for failure in load_registry().failures] == ["bad"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_an_interruption_waits_for_what_must_be_whole(*, failing: bool) -> None:
+    done, before = [], signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def work() -> None:
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            done.append("one file")
+            if failing:
+                raise OSError
+            done.append("the other")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["one file", "the other"][: 1 if failing else 2]
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+TWICE = """
+import signal
+from dragon_rewards.guard import undisturbed
+with undisturbed():
+    signal.raise_signal(signal.SIGINT)
+    print("waits", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("never")
+"""
+
+
+def test_a_second_interruption_waits_for_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "waits\n")

@@ -13,8 +13,10 @@ DRAGON = (sys.executable, "-m", "dragon_train.cli")
 PATIENCE = 120.0  # seconds, on a machine that is busy
 
 
-def begun(*arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE) -> subprocess.Popen[str]:
-    """A command that runs in a folder, with the sets and settings that are there."""
+def begun(
+    *arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE, alone: bool = False
+) -> subprocess.Popen[str]:
+    """A command that runs in a folder, with the sets and settings that are there; `alone` is in a group of its own."""
     own = {"DRAGON_EXEMPLARS": "sets", "DRAGON_HEADS": "heads", "DRAGON_REMOTES": "remotes.json"}
     own = {name: str(cwd / place) for name, place in own.items()}
     return subprocess.Popen(
@@ -24,6 +26,7 @@ def begun(*arguments: object, cwd: Path, stdout: int | None = subprocess.PIPE) -
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=alone,
     )
 
 
@@ -53,3 +56,12 @@ def is_alive(process: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def is_group(leader: int) -> bool:
+    """Whether a process of this group is left."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -211,5 +211,10 @@ def test_a_wrong_preset_is_refused(tmp_path: Path) -> None:
     path.write_text("heldout_prompts = 8\n")
     with pytest.raises(ConfigError, match="inference_steps, rounds, subset_size"):
         load_preset(str(path))
+    path.write_text(
+        'heldout_prompts = 8\ninference_steps = 2\nsubset_size = 4\nrounds = 1\n[train]\nstart_from = "runs/first"\n'
+    )
+    with pytest.raises(ConfigError, match="start_from is of `dragon train` alone"):
+        load_preset(str(path)).config(compose("vendi:clap"), seed=0)
     with pytest.raises(UnknownNameError, match="quick"):
         load_preset("quik")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from support.commands import is_group, wait_until
 from support.results import result
+
+from dragon_rewards.storage.locks import locked
+from dragon_train.loop.run import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -91,3 +96,19 @@ def test_processes_with_unlike_numbers_of_microbatches_do_not_wait_for_each_othe
     config.write_text(settings.replace("prompts_per_step = 4", "prompts_per_step = 5"))
     finished([*LAUNCH, "-m", "dragon_train", str(config), "--out", str(tmp_path / "two")])
     assert len(pd.read_csv(tmp_path / "two" / "metrics.csv")) == 2
+
+
+def test_ctrl_c_ends_both_processes_at_once_and_their_run_goes_on(tmp_path: Path) -> None:
+    """One process waits for the other in a library, where Python would not heed a signal."""
+    config, out = tmp_path / "run.toml", tmp_path / "run"
+    config.write_text('reward = "vendi:logmel"\nsteps = 300\nprompts_per_step = 2\ndemonstration_steps = 2\n')
+    command = [sys.executable, "-m", *LAUNCH, "-m", "dragon_train", str(config), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    launched = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_until(lambda: (out / "metrics.csv").exists() or launched.poll() is not None)
+    os.killpg(launched.pid, signal.SIGINT)
+    assert launched.wait(timeout=60) != 0
+    wait_until(lambda: not is_group(launched.pid))
+    assert len(load_checkpoint(out / "checkpoint.pt").rows) >= 1
+    with locked(out):
+        pass

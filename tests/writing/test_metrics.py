@@ -9,7 +9,7 @@ import pytest
 from support.tiny import CONFIG, tiny_run
 
 from dragon_train.loop.run import load_checkpoint
-from dragon_train.loop.run_folder import CHECKPOINT, METRICS
+from dragon_train.loop.run_folder import CHECKPOINT, METRICS, is_finished
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 
@@ -39,4 +39,4 @@ def test_a_kill_between_checkpoint_and_metrics_loses_no_row(last: int, tmp_path:
     tiny_run(CONFIG, tmp_path)
     assert steps(tmp_path) == list(range(1, CONFIG.steps + 1))
     assert (tmp_path / METRICS).read_text().splitlines(keepends=True)[: last + 1] == whole
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert is_finished(tmp_path)

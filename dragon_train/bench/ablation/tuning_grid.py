@@ -15,12 +15,13 @@ from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
 from dragon_train.bench.ablation.frames import FRAMES, Outcome
 from dragon_train.bench.ablation.grid import EVALUATION, REWARD_PARTS
-from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model, steps_done
+from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.workload import choose_workload
 from dragon_train.config import TrainConfig, train_config
 from dragon_train.fields import check_value
+from dragon_train.loop.run_folder import steps_done
 from dragon_train.objectives.configured import make_objective
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dragon_rewards.storage.dataframes import Column, read_csv, read_parquet
 from dragon_train.bench import result_files as names
 from dragon_train.bench.record import BenchmarkRecord, check_results, read_record
 from dragon_train.bench.result_files import CONTROLLED, CROSS_EFFECTS, HELD_OUT, SCORES, SETTINGS, WIN_RATES
-from dragon_train.loop.run_folder import CHECKPOINT, CONFIG, METRICS, has_result, stored_run
+from dragon_train.loop.run_folder import CONFIG, METRICS, is_finished, stored_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ class TrainedRun:
     @property
     def finished(self) -> bool:
         """True if its weights are there, so that the tuned model can be heard."""
-        return has_result(self.folder) and not (self.folder / CHECKPOINT).exists()
+        return is_finished(self.folder)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Ran:
 def run(arguments: Sequence[object]) -> Ran:
     """Run `dragon` with these arguments; a process of its own would load the registry anew, and so does this."""
     out, err = stream("strict"), stream("backslashreplace")
-    before, sys.argv, heeded = sys.argv, ["dragon", *map(str, arguments)], signal.getsignal(signal.SIGTERM)
+    before, sys.argv = sys.argv, ["dragon", *map(str, arguments)]
+    heeded = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     code, raised = 0, ""
     load_registry.cache_clear()
     try:
@@ -58,7 +59,8 @@ def run(arguments: Sequence[object]) -> Ran:
         code, raised = 1, described(error)
     finally:
         sys.argv = before
-        signal.signal(signal.SIGTERM, heeded)
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
     return Ran(code, text_of(out), text_of(err), raised)
 
 
