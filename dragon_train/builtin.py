@@ -18,6 +18,7 @@ from dragon_train.objective_options import (
     PreferenceOptions,
     RAFTOptions,
 )
+from dragon_train.pipelines.columns import ACE_STEP, LONGCAT_AUDIO, SPECTROGRAM, STABLE_AUDIO, STABLE_AUDIO_3
 from dragon_train.pipelines.pretrained import on_hub
 
 if TYPE_CHECKING:
@@ -58,39 +59,49 @@ ADAPTERS = (
         "StableAudioPipeline",
         "EDM preconditioning, v-prediction",
         lazily("pipelines.stable_audio", "StableAudioPolicy"),
+        STABLE_AUDIO,
     ),
     AdapterInfo(
         "stable-audio-3",
         "StableAudio3Pipeline",
         "rectified flow",
         lazily("pipelines.stable_audio_3", "StableAudio3Policy"),
+        STABLE_AUDIO_3,
     ),
     AdapterInfo(
         "ace-step",
         "AceStepPipeline",
         "flow matching, base and turbo checkpoints",
         lazily("pipelines.ace_step", "AceStepPolicy"),
+        ACE_STEP,
     ),
     AdapterInfo(
         "longcat-audio",
         "LongCatAudioDiTPipeline",
         "flow matching",
         lazily("pipelines.longcat_audio", "LongCatAudioPolicy"),
+        LONGCAT_AUDIO,
     ),
     AdapterInfo(
-        "audioldm2", "AudioLDM2Pipeline", "DDPM on mel spectra", lazily("pipelines.spectrogram", "AudioLDM2Policy")
+        "audioldm2",
+        "AudioLDM2Pipeline",
+        "DDPM on mel spectra",
+        lazily("pipelines.spectrogram", "AudioLDM2Policy"),
+        SPECTROGRAM,
     ),
     AdapterInfo(
         "audioldm",
         "AudioLDMPipeline",
         "DDPM on mel spectra; deprecated by diffusers",
         lazily("pipelines.spectrogram", "AudioLDMPolicy"),
+        SPECTROGRAM,
     ),
     AdapterInfo(
         "musicldm",
         "MusicLDMPipeline",
         "DDPM on mel spectra; deprecated by diffusers",
         lazily("pipelines.spectrogram", "MusicLDMPolicy"),
+        SPECTROGRAM,
     ),
 )
 
@@ -180,6 +191,7 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
             "StableAudioPipeline, 3.3M-parameter transformer, 5.12 s of 16 kHz mono, trained on public-domain scores",
             "Apache-2.0",
             embedded,
+            adapter="stable-audio",
         )
     )
     for name, hub, summary, licence in ON_THE_HUB:

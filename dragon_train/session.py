@@ -71,7 +71,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
 
     check_trackers(config.trackers)
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
-        check_fits(info, config, process_device(where))
+        check_fits(info, config, process_device(where), texts[0])
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress(config.reward, "steps", config.steps) as bar:
         parts = assemble(config, process_device(where))
