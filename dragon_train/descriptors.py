@@ -57,6 +57,7 @@ class PipelineInfo:
         weights: the downloads that it needs and its package does not bring.
         adapter: the name of the adapter that its policy is of, which says what columns of prompts it takes; empty if it
             is of none, and takes the prompt alone.
+        base: the name of the pipeline to train instead, if this one is post-trained; empty if it is not.
     """
 
     name: str
@@ -65,6 +66,7 @@ class PipelineInfo:
     factory: PipelineFactory
     weights: tuple[Weights, ...] = ()
     adapter: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
+    from dragon_train.protocols import Policy
 
 
 def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, device: str | None) -> Path:
@@ -75,6 +77,7 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, progress(config.reward, "steps", config.steps) as bar:
         parts = assemble(config, process_device(where))
+        warn_of_post_training(info, parts.policy)
         train(config, parts.policy, reward, parts.objective, texts, folder, partial(show, bar), heldout, where)
     return folder
 
@@ -110,6 +113,19 @@ def warn_of_small_encoders(config: TrainConfig, reward: AnyReward) -> None:
         print(
             f"encoder '{min(small)}' is the embedded one, which has heard ten synthesised instruments: for a published "
             "model install one of the encoders of the field, such as plugins/dragon-reward-clap",
+            file=sys.stderr,
+        )
+
+
+def warn_of_post_training(info: PipelineInfo, policy: Policy) -> None:
+    """Warn on stderr where a checkpoint is post-trained, by what its own configuration says.
+
+    A step of training asks the denoiser about all noise levels, as if it had not been distilled to a few steps.
+    """
+    if getattr(policy, "post_trained", False) and leads():
+        print(
+            f"pipeline '{info.name}' is post-trained: distilled to few steps, which training may undo; its authors "
+            f"tune the base checkpoint instead{f', which is {info.base!r} here' if info.base else ''}",
             file=sys.stderr,
         )
 

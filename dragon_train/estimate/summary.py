@@ -107,7 +107,7 @@ def report(
 
     Args:
         config: the run, with the defaults of its objective's options.
-        prompts: a file of prompts, which say how long clips are and are those of the measured step; None for the
+        prompts: a file of prompts, which say how long clips are, and are the measured step's; None for the
             defaults.
         card: a card that need not be here; None for a device that is.
         device: the name of the device; None for the default.
