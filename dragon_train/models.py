@@ -49,7 +49,7 @@ class Model:
 
 
 def models() -> dict[str, Model]:
-    """Read all published models, by name."""
+    """Return the published models that have a name here, by this name."""
     return read_toml(Path(str(files("dragon_train"))) / "models.toml", dict[str, Model], "install it again")
 
 

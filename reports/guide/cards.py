@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import pandas as pd
+import torch
 from full_size import ace_step_2b, stable_audio_3_medium, stable_audio_open
 from memory import XL
 from torch import nn
@@ -25,7 +26,7 @@ from torch import nn
 from dragon_rewards.storage.results import write_table
 from dragon_train.builtin import ADAPTERS
 from dragon_train.config import TrainConfig
-from dragon_train.descriptors import PipelineInfo
+from dragon_train.descriptors import IN_FULL, PipelineInfo
 from dragon_train.estimate.cards import cards
 from dragon_train.estimate.estimate import estimate
 from dragon_train.models import models
@@ -87,18 +88,19 @@ def policy_of(case: Case, loading: Loading) -> Policy:
     pipeline.scheduler.register_to_config(stochastic_sampling=False)  # none of these is post-trained
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module) and name not in DECODERS:
-            cast(part, loading.dtype)
+            cast(part, loading.dtype or torch.float32)
     adapter = next(each for each in ADAPTERS if each.name == models()[case.name].adapter)
     return adapter.factory(pipeline)
 
 
 def row(case: Case) -> dict[str, Any]:
     """One model: its denoiser's size, what its tuning takes, and the least card that has that much."""
-    made: list[Policy] = []
+    made: list[Any] = []
 
-    def factory(loading: Loading) -> Policy:
-        made.append(policy_of(case, loading))
-        return made[-1]
+    def factory(loading: Loading = IN_FULL) -> Policy:
+        policy = policy_of(case, loading)
+        made.append(policy)
+        return policy
 
     config = completed(TrainConfig(pipeline=case.name, **{**SETTINGS, **case.settings}))
     found = estimate(PipelineInfo(case.name, "", "", factory), config, None, cuda=True)

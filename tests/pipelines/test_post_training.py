@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,19 +14,26 @@ from dragon_train.pipelines.stable_audio_3 import StableAudio3Policy
 from dragon_train.registry import load_train_registry
 from dragon_train.session import warn_of_post_training
 
-MADE = {
-    "stable-audio-3": lambda distilled: StableAudio3Policy(stable_audio_3_pipeline(distilled=distilled)),
-    "ace-step": lambda distilled: AceStepPolicy(ace_step_pipeline(turbo=distilled)),
-}
+if TYPE_CHECKING:
+    from dragon_train.protocols import Policy
 
 
-@pytest.mark.parametrize("name", MADE)
+def made(name: str, *, distilled: bool) -> Policy:
+    """The policy over a tiny checkpoint."""
+    torch.manual_seed(0)
+    if name == "ace-step":
+        turbo: Any = ace_step_pipeline(turbo=distilled)
+        return AceStepPolicy(turbo)
+    pipeline: Any = stable_audio_3_pipeline(distilled=distilled)
+    return StableAudio3Policy(pipeline)
+
+
+@pytest.mark.parametrize("name", ["stable-audio-3", "ace-step"])
 def test_a_post_trained_checkpoint_is_warned_of_and_its_base_is_not(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.manual_seed(0)
     info = load_train_registry().pipeline(name)
-    base, distilled = MADE[name](False), MADE[name](True)
+    base, distilled = made(name, distilled=False), made(name, distilled=True)
     warn_of_post_training(info, base)
     assert not capsys.readouterr().err
     warn_of_post_training(info, distilled)
@@ -37,6 +45,6 @@ def test_a_post_trained_checkpoint_is_warned_of_and_its_base_is_not(
 
 
 def test_policies_that_know_nothing_of_it_are_not_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    policy = SimpleNamespace()
-    warn_of_post_training(load_train_registry().pipeline("embedded"), policy)  # type: ignore[arg-type]
+    policy: Any = SimpleNamespace()
+    warn_of_post_training(load_train_registry().pipeline("embedded"), policy)
     assert not capsys.readouterr().err
