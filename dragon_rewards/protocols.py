@@ -237,6 +237,8 @@ class Weights:
         size: bytes to download; None if that is not known.
         gated: whether a licence must be accepted on its page before the download; None if that is not known.
         revision: the commit, tag or branch of the repository on the hub; None for the newest.
+        convert: the commands that write them into `folder`, where the source has them in another form than is loaded;
+            empty if they are loaded as they are.
     """
 
     source: str
@@ -245,6 +247,7 @@ class Weights:
     size: int | None = None
     gated: bool | None = None
     revision: str | None = None
+    convert: str = ""
 
 
 @dataclass(frozen=True)

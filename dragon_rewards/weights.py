@@ -84,7 +84,9 @@ def lacking_files(folder: Path, files: Iterable[str]) -> list[str]:
 
 
 def download_command(weights: Weights) -> str:
-    """Return the shell command that brings these weights to a machine with a network."""
+    """Return the shell command that brings these weights to a machine with a network, in the form that is loaded."""
+    if weights.convert:
+        return weights.convert
     if "://" in weights.source:
         return f"curl -L --create-dirs -o {_torch_hub() / weights.files[0]} {weights.source}"
     patterns = [pattern for patterns in weights.files for pattern in patterns.split("|")]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dragon_train.descriptors import IN_FULL, AdapterInfo, Loading, ObjectiveInfo, PipelineInfo
 from dragon_train.hookspecs import hookimpl
+from dragon_train.models import models
 from dragon_train.objective_options import (
     DirectOptions,
     DNOOptions,
@@ -18,7 +18,7 @@ from dragon_train.objective_options import (
     PreferenceOptions,
     RAFTOptions,
 )
-from dragon_train.pipelines.pretrained import on_hub
+from dragon_train.pipelines.columns import ACE_STEP, LONGCAT_AUDIO, SPECTROGRAM, STABLE_AUDIO, STABLE_AUDIO_3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +31,6 @@ def embedded(loading: Loading = IN_FULL) -> Policy:
     from dragon_train.embedded.pipeline import load_policy
 
     return load_policy(loading)
-
-
-def downloaded(name: str, loading: Loading = IN_FULL) -> Policy:
-    """Load the policy of a pipeline from the hub, or from the hub's cache on this machine."""
-    from dragon_train.registry import load_train_registry
-
-    return load_train_registry().pipeline(name).factory(loading)
 
 
 def lazily(module: str, name: str) -> Callable[[Any], Any]:
@@ -58,39 +51,49 @@ ADAPTERS = (
         "StableAudioPipeline",
         "EDM preconditioning, v-prediction",
         lazily("pipelines.stable_audio", "StableAudioPolicy"),
+        STABLE_AUDIO,
     ),
     AdapterInfo(
         "stable-audio-3",
         "StableAudio3Pipeline",
         "rectified flow",
         lazily("pipelines.stable_audio_3", "StableAudio3Policy"),
+        STABLE_AUDIO_3,
     ),
     AdapterInfo(
         "ace-step",
         "AceStepPipeline",
         "flow matching, base and turbo checkpoints",
         lazily("pipelines.ace_step", "AceStepPolicy"),
+        ACE_STEP,
     ),
     AdapterInfo(
         "longcat-audio",
         "LongCatAudioDiTPipeline",
         "flow matching",
         lazily("pipelines.longcat_audio", "LongCatAudioPolicy"),
+        LONGCAT_AUDIO,
     ),
     AdapterInfo(
-        "audioldm2", "AudioLDM2Pipeline", "DDPM on mel spectra", lazily("pipelines.spectrogram", "AudioLDM2Policy")
+        "audioldm2",
+        "AudioLDM2Pipeline",
+        "DDPM on mel spectra",
+        lazily("pipelines.spectrogram", "AudioLDM2Policy"),
+        SPECTROGRAM,
     ),
     AdapterInfo(
         "audioldm",
         "AudioLDMPipeline",
         "DDPM on mel spectra; deprecated by diffusers",
         lazily("pipelines.spectrogram", "AudioLDMPolicy"),
+        SPECTROGRAM,
     ),
     AdapterInfo(
         "musicldm",
         "MusicLDMPipeline",
         "DDPM on mel spectra; deprecated by diffusers",
         lazily("pipelines.spectrogram", "MusicLDMPolicy"),
+        SPECTROGRAM,
     ),
 )
 
@@ -152,24 +155,6 @@ OBJECTIVES = (
     ),
 )
 
-STABILITY = "Stability AI Community License"
-# Name, name on the hub, summary, licence as its model card states it.
-ON_THE_HUB = (
-    ("stable-audio-open", "stabilityai/stable-audio-open-1.0", "47 s of 44.1 kHz stereo; needs torchsde", STABILITY),
-    ("stable-audio-3", "stabilityai/stable-audio-3-medium", "44.1 kHz stereo, distilled to 8 steps", STABILITY),
-    (
-        "ace-step",
-        "ACE-Step/acestep-v15-xl-turbo-diffusers",
-        "48 kHz stereo, distilled to 8 steps",
-        "see its model card",
-    ),
-    ("audioldm2-music", "cvssp/audioldm2-music", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
-    ("musicldm", "ucsd-reach/musicldm", "10.24 s of 16 kHz mono", "CC-BY-NC-SA-4.0"),
-    ("longcat-audio", "ruixiangma/LongCat-AudioDiT-1B-Diffusers", "speech, 24 kHz mono", "see its model card"),
-)
-# Their pages ask to accept the licence before anything is downloaded; of the others that is not known here.
-GATED = {"stabilityai/stable-audio-open-1.0", "stabilityai/stable-audio-3-medium"}
-
 
 @hookimpl
 def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
@@ -180,11 +165,11 @@ def register_pipelines(register: Callable[[PipelineInfo], None]) -> None:
             "StableAudioPipeline, 3.3M-parameter transformer, 5.12 s of 16 kHz mono, trained on public-domain scores",
             "Apache-2.0",
             embedded,
+            adapter="stable-audio",
         )
     )
-    for name, hub, summary, licence in ON_THE_HUB:
-        weights = on_hub(hub, gated=True if hub in GATED else None)
-        register(PipelineInfo(name, f"{hub}: {summary}", licence, partial(downloaded, hub), (weights,)))
+    for name, model in models().items():
+        register(model.info(name))
 
 
 @hookimpl

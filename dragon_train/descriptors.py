@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import torch
 
@@ -55,6 +55,9 @@ class PipelineInfo:
         licence: the licence of its weights.
         factory: builds its policy.
         weights: the downloads that it needs and its package does not bring.
+        adapter: the name of the adapter that its policy is of, which says what columns of prompts it takes; empty if it
+            is of none, and takes the prompt alone.
+        base: the name of the pipeline to train instead, if this one is post-trained; empty if it is not.
     """
 
     name: str
@@ -62,6 +65,8 @@ class PipelineInfo:
     licence: str
     factory: PipelineFactory
     weights: tuple[Weights, ...] = ()
+    adapter: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,12 +78,14 @@ class AdapterInfo:
         pipeline_class: the name of the diffusers class.
         summary: a line for `dragon list adapters`.
         factory: takes a loaded diffusers pipeline and returns the policy over it.
+        columns: the columns of a table of prompts that it takes beside the prompt (`dragon_train.prompt_table`).
     """
 
     name: str
     pipeline_class: str
     summary: str
     factory: Callable[[Any], Policy]
+    columns: Collection[str] = ()
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
-from dragon_rewards.storage.table_files import read_texts
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.ranks import leads
+from dragon_train.prompt_table import Prompts, read_prompts
+from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +22,6 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"  # the pipeline that has prompts of its own
 MUSIC = "music_prompts.txt"
-
-
-class Prompts(NamedTuple):
-    """The prompts to tune on, and the prompts that are kept from tuning."""
-
-    train: tuple[str, ...]
-    heldout: tuple[str, ...]
 
 
 def split(config: TrainConfig, path: Path | None) -> Prompts:
@@ -38,21 +33,30 @@ def split(config: TrainConfig, path: Path | None) -> Prompts:
 
     Args:
         config: the run; its seed orders the list.
-        path: a file of prompts; None for the defaults.
+        path: a file of prompts, with the columns that the pipeline takes (`prompt_table`); None for the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, or holds too few prompts.
+        DragonError: the file cannot be read, has a column that the pipeline does not take, or too few prompts.
     """
     if path is None and config.pipeline == EMBEDDED:
         return Prompts(tuple(prompts("train")), tuple(prompts("watch")[: config.heldout_prompts]))
     wanted, source = config.prompts_per_step + config.heldout_prompts, path or default_prompts()
-    texts = read_texts(source)
+    texts = prompts_for(config.pipeline, source)
     if len(texts) < wanted:
         raise ConfigError(
             f"{source.name}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
             f"heldout_prompts = {config.heldout_prompts}"
         )
     return divided(texts, config.heldout_prompts, config.seed)
+
+
+def prompts_for(pipeline: str, path: Path) -> list[str]:
+    """Read a file of prompts for a pipeline, with the columns that it takes.
+
+    Raises:
+        DragonError: the file cannot be read, or has a column that the pipeline does not take.
+    """
+    return read_prompts(path, partial(load_train_registry().columns, pipeline))
 
 
 def divided(texts: Sequence[str], heldout: int, seed: int) -> Prompts:

@@ -12,10 +12,10 @@ from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.plugins import PluginGroup, load_plugins
 from dragon_train import hookspecs
 from dragon_train.descriptors import AdapterInfo, ObjectiveInfo, PipelineInfo
-from dragon_train.pipelines.pretrained import load_pretrained, on_hub
+from dragon_train.pipelines.pretrained import adapter_for, load_pretrained, on_hub, read_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from dragon_rewards.plugins import PluginFailure, PluginRecord
 
@@ -68,6 +68,18 @@ class TrainRegistry:
             )
             return PipelineInfo(name, "loaded by diffusers", "see its own", load, weights)
         return self._built(self._find("pipeline", name, self.pipelines), "pipeline")
+
+    def columns(self, name: str) -> Collection[str]:
+        """Return the columns of a table of prompts that a pipeline takes beside the prompt.
+
+        Raises:
+            DragonError: there is no such pipeline, or no adapter takes it.
+        """
+        if name in self.pipelines:
+            adapter = self.adapters.get(self.pipelines[name].adapter)
+        else:
+            adapter = adapter_for(name, read_index(name), self.adapters)
+        return adapter.columns if adapter else ()
 
     def objective(self, name: str) -> ObjectiveInfo:
         """Return the objective of this name.

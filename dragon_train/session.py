@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
+    from dragon_train.protocols import Policy
 
 
 def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, device: str | None) -> Path:
@@ -74,10 +76,11 @@ def run_training(config: TrainConfig, prompts: Path | None, out: Path | None, de
 
     check_trackers(config.trackers)
     if is_alone():  # to count takes a state of accelerate's that several processes do not share
-        check_fits(info, config, process_device(where))
+        check_fits(info, config, process_device(where), texts[0])
     held = locked(folder) if leads() else nullcontext()  # of several processes one writes
     with held, resumable(partial(kept_steps, folder)), progress(config.reward, "steps", config.steps) as bar:
         parts = assemble(config, process_device(where))
+        warn_of_post_training(info, parts.policy)
         train(config, parts.policy, reward, parts.objective, texts, folder, partial(show, bar), heldout, where)
     return folder
 
@@ -123,6 +126,19 @@ def kept_steps(folder: Path) -> str:
     if not done:
         return "no step was finished; the same command begins again"
     return f"steps 1 to {done} are kept in {folder}; the same command goes on from there"
+
+
+def warn_of_post_training(info: PipelineInfo, policy: Policy) -> None:
+    """Warn on stderr where a checkpoint is post-trained, by what its own configuration says.
+
+    A step of training asks the denoiser about all noise levels, as if it had not been distilled to a few steps.
+    """
+    if getattr(policy, "post_trained", False) and leads():
+        print(
+            f"pipeline '{info.name}' is post-trained: distilled to few steps, which training may undo; its authors "
+            f"tune the base checkpoint instead{f', which is {info.base!r} here' if info.base else ''}",
+            file=sys.stderr,
+        )
 
 
 def show(bar: Progress, row: dict[str, float]) -> None:

@@ -197,7 +197,7 @@ class Media(ABC):
             raise EncoderError(f"encoder '{info.name}' has no text tower; name one that lists the modality text")
         if info.name not in self.known.prompts:
             with torch.no_grad(), explained(info.name, "the prompts", self.device, mended=False):
-                embedded = encoder.encode_text(self.prompts)
+                embedded = encoder.encode_text(tuple(map(str, self.prompts)))  # a prompt may be more than a text
             check_output(embedded, (len(self), info.dim), info.name, "the prompts")
             self.known.prompts[info.name] = embedded.to(self.device)
         return self.known.prompts[info.name]

@@ -204,14 +204,18 @@ def located(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, further: frozenset[str] = frozenset()) -> Table:
     """Read a table or a list from a file.
+
+    Args:
+        path: the file.
+        further: plain names of columns whose cells are read beside the known ones.
 
     Raises:
         TableError: the file is missing, of another format or encoding, or malformed, as by a row with more cells than
             the header.
     """
-    content = read_content(path, KNOWN)
+    content = read_content(path, KNOWN | further)
     if content.columns is None:
         return Table(path, None, tuple(Row(number, {TEXT.names[0]: text}) for number, text in content.rows))
     return Table(path, content.columns, tuple(Row(number, cells) for number, cells in content.rows))
@@ -223,9 +227,17 @@ def read_texts(path: Path) -> list[str]:
     Raises:
         TableError: the file cannot be read, has no column of texts, has a row without text, or holds no texts at all.
     """
-    table = read_table(path)
+    return texts_of(read_table(path))
+
+
+def texts_of(table: Table) -> list[str]:
+    """Return the prompts or captions of a list or a table, in order.
+
+    Raises:
+        TableError: there is no column of texts, a row without text, or there are no texts at all.
+    """
     table.require(TEXT)
     texts = [table.require_text(row) for row in table.rows]
     if not texts:
-        raise TableError(f"'{path}' holds no prompt; write one per line")
+        raise TableError(f"'{table.path}' holds no prompt; write one per line")
     return texts

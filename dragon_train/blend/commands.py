@@ -85,8 +85,11 @@ def load_meter(plan: Plan, device: torch.device) -> Meter:
     """Load the models, and let the untuned one generate what blends are compared with."""
     from dragon_train.blend.measure import Meter
     from dragon_train.blend.weights import load_blending
+    from dragon_train.pipelines.lengths import set_length
 
-    return Meter(plan, load_blending(plan.info, plan.run, plan.parts, device))
+    blending = load_blending(plan.info, plan.run, plan.parts, device)
+    set_length(blending.policy, plan.prompts)
+    return Meter(plan, blending)
 
 
 def command(run: Path, parts: int, shares: str, prompts: Path | None, out: Path | None) -> str:

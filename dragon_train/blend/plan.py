@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.mixture import compose_mixture
-from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.blend.shares import candidates, inner
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.judges import judges_of
 from dragon_train.loop.run_folder import check_result, kept_prompts, stored_config
-from dragon_train.prompts import EMBEDDED
+from dragon_train.prompt_table import as_entry
+from dragon_train.prompts import EMBEDDED, prompts_for
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """What the figures of blends depend on beside the weights, as JSON has it."""
-        digest = sha256(json.dumps(self.prompts).encode()).hexdigest()[:16]
+        digest = sha256(json.dumps(list(map(as_entry, self.prompts))).encode()).hexdigest()[:16]
         origins = {reward.name: reward.origin for reward in self.judging}
         made: dict[str, Any] = json.loads(
             json.dumps({"config": asdict(self.config), "parts": self.parts, "prompts": digest, "rewards": origins})
@@ -114,7 +114,7 @@ def make_plan(run: Path, parts: int, shares: Shares, file: Path | None) -> Plan:
     check_result(run)
     config = stored_config(run)
     watched = [compose(name) for name in config.heldout] or judges_of(config)
-    texts = tuple(read_texts(file) if file else prompts_to_watch(run, config))
+    texts = tuple(prompts_for(config.pipeline, file) if file else prompts_to_watch(run, config))
     plan = Plan(run, config, compose_mixture(config.reward), tuple(watched), texts, parts, tuple(sorted({*shares})))
     plan.check()
     return plan

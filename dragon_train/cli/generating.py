@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.weights import require_weights
 from dragon_train.loop.run_folder import check_result, stored_config
+from dragon_train.prompts import EMBEDDED, prompts_for
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -34,22 +35,21 @@ def chosen_pipeline(name: str | None, run: Path | None) -> PipelineInfo:
     if run is not None:
         check_result(run)
         name = name or stored_config(run).pipeline
-    info = load_train_registry().pipeline(name or "embedded")
+    info = load_train_registry().pipeline(name or EMBEDDED)
     require_weights(f"pipeline '{info.name}'", info.weights)
     return info
 
 
-def given_prompts(prompts: Sequence[str], file: Path | None) -> Sequence[str]:
-    """Return the prompts of the command line, or the prompts in a file.
+def given_prompts(prompts: Sequence[str], file: Path | None, pipeline: str = EMBEDDED) -> Sequence[str]:
+    """Return the prompts of the command line, or the prompts in a file, with the columns that the pipeline takes.
 
     Raises:
-        ConfigError: neither or both are given, the file cannot be read, or a prompt is empty.
+        ConfigError: neither or both are given, or a prompt is empty.
+        DragonError: the file cannot be read, or has a column that the pipeline does not take.
     """
-    from dragon_rewards.storage.table_files import read_texts
-
     if bool(prompts) == bool(file):
         raise ConfigError("give prompts, or --prompts and a file of them, and not both")
-    texts = read_texts(file) if file else prompts
+    texts = prompts_for(pipeline, file) if file else prompts
     if any("\udc80" <= letter <= "\udcff" for text in texts for letter in text):  # bytes, as Python has them
         raise ConfigError(
             "a prompt holds bytes that are no text in UTF-8; set the terminal to UTF-8, or give --prompts"

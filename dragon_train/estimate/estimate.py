@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.compute.devices import device_memory, host_memory
 from dragon_rewards.errors import DragonError
 from dragon_train.estimate.hollow import quiet
+from dragon_train.estimate.learning import PROMPT
 from dragon_train.estimate.phases import count_step
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Estimate:
         ]
 
 
-def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, cuda: bool) -> Estimate:
+def estimate(
+    info: PipelineInfo, config: TrainConfig, machine: Machine | None, *, cuda: bool, prompt: str = PROMPT
+) -> Estimate:
     """Estimate a run by counting one step of it.
 
     Args:
@@ -72,6 +75,7 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
         config: the run, with the defaults of its objective's options.
         machine: the device whose time is estimated; None for memory alone.
         cuda: whether it runs on a CUDA device, whose autocast keeps other operations in float32.
+        prompt: a prompt of the run; its columns say how long clips are.
 
     Raises:
         DragonError: the pipeline's settings cannot be read.
@@ -79,7 +83,7 @@ def estimate(info: PipelineInfo, config: TrainConfig, machine: Machine | None, *
     """
     try:
         with quiet():
-            step = count_step(info, config, cuda=cuda)
+            step = count_step(info, config, cuda=cuda, prompt=prompt)
     except DragonError:
         raise
     except Exception as error:  # a pipeline's own code, on tensors without values

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_train.estimate.estimate import EstimateError, capacity, estimate
+from dragon_train.estimate.learning import PROMPT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
@@ -20,30 +22,36 @@ if TYPE_CHECKING:
 SAMPLED = ("sampling", "decoding", "encoding")
 
 
-def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device) -> None:
+def check_fits(info: PipelineInfo, config: TrainConfig, device: torch.device, prompt: str = PROMPT) -> None:
     """Refuse a run that does not fit into a device's memory.
 
     A run that cannot be counted, or whose device does not tell its memory, may try.
 
+    Args:
+        info: the pipeline.
+        config: the run.
+        device: where it would run.
+        prompt: a prompt of the run; its columns say how long clips are.
+
     Raises:
         ConfigError: it does not fit; the message has the settings that would, or what it takes at least.
     """
-    room, cuda = capacity(device), device.type == "cuda"
+    room, counted = capacity(device), partial(estimate, info, machine=None, cuda=device.type == "cuda", prompt=prompt)
     if room is None:
         return
     try:
-        found = estimate(info, config, None, cuda=cuda)
+        found = counted(config)
         if found.peak > room:
-            raise ConfigError(refusal(info, config, found, room, str(device), cuda=cuda))
+            raise ConfigError(refusal(config, found, room, str(device), counted))
     except EstimateError:
         return
 
 
-def refusal(info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, where: str, *, cuda: bool) -> str:
+def refusal(config: TrainConfig, found: Estimate, capacity: int, where: str, counted: Callable[..., Estimate]) -> str:
     """Write what is said of a run that does not fit, with the settings that would."""
     phase = max(found.memory, key=lambda name: found.memory[name])
     need = f"the run takes {size(found.peak)} in {phase}, and {where} has {size(capacity)}"
-    for changes, fitting in easier(info, config, found, capacity, cuda=cuda):
+    for changes, fitting in easier(config, found, capacity, counted):
         if fitting.peak <= capacity:
             said = " and ".join(f"{key} = {toml(value)}" for key, value in changes.items())
             return f"{need}; it would fit, in {size(fitting.peak)}, with {said}"
@@ -52,14 +60,14 @@ def refusal(info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: 
 
 
 def easier(
-    info: PipelineInfo, config: TrainConfig, found: Estimate, capacity: int, *, cuda: bool
+    config: TrainConfig, found: Estimate, capacity: int, counted: Callable[..., Estimate]
 ) -> Iterator[tuple[dict[str, Any], Estimate]]:
     """Yield settings that take less and less memory, each with its estimate; first what costs nothing but time."""
     changes: dict[str, Any] = {}
 
     def tried(**values: Any) -> Estimate:
         changes.update(values)
-        return estimate(info, replace(config, **changes), None, cuda=cuda)
+        return counted(replace(config, **changes))
 
     while lower := smaller(replace(config, **changes), found, capacity):
         found = tried(**lower)

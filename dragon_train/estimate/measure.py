@@ -33,7 +33,9 @@ from dragon_train.loop.rollout import Clock, Context
 from dragon_train.loop.run import Run
 from dragon_train.loop.run_folder import Claim
 from dragon_train.objectives.configured import completed
+from dragon_train.pipelines.lengths import set_length
 from dragon_train.pipelines.loading import HOLLOW, check_checkpointing, loading_of
+from dragon_train.prompt_table import Entry, as_entry, as_prompt
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Order:
     """
 
     config: dict[str, Any]
-    prompts: list[str]
+    prompts: list[Entry]
     device: str
 
 
@@ -164,6 +166,7 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     base = memory.now()
     parts = assemble(config, device)
     policy = parts.policy
+    set_length(policy, prompts)
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
@@ -204,7 +207,7 @@ def run_apart(
     Raises:
         DragonError: it failed; the message is what it said last.
     """
-    given = json.dumps({"config": asdict(config), "prompts": list(prompts), "device": str(device)})
+    given = json.dumps({"config": asdict(config), "prompts": list(map(as_entry, prompts)), "device": str(device)})
     command = [sys.executable, "-m", "dragon_train.estimate.measure"]
     done = subprocess.run(  # noqa: S603
         command, env=os.environ | environment, input=given, capture_output=True, text=True, check=False
@@ -220,5 +223,5 @@ if __name__ == "__main__":
     end_with_parent()
     received = decode_json(sys.stdin.read(), Order, "the order to measure", "send what `run_apart` sends")
     chosen = train_config(received.config, "the configuration")
-    found = measure(chosen, received.prompts, torch.device(received.device))
+    found = measure(chosen, list(map(as_prompt, received.prompts)), torch.device(received.device))
     print(json.dumps(asdict(found)))  # noqa: T201

@@ -23,6 +23,7 @@ from dragon_train.estimate.learning import PROMPT, Draft, Learning, count_learni
 from dragon_train.loop.loop import resolved
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import latent_encoder
+from dragon_train.pipelines.lengths import set_length
 from dragon_train.pipelines.loading import check_checkpointing
 
 if TYPE_CHECKING:
@@ -72,19 +73,21 @@ class StepCount:
         return {name: count.times(batches) for name, count in made.items()} | {"learning": self.learning.step}
 
 
-def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool) -> StepCount:
+def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool, prompt: str = PROMPT) -> StepCount:
     """Count a step of the run that is configured.
 
     Args:
         info: the pipeline; its settings are read, and no weights.
         config: the run.
         cuda: whether autocast is as on a CUDA device, or as on the CPU.
+        prompt: a prompt of the run; its columns say how long clips are.
 
     Raises:
         DragonError: the pipeline's settings, or an encoder's, cannot be read.
     """
     mode = hollow_mode()
     policy = hollow_policy(info, config, mode)
+    set_length(policy, [prompt])
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     policy.batch = config.sampling_batch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.compute.devices import find_device
 from dragon_train.estimate.estimate import capacity, estimate
 from dragon_train.estimate.fit import size
+from dragon_train.estimate.learning import PROMPT
 from dragon_train.estimate.machine import GIGA, Published, benchmark
 from dragon_train.estimate.measure import Measured, measured_apart, of_process
 from dragon_train.prompts import split
@@ -106,7 +107,8 @@ def report(
 
     Args:
         config: the run, with the defaults of its objective's options.
-        prompts: a file of prompts for the measured step; None for the defaults.
+        prompts: a file of prompts, which say how long clips are, and are the measured step's; None for the
+            defaults.
         card: a card that need not be here; None for a device that is.
         device: the name of the device; None for the default.
         measure: whether a step is measured, too.
@@ -117,12 +119,12 @@ def report(
         DragonError: the pipeline cannot be counted, or the step failed.
     """
     info = load_train_registry().pipeline(config.pipeline)
+    texts = split(config, prompts).train if prompts or measure else (PROMPT,)
     if card is not None:
-        found = estimate(info, config, Published(card), cuda=True)
+        found = estimate(info, config, Published(card), cuda=True, prompt=texts[0])
         return Report(found, card.name, int(card.memory * GIGA), 0, None)
-    texts, _ = split(config, prompts)
     here = find_device(device)
-    found = estimate(info, config, benchmark(here), cuda=here.type == "cuda")
+    found = estimate(info, config, benchmark(here), cuda=here.type == "cuda", prompt=texts[0])
     gc.collect()
     step = measured_apart(config, texts, here) if measure else None
     return Report(found, str(here), capacity(here), base(here), step)

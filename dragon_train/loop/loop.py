@@ -42,6 +42,7 @@ from dragon_train.loop.run_folder import Claim
 from dragon_train.loop.shares import ShareConstraints
 from dragon_train.loop.start import check_start, find_start, take_start
 from dragon_train.loop.tuning import load_tuned, save_tuned
+from dragon_train.pipelines.lengths import set_length
 from dragon_train.pipelines.loading import check_checkpointing, prepared
 from dragon_train.protocols import Following
 
@@ -102,6 +103,7 @@ def train(
     """
     if len(prompts) < config.prompts_per_step:
         raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+    set_length(policy, [*prompts, *heldout_prompts])
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     check_start(config, out)

@@ -188,7 +188,7 @@ def check_whole(path: Path) -> None:
 
 def pool_state(pool: deque[Media]) -> list[Any]:
     """Return the clips of a pool in the form that a checkpoint holds."""
-    kept = [(clips.known, list(clips.prompts or ())) for clips in pool]
+    kept = [(clips.known, list(map(str, clips.prompts or ()))) for clips in pool]  # rewards read the text alone
     return [
         ({encoder: list(frames) for encoder, frames in known.frames.items()}, dict(known.prompts), prompts)
         for known, prompts in kept

@@ -6,12 +6,13 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, structs
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.decoding import Count, read_json
 from dragon_rewards.storage.files import write_text
 from dragon_train.config import train_config
+from dragon_train.prompt_table import Entry, Prompts, as_entry, as_prompt
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ class StoredRun(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeptPrompts(Struct, frozen=True, forbid_unknown_fields=True):
-    """The contents of prompts.json: the prompts that a run is tuned on, and the prompts that it keeps from training."""
+    """The contents of prompts.json: the prompts that a run is tuned on, and the prompts that it keeps from training.
 
-    train: tuple[str, ...]
-    heldout: tuple[str, ...]
+    A prompt that has columns is an object of them.
+    """
+
+    train: tuple[Entry, ...]
+    heldout: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Claim:
     @property
     def prompts(self) -> KeptPrompts:
         """The prompts in the form that prompts.json holds."""
-        return KeptPrompts(tuple(self.train), tuple(self.heldout))
+        return KeptPrompts(tuple(map(as_entry, self.train)), tuple(map(as_entry, self.heldout)))
 
     def check(self, folder: Path) -> None:
         """Refuse a folder that holds another run; a setting that is left to the pipeline may have any value there.
@@ -105,10 +109,10 @@ class Claim:
                     f"{folder} holds a run with {key} = {found[key]!r}, not {value!r}; "
                     "choose another --out, or delete the folder"
                 )
-        if (folder / PROMPTS).exists() and kept_prompts(folder) != self.prompts:
+        if (folder / PROMPTS).exists() and read_kept(folder) != self.prompts:
             raise ConfigError(
-                f"{folder} holds a run on other prompts (by prompts, seed or heldout_prompts); give the same, choose "
-                "another --out, or delete the folder"
+                f"{folder} holds a run on other prompts (by prompts, their columns, seed or heldout_prompts); give the "
+                "same, choose another --out, or delete the folder"
             )
 
     def write(self, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -118,7 +122,7 @@ class Claim:
         what they are made with.
         """
         if not (folder / PROMPTS).exists():
-            write_text(folder / PROMPTS, json.dumps(to_builtins(self.prompts), indent=0, ensure_ascii=False) + "\n")
+            write_text(folder / PROMPTS, json.dumps(structs.asdict(self.prompts), indent=0, ensure_ascii=False) + "\n")
         if not (folder / CONFIG).exists():
             stored = {"config": asdict(self.config), "provenance": provenance}
             write_text(folder / CONFIG, json.dumps(stored, indent=2) + "\n")
@@ -188,11 +192,21 @@ def stored_config(folder: Path) -> TrainConfig:
     return stored_run(folder)[0]
 
 
-def kept_prompts(folder: Path) -> KeptPrompts:
-    """Return the prompts of a run.
+def kept_prompts(folder: Path) -> Prompts:
+    """Return the prompts of a run, with their columns if they have some.
 
     Raises:
         DragonError: they are not there, or cannot be read.
+    """
+    kept = read_kept(folder)
+    return Prompts(tuple(map(as_prompt, kept.train)), tuple(map(as_prompt, kept.heldout)))
+
+
+def read_kept(folder: Path) -> KeptPrompts:
+    """Return the contents of prompts.json.
+
+    Raises:
+        DragonError: it is not there, or cannot be read.
     """
     return read_json(folder / PROMPTS, KeptPrompts, "restore it, or run the command again")
 

@@ -20,9 +20,10 @@ from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_train.descriptors import Loading
 from dragon_train.loop.learner import AllWeights, Lora, check_layers, check_shapes
 from dragon_train.loop.run_folder import ADAPTER, ADAPTER_CONFIG, DENOISER, check_result, stored_config
+from dragon_train.pipelines.lengths import set_length
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import torch
     from torch import Tensor
@@ -97,15 +98,23 @@ def load_tuned(policy: Policy, folder: Path) -> None:
         load_denoiser(policy, folder / DENOISER)
 
 
-def load_policy(info: PipelineInfo, run: Path | None, device: torch.device) -> Policy:
+def load_policy(info: PipelineInfo, run: Path | None, device: torch.device, prompts: Iterable[str] = ()) -> Policy:
     """Load a pipeline onto a device, with the weights of a finished run if one is given.
 
+    Args:
+        info: the pipeline.
+        run: the folder of the run; None for the pipeline as it is.
+        device: where it computes.
+        prompts: what clips will be made for; they may say how long these are.
+
     Raises:
-        DragonError: the folder holds no finished run of this pipeline, or the pipeline cannot be loaded.
+        DragonError: the folder holds no finished run of this pipeline, or the pipeline cannot be loaded, or makes no
+            clips of the length.
     """
     if run is not None:
         check_result(run)
     policy = info.factory(Loading(device=device))
+    set_length(policy, prompts)
     if run is not None:
         load_run(policy, run)
     policy.pipeline.to(device)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dragon_train.pipelines.columns import LONGCAT_AUDIO
+from dragon_train.pipelines.lengths import check_seconds
 from dragon_train.pipelines.noise import FlowMatching, uniform
-from dragon_train.pipelines.recorded import PaddedPolicy, check_seconds
+from dragon_train.pipelines.recorded import PaddedPolicy
 
 if TYPE_CHECKING:
     from diffusers import LongCatAudioDiTPipeline
@@ -21,10 +23,12 @@ class LongCatAudioPolicy(PaddedPolicy):
     are uniform, as conditional flow matching defines its loss (arXiv 2210.02747, equation 9).
     """
 
+    columns = LONGCAT_AUDIO
     steps, guidance = 16, 4.0
 
     def __init__(self, pipeline: LongCatAudioDiTPipeline, seconds: float = SECONDS) -> None:
-        check_seconds(seconds, pipeline.max_wav_duration)
+        self.longest = pipeline.max_wav_duration
+        check_seconds(seconds, self.longest)
         noise = FlowMatching(uniform, from_noise=pipeline.scheduler.config.invert_sigmas)
         super().__init__(pipeline, noise, pipeline.sample_rate, seconds, audio_duration_s=seconds)
 

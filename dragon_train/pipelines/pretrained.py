@@ -95,7 +95,8 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
         for name, kind in kinds.items()
         if issubclass(kind, nn.Module)
     }
-    return DiffusionPipeline.from_pretrained(folder, **networks)
+    absent = {name: None for name, entry in index.items() if isinstance(entry, list) and entry[0] is None}
+    return DiffusionPipeline.from_pretrained(folder, **networks, **absent)  # which wants to be told what is not there
 
 
 def check_configurations(folder: Path) -> None:

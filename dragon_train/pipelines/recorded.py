@@ -6,9 +6,11 @@ its own.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from inspect import signature, unwrap
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -18,6 +20,8 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.guard import guarded, reason_of
 from dragon_rewards.media.audio import write_audio
 from dragon_rewards.media.clips import Clips
+from dragon_train.pipelines.lengths import check_seconds
+from dragon_train.prompt_table import LENGTH, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +49,9 @@ class RecordedPolicy:
         inputs: the denoiser's names for the noisy latents and for the time; where it takes the time twice, both.
         lora_targets: the attention's projections, which diffusers names alike in every model.
         checkpointing: whether gradient checkpointing works where diffusers offers it.
+        together: whether the pipeline is given several prompts at once.
+        columns: what the pipeline takes beside the prompt: its names for the columns of a table of prompts, by column.
+        post_trained: whether this checkpoint was distilled to few steps, which training it undoes.
         pipeline: the diffusers pipeline.
         noise: the process that it was trained on.
         batch: the most clips that are sampled or decoded at once.
@@ -59,6 +66,9 @@ class RecordedPolicy:
     inputs: ClassVar[tuple[str, ...]] = ("hidden_states", "timestep")
     lora_targets: Sequence[str] = ("to_q", "to_k", "to_v", "to_out.0")
     checkpointing: ClassVar[bool] = True
+    together: ClassVar[bool] = True
+    columns: ClassVar[Mapping[str, str]] = {}
+    post_trained: bool = False
     batch: int = 4  # of clips of a minute, decoding which takes gigabytes
     steps: int = 25
     guidance: float = 1.0
@@ -96,7 +106,7 @@ class RecordedPolicy:
         Raises:
             DragonError: the pipeline failed, as when the configuration of a part does not fit.
         """
-        parts = [slice(start, start + self.batch) for start in range(0, len(prompts), self.batch)]
+        parts = self.parts(prompts)
         call: Callable[..., Any] = self.pipeline
         gradient: AbstractContextManager[None] = nullcontext()
         if gradient_steps:
@@ -105,6 +115,12 @@ class RecordedPolicy:
         with gradient, guarded(self._failed, is_out_of_memory):
             made = [self.latents(call, prompts[part], seeds[part], steps, guidance) for part in parts]
             return torch.cat(made).float()
+
+    def parts(self, prompts: Sequence[str]) -> list[slice]:
+        """Return which prompts the pipeline is given together: at most `batch` in a row, whose columns are the same."""
+        size = self.batch if self.together else 1
+        runs = [list(rows) for _, rows in groupby(range(len(prompts)), lambda row: columns_of(prompts[row]))]
+        return [slice(start, min(start + size, rows[-1] + 1)) for rows in runs for start in rows[::size]]
 
     def _failed(self, error: BaseException) -> DragonError:
         """Turn a failure of the pipeline into an error that says what to check.
@@ -133,14 +149,21 @@ class RecordedPolicy:
     ) -> dict[str, Any]:
         """Return the arguments of the pipeline's call for one batch."""
         return {
-            "prompt": list(prompts),
+            "prompt": list(map(str, prompts)),
             "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
             "num_inference_steps": steps,
             "guidance_scale": guidance,
             "output_type": "latent",
             "return_dict": False,
             **self.arguments,
+            **self.told(prompts),
         }
+
+    def told(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return what the columns of prompts, which are the same, say to the pipeline, as arguments of its call."""
+        columns = {name: value for name, value in columns_of(prompts[0]).items() if name != LENGTH}
+        repeated = {name: [value] * len(prompts) for name, value in columns.items() if isinstance(value, str)}
+        return {self.columns[name]: value for name, value in (columns | repeated).items()}
 
     @contextmanager
     def _gradient_in_last(self, steps: int, calls_per_step: int) -> Iterator[None]:
@@ -165,7 +188,16 @@ class RecordedPolicy:
                 handle.remove()
 
     def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """Return the further arguments of the denoiser's first call, by name, without guidance."""
+        """Return the further arguments of the denoiser's first call, by name, without guidance.
+
+        Of prompts that the pipeline is not given together they are in a list named `each`, as their shapes may differ.
+        """
+        if not self.together or any(columns_of(prompt) != columns_of(prompts[0]) for prompt in prompts):
+            return {"each": [self._told_first([prompt]) for prompt in prompts]}
+        return self._told_first(prompts)
+
+    def _told_first(self, prompts: Sequence[str]) -> Mapping[str, Any]:
+        """Return what the denoiser is told in its first call, beside the latents and the time."""
         recorded = self._first_call(prompts, 2)
         return {key: value for key, value in recorded.items() if key not in self.inputs}
 
@@ -219,7 +251,9 @@ class RecordedPolicy:
         return self.answer(question, condition).float() - question.target
 
     def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
-        """Return what the denoiser answers, (clips, ...), with gradient."""
+        """Return what the denoiser answers, (clips, ...), with gradient; about one clip at a time where it must."""
+        if "each" in condition:
+            return torch.cat([self.answer(question.of(row), own) for row, own in enumerate(condition["each"])])
         sample, *times = self.inputs
         asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
         answer: Tensor = self.denoiser(**asked, **condition)[0]
@@ -232,11 +266,34 @@ class AudioPolicy(RecordedPolicy):
     Attributes:
         sample_rate: the rate of what `decode` makes, in Hz.
         seconds: the length of a clip.
+        longest: the longest clip that the pipeline makes, in seconds.
     """
+
+    longest: float = math.inf
 
     def __init__(self, pipeline: Any, noise: Noise, sample_rate: int, seconds: float, **arguments: Any) -> None:
         super().__init__(pipeline, noise, **arguments)
         self.sample_rate, self.seconds = sample_rate, seconds
+
+    def last(self, seconds: float) -> None:
+        """Make clips of this length from now on.
+
+        Raises:
+            DragonError: the pipeline makes none of this length.
+        """
+        self.seconds = check_seconds(seconds, self.longest)
+        self.arguments[self.columns[LENGTH]] = seconds
+
+    def told(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """Return what the columns of prompts say to the pipeline.
+
+        Raises:
+            DragonError: they ask for another length than `last` was told.
+        """
+        asked = columns_of(prompts[0]).get(LENGTH, self.seconds)
+        if asked != self.seconds:
+            raise DragonError(f"prompts ask for {asked} s, and clips are {self.seconds} s long; call `last` first")
+        return super().told(prompts)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode latents into audio (clips, channels, samples), with gradient where the latents have it."""
@@ -266,33 +323,4 @@ class PaddedPolicy(AudioPolicy):
     on its neighbours' prompts.
     """
 
-    def latents(
-        self, call: Callable[..., Any], prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
-    ) -> Tensor:
-        """Call the pipeline for one prompt after the other, and join the latents that it makes."""
-        made = [
-            AudioPolicy.latents(self, call, [prompt], [seed], steps, guidance)
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-        return torch.cat(made)
-
-    def condition(self, prompts: Sequence[str]) -> Mapping[str, Any]:
-        """Return the condition of each prompt, in a list named `each`, as their lengths differ."""
-        return {"each": [AudioPolicy.condition(self, [prompt]) for prompt in prompts]}
-
-    def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
-        """Return what the denoiser answers, (clips, ...), asked about one clip at a time."""
-        return torch.cat([AudioPolicy.answer(self, question.of(i), own) for i, own in enumerate(condition["each"])])
-
-
-def check_seconds(seconds: float, longest: float) -> float:
-    """Return the length of clips, if it is one that the pipeline can make.
-
-    Raises:
-        DragonError: it is not positive, or more than `longest`.
-    """
-    if not 0 < seconds <= longest:
-        raise DragonError(
-            f"seconds = {seconds}: this pipeline makes clips of more than 0 and at most {longest} seconds"
-        )
-    return seconds
+    together = False

@@ -10,8 +10,10 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from dragon_train.pipelines.columns import SPECTROGRAM
+from dragon_train.pipelines.lengths import check_seconds
 from dragon_train.pipelines.noise import VariancePreserving
-from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy, Recorded, check_seconds
+from dragon_train.pipelines.recorded import AudioPolicy, PaddedPolicy, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ class SpectrogramPolicy(AudioPolicy):
 
     component = "unet"
     inputs = ("sample", "timestep")
+    columns = SPECTROGRAM
 
     def __init__(self, pipeline: Any, seconds: float | None = None) -> None:
         vocoder = pipeline.vocoder.config
@@ -83,15 +86,15 @@ class MusicLDMPolicy(SpectrogramPolicy):
     ) -> dict[str, Any]:
         """Return the arguments of the pipeline's call, with embeddings in place of the prompts."""
         arguments = super().call_arguments(prompts, seeds, steps, guidance)
-        embeddings = {
-            "prompt_embeds": self.embed(prompts),
-            "negative_prompt_embeds": self.embed([""] * len(prompts)),
-        }
+        negative = arguments.pop("negative_prompt", [""] * len(prompts))
+        embeddings = {"prompt_embeds": self.embed(prompts), "negative_prompt_embeds": self.embed(negative)}
         return arguments | {"prompt": None} | embeddings
 
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts by CLAP's text encoder: (prompts, dim)."""
-        tokens = self.pipeline.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+        tokens = self.pipeline.tokenizer(
+            list(map(str, prompts)), padding="max_length", truncation=True, return_tensors="pt"
+        )
         features = self.pipeline.text_encoder.get_text_features(**tokens.to(self.pipeline.device))
         embeddings: Tensor = features.pooler_output
         return embeddings

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_train.pipelines.columns import STABLE_AUDIO
 from dragon_train.pipelines.noise import EDM
 from dragon_train.pipelines.recorded import AudioPolicy
 
 if TYPE_CHECKING:
     from diffusers import StableAudioPipeline
-    from torch import nn
+    from torch import Tensor, nn
 
 LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which data of deviation 1 takes shape
 
@@ -19,16 +20,22 @@ LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which
 class StableAudioPolicy(AudioPolicy):
     """The policy over a Stable Audio pipeline; a noise level is an EDM sigma.
 
-    Clips are as long as the transformer's `sample_size`.
+    Clips are as long as the transformer's `sample_size`, and so are latents, whatever is asked for: what is longer is
+    cut off the audio.
     """
 
+    columns = STABLE_AUDIO
     guidance = 7.0
 
     def __init__(self, pipeline: StableAudioPipeline) -> None:
         rate = int(pipeline.vae.config.sampling_rate)
-        seconds = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
+        seconds = self.longest = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
         noise = EDM(pipeline.scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
         super().__init__(pipeline, noise, rate, seconds, audio_end_in_s=seconds)
+
+    def decode_batch(self, latents: Tensor) -> Tensor:
+        """Decode latents into audio that is cut to length, as the pipeline does."""
+        return super().decode_batch(latents)[..., : round(self.seconds * self.sample_rate)]
 
     def decodes_by(self, autoencoder: nn.Module) -> bool:
         """Return whether this network has the weights of the pipeline's own, which decodes latents as they are.

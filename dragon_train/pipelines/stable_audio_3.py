@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from dragon_train.pipelines.columns import STABLE_AUDIO_3
+from dragon_train.pipelines.lengths import check_seconds
 from dragon_train.pipelines.noise import FlowMatching
-from dragon_train.pipelines.recorded import AudioPolicy, check_seconds
+from dragon_train.pipelines.recorded import AudioPolicy
 
 if TYPE_CHECKING:
     from diffusers import StableAudio3Pipeline
@@ -29,17 +31,24 @@ def truncated_logit_normal(u: Tensor) -> Tensor:
 
 
 class StableAudio3Policy(AudioPolicy):
-    """The policy over a Stable Audio 3 pipeline; a noise level is a time in (0, 1)."""
+    """The policy over a Stable Audio 3 pipeline; a noise level is a time in (0, 1).
 
-    steps = 8
+    The post-trained checkpoints take 8 steps without guidance, which they were distilled to. The base checkpoints,
+    which are trained, take a guidance of 7, as docs/workflows/inference.md of stable-audio-3 has it.
+    """
+
+    columns = STABLE_AUDIO_3
 
     # Query, key and value are one layer (self-attention), or key and value are (cross-attention).
     lora_targets = ("to_qkv", "to_q", "to_kv", "to_out")
 
     def __init__(self, pipeline: StableAudio3Pipeline, seconds: float = SECONDS) -> None:
-        check_seconds(seconds, pipeline.duration_embedder.config.max_val)
+        self.longest = pipeline.duration_embedder.config.max_val
+        check_seconds(seconds, self.longest)
         noise = FlowMatching(truncated_logit_normal, pipeline.scheduler.config.num_train_timesteps)
         super().__init__(pipeline, noise, int(pipeline.vae.config.sampling_rate), seconds, duration=seconds)
+        self.post_trained = bool(pipeline.scheduler.config.get("stochastic_sampling"))
+        self.steps, self.guidance = (8, 1.0) if self.post_trained else (25, 7.0)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
         """Decode latents into audio that is cut to length and clipped to [-1, 1], as the pipeline does."""

@@ -11,6 +11,7 @@ from dragon_rewards.rewards import warn_of_cut_prompts
 from dragon_rewards.scoring import build_parts
 from dragon_train.loop.rollout import Stream, embedded, seeds
 from dragon_train.loop.selection import better_of
+from dragon_train.prompt_table import columns_of
 from dragon_train.protocols import Generations
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def write_best(policy: Policy, best: Best, out: ClipFolder) -> list[dict[str, An
     chosen = best.chosen
     values = best.metric.expand(len(chosen.clips)).tolist()
     rows = [
-        {"prompt": prompt, "seed": seed, "value": value}
+        {"prompt": str(prompt), "seed": seed, "value": value, **columns_of(prompt)}
         for prompt, seed, value in zip(chosen.prompts, chosen.seeds, values, strict=True)
     ]
     return out.write(policy, chosen.latents, rows, out.numbers(len(rows)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.terminal.progress import progress
 from dragon_train.loop.tuning import load_policy
+from dragon_train.prompt_table import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,7 @@ def sample_to_folder(
     Args:
         info: the pipeline that samples.
         run: the folder of a finished run whose weights it gets; None for the pipeline as it is.
-        prompts: one text for each clip.
+        prompts: one text for each clip; the columns that it has go into `prompts.csv`, too.
         out: where the clips go.
         device: where the pipeline computes.
         steps: the number of diffusion steps.
@@ -46,9 +47,12 @@ def sample_to_folder(
         DragonError: a prompt is empty, or `run` is no finished run of this pipeline.
     """
     seeds = range(seed, seed + len(prompts))
-    rows = [{"prompt": prompt, "seed": number} for prompt, number in zip(prompts, seeds, strict=True)]
+    rows = [
+        {"prompt": str(prompt), "seed": number, **columns_of(prompt)}
+        for prompt, number in zip(prompts, seeds, strict=True)
+    ]
     with progress("sampling", "clips", len(prompts)) as bar:
-        policy = load_policy(info, run, device)
+        policy = load_policy(info, run, device, prompts)
         return out.write(policy, sampled(policy, prompts, seeds, steps, guidance, bar.advance), rows, seeds)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REPOSITORY, DIM = "openai/clip-vit-base-patch32", 512  # values, of -patch16 too
 CONFIGURATION = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order in which transformers looks for them
+COLUMNS = ("negative_prompt",)  # of a table of prompts
 FILES = (*CONFIGURATION, "|".join(WEIGHTS))
 
 
@@ -40,6 +41,13 @@ def stable_diffusion(pipeline: Any) -> Policy:
     from dragon_stable_diffusion_policy import StableDiffusionPolicy
 
     return StableDiffusionPolicy(pipeline)
+
+
+def stable_diffusion_3(pipeline: Any) -> Policy:
+    """Adapt a StableDiffusion3Pipeline so that the trainer can tune it."""
+    from dragon_stable_diffusion_policy import StableDiffusion3Policy
+
+    return StableDiffusion3Policy(pipeline)
 
 
 @rewards_hookimpl
@@ -77,12 +85,22 @@ def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
 
 @train_hookimpl
 def register_adapters(register: Callable[[AdapterInfo], None]) -> None:
-    """Register the adapter of Stable Diffusion 1 and 2."""
+    """Register the adapters of Stable Diffusion 1 and 2, and of Stable Diffusion 3."""
     register(
         AdapterInfo(
             "stable-diffusion",
             "StableDiffusionPipeline",
             "images; the process of DDPM, in the prediction that its scheduler names",
             stable_diffusion,
+            COLUMNS,
+        )
+    )
+    register(
+        AdapterInfo(
+            "stable-diffusion-3",
+            "StableDiffusion3Pipeline",
+            "images; rectified flow",
+            stable_diffusion_3,
+            COLUMNS,
         )
     )

@@ -25,6 +25,8 @@ from dragon_train.bench.report.source import read_results
 from dragon_train.loop.tuning import load_policy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
 
@@ -88,9 +90,9 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     run = shutil.copytree(heard, tmp_path / "run")
     made: list[Path | None] = []
 
-    def noted(info: PipelineInfo, weights: Path | None, device: torch.device) -> Policy:
+    def noted(info: PipelineInfo, weights: Path | None, device: torch.device, texts: Sequence[str]) -> Policy:
         made.append(weights)
-        return load_policy(info, weights, device)
+        return load_policy(info, weights, device, texts)
 
     monkeypatch.setattr(folders, "load_policy", noted)
     run_folders(run, 2, CPU)

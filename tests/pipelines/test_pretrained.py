@@ -11,17 +11,19 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.pipelines import folder_of
+from support.pipelines import folder_of, load
 
 from dragon_rewards.errors import DragonError, UnknownNameError, WeightsError
 from dragon_rewards.provenance import provenance
 from dragon_rewards.weights import INDEX, require_weights
+from dragon_train.models import models
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAMED = ("stable-audio-open", "stable-audio-3", "ace-step", "audioldm2-music", "musicldm", "longcat-audio")
+NAMED = tuple(models())
+CONVERTED = [name for name, model in models().items() if model.convert]
 
 
 @pytest.fixture
@@ -49,13 +51,30 @@ def test_public_pipelines_have_names_licences_and_say_where_they_are() -> None:
         assert "/" in pipelines[name].summary.split(":")[0]
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [name for name in NAMED if name not in CONVERTED])
 def test_a_public_pipeline_that_is_not_downloaded_is_refused_with_the_command_that_does(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DragonError, match=r"hf download [\w.-]+/[\w.-]+$"):
         load_train_registry().pipeline(name).factory()
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_a_model_of_another_form_is_refused_with_the_commands_that_convert_it(
+    name: str, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And found by its name where these put it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("DRAGON_WEIGHTS", str(tmp_path))
+    info, model = load_train_registry().pipeline(name), models()[name]
+    with pytest.raises(WeightsError, match=rf"scripts/convert_.* --output_dir \$DRAGON_WEIGHTS/{name}") as caught:
+        info.factory()
+    assert model.hub in str(caught.value)
+    shutil.copytree(folder_of(model.adapter, saved), tmp_path / name)
+    require_weights(f"pipeline '{name}'", info.weights)
+    assert type(info.factory()) is type(load(model.adapter, saved))
+    assert info.base in {"", *NAMED}
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

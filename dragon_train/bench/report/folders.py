@@ -89,8 +89,9 @@ class Side:
             device: where the clips are generated.
             on_clip: is called after each clip.
         """
-        given, policy = self.generation, load_policy(self.generation.info, self.weights, device)
-        rows = [{"prompt": prompt, "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
+        given = self.generation
+        policy = load_policy(given.info, self.weights, device, given.prompts)
+        rows = [{"prompt": str(prompt), "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
         with making(self.folder) as out:  # in place of clips of other prompts, seeds or weights
             latents = sampled(policy, given.prompts, given.seeds, *given.settings(policy), on_clip)
             written = ClipFolder(out).write(policy, latents, rows, range(len(rows)))

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.scoring import build_parts
-from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.judges import judges_of
 from dragon_train.loop.rollout import Stream, seeds, suggested
 from dragon_train.loop.run_folder import kept_prompts
-from dragon_train.prompts import EMBEDDED
+from dragon_train.prompts import EMBEDDED, prompts_for
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tup
         file: of prompts, which are then taken in any case.
     """
     if file:
-        return read_texts(file), f"prompts of {file.name}"
+        return prompts_for(config.pipeline, file), f"prompts of {file.name}"
     kept = kept_prompts(folder)
     if config.pipeline == EMBEDDED and kept.train == tuple(embedded_prompts("train")):
         return embedded_prompts("exam"), "exam prompts of the embedded pipeline"

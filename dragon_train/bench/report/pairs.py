@@ -107,7 +107,7 @@ def sampled(generation: Generation, weights: Path | None, device: torch.device) 
     Raises:
         ConfigError: the pipeline makes neither audio nor images.
     """
-    policy = load_policy(generation.info, weights, device)
+    policy = load_policy(generation.info, weights, device, generation.prompts)
     made = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
     if not isinstance(made, Clips | Images):
         what = f"pipeline '{generation.info.name}' makes {made.noun}s"

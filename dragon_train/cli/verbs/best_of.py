@@ -54,7 +54,8 @@ def best_of(
     wide: Wide = False,
 ) -> None:
     """Generate several clips for each prompt and keep the one, or the set of one each, that a reward likes best."""
-    info, composed, texts = chosen_pipeline(pipeline, run), compose(reward), given_prompts(prompts or [], file)
+    info, composed = chosen_pipeline(pipeline, run), compose(reward)
+    texts = given_prompts(prompts or [], file, info.name)
     check_folder(out, "--out")
     composed.require_weights()
     composed.check_count(len(texts))
@@ -67,7 +68,7 @@ def best_of(
         from dragon_train.sampling.best_of import write_best
 
         with progress(reward, "sets", n) as bar:
-            policy = load_policy(info, run, where)
+            policy = load_policy(info, run, where, texts)
             best = choose(n, policy, composed, texts, steps=steps, guidance=guided, seed=seed, on_set=bar.advance)
         rows = write_best(policy, best, folder)
     verdict = {"reward": reward, "better": str(composed.direction), "before": best.before, "after": best.after}

@@ -46,7 +46,8 @@ def sample(
     wide: Wide = False,
 ) -> None:
     """Generate a clip for each prompt and write it to a file."""
-    info, texts = chosen_pipeline(pipeline, run), given_prompts(prompts or [], file)
+    info = chosen_pipeline(pipeline, run)
+    texts = given_prompts(prompts or [], file, info.name)
     check_folder(out, "--out")
     with held_folder(out, overwrite=overwrite, append=append) as folder:
         folder.check_free(texts, range(seed, seed + len(texts)))
