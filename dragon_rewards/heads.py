@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from traceback import TracebackException
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.names import check_name
-from dragon_rewards.plugins import PluginFailure, Stage
+from dragon_rewards.plugins import PluginFailure
 from dragon_rewards.storage.decoding import Count, Hash, read_json
 from dragon_rewards.storage.files import write_bytes, write_text
 from dragon_rewards.storage.locks import PATIENCE, locked
@@ -153,10 +152,8 @@ def found_heads() -> tuple[list[HeadRecord], list[PluginFailure]]:
     for path in sorted(heads_folder().glob(f"*/{RECORD}")):
         try:
             records.append(read_record(path.parent))
-        except DragonError as error:
-            trace = "".join(TracebackException.from_exception(error).format())
-            name = f"head {path.parent.name}"
-            failures.append(PluginFailure(name, str(path.parent), "", Stage.REGISTRATION, str(error), trace))
+        except Exception as error:  # noqa: BLE001  whatever is in the folder, the others are to be found
+            failures.append(PluginFailure.of_folder(f"head {path.parent.name}", path.parent, error))
     return records, failures
 
 

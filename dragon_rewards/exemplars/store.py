@@ -6,7 +6,6 @@ import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from traceback import TracebackException
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
@@ -14,7 +13,7 @@ from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, re
 from dragon_rewards.exemplars.places import VARIABLE, sets_folder
 from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
 from dragon_rewards.names import check_name
-from dragon_rewards.plugins import PluginFailure, Stage
+from dragon_rewards.plugins import PluginFailure
 from dragon_rewards.storage.files import check_folder, write_bytes, write_text
 from dragon_rewards.storage.locks import PATIENCE, locked
 
@@ -83,9 +82,7 @@ def found_sets() -> tuple[list[ExemplarSetInfo], list[PluginFailure]]:
         try:
             infos.append(describe_set(folder))
         except Exception as error:  # noqa: BLE001  whatever is in the folder, the others are to be found
-            trace = "".join(TracebackException.from_exception(error).format())
-            name = f"exemplar set {folder.name}"
-            failures.append(PluginFailure(name, str(folder), "", Stage.REGISTRATION, str(error), trace))
+            failures.append(PluginFailure.of_folder(f"exemplar set {folder.name}", folder, error))
     return infos, failures
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from traceback import TracebackException
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -85,6 +87,12 @@ class PluginFailure:
 
     def __str__(self) -> str:
         return f"{PluginRecord(self.plugin, self.package, self.version)}, {self.stage}: {self.reason}"
+
+    @classmethod
+    def of_folder(cls, name: str, folder: Path, error: Exception) -> PluginFailure:
+        """Return why what a folder of the user's holds was left out."""
+        trace = "".join(TracebackException.from_exception(error).format())
+        return cls(name, str(folder), "", Stage.REGISTRATION, str(error), trace)
 
 
 @dataclass(frozen=True)
