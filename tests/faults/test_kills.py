@@ -14,14 +14,18 @@ import shutil
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 from support.faults import material
 from support.faults.forks import KILLED
 from support.faults.tally import Fate
+
+from dragon_train.loop.run import load_checkpoint
+from dragon_train.loop.run_folder import FINAL_CHECKPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +104,18 @@ def digest(path: Path) -> str:
         frame = pd.read_csv(path)
         text = frame.drop(columns=[name for name in frame if str(name).endswith("_s")]).to_csv()
         return f"{len(frame)} rows {sha256(text.encode()).hexdigest()}"
+    if path.name == FINAL_CHECKPOINT:
+        return sha256(repr(without_durations(vars(load_checkpoint(path)))).encode()).hexdigest()
     return sha256(path.read_bytes()).hexdigest()
+
+
+def without_durations(state: Any) -> Any:
+    """The contents of a checkpoint, of each tensor a digest."""
+    if isinstance(state, torch.Tensor):
+        return sha256(state.contiguous().numpy().tobytes()).hexdigest()
+    if isinstance(state, dict):
+        return {name: without_durations(value) for name, value in state.items() if not str(name).endswith("_s")}
+    return [without_durations(each) for each in state] if isinstance(state, list | tuple) else state
 
 
 def chosen(total: int, sample: int, *, everything: bool) -> list[int]:
