@@ -35,6 +35,7 @@ def surroundings(folder: Path) -> dict[str, str]:
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "tmp"),
         "DRAGON_EXEMPLARS": str(folder / "sets"),
+        "DRAGON_HEADS": str(folder / "heads"),
         "DRAGON_REMOTES": str(folder / "remotes.json"),
         "DRAGON_CACHE": str(folder / "cache"),
         "DRAGON_TOKEN": TOKEN,

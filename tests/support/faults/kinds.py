@@ -60,6 +60,7 @@ SHOW = ("exemplars", "show", "mine", "--json")
 SAMPLE = ("sample", "a hymn", "--run", "run", "--steps", 2, "--guidance", 1, "--out", "clips")
 CELLS = ("ablate", "losses.toml", "--out", "ablations", "--dry-run", "--json")
 VOTES = ("listen", "report", "votes.sqlite", "votes.json", "--json")
+HEARD = ("score", "aesthetics-taste:logmel", "music", "--json")
 SET_KINDS = [
     Kind("manifest", "sets", "sets/mine/manifest.json", SHOW, mutating.of_json, 160, names=("mine",)),
     Kind("items", "sets", "sets/mine/items-*.jsonl", SHOW, mutating.of_lines, 160, names=("mine",)),
@@ -80,6 +81,26 @@ SET_KINDS = [
         mutating.of_safetensors,
         120,
         sealed=True,
+    ),
+    Kind(
+        "points",
+        "sets",
+        "sets/mine/logmel.points",
+        ("score", "kad:logmel@mine", "music", "--json"),
+        mutating.of_safetensors,
+        120,
+        sealed=True,
+    ),
+    Kind("head", "sets", "heads/taste/head.json", HEARD, mutating.of_json, 160, names=("taste",)),
+    Kind(
+        "tensors of a head",
+        "sets",
+        "heads/taste/*.safetensors",
+        HEARD,
+        mutating.of_safetensors,
+        120,
+        sealed=True,
+        names=("taste",),
     ),
     Kind(
         "archive",

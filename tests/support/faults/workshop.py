@@ -27,6 +27,9 @@ ADD = ("exemplars", "add", "mine", "music", "--encoder", "logmel")
 FACETS = ("exemplars", "facets", "mine", "--encoder", "logmel", "--count", 2)
 EXPORT = ("exemplars", "export", "mine", "mine.dragon")
 SCORE = ("score", "per-song-fad:logmel@airs", "music")
+POINTS = ("score", "kad:logmel@mine", "music")
+FIT = ("fit-ratings", "ratings.csv", "--encoder", "logmel", "--name", "taste")
+RATED = "abcdefghij"
 SECONDS = 2.0  # that a vote takes
 
 
@@ -38,9 +41,12 @@ def must(folder: Path, nursery: Nursery, *commands: tuple[object, ...]) -> None:
 
 
 def make_sets(folder: Path, nursery: Nursery) -> None:
-    """An exemplar set with statistics and facets, its archive, and cached embeddings."""
+    """An exemplar set with statistics, facets and points, its archive, cached embeddings, and a head of ratings."""
     material.write_sounds(folder / "music")
-    must(folder, nursery, ADD, FACETS, EXPORT, SCORE)
+    material.write_sounds(folder / "rated", RATED)
+    rows = [f"rated/{name}.wav,{1 + place % 5}" for place, name in enumerate(RATED)]
+    (folder / "ratings.csv").write_text("\n".join(["path,rating", *rows]), encoding="utf-8")
+    must(folder, nursery, ADD, FACETS, EXPORT, SCORE, POINTS, FIT)
 
 
 def make_votes(folder: Path, nursery: Nursery) -> None:
