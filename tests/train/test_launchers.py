@@ -22,7 +22,7 @@ from dragon_train.bench.launchers.ray import compare, installed
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.loop.loop import train
-from dragon_train.loop.run_folder import METRICS
+from dragon_train.loop.run_folder import FINAL_CHECKPOINT, METRICS
 from dragon_train.objectives.configured import make_objective
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def node() -> str:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of some runs, but those that tell how long steps took, or who is at work."""
     found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if path.name not in {METRICS, LOCK}}
+    return {
+        name: path.read_bytes() for name, path in found.items() if path.name not in {METRICS, FINAL_CHECKPOINT, LOCK}
+    }
 
 
 def test_two_nodes_tune_what_local_processes_tune(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ FAREWELL = """
 import time
 from dragon_train.cli.exits import heed_signals
 heed_signals()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("stopping", flush=True)

@@ -30,6 +30,7 @@ class Kind:
         how: where the command runs: "here", in this process; "forked", as it takes seconds; or "fresh", with an
             interpreter of its own.
         without: a file that is taken away, so that the command needs the other.
+        becomes: the path that the command moves the file to.
         shown: what of stdout is the result.
     """
 
@@ -43,6 +44,7 @@ class Kind:
     names: tuple[str, ...] = ()
     how: str = "here"
     without: str = ""
+    becomes: str = ""
     shown: Callable[[str], str] = str
 
 
@@ -135,6 +137,7 @@ RUN_KINDS = [
         16,
         sealed=True,
         how="forked",
+        becomes="stopped/final_checkpoint.pt",
     ),
     Kind(
         "adapter",

@@ -65,7 +65,7 @@ def attempt(kind: Kind, folder: Path, nursery: Nursery, tally: Tally, patch: pyt
         found = snapshot(folder)
         restore(folder, kept)
         own = str(path.relative_to(folder))
-        changed = [name for name in {*found, *made} - {own} if found.get(name) != made.get(name)]
+        changed = [name for name in {*found, *made} - {own, kind.becomes} if found.get(name) != made.get(name)]
         became, wrong = fate(
             Ran(ran.code, kind.shown(ran.out) if ran.code == 0 else "", ran.err, ran.raised),
             Ran(0, kind.shown(wanted.out), ""),
