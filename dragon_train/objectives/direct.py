@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from dragon_rewards.media.media import Media
     from dragon_rewards.rewards import AnyReward
     from dragon_train.config import TrainConfig
     from dragon_train.protocols import Learner, Policy, Rollout
@@ -126,10 +127,22 @@ class DirectReward(DirectOptions):
         reward, asked = experience.reward, (learner.policy, latents, experience.prompts)
         if self.balance:
             return balanced(reward, *asked)
-        value = reward.value(clips_for(reward.parts, *asked))
-        if latents.requires_grad and not value.requires_grad:
-            raise ConfigError(f"reward '{reward.name}' has no gradient to follow; train by another objective, as kto")
-        return value
+        clips = clips_for(reward.parts, *asked)
+        for part in reward.parts if latents.requires_grad else ():
+            followed(part, clips)  # in a mixture, a part without gradient would not count, and nothing would say so
+        return reward.value(clips)
+
+
+def followed(part: AnyReward, clips: Media) -> Tensor:
+    """Return the value of a part of the reward, (clips,) or (), whose gradient is to be followed.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    value = part.value(clips)
+    if not value.requires_grad:
+        raise ConfigError(f"reward '{part.name}' has no gradient to follow; train by another objective, as kto")
+    return value
 
 
 def balanced(reward: AnyReward, policy: Policy, latents: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -148,7 +161,7 @@ def balanced(reward: AnyReward, policy: Policy, latents: Tensor, prompts: Sequen
     clips = clips_for(reward.parts, policy, leaf, prompts)
     pull = torch.zeros_like(leaf)
     for part, weight in zip(reward.parts, reward.weights, strict=True):
-        (found,) = torch.autograd.grad(part.value(clips).sum(), leaf, retain_graph=True)
+        (found,) = torch.autograd.grad(followed(part, clips).sum(), leaf, retain_graph=True)
         pull += weight * normalize(found.flatten(1), dim=1).view_as(found)
     along = (pull * latents).flatten(1).sum(1)
     return reward.value(clips).detach() + along - along.detach()

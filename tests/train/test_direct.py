@@ -65,6 +65,13 @@ def test_the_gradient_of_a_kernel_distance_is_followed_and_a_count_has_none() ->
         DirectReward().losses(learner, starts(count))
 
 
+@pytest.mark.parametrize("balance", [False, True])
+def test_a_part_without_gradient_is_refused_though_the_mixture_has_one(*, balance: bool) -> None:
+    mixed = replace(CONFIG, reward="vendi:logmel + coverage:logmel@airs")
+    with pytest.raises(ConfigError, match="'coverage:logmel@airs' has no gradient to follow; train by another"):
+        DirectReward(balance=balance).losses(learner_of(mixed, 0.05), starts(mixed))
+
+
 def test_a_part_of_a_balanced_mixture_pulls_by_its_weight_whatever_its_unit(frozen_policy: StableAudioPolicy) -> None:
     """The gradient is that of unit gradients, weighed; the units of the two differ by orders of magnitude."""
     reward = compose_mixture("vendi:logmel + -2 * per-song-fad:logmel@airs")
