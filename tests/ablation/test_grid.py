@@ -41,6 +41,7 @@ def test_shipped_grids_compose(name: str, tmp_path: Path) -> None:
         ({"study": "selektion", "axes": {"seed": [0]}}, "unknown study 'selektion'; did you mean selection"),
         ({"study": "selection", "score": ["vendi:clap"], "axes": {"seed": [0]}}, "tunes nothing"),
         ({"study": "selection", "axes": {"objective": ["dpo"]}}, "axes: unknown key 'objective'"),
+        ({"axes": {"arm": ["few", "many"]}, "when": [{"arm": "few", "set": {}}]}, "no table in 'when' has arm = 'many'"),
         ({"role": "train"}, "role = 'train': must be exam or watch"),
     ],
 )
@@ -86,6 +87,17 @@ def test_every_combination_is_a_point_and_later_rules_win() -> None:
         {"reward": reward, "seed": seed} for reward in ("vendi:clap", "per-song-fad:clap@airs") for seed in (0, 1)
     ]
     assert [(settings["steps"], settings.get("pool")) for _, settings in points] == [(3, 4), (3, 2), (2, None), (2, 2)]
+
+
+def test_an_arm_is_a_name_for_settings_and_no_setting(tmp_path: Path) -> None:
+    rules = [
+        {"arm": "nft", "set": {"objective": "nft"}},
+        {"arm": "awm", "set": {"objective": "nft", "options": {"form": "awm"}}},
+    ]
+    grid = {"question": "?", "axes": {"arm": ["nft", "awm"]}, "settings": {"reward": "vendi:clap"}, "when": rules}
+    nft, awm = make_tuning_grid(parse("mine", grid), tmp_path).cells
+    assert (nft.axes, awm.axes) == ({"arm": "nft"}, {"arm": "awm"})
+    assert (nft.config.options, awm.config.options) == ({}, {"form": "awm"})
 
 
 def test_combinations_of_parts_that_do_not_compose_are_left_out_with_the_reason(tmp_path: Path) -> None:

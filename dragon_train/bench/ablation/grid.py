@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 GRIDS = Path(str(files("dragon_train.bench.ablation"))) / "grids"
 EVALUATION = ("heldout_prompts", "inference_steps", "subset_size", "rounds")
 REWARD_PARTS = ("reduction", "encoder", "exemplar_set")
-KEYS = (*REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}))
+ARM = "arm"  # a name for settings that rules give together, as the arms of a trial have
+KEYS = (ARM, *REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}))
 MAIN = "frame"  # the frame of comparisons, or of a study's rows
 OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
@@ -240,6 +241,9 @@ def check_settings(values: Mapping[str, Any], known: Sequence[str]) -> None:
             raise ConfigError("when: 'set' is missing; write for example set = { learning_rate = 1e-5 }")
         check_keys({key: None for key in rule if key != "set"}, known, "when")
         check_keys(rule["set"], known, "when.set")
+    for arm in values["axes"].get(ARM, ()):
+        if not any(ARM in rule and matches(arm, rule[ARM]) for rule in values.get("when", ())):
+            raise ConfigError(f"axes.arm: no table in 'when' has arm = {arm!r}, and gives it settings")
 
 
 def specified(kind: Any, values: Mapping[str, Any], source: str) -> Any:

@@ -14,7 +14,7 @@ from dragon_rewards.errors import ComposeError, ConfigError, DragonError
 from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.names import RewardName
 from dragon_train.bench.ablation.frames import FRAMES, Outcome
-from dragon_train.bench.ablation.grid import EVALUATION, REWARD_PARTS
+from dragon_train.bench.ablation.grid import ARM, EVALUATION, REWARD_PARTS
 from dragon_train.bench.evaluate import Evaluation, Scoring, generations, read_scores, run_model
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.presets import load_preset
@@ -228,7 +228,8 @@ def make_cell(grid: Grid, preset: Preset, axes: Point, settings: Point) -> Cell:
     """
     name, seed = reward_name(settings), settings.get("seed", 0)
     base = preset.config(compose(name), seed)
-    own = {key: value for key, value in settings.items() if key not in {*REWARD_PARTS, *EVALUATION, "reward", "seed"}}
+    others = {ARM, *REWARD_PARTS, *EVALUATION, "reward", "seed"}
+    own = {key: value for key, value in settings.items() if key not in others}
     values = {each.name: getattr(base, each.name) for each in fields(TrainConfig)}
     config = train_config({**values, **own}, f"ablation {grid.name}")
     check_objective(config)
