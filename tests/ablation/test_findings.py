@@ -46,6 +46,12 @@ def test_a_figure_is_read_from_its_row(folder: Path) -> None:
     assert findings(folder) == ""
 
 
+def test_values_are_read_in_the_order_of_the_table_s_columns(folder: Path) -> None:
+    (folder / "steps.csv").write_text("made,used,value,mean,seeds\n3,6,rate,0.1,6\n6,3,rate,0.2,6\n6,6,rate,0.3,6\n")
+    (folder / FINDINGS).write_text("{steps: 3, 6 | .1f} {steps: 6, 3 | .1f} {steps: 6, 6 | .1f}\n")
+    assert findings(folder) == "0.1 0.2 0.3"
+
+
 @pytest.mark.parametrize(
     ("place", "said"),
     [
