@@ -128,8 +128,8 @@ class Processes:
 def reduced(device: str, dtype: torch.dtype) -> Iterator[None]:
     """Compute in a reduced precision, on a CPU without fused attention.
 
-    In bfloat16 the backward of torch's fused attention for CPUs takes three to five times as long as in float32, and that
-    of unfused attention as long (torch 2.13, 81 tokens of 5 heads of 32).
+    In bfloat16 torch's fused attention takes three to five times as long backward on a CPU as in float32, and unfused
+    attention no longer (torch 2.13, 81 tokens of 8 heads of 32).
     """
     unfused = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
     with torch.autocast(device, dtype, cache_enabled=False), unfused:

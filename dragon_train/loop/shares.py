@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ALLOWED = QUANTILE  # the share of the clips that may break a constraint: as many of the untuned model's do
 RATE = 0.1  # of the logits, for a share that is one standard error too large
-PULL = 1.0  # of that share on the weights at once; less damps less, and 0 swings ever wider
+PULL = 3.0  # of that share on the weights at once; with 1 the momentum of Adam keeps a run swinging
 START = -3.0  # a logit, by which a constraint begins with 5% of the weight
 
 

@@ -41,7 +41,10 @@ def test_shipped_grids_compose(name: str, tmp_path: Path) -> None:
         ({"study": "selektion", "axes": {"seed": [0]}}, "unknown study 'selektion'; did you mean selection"),
         ({"study": "selection", "score": ["vendi:clap"], "axes": {"seed": [0]}}, "tunes nothing"),
         ({"study": "selection", "axes": {"objective": ["dpo"]}}, "axes: unknown key 'objective'"),
-        ({"axes": {"arm": ["few", "many"]}, "when": [{"arm": "few", "set": {}}]}, "no table in 'when' has arm = 'many'"),
+        (
+            {"axes": {"arm": ["few", "many"]}, "when": [{"arm": "few", "set": {}}]},
+            "no table in 'when' has arm = 'many'",
+        ),
         ({"role": "train"}, "role = 'train': must be exam or watch"),
     ],
 )

@@ -25,7 +25,12 @@ GRIDS = Path(str(files("dragon_train.bench.ablation"))) / "grids"
 EVALUATION = ("heldout_prompts", "inference_steps", "subset_size", "rounds")
 REWARD_PARTS = ("reduction", "encoder", "exemplar_set")
 ARM = "arm"  # a name for settings that rules give together, as the arms of a trial have
-KEYS = (ARM, *REWARD_PARTS, *EVALUATION, *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}))
+KEYS = (
+    ARM,
+    *REWARD_PARTS,
+    *EVALUATION,
+    *sorted({each.name for each in fields(TrainConfig)} - {"pipeline", *EVALUATION}),
+)
 MAIN = "frame"  # the frame of comparisons, or of a study's rows
 OWN = "own"  # the reward that a run was tuned toward
 KINDS = ("bar", "line", "histogram")
