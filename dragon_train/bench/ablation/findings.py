@@ -17,6 +17,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.dataframes import read_csv
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
 FINDINGS = "findings.md"  # written by a person
@@ -46,7 +47,7 @@ def _figure(path: Path, place: re.Match[str]) -> str:
         raise DragonError(f"'{path}': {place[0]} has no form of a number ({error}); write one such as .0%") from None
 
 
-def _holds(row: dict[str, Any], keys: list[str]) -> bool:
+def _holds(row: dict[Hashable, Any], keys: list[str]) -> bool:
     values = takewhile(lambda column: column != "mean", row)  # of the axes; the number of seeds is none of them
     rest = map(str, (row[column] for column in values))
     return all(key in rest for key in keys)  # `in` reads on from where the last key was found
