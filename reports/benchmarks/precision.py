@@ -25,13 +25,14 @@ from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 CLIPS, TIMES = 32, 6
 HALF = torch.bfloat16
-CONTEXTS = {
+CONTEXTS: dict[str, tuple[torch.dtype, Callable[[], AbstractContextManager[None]]]] = {
     "float32": (torch.float32, nullcontext),
     "bfloat16, fused attention": (HALF, lambda: torch.autocast("cpu", HALF, cache_enabled=False)),
     "bfloat16, unfused attention": (HALF, lambda: reduced("cpu", HALF)),
@@ -56,18 +57,21 @@ def milliseconds(work: Callable[[], object]) -> float:
     return min(times) / CLIPS * 1000
 
 
+def times(precision: str) -> dict[str, object]:
+    """Both times of one precision."""
+    dtype, context = CONTEXTS[precision]
+    network = load_train_registry().pipeline("embedded").factory(Loading(dtype=dtype)).denoiser.requires_grad_()
+    with context():
+        with torch.no_grad():
+            forward = milliseconds(lambda: call(network))
+        both = milliseconds(lambda: call(network).float().square().mean().backward())
+    return {"precision": precision, "forward": forward, "forward and backward": both}
+
+
 def main() -> None:
     """One row for each precision."""
     torch.set_num_threads(1)
-    rows = []
-    for name, (dtype, context) in CONTEXTS.items():
-        network = load_train_registry().pipeline("embedded").factory(Loading(dtype=dtype)).denoiser.requires_grad_()
-        with context():
-            with torch.no_grad():
-                forward = milliseconds(lambda: call(network))
-            both = milliseconds(lambda: call(network).float().square().mean().backward())
-        rows.append({"precision": name, "forward": forward, "forward and backward": both})
-    write_table(HERE / "precision", pd.DataFrame(rows))
+    write_table(HERE / "precision", pd.DataFrame(map(times, CONTEXTS)))
     with (HERE / "precision.md").open("a", encoding="utf-8") as page:
         page.write(f"\n{machine('cpu')}; {', '.join(instructions()) or 'no instructions for bfloat16'}\n")
 
