@@ -5,11 +5,13 @@
 WORK_DIR holds real-tunebook.npy and real-airs.npy, 256 clips in the order of the held-out prompts, each with a .jsonl
 beside it. Rewards against `airs` judge the latter, all others the former; every reward of the suites whose exemplar
 set, if it has one, is music, and the judges. It writes real_music.csv and the real_latents of both into
-`dragon_train/embedded`, which hold for the weights that are there now.
+`dragon_train/embedded`, which hold for the weights that are there now, and real_adherence.json beside itself: of what
+captions name, what the probe of adherence hears in the clips and in what the codec leaves of them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -24,12 +26,14 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.files import write_csv
 from dragon_rewards.suites import builtin_suites
 from dragon_train.bench.real_clips import AS_IS, CODEC, COLUMNS, judges_music, latents_of, measured_rows, through_codec
+from dragon_train.embedded.adherence import Probe, adherence
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.embedded.real_music import OF_SETS, VALUES, RealLatents, autoencoder_identity
 from dragon_train.judges import judges
 
 if TYPE_CHECKING:
     from dragon_rewards import Reward
+    from dragon_train.protocols import Policy
 
 COUNTS, KEPT = (128, 192, 256), 48  # clips that the presets compare on; clips whose latents are kept
 AIRS, TUNEBOOK = "airs", "tunebook"
@@ -60,10 +64,19 @@ def clips_of(work: Path, music: str) -> Clips:
     return Clips(to_float(load_clips(work, split)), 16_000, captions)
 
 
+def heard(policy: Policy, real: Clips) -> None:
+    """Store what the probe hears of real clips, and of the same through the codec."""
+    models, probe = {AS_IS: real, CODEC: through_codec(policy, real)}, Probe.load()
+    shares = {model: adherence(clips, probe) for model, clips in models.items()}
+    rounded = {model: {name: round(share, 3) for name, share in found.items()} for model, found in shares.items()}
+    Path(__file__).with_name("real_adherence.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+
+
 def main(work: Path) -> None:
     """Measure, print, store."""
     torch.set_grad_enabled(mode=False)
     policy, asked = load_policy(), rewards()
+    heard(policy, clips_of(work, TUNEBOOK))
     rows: list[dict[str, Any]] = []
     for music in (TUNEBOOK, AIRS):
         real, own = clips_of(work, music), [reward for reward in asked if music_of(reward) == music]
