@@ -33,7 +33,7 @@ from dragon_train.judges import judges
 
 if TYPE_CHECKING:
     from dragon_rewards import Reward
-    from dragon_train.protocols import Policy
+    from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
 COUNTS, KEPT = (128, 192, 256), 48  # clips that the presets compare on; clips whose latents are kept
 AIRS, TUNEBOOK = "airs", "tunebook"
@@ -64,7 +64,7 @@ def clips_of(work: Path, music: str) -> Clips:
     return Clips(to_float(load_clips(work, split)), 16_000, captions)
 
 
-def heard(policy: Policy, real: Clips) -> None:
+def heard(policy: StableAudioPolicy, real: Clips) -> None:
     """Store what the probe hears of real clips, and of the same through the codec."""
     models, probe = {AS_IS: real, CODEC: through_codec(policy, real)}, Probe.load()
     shares = {model: adherence(clips, probe) for model, clips in models.items()}
