@@ -1,10 +1,12 @@
-"""Encoding of audio files: read ahead in threads, moved to a device, and encoded there, the shortest files first.
+"""Encoding of files: read ahead in threads, moved to a device, and encoded there, the shortest files first.
 
 A file of up to five minutes is encoded in one pass. A longer file, and any file that is judged against audio of the
 user's, is cut into windows exactly as exemplar sets are (`read_windows`; each window is decoded, mixed and resampled by
 itself), and its frames are the frames of all windows, one after another. So an hour takes no more memory than a window,
 and a track has the very frames that the statistics of its own set are made of. A file that is no longer than one window
 has the same frames either way.
+
+Images are encoded whole, a few at a time.
 
 Memory holds the files or windows that are read ahead and one batch; of all other files it holds embeddings only.
 """
@@ -20,11 +22,15 @@ import torch
 
 from dragon_rewards.exemplars import items
 from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
-from dragon_rewards.media.clips import LOUDEST, check_peak, clips_on, resample
+from dragon_rewards.media.clips import LOUDEST, check_peak, resample
 from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.encodable import BATCH, first_batch
+from dragon_rewards.media.image_files import opened_image, read_image
+from dragon_rewards.media.kinds import medium_of
 from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
-from dragon_rewards.media.prefetch import ahead, reading_threads
+from dragon_rewards.media.on_device import examples_on
+from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
+from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +47,7 @@ WINDOWS = 2  # windows of a long file that a CPU encodes at once: eight take 90 
 
 @dataclass(frozen=True)
 class Files:
-    """Audio files, with a prompt for each of them or for none."""
+    """Files of audio or of images, with a prompt for each of them or for none."""
 
     paths: Sequence[Path]
     prompts: Sequence[str] | None = None
@@ -72,7 +78,7 @@ class EncodingJob:
         on_progress: called with the number of further steps done; a file takes one step to read and one for each
             reward.
         on_audio: called on the CPU with rows and their mono audio, some at a time: of each whole file, or of each
-            window.
+            window; never with images.
     """
 
     rewards: Sequence[Reward]
@@ -87,16 +93,21 @@ class EncodingJob:
         return self.rewards[0].encoder.sample_rate
 
     @property
+    def medium(self) -> Modality:
+        """Whether the encoders of all rewards are given audio or images."""
+        return medium_of([reward.encoder for reward in self.rewards])
+
+    @property
     def cut(self) -> Cut:
         """The way in which all rewards of the job cut long files into windows."""
         return cut_of(self.rewards[0])
 
     @torch.no_grad()
-    def encoded(self, files: Files, rows: Sequence[int], audio: Sequence[Tensor]) -> Encoded:
-        """Encode audio (samples,) of the files at `rows`, and return the embeddings that the rewards judge."""
+    def encoded(self, files: Files, rows: Sequence[int], examples: Sequence[Tensor]) -> Encoded:
+        """Encode audio (samples,), or pixels, of the files at `rows`; return the embeddings that the rewards judge."""
         names = [str(files.paths[row]) for row in rows]
         prompts = None if files.prompts is None else [files.prompts[row] for row in rows]
-        clips = clips_on(self.device, audio, self.rate, names, prompts, self.cache)
+        clips = examples_on(self.medium, self.device, examples, self.rate, names, prompts, self.cache)
         for reward in self.rewards:
             reward.embeddings(clips)
         return clips.without_media()
@@ -114,15 +125,37 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
     Raises:
         AudioError: a file is missing or not audio, which is found out before anything is encoded; or no reward can
             judge it.
+        ImageError: the same of images.
         DeviceError: a clip is too large for the memory of the device.
         DragonError: an encoder failed. What was encoded before that is in the cache.
     """
+    if job.medium is Modality.IMAGE:
+        yield list(range(len(files.paths))), _images(job, files)
+        return
     seconds = _lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     short = [row for row in order if seconds[row] <= job.cut.longest]
     if short:
         yield sorted(short), _short(job, files, short, seconds[short[-1]])
     yield from _long(job, files, order[len(short) :])
+
+
+def _images(job: EncodingJob, files: Files) -> Media:
+    """Encode all images, and return their embeddings in the order of the files."""
+    for path in files.paths:
+        with opened_image(path):  # reads its header
+            pass
+
+    def seen(row: int) -> Iterator[tuple[int, Tensor]]:
+        yield row, read_image(files.paths[row])
+
+    threads, parts = reading_threads(), list[Media]()
+    with ahead(seen, range(len(files.paths)), threads, threads) as images:
+        while batch := list(islice(images, CHUNK)):
+            job.on_progress(len(batch))
+            parts.append(job.encoded(files, [row for row, _ in batch], [pixels for _, pixels in batch]))
+            job.on_progress(len(batch) * len(job.rewards))
+    return Media.concatenate(parts)
 
 
 def _lengths(paths: Sequence[Path]) -> list[float]:

@@ -7,6 +7,7 @@ BROUGHT = {
     "dragon-reward-audiobox": ("audiobox",),
     "dragon-reward-clap": ("clap-music", "clap-htsat"),
     "dragon-reward-encodec": ("encodec", "encodec-48khz"),
+    "dragon-reward-images": ("inception", "dinov2", "siglip2"),
     "dragon-reward-laion-clap": ("laion-clap",),
     "dragon-reward-mert": ("mert", *(f"mert-{layer}" for layer in LAYERS)),
     "dragon-reward-musicnn": ("musicnn", "musicnn-msd", "musicnn-tags"),

@@ -1,4 +1,4 @@
-"""Ranking of audio files, the best first: by their own values, or by what each file adds to the value of its set."""
+"""Ranking of files, the best first: by their own values, or by what each file adds to the value of its set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dragon_rewards.errors import TooFewClipsError
-from dragon_rewards.media.discovery import find_audio
+from dragon_rewards.media.kinds import find_media, medium_of
 from dragon_rewards.media.usable import damage_first, usable
 from dragon_rewards.scoring import judged
 
@@ -36,7 +36,7 @@ def rank_files(
     *,
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """Rank audio files, the best first; files of equal value keep their order.
+    """Rank files, the best first; files of equal value keep their order.
 
     Args:
         reward: the reward to rank by.
@@ -56,8 +56,10 @@ def rank_files(
         DragonError: any of the errors of `score_files`; a reward of whole sets needs one clip more.
     """
     places = list(paths)
-    files = usable(find_audio(places)) if skip_bad else find_audio(places)
-    with damage_first(files):
+    medium, files = medium_of([reward.encoder]), find_media(places, [reward.encoder])
+    if skip_bad:
+        files = usable(files, medium)
+    with damage_first(files, medium):
         check_credits(reward, len(files))
     values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}

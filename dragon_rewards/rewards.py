@@ -356,6 +356,9 @@ def _unserved(encoder: EncoderInfo, exemplar_set: ExemplarSetInfo) -> str | None
         return None
     if exemplar_set.modality is Modality.TEXT:
         return f"exemplar set '{exemplar_set.name}' is text, and encoder '{encoder.name}' embeds no text"
+    if exemplar_set.modality not in encoder.modalities:
+        takes, there = " and ".join(sorted(encoder.modalities)), exemplar_set.modality
+        return f"exemplar set '{exemplar_set.name}' is {there}, and encoder '{encoder.name}' embeds {takes}"
     known = ", ".join(exemplars.encoders_of(exemplar_set)) or "no encoder"
     return f"exemplar set '{exemplar_set.name}' has no statistics for encoder '{encoder.name}', only for {known}"
 

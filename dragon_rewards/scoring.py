@@ -1,4 +1,4 @@
-"""Scoring of audio files; what can be checked without decoding them is checked before anything is encoded."""
+"""Scoring of files; what can be checked without decoding them is checked before anything is encoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts
-from dragon_rewards.media.discovery import find_audio
+from dragon_rewards.media.kinds import find_media, medium_of
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import damage_first, usable
 from dragon_rewards.metrics.frames import in_order
@@ -36,7 +36,9 @@ def score_files(
     *,
     skip_bad: bool = False,
 ) -> list[dict[str, Any]]:
-    """Compute the raw metric of audio files and all audio in folders: a row for each file, or one for each set.
+    """Compute the raw metric of files and of all files in folders: a row for each file, or one for each set.
+
+    They are audio or images, as the encoder takes.
 
     For kinds that judge sets, each of several folders is a set; where files are named, too, all are one.
 
@@ -56,6 +58,7 @@ def score_files(
 
     Raises:
         AudioError: a path is missing, a folder has no audio, a file is not audio, or no reward can judge it.
+        ImageError: the same of images, where the encoder takes them.
         TooFewClipsError: the reward needs more clips.
         MissingPromptsError: the reward needs prompts, and a file has none.
         TableError: a table of prompts cannot be read.
@@ -63,9 +66,12 @@ def score_files(
     """
     places = list(paths)
     sets = [places] if reward.kind.per_clip else _sets(places)
-    found = [usable(find_audio(each)) if skip_bad else find_audio(each) for each in sets]
+    medium = medium_of([reward.encoder])
+    found = [find_media(each, [reward.encoder]) for each in sets]
+    if skip_bad:
+        found = [usable(files, medium) for files in found]
     for files in found:
-        with damage_first(files):
+        with damage_first(files, medium):
             reward.check_count(len(files))
     steps, rows = 2 * sum(map(len, found)), list[dict[str, Any]]()
 
@@ -105,14 +111,14 @@ def judged(
     cache: EmbeddingCache | None,
     device: torch.device,
 ) -> Tensor:
-    """Encode audio files and return what `judge` makes of them, in their order; raises as `score_files`.
+    """Encode files and return what `judge` makes of them, in their order; raises as `score_files`.
 
     A reward that judges clips is asked for each long file separately, whose frames are then released.
 
     Args:
         reward: the reward whose encoder is used.
         judge: computes a tensor of values from encoded files.
-        paths: the audio files.
+        paths: the files.
         table: a file of prompts; None for prompts that lie beside the files.
         places: the files and folders that the user named, in which `paths` were found.
         on_progress: called with the number of steps done and of all steps; a file takes two steps.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from dragon_rewards.evaluation.score_tables import (
     measured_frame,
     scores_frame,
 )
+from dragon_rewards.media.kinds import medium_of
 from dragon_rewards.media.loudness import Measured, confounders, measured
 from dragon_rewards.media.media import Media
 from dragon_rewards.media.prompts import prompts_of
@@ -117,12 +119,14 @@ def compare(
         clips `low` and `high` (95% interval over prompts), `controlled` (win rate without what goes with duration,
         loudness and silence, with its `_low` and `_high`); of sets `permutation_p` (`evaluation.permutation_test`); of
         both `effect` (`rank_biserial`). Then, alike in every row, the mean `duration`, `loudness` and `silence` of both
-        sides, `_a` and `_b`, at the highest sample rate that an encoder hears.
+        sides, `_a` and `_b`, at the highest sample rate that an encoder hears; of images there are none.
 
     Raises:
         DragonError: `check` refuses one of the rewards, or a reward refuses the clips.
     """
-    with damage_first(file for side in (sides.a, sides.b) if len(side.files) == sides.equal for file in side.files):
+    medium = medium_of([reward.encoder for reward in rewards])
+    smaller = (file for side in (sides.a, sides.b) if len(side.files) == sides.equal for file in side.files)
+    with damage_first(smaller, medium):
         for reward in rewards:
             check(reward, sides, device)
     warn_of_cut_prompts(rewards, [*(sides.a.prompts or ()), *(sides.b.prompts or ())], device)
@@ -170,8 +174,10 @@ class _Measured:
         self.closed = True
 
     @property
-    def frame(self) -> pd.DataFrame:
-        """The table of the confounders, with a row for each clip."""
+    def frame(self) -> pd.DataFrame | None:
+        """The table of the confounders, with a row for each clip; None where nothing was measured, as of images."""
+        if not all(chain.from_iterable(self.found.values())):
+            return None
         prompts = _prompts(self.sides)
         frames = [
             measured_frame(run, list(map(confounders, self.found[side.folder])), range(len(side.files)), prompts)
@@ -198,12 +204,11 @@ def _with_holm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _row(reward: Reward, a: Media, b: Media, sides: Sides, confounders: pd.DataFrame) -> dict[str, Any]:
+def _row(reward: Reward, a: Media, b: Media, sides: Sides, confounders: pd.DataFrame | None) -> dict[str, Any]:
     size = max(sides.equal // TRIALS, reward.reduction.minimum_clips)
     unpaired = reward.kind.per_clip and sides.paired_by is None
     found = _all_with_all(reward, a, b) if unpaired else _matched(reward, a, b, size, sides, confounders)
     what = "clips" if reward.kind.per_clip else f"sets of {size}"
-    before, after = confounder_table(confounders)[CONFOUNDERS].to_dict("records")
     return {
         "reward": reward.name,
         "compared": f"{what}, {sides.pairing}",
@@ -213,8 +218,15 @@ def _row(reward: Reward, a: Media, b: Media, sides: Sides, confounders: pd.DataF
         **{figure: float(found[figure]) for figure in ("win_rate", "lower", "p_value")},
         "trials": int(found["trials"]),
         **{figure: _known(found.get(figure)) for figure in FIGURES},
-        **{f"{name}_{side}": means[name] for name in CONFOUNDERS for side, means in (("a", before), ("b", after))},
+        **_means(confounders),
     }
+
+
+def _means(confounders: pd.DataFrame | None) -> dict[str, float]:
+    if confounders is None:
+        return {}
+    before, after = confounder_table(confounders)[CONFOUNDERS].to_dict("records")
+    return {f"{name}_{side}": means[name] for name in CONFOUNDERS for side, means in (("a", before), ("b", after))}
 
 
 def _known(figure: float | None) -> float | None:
@@ -222,7 +234,7 @@ def _known(figure: float | None) -> float | None:
 
 
 def _matched(
-    reward: Reward, a: Media, b: Media, size: int, sides: Sides, confounders: pd.DataFrame
+    reward: Reward, a: Media, b: Media, size: int, sides: Sides, confounders: pd.DataFrame | None
 ) -> dict[Hashable, Any]:
     """Compare B with A as the benchmark compares a tuned model with the untuned one."""
     clips = min(len(a), len(b))
@@ -232,8 +244,10 @@ def _matched(
         for run, side in ((BASELINE, a), ("b", b))
     )
     found = comparisons(frame, [reward], clips // size).to_dict("records")[0]
-    if reward.kind.per_clip:
+    if reward.kind.per_clip and confounders is not None:
         return found | controlled_table(frame, confounders, [reward]).to_dict("records")[0]
+    if reward.kind.per_clip:
+        return found
     if sides.paired_by is None:
         return found | {"effect": None}
     exchanged = permutation_test(reward.subsets(Media.concatenate([a, b])), clips, prompts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import AudioError, DragonError
+from dragon_rewards.errors import AudioError, DragonError, ImageError
 from dragon_rewards.exemplars.item import text_item
 from dragon_rewards.exemplars.sources import gather
 from dragon_rewards.protocols import Modality
@@ -38,18 +38,20 @@ class Change:
 
 
 def modality_of(found: Gathered) -> Modality:
-    """Return whether audio or text was found.
+    """Return whether audio, images or text was found.
 
     Raises:
         DragonError: nothing was found.
     """
-    if not found.audio and not found.captions:
-        raise DragonError("nothing was found to add:\n" + listed(found.faults))
-    return Modality.AUDIO if found.audio else Modality.TEXT
+    there = {Modality.AUDIO: found.audio, Modality.IMAGE: found.images, Modality.TEXT: found.captions}
+    for modality, examples in there.items():
+        if examples:
+            return modality
+    raise DragonError("nothing was found to add:\n" + listed(found.faults))
 
 
 def examine(found: Gathered, window: float, on_progress: Callable[[int, int], None]) -> list[Item]:
-    """Return an item for each caption, or for each audio file, which is read from end to end.
+    """Return an item for each caption, or for each file, which is read from end to end.
 
     Args:
         found: where the examples are; a message on each file that cannot be used is added to its faults.
@@ -59,23 +61,24 @@ def examine(found: Gathered, window: float, on_progress: Callable[[int, int], No
     if found.captions:
         return [text_item(caption) for caption in found.captions]
     from dragon_rewards.exemplars.audio import inspect
+    from dragon_rewards.exemplars.images import inspect_image
     from dragon_rewards.media.prefetch import ahead, reading_threads
 
-    def examined(source: Source) -> Iterator[Item | AudioError]:
+    def examined(source: Source) -> Iterator[Item | AudioError | ImageError]:
         try:
-            yield inspect(source, window)
-        except AudioError as error:
+            yield inspect(source, window) if source in found.audio else inspect_image(source)
+        except (AudioError, ImageError) as error:
             yield error
 
     read: list[Item] = []
-    threads = reading_threads()
-    with ahead(examined, found.audio, threads, threads) as results:
+    threads, sources = reading_threads(), found.audio or found.images
+    with ahead(examined, sources, threads, threads) as results:
         for done, result in enumerate(results, 1):
-            if isinstance(result, AudioError):
+            if isinstance(result, AudioError | ImageError):
                 found.faults.append(str(result))
             else:
                 read.append(result)
-            on_progress(done, len(found.audio))
+            on_progress(done, len(sources))
     return read
 
 
@@ -113,14 +116,14 @@ def without(old: Sequence[Item], places: Iterable[str]) -> list[Item]:
 
     Args:
         old: the examples of the set.
-        places: files and folders of audio, or files of captions.
+        places: files and folders of audio or images, or files of captions.
 
     Raises:
         DragonError: no example is at one of the places.
     """
     kept = list(old)
     for place in places:
-        at = _captions_in(place) if any(item.path is None and item.caption for item in old) else _audio_at(place, old)
+        at = _captions_in(place) if any(item.path is None and item.caption for item in old) else _files_at(place, old)
         left = [item for item in kept if item.sha256 not in at]
         if len(left) == len(kept):
             raise DragonError(f"nothing of this set is at '{place}'; `dragon exemplars show` its items with --json")
@@ -132,7 +135,7 @@ def _captions_in(place: str) -> set[str]:
     return {text_item(caption).sha256 for caption in gather([place]).captions}
 
 
-def _audio_at(place: str, old: Sequence[Item]) -> set[str]:
+def _files_at(place: str, old: Sequence[Item]) -> set[str]:
     """Return the hashes of the examples that were added from this file or folder, which need not exist any more."""
     path = str(Path(place).expanduser().absolute())
     return {item.sha256 for item in old if item.path and (item.path == path or item.path.startswith(path + os.sep))}

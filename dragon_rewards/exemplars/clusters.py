@@ -85,7 +85,7 @@ def _embedded(
     device: torch.device,
 ) -> tuple[Sequence[Item], Tensor]:
     """Return the item that each point is from, and the points (points, dim): windows of audio, or captions."""
-    if info.modality is Modality.AUDIO and Modality.AUDIO in encoder_info.modalities:
+    if info.modality is not Modality.TEXT and info.modality in encoder_info.modalities:
         from dragon_rewards.exemplars.statistics import pooled_windows
 
         return pooled_windows(info, encoder_info, encoder, owner, device)

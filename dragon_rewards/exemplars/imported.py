@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.exemplars.facets import SUFFIX as FACETS
 from dragon_rewards.exemplars.facets import load_facets
-from dragon_rewards.exemplars.item import items_hash, text_item
+from dragon_rewards.exemplars.item import Item, items_hash, text_item
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sets import Manifest
 
 STATISTICS = ".safetensors"
@@ -57,7 +56,7 @@ def _faults(manifest: Manifest, examples: Sequence[Item], folder: Path, dims: Ma
         yield "items.jsonl is of another set"
     if len({item.sha256 for item in examples}) != len(examples):
         yield "an example is in it twice"
-    fits = _is_text if manifest.modality is Modality.TEXT else _is_audio
+    fits = {Modality.TEXT: _is_text, Modality.IMAGE: _is_image}.get(manifest.modality, _is_audio)
     for line, item in enumerate(examples, 1):
         if item.path is not None or item.row is not None or not fits(item):
             yield f"example {line} is no {manifest.modality} that an export describes"
@@ -69,6 +68,10 @@ def _faults(manifest: Manifest, examples: Sequence[Item], folder: Path, dims: Ma
 
 def _is_text(item: Item) -> bool:
     return item.caption is not None and item == text_item(item.caption)
+
+
+def _is_image(item: Item) -> bool:
+    return item == Item(item.sha256, item.caption, windows=1)
 
 
 def _is_audio(item: Item) -> bool:
@@ -91,9 +94,10 @@ def _statistics_faults(
         names = set(opened.keys())
     if names - {"factor"} != TENSORS:
         yield f"holds {', '.join(sorted(names))}"
-    if manifest.modality is not Modality.AUDIO or kept.keys != {item.key for item in examples}:
+    if manifest.modality is Modality.TEXT or kept.keys != {item.key for item in examples}:
         yield "is of another set"
-    least, most = sum(item.windows for item in examples), DENSEST * sum(item.seconds for item in examples)
+    least = sum(item.windows for item in examples)
+    most = DENSEST * sum(item.seconds or 1 for item in examples)  # an image may have as many frames as a second
     if not least <= kept.gaussian.count <= most:
         yield f"counts {kept.gaussian.count} frames of {least} windows"
     yield from _space_faults(file, kept.identity, kept.gaussian.dim, dims)

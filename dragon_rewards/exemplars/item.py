@@ -30,16 +30,16 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # contro
 
 @dataclass(frozen=True)
 class Item:
-    """An example of a set: a caption, or an audio file that stays where it is.
+    """An example of a set: a caption, or a file of audio or an image that stays where it is.
 
     Attributes:
-        sha256: the hash of the audio file's bytes, or of the caption in UTF-8.
-        caption: the caption that is the example, or that came with the audio; None if there is none.
-        path: the audio file, or the parquet file that holds it; None if the audio is not on this machine, and for text.
+        sha256: the hash of the file's bytes, or of the caption in UTF-8.
+        caption: the caption that is the example, or that came with the file; None if there is none.
+        path: the file, or the parquet file that holds it; None if the file is not on this machine, and for text.
         row: the row of the parquet file at `path`; None if the audio is a file of its own.
-        seconds: the length of the audio, in all its windows.
-        window: the length in seconds of the windows that the audio is cut into.
-        windows: the number of windows that are encoded.
+        seconds: the length of the audio, in all its windows; 0 of an image.
+        window: the length in seconds of the windows that the audio is cut into; 0 of an image.
+        windows: the number of windows that are encoded; 1 of an image.
         silent: the number of windows that are left out because nothing is heard in them.
     """
 
@@ -122,8 +122,8 @@ def _read(path: Path, _modified: int, _node: int) -> tuple[Item, ...]:
     return unpack_items(read_bytes(path, AGAIN, LARGEST), f"'{path}'", AGAIN)
 
 
-def has_audio(items: Sequence[Item]) -> bool:
-    """Return whether there are examples, and all of them are audio that was on this machine when it was added."""
+def has_files(items: Sequence[Item]) -> bool:
+    """Return whether there are examples, and all of them are files that were on this machine when they were added."""
     return bool(items) and all(item.path is not None for item in items)
 
 

@@ -40,20 +40,20 @@ def reference(
     owner: PluginRecord | None = None,
     device: torch.device | None = None,
 ) -> Gaussian:
-    """Return the Gaussian of a set in an encoder's space: stored statistics, or captions or audio that are encoded now.
+    """Return the Gaussian of a set in an encoder's space: stored statistics, or captions or files that are encoded now.
 
     Args:
         info: the set.
         encoder_info: the encoder's descriptor.
         encoder: the encoder itself.
-        owner: the plugin that registered the encoder; embeddings of audio are cached under it.
-        device: where audio is encoded; None for the CPU. The Gaussian is on the CPU.
+        owner: the plugin that registered the encoder; embeddings of files are cached under it.
+        device: where files are encoded; None for the CPU. The Gaussian is on the CPU.
 
     Raises:
-        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; audio of
-            a user's set is missing or has changed.
+        DragonError: the set has no statistics for this encoder, or they were made with another identity of it; a file
+            of a user's set is missing or has changed.
     """
-    if info.modality is Modality.AUDIO and items(info):
+    if info.modality is not Modality.TEXT and items(info):
         from dragon_rewards.compute.devices import CPU
         from dragon_rewards.exemplars.statistics import up_to_date
 

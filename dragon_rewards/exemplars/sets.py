@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.item import has_audio, items_hash, items_name, read_items
+from dragon_rewards.exemplars.item import has_files, items_hash, items_name, read_items
 from dragon_rewards.exemplars.places import made_statistics
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
@@ -170,7 +170,7 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
         return Modality.TEXT in encoder.modalities or space_of(encoder) in encoders_of(info)
     if space_of(encoder) in encoders_of(info) or brought_statistics(info, encoder) is not None:
         return True
-    return Modality.AUDIO in encoder.modalities and has_audio(items(info))
+    return info.modality in encoder.modalities and has_files(items(info))
 
 
 def brought_statistics(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path | None:

@@ -1,7 +1,8 @@
-"""The places where examples come from: folders, audio files, tables of captions, parquet files, datasets of the hub.
+"""The places where examples come from: folders, files, tables of captions, parquet files, datasets of the hub.
 
-Captions of audio are those that lie beside it, as the module `prompts` finds them: in tables, such as `metadata.csv` of
-an `audiofolder` of the Hugging Face hub, which hold for all files below them, or in a text file for each audio file.
+Files are audio or images. A folder that holds audio is a place of audio, whatever images lie beside it, as covers do.
+Captions of files are those that lie beside them, as the module `prompts` finds them: in tables, such as `metadata.csv`
+of an `audiofolder` of the Hugging Face hub, which hold for all files below them, or in a text file for each file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
 from dragon_rewards.media.discovery import Found, no_audio, visible_files
+from dragon_rewards.media.kinds import IMAGE_SUFFIXES, USUAL_IMAGES, images_below
 from dragon_rewards.media.prompts import TABLES, prompt_sources
 from dragon_rewards.storage.table_files import SUFFIXES, TEXT, read_table
 from dragon_rewards.storage.table_formats import parquet_columns
@@ -33,7 +35,7 @@ DATASET = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True)
 class Source:
-    """An audio file, or a row of a parquet file that holds one, and its caption if it has one."""
+    """A file of audio or an image, or a row of a parquet file that holds audio, and its caption if it has one."""
 
     path: Path
     row: int | None = None
@@ -44,11 +46,11 @@ class Source:
 
     @staticmethod
     def of(item: Item) -> Source:
-        """Return the file, or the row of a file, that holds an example's audio."""
+        """Return the file, or the row of a file, that holds an example."""
         return Source(Path(str(item.path)), item.row, item.caption)
 
     def open(self) -> BufferedReader | BytesIO:
-        """Open the audio file and return the stream of its bytes.
+        """Open the file and return the stream of its bytes.
 
         Raises:
             AudioError: the file is missing or cannot be read.
@@ -65,6 +67,7 @@ class Gathered:
 
     Attributes:
         audio: the audio files, in order, as the keys.
+        images: the images, in order, as the keys.
         captions: the captions, in order, as the keys.
         faults: a message for each file or caption that cannot be used.
         origins: where the examples are from, for the manifest, as the keys.
@@ -72,6 +75,7 @@ class Gathered:
     """
 
     audio: dict[Source, None] = field(default_factory=dict)
+    images: dict[Source, None] = field(default_factory=dict)
     captions: dict[str, None] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     origins: dict[str, None] = field(default_factory=dict)
@@ -93,18 +97,20 @@ class Gathered:
 
 
 def gather(places: Iterable[str]) -> Gathered:
-    """Find the examples in these files, folders and datasets (`owner/name`); no audio is read.
+    """Find the examples in these files, folders and datasets (`owner/name`); no audio or image is read.
 
     Raises:
-        DragonError: a place does not exist or holds neither audio nor captions; a table is malformed; there are both
-            audio and captions.
+        DragonError: a place does not exist or holds neither audio nor images nor captions; a table is malformed; there
+            are examples of several kinds.
     """
     found = Gathered()
     for place in places:
         _gather(place, found)
     found.files.tell()
-    if found.audio and found.captions:
-        raise DragonError("these are both audio and captions; make a set of each")
+    kinds = {"audio": found.audio, "images": found.images, "captions": found.captions}
+    there = [kind for kind, examples in kinds.items() if examples]
+    if len(there) > 1:
+        raise DragonError(f"these are both {' and '.join(there)}; make a set of each")
     return found
 
 
@@ -120,7 +126,9 @@ def _gather(place: str, found: Gathered) -> None:
         found.origins["files of the user"] = None
         _gather_file(path, found)
     else:
-        raise DragonError(f"'{place}' does not exist; give audio files, a folder of them, or a file of captions")
+        raise DragonError(
+            f"'{place}' does not exist; give files of audio or images, a folder of them, or a file of captions"
+        )
 
 
 def _gather_file(path: Path, found: Gathered) -> None:
@@ -128,8 +136,10 @@ def _gather_file(path: Path, found: Gathered) -> None:
         _gather_shard(path, found)
     elif path.suffix.lower() in SUFFIXES:
         _gather_captions(read_table(path), found)
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        _gather_media([path], [], found, found.images)
     elif found.files.add(path):
-        _gather_audio([path], [], found)
+        _gather_media([path], [], found, found.audio)
 
 
 def _gather_folder(folder: Path, found: Gathered) -> None:
@@ -137,22 +147,24 @@ def _gather_folder(folder: Path, found: Gathered) -> None:
     known = set(found.files.files)
     audio = found.files.search(files)
     shards = [path for path in files if path.suffix.lower() == PARQUET and path.name not in TABLES]
-    if not audio and not shards:
-        raise no_audio(folder, found.files)
+    images = [] if audio or shards else images_below(folder)
+    if not audio and not shards and not images:
+        raise AudioError(f"{no_audio(folder, found.files)}, or with {USUAL_IMAGES} images")
+    _gather_media(images, [folder], found, found.images)
     new = [path for true, path in found.files.files.items() if true not in known]
-    _gather_audio(new, [folder], found)
+    _gather_media(new, [folder], found, found.audio)
     for shard in shards:
         _gather_file(shard, found)
 
 
-def _gather_audio(files: Sequence[Path], places: Sequence[Path], found: Gathered) -> None:
-    """Take audio files, with the captions that lie beside them."""
+def _gather_media(files: Sequence[Path], places: Sequence[Path], found: Gathered, taken: dict[Source, None]) -> None:
+    """Take files of audio or images, with the captions that lie beside them."""
     said = prompt_sources(files, None, places)
     found.faults += said.faults
     for file in files:
         entry = said.of(file)
         caption = found.line(entry.text, entry.where) if entry and entry.text else None
-        found.audio[Source(file, caption=caption)] = None
+        taken[Source(file, caption=caption)] = None
 
 
 def _gather_captions(table: Table, found: Gathered) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of a user's audio: made when they are first needed, and updated when files were added or removed.
+"""Statistics of a user's files: made when they are first needed, and updated when files were added or removed.
 
 A file of statistics holds, beside the Gaussian, the keys of the items that it was made of. So it is never used for
 another selection of items, whatever has become of the set meanwhile.
@@ -16,13 +16,17 @@ import torch
 from dragon_rewards.compute.devices import CPU, statistics_device
 from dragon_rewards.errors import AudioError, DragonError
 from dragon_rewards.exemplars.audio import fault, sounding
+from dragon_rewards.exemplars.images import pixels
 from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
+from dragon_rewards.exemplars.sources import Source
 from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.media.cache import open_cache
-from dragon_rewards.media.clips import clips_on, resample
+from dragon_rewards.media.clips import resample
+from dragon_rewards.media.on_device import examples_on
 from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 from dragon_rewards.metrics.frames import MINIMUM_FRAMES
 from dragon_rewards.metrics.gaussian import Gaussian, Moments
+from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors
 from dragon_rewards.terminal.progress import progress
 
@@ -87,10 +91,10 @@ def up_to_date(
     owner: PluginRecord | None,
     device: torch.device,
 ) -> Gaussian:
-    """Return the Gaussian of a user's audio in an encoder's space, made or updated on a device if need be, and stored.
+    """Return the Gaussian of a user's files in an encoder's space, made or updated on a device if need be, and stored.
 
     Raises:
-        DragonError: audio that is needed is missing or has changed, there is too little of it, or the encoder failed.
+        DragonError: a file that is needed is missing or has changed, there are too few, or the encoder failed.
     """
     path = info.path / f"{space_of(encoder_info)}.safetensors"
     wanted = {item.key: item for item in items(info)}
@@ -103,7 +107,7 @@ def up_to_date(
     else:
         moments = (_mended(ear, kept, wanted) if kept else None) or _anew(ear, wanted, "no statistics to be mended")
     if moments.count < MINIMUM_FRAMES:
-        raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more audio")
+        raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more to it")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
     _keep(path, made)
     return made.gaussian
@@ -126,7 +130,7 @@ def pooled_windows(
     owner: PluginRecord | None,
     device: torch.device,
 ) -> tuple[list[Item], Tensor]:
-    """Return the item of each window of a user's audio, and the mean frame of each window (windows, dim), on the CPU.
+    """Return the item of each window or image of a user's set, and the mean frame of each (windows, dim), on the CPU.
 
     Raises:
         DragonError: audio is missing or has changed, or the encoder failed.
@@ -193,15 +197,15 @@ def _check_audio(ear: _WindowEncoder, needed: Iterable[Item], why: str) -> None:
         lines = [f"  {item.path or item.sha256}: {wrong}" for item, wrong in faults[:SHOWN]]
         lines += [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         raise AudioError(
-            f"exemplar set '{ear.info.name}' has {why} for encoder '{ear.encoder_info.name}', and audio that it takes "
-            f"to make them is not there; put it back, take it out with `dragon exemplars remove {ear.info.name} FILE`, "
-            "or `add` it again:\n" + "\n".join(lines)
+            f"exemplar set '{ear.info.name}' has {why} for encoder '{ear.encoder_info.name}', and files that it takes "
+            f"to make them are not there; put them back, take them out with `dragon exemplars remove {ear.info.name} "
+            "FILE`, or `add` them again:\n" + "\n".join(lines)
         )
 
 
 @dataclass(frozen=True)
 class _WindowEncoder:
-    """An encoder applied to the windows of examples of a set, with the cache of what it encoded before."""
+    """An encoder applied to the windows, or the images, of a set, with the cache of what it encoded before."""
 
     info: ExemplarSetInfo
     encoder_info: EncoderInfo
@@ -225,10 +229,12 @@ class _WindowEncoder:
     def heard(self, examples: Sequence[Item]) -> Iterator[tuple[list[Item], list[Tensor]]]:
         """Yield the items of a few windows at a time, with the frames (frames, dim) of each of these windows."""
         threads = reading_threads()
-        with ahead(self._windows, self._noted(examples), threads, threads) as windows:
+        read = self._windows if self.info.modality is Modality.AUDIO else self._image
+        with ahead(read, self._noted(examples), threads, threads) as windows:
             while batch := list(islice(windows, CHUNK)):
                 sources, names, audio = map(list, zip(*batch, strict=True))
-                clips = clips_on(self.device, audio, self.encoder_info.sample_rate, names, None, self.cache)
+                rate = self.encoder_info.sample_rate
+                clips = examples_on(self.info.modality, self.device, audio, rate, names, None, self.cache)
                 yield sources, list(clips.embeddings(self.encoder_info, self.encoder, self.owner).frames)
 
     def _windows(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
@@ -239,6 +245,10 @@ class _WindowEncoder:
         for window in sounding(item):
             name = f"{item.path}, from {window.start:g} s"
             yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
+
+    def _image(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
+        """Yield item, name and pixels of an image."""
+        yield item, str(item.path), pixels(Source.of(item))
 
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
         """Yield the examples one after another, and show the progress on stderr."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import AudioError
-from dragon_rewards.media.discovery import find_audio
+from dragon_rewards.media.kinds import find_media
 from dragon_rewards.media.prompts import prompt_sources, prompts_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Sequence
     from pathlib import Path
+
+    from dragon_rewards.protocols import EncoderInfo
 
 T = TypeVar("T")
 
@@ -80,18 +82,20 @@ class Sides:
         return f"by {self.paired_by}" if self.paired_by else "unpaired"
 
 
-def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
-    """Pair the audio of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
+def find_sides(a: Path, b: Path, table: Path | None = None, encoders: Sequence[EncoderInfo] = ()) -> Sides:
+    """Pair the files of two folders by prompt and seed, else by prompt and order, else by name, else not at all.
 
+    They are files that the encoders take; without encoders they are audio.
     They pair if every clip of each has its partner. Prompts and seeds are taken from `table` for the files of both, or
     else from what lies beside the clips.
 
     Raises:
         AudioError: a folder is missing or holds no audio.
+        ImageError: the encoders take images, and a folder holds none.
         TableError: a table cannot be read.
         MissingPromptsError: `table` lacks a file.
     """
-    sides = _side(a, table), _side(b, table)
+    sides = _side(a, table, encoders), _side(b, table, encoders)
     for name, keys in (("prompt and seed", _by_seed), ("prompt", _by_prompt), ("name", _by_name)):
         partners = _partners(*map(keys, sides))
         if partners:
@@ -99,8 +103,8 @@ def find_sides(a: Path, b: Path, table: Path | None = None) -> Sides:
     return Sides(*sides, None, table)
 
 
-def _side(folder: Path, table: Path | None) -> Side:
-    files = tuple(find_audio([folder]))
+def _side(folder: Path, table: Path | None, encoders: Sequence[EncoderInfo]) -> Side:
+    files = tuple(find_media([folder], encoders))
     if table is not None:
         prompts_of(files, table)  # which it is to have, as somebody named it
     said = prompt_sources(files, table, [folder])

@@ -6,37 +6,40 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import AudioError, TooFewClipsError
+from dragon_rewards.errors import AudioError, ImageError, TooFewClipsError
 from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
 from dragon_rewards.media.clips import check_peak
 from dragon_rewards.media.cut import Cut
+from dragon_rewards.media.image_files import read_image
 from dragon_rewards.media.prefetch import ahead, reading_threads
+from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 
-def usable(files: Sequence[Path]) -> list[Path]:
+def usable(files: Sequence[Path], medium: Modality) -> list[Path]:
     """Return the files that can be judged; name the others on stderr, with their number and what is wrong with each.
 
     Raises:
-        AudioError: none of the files can be judged.
+        AudioError: none of the files can be judged; of images an ImageError.
     """
-    bad = unusable(files)
+    bad = unusable(files, medium)
     left = [file for file in files if file not in bad]
     if not left:
-        raise AudioError(f"none of {len(files)} file(s) can be used, see above; give others")
+        refusal = AudioError if medium is Modality.AUDIO else ImageError
+        raise refusal(f"none of {len(files)} file(s) can be used, see above; give others")
     return left
 
 
-def unusable(files: Sequence[Path]) -> set[Path]:
+def unusable(files: Sequence[Path], medium: Modality) -> set[Path]:
     """Return the files that no reward can judge; name them on stderr, with their number and what is wrong with each."""
 
     def faults(path: Path) -> Iterator[str | None]:
         try:
-            _check(path)
-        except AudioError as error:
+            _check(path, medium)
+        except (AudioError, ImageError) as error:
             yield str(error)
         else:
             yield None
@@ -51,27 +54,29 @@ def unusable(files: Sequence[Path]) -> set[Path]:
 
 
 @contextmanager
-def damage_first(files: Iterable[Path]) -> Iterator[None]:
+def damage_first(files: Iterable[Path], medium: Modality) -> Iterator[None]:
     """Let a file that no reward can judge be refused in place of too small a number of files, inside the block.
 
     Numbers are checked before anything is read, and more files beside a damaged one are no remedy.
 
     Raises:
-        AudioError: there are too few files, and no reward can judge one of them.
+        AudioError: there are too few files, and no reward can judge one of them; of images an ImageError.
         TooFewClipsError: there are too few files.
     """
     try:
         yield
     except TooFewClipsError:
         for file in files:
-            _check(file)
+            _check(file, medium)
         raise
 
 
-def _check(path: Path) -> None:
-    """Read a file from end to end, as encoding it would; raises AudioError where no reward can judge it."""
+def _check(path: Path, medium: Modality) -> None:
+    """Read a file from end to end, as encoding it would; raises the refusal of one that cannot be judged."""
     cut, name = Cut(), str(path)
-    if seconds_of(path) <= cut.longest:
+    if medium is Modality.IMAGE:
+        read_image(path)
+    elif seconds_of(path) <= cut.longest:
         read_mono(path)
     else:
         check_peak(max(window.peak for window in read_windows(path, cut.window, name)), name)

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from PIL import Image
-
-from dragon_rewards.errors import DragonError, ImageError, MissingPromptsError
+from dragon_rewards.errors import DragonError, MissingPromptsError
 from dragon_rewards.media.audio import opened, read_mono, read_windows
 from dragon_rewards.media.clips import check_peak, resample
+from dragon_rewards.media.image_files import opened_image, pixels_of
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from dragon_rewards.reward_server.formats import Asked
     from dragon_rewards.rewards import Reward
 
-IMAGES = ("PNG", "JPEG", "WEBP")
 FLOAT = 4  # bytes
 
 
@@ -116,10 +112,6 @@ def _heard(file: bytes, name: str, cut: Cut, rate: int, room: Room) -> list[Tens
 
 def _seen(file: bytes, name: str, room: Room) -> Tensor:
     """Return an image as RGB values from 0 to 1, (3, height, width)."""
-    try:
-        with Image.open(BytesIO(file), formats=IMAGES) as image:
-            room.take(3 * image.width * image.height, name)
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
-        raise ImageError(f"'{name}' cannot be read as an image ({error}); send {', '.join(IMAGES)}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    with opened_image(BytesIO(file), name) as image:
+        room.take(3 * image.width * image.height, name)
+        return pixels_of(image)

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.encoding import join_windows
-from dragon_rewards.media.clips import clips_on
-from dragon_rewards.media.images import Images
 from dragon_rewards.media.media import Media
-from dragon_rewards.protocols import Modality
+from dragon_rewards.media.on_device import examples_on
 from dragon_rewards.ranking import credits_of
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.media.media import Encoded
+    from dragon_rewards.protocols import Modality
     from dragon_rewards.reward_server.groups import Clip
     from dragon_rewards.rewards import Reward
 
@@ -105,6 +104,4 @@ def _encoded(reward: Reward, modality: Modality, device: torch.device, clips: Se
 def _media(modality: Modality, device: torch.device, windows: Sequence[tuple[Clip, Tensor]], reward: Reward) -> Media:
     names, prompts = [clip.name for clip, _ in windows], [clip.prompt for clip, _ in windows]
     tensors = [tensor for _, tensor in windows]
-    if modality is Modality.AUDIO:
-        return clips_on(device, tensors, reward.encoder.sample_rate, names, prompts, None)
-    return Images([tensor.to(device) for tensor in tensors], prompts, names)
+    return examples_on(modality, device, tensors, reward.encoder.sample_rate, names, prompts, None)

@@ -23,7 +23,7 @@ RewardArgument = Annotated[str, typer.Argument(help=REWARD, autocompletion=rewar
 RewardOption = Annotated[str, typer.Option(help=REWARD, autocompletion=rewards)]
 
 # Of verbs that score files
-Paths = Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.")]
+Paths = Annotated[list[Path], typer.Argument(help="Audio or image files, or folders that are searched for them.")]
 Prompts = Annotated[Path | None, typer.Option(help=f"{PROMPTS}, that names the files; default: what lies beside them.")]
 SkipBad = Annotated[
     bool,

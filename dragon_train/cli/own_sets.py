@@ -8,6 +8,7 @@ from dragon_rewards.errors import ComposeError
 from dragon_rewards.exemplars import encoders_of, items
 from dragon_rewards.exemplars.facets import facets_of
 from dragon_rewards.names import check_name
+from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def check_free(name: str) -> None:
 def facts(info: ExemplarSetInfo) -> dict[str, Any]:
     """Return what a set holds, by name: counts of examples and windows, hours of audio, encoders and facets."""
     examples = items(info)
-    audio = any(item.windows for item in examples)
+    audio = info.modality is Modality.AUDIO and any(item.windows for item in examples)
     return {
         "examples": info.count,
         "hours": sum(item.seconds for item in examples) / HOUR if audio else None,

@@ -78,7 +78,7 @@ def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
             summary="cosine of an image with its prompt",
             factory=clip_score,
             needs_prompts=True,
-            encoders=frozenset({"clip"}),
+            encoders=frozenset({"clip", "siglip2"}),
         )
     )
 

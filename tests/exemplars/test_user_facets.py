@@ -205,7 +205,7 @@ def test_an_exported_set_keeps_its_facets_and_names_no_files(
     after = rows("score", "facet-coverage:clap@mine", clips)
     assert [row["value"] for row in after] == [row["value"] for row in before]
     assert rows("exemplars", "check", "mine") == []
-    assert "no embeddings for encoder 'clap', and audio" in refused(
+    assert "no embeddings for encoder 'clap', and files" in refused(
         "exemplars", "facets", "mine", "--encoder", "clap", "--count", 2
     )
 

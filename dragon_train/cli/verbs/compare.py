@@ -11,6 +11,8 @@ import typer
 from dragon_rewards.errors import DragonError
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.media.folder_pairs import find_sides
+from dragon_rewards.media.kinds import medium_of
+from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
@@ -30,7 +32,7 @@ SUITE = "dragon20"
 MAIN = ("reward", "better", "a", "b", "win_rate", "lower", "holm", "effect", "controlled", "compared")
 
 Folder = Annotated[
-    Path, typer.Argument(help="Folder of audio files, with their prompts beside them if they have some.")
+    Path, typer.Argument(help="Folder of audio or image files, with their prompts beside them if they have some.")
 ]
 
 
@@ -54,14 +56,15 @@ def compare(
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
     check_csv(csv)
-    sides = find_sides(a, b, prompts)
+    encoders = [reward.encoder for reward in composed]
+    sides, medium = find_sides(a, b, prompts, encoders), medium_of(encoders)
     where = chosen_device(device)
     from dragon_rewards.evaluation.comparison import compare as compare_sides
     from dragon_rewards.evaluation.comparison import servable
     from dragon_rewards.media.usable import unusable
 
     if skip_bad:
-        sides = sides.without(unusable([*sides.a.files, *sides.b.files]))
+        sides = sides.without(unusable([*sides.a.files, *sides.b.files], medium))
     notes = list(_notes(sides))
     if not composed:
         composed, more = servable(load_suite(SUITE), load_registry(), sides, where)
@@ -73,7 +76,7 @@ def compare(
     with progress("reading and encoding", "steps") as bar:
         rows = compare_sides(sides, composed, bar.advance, cache, where)
     print_rows(rows, as_json=as_json, wide=wide, main=MAIN)
-    if not as_json:
+    if not as_json and medium is Modality.AUDIO:
         print()
         print_rows(list(_confounders(rows[0])), as_json=False, wide=wide)
     write_csv(csv, rows)

@@ -1,4 +1,4 @@
-"""The verb `dragon exemplars add`: make a set of audio or captions, or add to one."""
+"""The verb `dragon exemplars add`: make a set of audio, images or captions, or add to one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars import Manifest, items, read_manifest, reference, serves
 from dragon_rewards.exemplars.store import changing_sets, check_sets_folder, find_set, save_set
 from dragon_rewards.media.cut import WINDOW
-from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
@@ -43,7 +42,7 @@ def add(
     places: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Audio files, folders, files of captions (as --prompts takes them), or datasets owner/name."
+            help="Files of audio or images, folders, files of captions (as for --prompts), or datasets owner/name."
         ),
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
@@ -109,7 +108,7 @@ def examined(
 
 
 def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
-    """Refuse text for a set of audio, the reverse, and nothing at all for either."""
+    """Refuse what is of another modality than the set, and nothing at all for a new one."""
     if before and not found.origins:
         return
     from dragon_rewards.exemplars.changes import modality_of
@@ -121,8 +120,10 @@ def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
 
 def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | None, summary: str | None) -> Manifest:
     """Return what to record: what was given now, else what was recorded before, else what is plain."""
+    from dragon_rewards.exemplars.changes import modality_of
+
     if old is None:
-        modality = Modality.AUDIO if found.audio else Modality.TEXT
+        modality = modality_of(found)
         old = Manifest(name, modality, 0, LICENCE, f"{modality} of the user's", "", "")
     origins = dict.fromkeys([*old.provenance.split("; "), *found.origins])
     return replace(

@@ -1,0 +1,1 @@
+"""Files of images: how they are found, read, scored, compared and kept as exemplar sets."""
