@@ -177,18 +177,23 @@ def report(plan: Plan, votes: Sequence[Vote]) -> Report:
 
 
 def vote_rows(plan: Plan, votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    """Return a row for each vote, with what was judged."""
+    """Return a row for each vote, with what was judged: a table that `dragon fit-preferences` takes.
+
+    A clip is given by its path, or by its name alone where it does not lie where it was heard (`Plan.place`).
+    """
+    sides = [(pair, side) for pair in range(len(plan.pairs)) for side in Side]
+    places = {(pair, side): str(plan.place(pair, side) or plan.pairs[pair].clip(side).name) for pair, side in sides}
     return [
         {
             "rater": vote.rater,
             "trial": vote.trial,
             "prompt": plan.pairs[vote.heard.pair].prompt,
-            "a": plan.pairs[vote.heard.pair].a.name,
-            "b": plan.pairs[vote.heard.pair].b.name,
+            "path_a": places[vote.heard.pair, Side.A],
+            "path_b": places[vote.heard.pair, Side.B],
             "kind": str(vote.heard.kind),
             "left": str(vote.heard.left),
             "choice": str(vote.choice),
-            "preferred": str(vote.preferred or ""),
+            "preferred": "" if vote.heard.kind is Kind.IDENTICAL else str(vote.preferred or Choice.TIE),
             "seconds": vote.seconds,
         }
         for vote in votes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ def open_test(
     """
     sides = _paired(a, b, table)
     files = tuple(zip(sides.a.files, sides.b.files, strict=True))
-    wanted = Plan(seed, repeats, identical, _pairs(sides))
+    wanted = Plan(seed, repeats, identical, _pairs(sides), _folders(sides))
     votes = VoteFile(db)
     kept = votes.plan()
     if kept:
@@ -79,7 +79,7 @@ def open_test(
     for pair, paths in zip(wanted.pairs, files, strict=True):
         measured.append(_matched(pair, *paths))
         on_progress(1, len(files))
-    votes.begin(Plan(seed, repeats, identical, tuple(measured)))
+    votes.begin(replace(wanted, pairs=tuple(measured)))
     plan = votes.plan() or wanted
     _check_same(plan, wanted, db)
     return ListeningTest(plan, votes, files)
@@ -116,6 +116,12 @@ def _pairs(sides: Sides) -> tuple[Pair, ...]:
     prompts = sides.a.prompts if sides.a.prompts == sides.b.prompts else None
     clips = [[_clip(file, side.folder) for file in side.files] for side in (sides.a, sides.b)]
     return tuple(map(Pair, prompts or [None] * len(clips[0]), *clips))
+
+
+def _folders(sides: Sides) -> tuple[str, str] | None:
+    """Return where both folders are; None if a path is not made of characters that text can hold."""
+    a, b = (str(side.folder.resolve()) for side in (sides.a, sides.b))
+    return (a, b) if (a + b).isprintable() else None
 
 
 def _clip(file: Path, folder: Path) -> Clip:

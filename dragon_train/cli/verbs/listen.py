@@ -109,7 +109,10 @@ def page(
 @listen.command()
 def report(
     votes: Annotated[list[Path], typer.Argument(help="The SQLite file, and JSON files that pages downloaded.")],
-    csv: Annotated[Path | None, typer.Option(help="Write every vote, with what was judged, to this CSV file.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write every vote, with what was judged, to this CSV file, which `fit-preferences` takes."),
+    ] = None,
     *,
     as_json: Json = False,
     wide: Wide = False,
