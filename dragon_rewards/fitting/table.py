@@ -129,8 +129,8 @@ def _check_spread(path: Path, raters: tuple[str, ...], given: NDArray[np.float64
         if np.ptp(values) == 0:
             who = f"rater '{rater}'" if rater else "everyone"
             raise TableError(
-                f"'{path}': {who} gave {values[0]:g} to all of {len(values)} clips, which orders none; rate them "
-                "apart, or leave these rows out"
+                f"'{path}': {who} gave {values[0]:g} to all of {counted(len(values), 'clip')}, which orders none; "
+                "rate them apart, or leave these rows out"
             )
 
 

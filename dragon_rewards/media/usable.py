@@ -11,6 +11,7 @@ from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
 from dragon_rewards.media.clips import check_peak
 from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.prefetch import ahead, reading_threads
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ def usable(files: Sequence[Path]) -> list[Path]:
     bad = unusable(files)
     left = [file for file in files if file not in bad]
     if not left:
-        raise AudioError(f"none of {len(files)} file(s) can be used, see above; give others")
+        raise AudioError(f"none of {counted(len(files), 'file')} can be used, see above; give others")
     return left
 
 
@@ -46,7 +47,7 @@ def unusable(files: Sequence[Path]) -> set[Path]:
         bad = {path: fault for path, fault in zip(files, found, strict=True) if fault}
     if bad:
         lines = "".join(f"  {fault}\n" for fault in bad.values())
-        sys.stderr.write(f"left out {len(bad)} of {len(files)} file(s):\n{lines}")
+        sys.stderr.write(f"left out {len(bad)} of {counted(len(files), 'file')}:\n{lines}")
     return set(bad)
 
 

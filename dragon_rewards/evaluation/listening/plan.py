@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.storage.decoding import Count, decode_json
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,7 +129,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not 0 <= self.repeats <= self.early:
-            raise ConfigError(f"of {len(self.pairs)} pairs {self.early} can be repeated, not {self.repeats}: --repeats")
+            raise ConfigError(
+                f"of {counted(len(self.pairs), 'pair')} {self.early} can be repeated, not {self.repeats}: --repeats"
+            )
         if not 0 <= self.identical <= len(self.pairs):
             raise ConfigError(f"{len(self.pairs)} pairs give as many identical ones, not {self.identical}: --identical")
 

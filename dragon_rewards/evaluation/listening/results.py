@@ -15,6 +15,7 @@ from dragon_rewards.evaluation.listening.agreement import krippendorff_alpha
 from dragon_rewards.evaluation.listening.plan import DAMAGED, Kind, Side
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from dragon_rewards.storage.decoding import Count, read_json
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,7 +129,10 @@ def _downloaded(path: Path, plan: Plan) -> tuple[str, int, list[Vote]]:
         raise DragonError(f"'{path}' has votes of another test; leave it out, or give its SQLite file")
     trials = plan.trials(held.seat)
     if len(held.votes) > len(trials):
-        raise DragonError(f"'{path}' has {len(held.votes)} votes on {len(trials)} trials; give what the page downloads")
+        raise DragonError(
+            f"'{path}' has {counted(len(held.votes), 'vote')} on {counted(len(trials), 'trial')}; give what the "
+            "page downloads"
+        )
     votes = [Vote(held.rater, place, trials[place], vote.choice, vote.seconds) for place, vote in enumerate(held.votes)]
     return held.rater, held.seat, votes
 

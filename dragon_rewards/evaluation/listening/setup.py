@@ -11,6 +11,7 @@ from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.sound import encode, measure, read_pair
 from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.media.folder_pairs import find_sides
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +99,9 @@ def check_test(db: Path, seed: int, repeats: int, identical: int, count: int) ->
     if kept:
         _check_settings(kept, wanted, db)
         if len(kept.pairs) != count:
-            raise ConfigError(f"'{db}' is a test of {len(kept.pairs)} pairs, not {count}: --pairs, or another --db")
+            raise ConfigError(
+                f"'{db}' is a test of {counted(len(kept.pairs), 'pair')}, not {count}: --pairs, or another --db"
+            )
 
 
 def _paired(a: Path, b: Path, table: Path | None) -> Sides:
