@@ -1,14 +1,15 @@
 """The user's own aesthetics heads: a folder for each, of `head.json` and a safetensors file that is named by its hash.
 
-A head is written by `dragon fit-ratings`, and is the reward `aesthetics-<name>:<encoder>` (see `reduction_of`). The
-record is replaced last, so that a process that is killed at any moment leaves the old head or the new one.
+A head is written by `dragon fit-ratings` or `dragon fit-preferences`, and is the reward `aesthetics-<name>:<encoder>`
+(see `reduction_of`). The record is replaced last, so that a process that is killed at any moment leaves the old head or
+the new one.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.names import check_name
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 VARIABLE = "DRAGON_HEADS"
 RECORD = "head.json"
 FAMILY = "aesthetics"  # the reduction that the suite dragon20 names, and what the names of others begin with
+MEASURES = {"ratings": "srcc", "preferences": "accuracy"}
 AGAIN = "fit the head again, or remove its folder"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A correlation, and its two-sided 95% interval."""
+    """A figure of how well a head predicts what it did not see, and its two-sided 95% interval."""
 
     value: float
     low: float
@@ -45,16 +47,19 @@ class HeadRecord:
         encoder: the name of the encoder in whose space it lives.
         identity: the identity of this encoder; the head is refused with another.
         sha256: the hash of its file of tensors.
-        table: the name of the table of ratings.
-        clips: how many clips were rated.
-        held_out_by: what was held out as a whole to measure the head: `prompt`, `track` or `clip`.
+        table: the name of the table that it was fitted to.
+        fitted_to: `ratings` or `preferences`.
+        clips: how many clips were rated or compared.
+        answers: how many ratings there are, or votes.
+        held_out_by: what was held out as a whole to measure the head: `prompt`, `track`, `group` or `clip`.
         held_out: how many of these there are.
-        raters: how many people rated.
-        plcc: the Pearson correlation of ratings and predictions for what was held out.
-        srcc: the Spearman correlation.
-        rater_srcc: the Spearman correlation of a rater with the mean of the others, averaged over raters; None where
-            too few clips were rated by several.
-        head_srcc: the same of the head in the rater's place.
+        raters: how many people answered.
+        figures: how well such a head predicts what was held out, the telling figure first: `srcc` and `plcc`, the
+            Spearman and the Pearson correlation with ratings; `accuracy`, the share of votes with a preference that it
+            predicts, and `log_loss` in nats, of all votes.
+        rater_agreement: the first figure of a rater and the mean of the others, averaged over raters; None where too
+            little was judged by several.
+        head_agreement: the same of the head in the rater's place.
         ridge: the strength of the regression, which cross-validation chose.
         seed: the seed of the folds.
         provenance: versions and plugins.
@@ -65,17 +70,28 @@ class HeadRecord:
     identity: str
     sha256: Hash
     table: str
+    fitted_to: Literal["ratings", "preferences"]
     clips: Count
+    answers: Count
     held_out_by: str
     held_out: Count
     raters: Count
-    plcc: Figure
-    srcc: Figure
-    rater_srcc: float | None
-    head_srcc: float | None
+    figures: dict[str, Figure]
+    rater_agreement: float | None
+    head_agreement: float | None
     ridge: float
     seed: int
     provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse a record without its telling figure."""
+        if self.measure not in self.figures:
+            raise ConfigError(f"a head of {self.fitted_to} has no figure '{self.measure}'")
+
+    @property
+    def measure(self) -> str:
+        """The name under which the telling figure stands."""
+        return MEASURES[self.fitted_to]
 
     @property
     def reduction(self) -> str:

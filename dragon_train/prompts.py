@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.terminal.printable import counted
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.ranks import leads
 from dragon_train.prompt_table import Prompts, read_prompts
@@ -44,8 +45,8 @@ def split(config: TrainConfig, path: Path | None) -> Prompts:
     texts = prompts_for(config.pipeline, source)
     if len(texts) < wanted:
         raise ConfigError(
-            f"{source.name}: {len(texts)} prompts are too few for prompts_per_step = {config.prompts_per_step} and "
-            f"heldout_prompts = {config.heldout_prompts}"
+            f"{source.name}: {counted(len(texts), 'prompt')}, too few for prompts_per_step = "
+            f"{config.prompts_per_step} and heldout_prompts = {config.heldout_prompts}"
         )
     return divided(texts, config.heldout_prompts, config.seed)
 

@@ -76,15 +76,20 @@ def cluster_places(clusters: ArrayLike) -> NDArray[np.int64]:
     return places.astype(np.int64)
 
 
-def resamples(clusters: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each cluster is drawn, in 1,999 resamples of as many draws as there are clusters.
+def resamples(clusters: int, seed: int, draws: int | None = None) -> Iterator[NDArray[np.int64]]:
+    """Yield how often each cluster is drawn, in 1,999 resamples.
 
     Each yield holds the rows of up to 500 resamples, (rows, clusters).
+
+    Args:
+        clusters: how many there are.
+        seed: the seed of the resamples.
+        draws: how many clusters a resample draws; None for as many as there are.
     """
     generator = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, BATCH):
         rows = min(BATCH, RESAMPLES - start)
-        drawn = generator.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+        drawn = generator.integers(clusters, size=(rows, draws or clusters)) + clusters * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
 
 

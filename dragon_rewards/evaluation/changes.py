@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dragon_rewards.evaluation.bootstrap import Interval, cluster_interval
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ def set_change(value: Callable[[Tensor], Tensor], pairs: int, halves: int = HALV
         Interval(mean=1.0, low=1.0, high=1.0)
     """
     if pairs < 2 or halves < 2:  # noqa: PLR2004
-        raise ValueError(f"{halves} halves of {pairs} pairs; give 2 or more of both")
+        raise ValueError(f"{halves} halves of {counted(pairs, 'pair')}; give 2 or more of both")
     chosen = random_halves(pairs, halves, seed)
     old, new = (_with_whole(value, chosen + first, first + np.arange(pairs)) for first in (0, pairs))
     return Change(*(_half_interval(values, pairs) for values in (old, new, new - old)))
@@ -114,7 +115,7 @@ def set_interval(value: Callable[[Tensor], Tensor], clips: int, halves: int = HA
     2.0
     """
     if clips < 2 or halves < 2:  # noqa: PLR2004
-        raise ValueError(f"{halves} halves of {clips} clips; give 2 or more of both")
+        raise ValueError(f"{halves} halves of {counted(clips, 'clip')}; give 2 or more of both")
     return _half_interval(_with_whole(value, random_halves(clips, halves, seed), np.arange(clips)), clips)
 
 

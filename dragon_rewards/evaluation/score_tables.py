@@ -21,6 +21,7 @@ from dragon_rewards.evaluation import (
 from dragon_rewards.media.clips import to_mono
 from dragon_rewards.media.loudness import confounders, measured
 from dragon_rewards.storage.dataframes import Column
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,8 +116,8 @@ def measured_frame(
 def _prompt_ids(clips: int, seeds: Sequence[int], prompts: Sequence[str] | None) -> list[str]:
     """Return p0000 onwards for each clip's prompt, in the order in which the prompts appear first."""
     if len(seeds) != clips or (prompts is not None and len(prompts) != clips):
-        given = f"{len(seeds)} seeds" + ("" if prompts is None else f" and {len(prompts)} prompts")
-        raise DragonError(f"{given} for {clips} clips; give one per clip")
+        given = counted(len(seeds), "seed") + ("" if prompts is None else f" and {counted(len(prompts), 'prompt')}")
+        raise DragonError(f"{given} for {counted(clips, 'clip')}; give one per clip")
     numbers = range(clips) if prompts is None else pd.factorize(np.asarray(prompts, dtype=object))[0].tolist()
     return [f"p{number:04d}" for number in numbers]
 

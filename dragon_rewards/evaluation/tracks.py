@@ -11,6 +11,7 @@ from dragon_rewards.exemplars import items
 from dragon_rewards.exemplars.audio import fault, sounding
 from dragon_rewards.exemplars.sources import Source
 from dragon_rewards.protocols import Modality
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,8 @@ def check_count(name: str, tracks: int) -> None:
     """
     if tracks < FEWEST:
         raise TooFewClipsError(
-            f"exemplar set '{name}' has {tracks} track(s), and at least {FEWEST} are needed to judge by; add more"
+            f"exemplar set '{name}' has {counted(tracks, 'track')}, and at least {FEWEST} are needed to judge by; "
+            "add more"
         )
 
 

@@ -19,6 +19,7 @@ from dragon_rewards.exemplars.sets import captions, encode_texts, items, read_ma
 from dragon_rewards.exemplars.store import changing_sets, check_unchanged
 from dragon_rewards.metrics import Facets
 from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,9 @@ def make_facets(
     manifest = read_manifest(info.path)
     most = sum(item.windows or 1 for item in items(info))
     if count > most:
-        raise DragonError(f"exemplar set '{info.name}' has {most} window(s) or captions, too few for {count} facets")
+        raise DragonError(
+            f"exemplar set '{info.name}' has {counted(most, 'window')} or captions, too few for {count} facets"
+        )
     sources, points = _embedded(info, encoder_info, encoder, owner, device)
     try:
         facets = Facets.fit(points, count, seed)

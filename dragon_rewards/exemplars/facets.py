@@ -20,6 +20,7 @@ from dragon_rewards.exemplars.sets import CAPTIONS, items, read_manifest, space_
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import Hash, converted, decode_json
 from dragon_rewards.storage.tensor_files import check_tensors, read_metadata, read_tensors, write_tensors
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +124,9 @@ def load_facets(path: Path) -> tuple[Facets, Description]:
     except DragonError as error:
         raise DragonError(f"'{path}' holds no facets of a user's set ({error}); {AGAIN}") from error
     if len(facets.shares) != len(description.facets):
-        raise DragonError(f"'{path}' describes {len(description.facets)} facets of {len(facets.shares)}; remove it")
+        raise DragonError(
+            f"'{path}' describes {counted(len(description.facets), 'facet')} of {len(facets.shares)}; remove it"
+        )
     return facets, description
 
 

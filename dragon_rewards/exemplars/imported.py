@@ -14,6 +14,7 @@ from dragon_rewards.exemplars.facets import SUFFIX as FACETS
 from dragon_rewards.exemplars.facets import load_facets
 from dragon_rewards.exemplars.item import Item, items_hash, text_item
 from dragon_rewards.protocols import Modality
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def _faults(manifest: Manifest, examples: Sequence[Item], folder: Path, dims: Ma
     if any(len(text) > LONGEST for text in (*texts, *(item.caption or "" for item in examples))):
         yield f"a text is longer than {LONGEST} characters"
     if type(manifest.count) is not int or manifest.count != len(examples) or not examples:
-        yield f"its manifest counts {manifest.count} examples, and there are {len(examples)}"
+        yield f"its manifest counts {counted(manifest.count, 'example')}, and there are {len(examples)}"
     if manifest.sha256 != items_hash(examples):
         yield "items.jsonl is of another set"
     if len({item.sha256 for item in examples}) != len(examples):
@@ -99,7 +100,7 @@ def _statistics_faults(
     least = sum(item.windows for item in examples)
     most = DENSEST * sum(item.seconds or 1 for item in examples)  # an image may have as many frames as a second
     if not least <= kept.gaussian.count <= most:
-        yield f"counts {kept.gaussian.count} frames of {least} windows"
+        yield f"counts {counted(kept.gaussian.count, 'frame')} of {counted(least, 'window')}"
     yield from _space_faults(file, kept.identity, kept.gaussian.dim, dims)
 
 
@@ -110,7 +111,7 @@ def _facets_faults(file: Path, manifest: Manifest, examples: Sequence[Item], dim
     if description.items != manifest.sha256 or not named <= {item.sha256 for item in examples}:
         yield "is of another set"
     if len(shares) > most:
-        yield f"has {len(shares)} facets of {most} windows or captions"
+        yield f"has {counted(len(shares), 'facet')} of {most} windows or captions"
     if min(shares) < 0 or not _is_one(sum(shares)) or not _is_one(float(facets.shares.sum())):
         yield "has shares whose sum is not 1"
     if not all(isfinite(facet.spread) and facet.spread >= 0 for facet in description.facets):

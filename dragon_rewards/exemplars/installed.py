@@ -17,6 +17,7 @@ from dragon_rewards.exemplars.store import changing_sets
 from dragon_rewards.metrics import frechet_distance
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.tensor_files import write_tensors
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +77,8 @@ def check_audio(
     """
     if len(examples) != info.count:
         raise DragonError(
-            f"exemplar set '{info.name}' has {info.count} examples, and {len(examples)} files were given; give all"
+            f"exemplar set '{info.name}' has {counted(info.count, 'example')}, not {counted(len(examples), 'file')}; "
+            "give all"
         )
     stored = reference(info, encoder_info, encoder)
     found = gaussian_of_audio(info, examples, encoder_info, encoder, None, device)

@@ -19,6 +19,7 @@ from dragon_rewards.storage.decoding import Count, Hash, read_bytes, read_json
 from dragon_rewards.storage.files import write_bytes, write_text
 from dragon_rewards.storage.table_formats import lines_of
 from dragon_rewards.storage.tensor_files import check_tensors
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -226,7 +227,10 @@ def _check_captions(info: ExemplarSetInfo, captions: Sequence[str]) -> None:
         if caption.splitlines() != [caption]:
             raise DragonError(f"exemplar set '{info.name}': a caption is one line of text, not {caption!r}")
     if info.modality is Modality.TEXT and info.count != len(captions):
-        raise DragonError(f"text set '{info.name}' counts {info.count} examples but has {len(captions)} captions")
+        raise DragonError(
+            f"text set '{info.name}' counts {counted(info.count, 'example')} but has "
+            f"{counted(len(captions), 'caption')}"
+        )
 
 
 def _write_statistics(folder: Path, statistics: Mapping[str, Statistics]) -> None:

@@ -28,6 +28,7 @@ from dragon_rewards.metrics.frames import MINIMUM_FRAMES
 from dragon_rewards.metrics.gaussian import Gaussian, Moments
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class _WindowEncoder:
     def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
         """Yield the examples one after another, and show the progress on stderr."""
         with progress(f"{self.info.name}: encoding", "files", len(examples)) as bar:
-            bar.say(f"{self.info.name}: encoding {len(examples)} files with '{self.encoder_info.name}'")
+            bar.say(f"{self.info.name}: encoding {counted(len(examples), 'file')} with '{self.encoder_info.name}'")
             for item in examples:
                 yield item
                 bar.advance()

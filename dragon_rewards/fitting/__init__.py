@@ -1,1 +1,1 @@
-"""Fitting of rewards to ratings of one's own: the table of ratings, cross-validation, and the head that comes of it."""
+"""Fitting of rewards to ratings or preferences of one's own: tables, cross-validation, and the head."""

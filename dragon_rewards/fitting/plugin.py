@@ -13,6 +13,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.heads import AGAIN, found_heads
 from dragon_rewards.hookspecs import hookimpl
 from dragon_rewards.protocols import Direction, ReductionInfo, RewardKind
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dragon_rewards.heads import HeadRecord
     from dragon_rewards.reductions.aesthetics import Aesthetics
 
+WORDS = {"srcc": "SRCC", "accuracy": "accuracy"}
 TENSORS = {"support": ("float", "ratings", "dim"), "coefficients": ("float", "ratings"), "scale": ("float", "3")}
 
 
@@ -33,11 +35,12 @@ def register_reductions(register: Callable[[ReductionInfo], None]) -> None:
 
 def descriptor(record: HeadRecord) -> ReductionInfo:
     """Return the descriptor of a head, which works with the encoder that it was fitted with alone."""
+    measured = f"{WORDS[record.measure]} {record.figures[record.measure].value:.2f} on clips not seen"
     return ReductionInfo(
         name=record.reduction,
         kind=RewardKind.INSTANCE,
         direction=Direction.HIGHER,
-        summary=f"ratings of yours, of {record.clips} clips (SRCC {record.srcc.value:.2f} on clips not seen)",
+        summary=f"{record.fitted_to} of yours, of {counted(record.clips, 'clip')} ({measured})",
         factory=partial(load, record),
         encoders=frozenset({record.encoder}),
         identity=record.sha256,

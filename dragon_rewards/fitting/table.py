@@ -15,6 +15,7 @@ import numpy as np
 from dragon_rewards.errors import ConfigError, TableError
 from dragon_rewards.media.discovery import listed_names
 from dragon_rewards.storage.table_files import PATH, RATER, RATING, TEXT, TRACK, read_table
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,18 +74,30 @@ def read_ratings(path: Path) -> Ratings:
     """
     table = read_table(path)
     table.require(PATH, RATING)
-    files = table.paths()
+    files = table.paths(table.rows)
     cells = _cells(table, files)
     paths = tuple(dict.fromkeys(files))
     if len(paths) < FEWEST_CLIPS:
-        raise ConfigError(f"'{path}' has ratings of {len(paths)} clips; rate at least {FEWEST_CLIPS}")
-    missing = [clip for clip in paths if not clip.is_file()]
-    if missing:
-        raise ConfigError(f"'{path}' rates {len(missing)} files that are not there: {listed_names(missing)}")
+        raise ConfigError(f"'{path}' has ratings of {counted(len(paths), 'clip')}; rate at least {FEWEST_CLIPS}")
+    check_files(path, "rates", paths)
     raters = tuple(dict.fromkeys(rater for _, rater in cells))
     given = np.array([[cells.get((clip, rater), np.nan) for rater in raters] for clip in paths])
     _check_spread(path, raters, given)
     return Ratings(path, paths, raters, given, *_units(table, files, paths))
+
+
+def check_files(table: Path, does: str, paths: tuple[Path, ...]) -> None:
+    """Refuse a table of which files are missing; `does` says what it does with them.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        files = counted(len(missing), "file")
+        raise ConfigError(
+            f"'{table}' {does} {files} that {'is' if len(missing) == 1 else 'are'} not there: {listed_names(missing)}"
+        )
 
 
 def _cells(table: Table, files: list[Path]) -> dict[tuple[Path, str], float]:
@@ -116,8 +129,8 @@ def _check_spread(path: Path, raters: tuple[str, ...], given: NDArray[np.float64
         if np.ptp(values) == 0:
             who = f"rater '{rater}'" if rater else "everyone"
             raise TableError(
-                f"'{path}': {who} gave {values[0]:g} to all of {len(values)} clips, which orders none; rate them "
-                "apart, or leave these rows out"
+                f"'{path}': {who} gave {values[0]:g} to all of {counted(len(values), 'clip')}, which orders none; "
+                "rate them apart, or leave these rows out"
             )
 
 

@@ -14,6 +14,7 @@ from dragon_rewards.compute.devices import has_float64, is_out_of_memory
 from dragon_rewards.errors import AudioError, DeviceError
 from dragon_rewards.media.encodable import Encodable
 from dragon_rewards.protocols import AudioEncoder
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ class Clips(Encodable):
         return resample(to_mono(batch), self.sample_rate, info.sample_rate)
 
     def _size(self, fed: Tensor, info: EncoderInfo) -> str:
-        return f"{len(fed)} samples at {info.sample_rate} Hz"
+        return f"{counted(len(fed), 'sample')} at {info.sample_rate} Hz"
 
     def _extent(self, example: Tensor) -> str:
         return f"{example.shape[-1] / self.sample_rate:.4g} s"
@@ -123,8 +124,8 @@ def clips_on(
         if not is_out_of_memory(error):
             raise
         raise DeviceError(
-            f"'{names[0]}' does not fit into the memory of {device}, with {len(names) - 1} more clips ({error}); end "
-            "what else uses the device, or choose another, as --device cpu does"
+            f"'{names[0]}' does not fit into the memory of {device}, with {counted(len(names) - 1, 'more clip')} "
+            f"({error}); end what else uses the device, or choose another, as --device cpu does"
         ) from error
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import AudioError
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -94,8 +95,8 @@ class Found:
         if self.left_out:
             names = listed_names(list(self.left_out.values()))
             sys.stderr.write(
-                f"left out, as they cannot be decoded here: {len(self.left_out)} file(s): {names}; to use them, "
-                "convert them to FLAC, as in ffmpeg -i x.m4a x.flac\n"
+                f"left out, as they cannot be decoded here: {counted(len(self.left_out), 'file')}: {names}; to use "
+                "them, convert them to FLAC, as in ffmpeg -i x.m4a x.flac\n"
             )
 
 

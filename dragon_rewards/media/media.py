@@ -19,6 +19,7 @@ from dragon_rewards.compute.devices import CPU, is_out_of_memory
 from dragon_rewards.errors import DragonError, EncoderError, MissingPromptsError
 from dragon_rewards.guard import guarded, output_fault, reason_of
 from dragon_rewards.protocols import Embeddings, TextEncoder
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Sized
@@ -212,7 +213,7 @@ class Media(ABC):
             raise self.refusal(f"a set of {self.noun}s needs at least one {self.noun}")
         for what, given in (("prompt", prompts), ("name", names)):
             if given is not None and len(given) != count:
-                found = f"{len(given)} {what}s for {count} {self.noun}s"
+                found = f"{counted(len(given), what)} for {counted(count, self.noun)}"
                 raise self.refusal(f"{found}; give one {what} per {self.noun}")
 
 
@@ -233,7 +234,9 @@ class Encoded(Media):
     def _check_known(self, known: Mapping[str, Sized]) -> None:
         for encoder, rows in known.items():
             if len(rows) != len(self):
-                raise DragonError(f"encoder '{encoder}' embedded {len(rows)} examples, and there are {len(self)} names")
+                raise DragonError(
+                    f"encoder '{encoder}' embedded {counted(len(rows), 'example')} of {counted(len(self), 'name')}"
+                )
 
     def _encode(self, info: EncoderInfo, encoder: Encoder, owner: PluginRecord | None) -> tuple[Tensor, ...]:  # noqa: ARG002
         known = ", ".join(sorted(self.known.frames)) or "no encoder"

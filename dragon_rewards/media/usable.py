@@ -13,6 +13,7 @@ from dragon_rewards.media.cut import Cut
 from dragon_rewards.media.image_files import read_image
 from dragon_rewards.media.prefetch import ahead, reading_threads
 from dragon_rewards.protocols import Modality
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ def usable(files: Sequence[Path], medium: Modality) -> list[Path]:
     left = [file for file in files if file not in bad]
     if not left:
         refusal = AudioError if medium is Modality.AUDIO else ImageError
-        raise refusal(f"none of {len(files)} file(s) can be used, see above; give others")
+        raise refusal(f"none of {counted(len(files), 'file')} can be used, see above; give others")
     return left
 
 
@@ -49,7 +50,7 @@ def unusable(files: Sequence[Path], medium: Modality) -> set[Path]:
         bad = {path: fault for path, fault in zip(files, found, strict=True) if fault}
     if bad:
         lines = "".join(f"  {fault}\n" for fault in bad.values())
-        sys.stderr.write(f"left out {len(bad)} of {len(files)} file(s):\n{lines}")
+        sys.stderr.write(f"left out {len(bad)} of {counted(len(files), 'file')}:\n{lines}")
     return set(bad)
 
 

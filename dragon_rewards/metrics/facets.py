@@ -9,6 +9,7 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import check_dim, check_rows, checked_matrix, clip_means
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,8 +86,8 @@ class Facets:
         different = len(torch.unique(points, dim=0))
         if not MINIMUM_FACETS <= count <= different:
             raise DragonError(
-                f"{count} facets cannot be made of {different} different example(s): ask for 2 or more, and for no "
-                "more than there are examples"
+                f"{count} facets cannot be made of {counted(different, 'different example')}: ask for 2 or more, "
+                "and for no more than there are examples"
             )
         found, labels = _clustered(points, count, seed)
         order = labels.bincount(minlength=count).argsort(descending=True, stable=True)

@@ -12,6 +12,7 @@ import torch
 
 from dragon_rewards.compute.devices import statistics_device
 from dragon_rewards.errors import DragonError
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +85,7 @@ def _check_shape(rows: Tensor, what: str, minimum: int) -> None:
     if rows.ndim != 2:  # noqa: PLR2004  a matrix
         raise DragonError(f"{what} must be a matrix (frames, dim), not of shape {tuple(rows.shape)}")
     if len(rows) < minimum:
-        raise DragonError(f"{what} has {len(rows)} frame(s), and at least {minimum} are needed")
+        raise DragonError(f"{what} has {counted(len(rows), 'frame')}, and at least {minimum} are needed")
     if rows.shape[1] == 0:
         raise DragonError(f"{what} has 0 dimensions, and at least 1 is needed")
 

@@ -12,6 +12,7 @@ import torch
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import MINIMUM_FRAMES, check_dim, checked_matrix
 from dragon_rewards.metrics.linalg import eigenvalues, pivots, scatter, well_conditioned
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,9 @@ class Moments:
         check_dim(len(other.mean), len(self.mean), "the set to take out")
         count = self.count - other.count
         if count < 1:
-            raise DragonError(f"{other.count} frames cannot be taken out of {self.count}: none would be left")
+            raise DragonError(
+                f"{counted(other.count, 'frame')} cannot be taken out of {self.count}: none would be left"
+            )
         mean = self.mean - (other.mean - self.mean) * (other.count / count)
         shift = other.mean - mean
         between = torch.outer(shift, shift) * (count * other.count / self.count)

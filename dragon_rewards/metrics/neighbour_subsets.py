@@ -10,6 +10,7 @@ import torch
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import check_rows
 from dragon_rewards.metrics.neighbours import checked_sets, radii
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,9 @@ class _Recall:
         check_rows(rows, len(self.within))
         size = rows.shape[1]
         if size <= self.k:
-            raise DragonError(f"k = {self.k} does not fit a subset of {size} point(s): it needs at least {self.k + 1}")
+            raise DragonError(
+                f"k = {self.k} does not fit a subset of {counted(size, 'point')}: it needs at least {self.k + 1}"
+            )
         made = size * max(size, self.between.shape[1])
         batches = rows.to(self.within.device).long().split(max(1, BATCH_ELEMENTS // made))
         return torch.cat([self._values(batch) for batch in batches])

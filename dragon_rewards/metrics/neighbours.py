@@ -20,6 +20,7 @@ import torch
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import check_dim, checked_matrix
 from dragon_rewards.metrics.linalg import room
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +208,8 @@ def radii(rows: Tensor, k: int, what: str) -> Tensor:
     """Return the distance of each row to its k-th nearest among the others, (n,)."""
     if not 1 <= k < len(rows):
         raise DragonError(
-            f"k = {k} does not fit {what} of {len(rows)} frame(s): k must be from 1 to one less, so add frames or"
+            f"k = {k} does not fit {what} of {counted(len(rows), 'frame')}: k must be from 1 to one less, so add "
+            "frames or"
             " choose another k"
         )
     neighbours = (distances.topk(k + 1, largest=False).values for _, distances in _blocks(rows, rows))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import checked_matrix, clip_means, directions
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,9 @@ def clap_score(frames: Sequence[Tensor], prompts: Tensor) -> Tensor:
     """
     prompts = checked_matrix(prompts, "the prompts", minimum=0)
     if len(prompts) != len(frames):
-        raise DragonError(f"{len(frames)} clips cannot be compared with {len(prompts)} prompts: one prompt per clip")
+        raise DragonError(
+            f"{counted(len(frames), 'clip')} cannot be compared with {counted(len(prompts), 'prompt')}: one prompt "
+            "per clip"
+        )
     means = clip_means(frames, prompts.shape[1])
     return (directions(means, "mean frame of clip") * directions(prompts.to(means.device), "prompt")).sum(1)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.storage.files import write_bytes
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,9 @@ def fit_head(pooled: Tensor, ratings: Tensor, ridge: float = 0.1) -> KernelHead:
         3.5
     """
     if len(ratings) < 2 or float(ratings.std()) == 0:  # noqa: PLR2004
-        raise DragonError(f"{len(ratings)} ratings that do not differ cannot fit a head; rate more clips")
+        raise DragonError(
+            f"a head cannot be fitted to {counted(len(ratings), 'rating')} without differences; rate more clips"
+        )
     x = pooled.double()
     mean, deviation = ratings.double().mean(), ratings.double().std()
     bandwidth = bandwidth_of(x)

@@ -21,7 +21,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.config import Catalogue, check_facts, read_token
 from dragon_rewards.remote.wire import MOST_HEADER, pack, pack_texts, unpack
 from dragon_rewards.storage.decoding import decode_json
-from dragon_rewards.terminal.printable import printable
+from dragon_rewards.terminal.printable import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -277,7 +277,7 @@ class BoundedRemoteTextEncoder(RemoteTextEncoder):
             reply = self._client.post(f"/count/text/{self._facts.name}", pack_texts(texts[at : at + TEXT_BATCH]))
             counts += decode_json(reply, list[int], self._place, "check the server")
         if len(counts) != len(texts):
-            raise EncoderError(f"encoder '{self._facts.name}' counted {len(counts)} texts of {len(texts)}")
+            raise EncoderError(f"encoder '{self._facts.name}' counted {counted(len(counts), 'text')} of {len(texts)}")
         return counts
 
 

@@ -16,6 +16,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.protocols import Modality
 from dragon_rewards.remote.wire import WireError
 from dragon_rewards.storage.decoding import decode_json
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,10 +99,15 @@ def _asked(media: Mapping[tuple[str, Modality], list[bytes] | None], prompts: li
     given = [(field, modality, files) for (field, modality), files in media.items() if files is not None]
     if len(given) != 1:
         either = " or ".join(f"'{field}'" for field, _ in media)
-        raise WireError(f"the body has {len(given)} kinds of media: send either {either}, a list of one file or more")
+        raise WireError(
+            f"the body has {counted(len(given), 'kind')} of media: send either {either}, a list of one file or more"
+        )
     ((field, modality, files),) = given
     if not files:
         raise WireError(f"'{field}' is an empty group: send one file or more")
     if prompts is not None and len(prompts) != len(files):
-        raise WireError(f"the body has {len(prompts)} prompts for {len(files)} files: send one prompt for each file")
+        raise WireError(
+            f"the body has {counted(len(prompts), 'prompt')} for {counted(len(files), 'file')}: send one prompt for "
+            "each file"
+        )
     return Asked(modality, field, files, prompts)

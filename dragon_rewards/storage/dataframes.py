@@ -13,6 +13,7 @@ import pandas as pd
 from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.decoding import read_bytes
 from dragon_rewards.storage.files import unguarded
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,10 @@ def read_csv(path: Path, columns: Mapping[str, Column], remedy: str, *, rest: Co
         raise DragonError(f"'{path}' cannot be read ({_said(error)}); {remedy}") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(header):
-            raise DragonError(f"'{path}': row {number} has {len(row)} cells under {len(header)} columns; {remedy}")
+            raise DragonError(
+                f"'{path}': row {number} has {counted(len(row), 'cell')} under {counted(len(header), 'column')}; "
+                f"{remedy}"
+            )
     if len(set(header)) != len(header):
         raise DragonError(f"'{path}' has a column twice: {', '.join(header)}; {remedy}")
     others = dict.fromkeys(map(str, frame.columns), rest) if rest else {}

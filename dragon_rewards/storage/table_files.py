@@ -1,8 +1,8 @@
 """Reading of tables and lists of the user's: of prompts, captions, metadata, ratings and seeds.
 
 A table has a row for each example. Its columns have the same names everywhere: `path` or `file_name`, `prompt` or
-`caption` or `text`, `seed`, and where clips are rated `rating`, `rater` and `track`, in upper or lower case. A list
-holds texts only. `table_formats` reads the file formats.
+`caption` or `text`, `seed`, where clips are rated `rating`, `rater` and `track`, and where they are compared `path_a`,
+`path_b` and `preferred`, in upper or lower case. A list holds texts only. `table_formats` reads the file formats.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dragon_rewards.errors import MissingColumnError, TableError
 from dragon_rewards.storage.table_formats import FORMATS, plain, read_content
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)  # 64 bits have at most 19 digits
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -41,6 +41,8 @@ class Column:
 PATH, TEXT = Column(("path", "file_name")), Column(("prompt", "caption", "text"))
 RATING, SEED = Column(("rating",)), Column(("seed",))
 RATER, TRACK = Column(("rater",)), Column(("track",))
+PATH_A, PATH_B = Column(("path_a", "file_a")), Column(("path_b", "file_b"))
+PREFERRED, KIND = Column(("preferred",)), Column(("kind",))
 KNOWN = frozenset(chain.from_iterable(column.names for column in (PATH, TEXT, RATING, SEED, RATER, TRACK)))
 
 
@@ -156,24 +158,24 @@ class Table:
         """
         self.require(PATH)
         found: dict[Path, Row] = {}
-        for row, path in zip(self.rows, self.paths(), strict=True):
+        for row, path in zip(self.rows, self.paths(self.rows), strict=True):
             before = found.setdefault(path, row)
             if before is not row:
                 name = self.text(row, PATH)
                 raise TableError(f"{self.where(row)}: '{name}' is listed in row {before.number}, too; keep one of them")
         return found
 
-    def paths(self) -> list[Path]:
-        """Return the path in each row, as `located` returns it; the table's paths are relative to its folder.
+    def paths(self, rows: Iterable[Row], column: Column = PATH) -> list[Path]:
+        """Return the path in each of the rows, as `located` returns it; the table's paths are relative to its folder.
 
         Raises:
             TableError: a row has no path.
         """
         folders, found = cache(Path.resolve), []
-        for row in self.rows:
-            name = self.require_text(row, PATH)
+        for row in rows:
+            name = self.require_text(row, column)
             if "\0" in name:
-                raise TableError(f"{self.where(row)}: {PATH} {name!r:.80} is no path")
+                raise TableError(f"{self.where(row)}: {column} {name!r:.80} is no path")
             path = self.path.parent / name
             found.append(folders(path.parent) / path.name)
         return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import DragonError, TableError
 from dragon_rewards.storage.decoding import decode_json, read_bytes
 from dragon_rewards.storage.files import unguarded
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -158,8 +159,8 @@ def _cells(
         if len(cells) != len(header):
             what = "a separator" if len(cells) > len(header) else "a line break"
             raise TableError(
-                f"'{path}', row {number}: {len(cells)} cells, and the header has {len(header)}; a text with {what} in "
-                "it stands between quotes"
+                f"'{path}', row {number}: {counted(len(cells), 'cell')}, and the header has {len(header)}; a text "
+                f"with {what} in it stands between quotes"
             )
         yield number, {name: cells[place] for place, name in kept.items()}
 

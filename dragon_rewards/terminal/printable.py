@@ -22,6 +22,21 @@ def printable(text: str) -> str:
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with what it counts.
+
+    Args:
+        count: the number.
+        noun: what is counted, in the singular.
+        plural: the plural of it; by default the singular with an s.
+
+    Example:
+        >>> counted(1, "clip"), counted(2, "clip"), counted(0, "entry", "entries")
+        ('1 clip', '2 clips', '0 entries')
+    """
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def json_text(value: Any) -> str:
     r"""Return JSON that every reader accepts: NaN and infinity become null, control characters are escaped.
 

@@ -10,6 +10,7 @@ import torch
 from dragon_rewards.errors import AudioError, EncoderError
 from dragon_rewards.media.clips import Clips
 from dragon_rewards.protocols import LATENTS_KEPT, LatentEncoder, Modality
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.testing.require import require, require_equal
 from dragon_rewards.testing.sounds import melody, sounds
 from dragon_rewards.testing.towers import (
@@ -113,7 +114,7 @@ def short_input(case: EncoderCase) -> None:
         except (RuntimeError, AudioError, EncoderError):  # what `Clips` reports as a refusal
             continue
         require_frames(found, case, count=1, least=0)
-        require_finite(found, f"frames of {samples} sample(s)", "return no frames below one window")
+        require_finite(found, f"frames of {counted(samples, 'sample')}", "return no frames below one window")
 
 
 def latents(case: EncoderCase) -> None:

@@ -12,6 +12,7 @@ from dragon_rewards import exemplars
 from dragon_rewards.errors import DragonError
 from dragon_rewards.metrics import Gaussian
 from dragon_rewards.protocols import Modality, TextEncoder
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.testing.require import require, require_equal, require_texts
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def count(case: ExemplarSetCase) -> None:
     """Check that a text set has as many captions as it counts, and an audio set as many as examples, or none."""
     lines = len(exemplars.captions(case.info))
     allowed = {case.info.count} if case.info.modality is Modality.TEXT else {0, case.info.count}
-    require(lines in allowed, f"a caption for each of {case.info.count} examples", f"{lines} captions", REBUILD)
+    require(lines in allowed, f"a caption for each of {case.info.count} examples", counted(lines, "caption"), REBUILD)
 
 
 def statistics(case: ExemplarSetCase) -> None:

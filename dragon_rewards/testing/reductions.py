@@ -12,6 +12,7 @@ from torch import Tensor
 from dragon_rewards.compute.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian, Points
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.testing.encoders import EncoderCase
 from dragon_rewards.testing.image_encoders import ImageCase
 from dragon_rewards.testing.require import require, require_equal, require_texts
@@ -191,7 +192,7 @@ def minimum_clips(case: ReductionCase) -> None:
     least = case.info.minimum_clips
     found = case.judge(select(case.clips, range(least)))
     _require_values(found, case, least)
-    require(found.isfinite().all(), f"finite values of {least} clip(s)", f"{found}", "raise minimum_clips")
+    require(found.isfinite().all(), f"finite values of {counted(least, 'clip')}", f"{found}", "raise minimum_clips")
 
 
 def input_unmodified(case: ReductionCase) -> None:

@@ -14,6 +14,7 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
 from dragon_rewards.suites import serve
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.bench.presets import load_preset
 from dragon_train.bench.seeds import check_place, seed_folder
@@ -98,7 +99,7 @@ def _run(benchmarks: Sequence[Benchmark], folder: Path, real: Path | None, launc
         if real is not None:
             measure_real(benchmarks, real, launcher)
         bar = stack.enter_context(
-            progress(f"{len(configs)} runs", "training steps", sum(config.steps for config in configs))
+            progress(counted(len(configs), "run"), "training steps", sum(config.steps for config in configs))
         )
         frames = run_benchmarks(benchmarks, launcher, bar.update)
         tables = [write_report(each, frame) for each, frame in zip(benchmarks, frames, strict=True)]

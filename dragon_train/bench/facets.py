@@ -23,6 +23,7 @@ from dragon_rewards.metrics import Facets
 from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.ranking import credits_of
 from dragon_rewards.storage.results import known, write_table
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.permutation import AGAIN, read_embeddings
 from dragon_train.bench.result_files import EMBEDDINGS, FACETS
 
@@ -232,6 +233,6 @@ def summary(table: pd.DataFrame) -> str:
     far = found.loc[found["facet"] == FAR, "run"].nunique()
     narrow = found.loc[found["facet"] != FAR, "run"].nunique()
     return (
-        f"In {narrow} of {runs} runs one facet has come to take more than half of the clips; in {far} of {runs} more "
-        "clips than before are far from every facet."
+        f"In {narrow} of {counted(runs, 'run')} one facet has come to take more than half of the clips; in {far} of "
+        f"{runs} more clips than before are far from every facet."
     )

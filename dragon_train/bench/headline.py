@@ -10,6 +10,7 @@ import pandas as pd
 from dragon_rewards.evaluation import cluster_interval
 from dragon_rewards.evaluation.score_tables import BASELINE
 from dragon_rewards.storage.dataframes import Column, read_csv
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.judges import COLUMN
 from dragon_train.bench.result_files import CEILINGS, COLLATERAL, HELD_OUT, WIN_RATES
 from dragon_train.embedded.words import ATTRIBUTES
@@ -138,8 +139,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
 
 def _which(count: int, rewards: str) -> str:
-    noun = "reward" if count == 1 else "rewards"
-    return f"{count} {noun}" if rewards == ALL else f"{count} {noun} {rewards}"
+    return counted(count, "reward") if rewards == ALL else f"{counted(count, 'reward')} {rewards}"
 
 
 def _spread(row: Mapping[Hashable, float]) -> str:

@@ -18,6 +18,7 @@ from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.evaluation.score_tables import BASELINE, JUDGED, comparisons
 from dragon_rewards.storage.dataframes import Column, read_parquet
 from dragon_rewards.storage.results import write_parquet
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.result_files import JUDGEMENTS
 from dragon_train.judges import judges
 
@@ -87,7 +88,7 @@ def describe(frame: pd.DataFrame, rates: pd.Series[float]) -> str:
     names = " and ".join(f"`{name}`" for name in frame["reward"].unique())
     return (
         f"`{COLUMN}` is the mean win rate under {names}, as far as they are held out: a judge that heard real music, "
-        f"and that no run was tuned toward. Under it {int((rates > 1 / 2).sum())} of {len(rates)} runs are above 50%, "
-        f"{rates.mean():.1%} on average. It took {seconds:.0f} s of all processes together, for "
+        f"and that no run was tuned toward. Under it {int((rates > 1 / 2).sum())} of {counted(len(rates), 'run')} "
+        f"are above 50%, {rates.mean():.1%} on average. It took {seconds:.0f} s of all processes together, for "
         f"{frame['run'].nunique()} models; `{BASELINE}` is one of them."
     )

@@ -17,6 +17,7 @@ from dragon_rewards.media.media import EmbeddingStore, Encoded, Media
 from dragon_rewards.storage.decoding import read_json
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.result_files import EMBEDDINGS, TEST
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def read_embeddings(folder: Path, prompts: Sequence[str], device: torch.device) 
     by_kind = {kind: _of_kind(held, kind) for kind in (FRAMES, LENGTHS, PROMPTS)}
     for name, rows in by_kind[FRAMES].items():
         if not _fits(rows, by_kind[LENGTHS].get(name), by_kind[PROMPTS].get(name), len(prompts)):
-            raise DragonError(f"'{folder / EMBEDDINGS}': '{name}' is not of {len(prompts)} clips; {AGAIN}")
+            raise DragonError(f"'{folder / EMBEDDINGS}': '{name}' is not of {counted(len(prompts), 'clip')}; {AGAIN}")
     frames = {name: rows.split(by_kind[LENGTHS][name].tolist()) for name, rows in by_kind[FRAMES].items()}
     return Encoded(
         EmbeddingStore(frames, by_kind[PROMPTS]), [f"clip {index}" for index in range(len(prompts))], prompts

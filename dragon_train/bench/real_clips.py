@@ -25,6 +25,7 @@ from dragon_rewards.media.prompts import prompt_sources
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_rewards.storage.files import write_csv
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.benchmark import checked_record
 from dragon_train.bench.launchers import Task
 from dragon_train.bench.result_files import REAL, REAL_MUSIC
@@ -140,8 +141,8 @@ def real_files(folder: Path, count: int) -> tuple[Path, ...]:
     found = find_audio([folder])
     if len(found) < count:
         raise AudioError(
-            f"'{folder}' holds {len(found)} audio files, and {count} clips are compared; give as many, or compare on "
-            "fewer prompts"
+            f"'{folder}' holds {counted(len(found), 'audio file')}, and {count} clips are compared; give as many, "
+            "or compare on fewer prompts"
         )
     return tuple(sorted(random.Random(SEED).sample(found, count)))
 

@@ -9,6 +9,7 @@ import pandas as pd
 from dragon_rewards.storage.dataframes import Column, read_csv
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import known, write_table
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.collateral import TEXT
 from dragon_train.bench.headline import FIGURES, RUN, UNFINISHED, described, headline, read_outcomes
 from dragon_train.bench.result_files import COLLATERAL, HEADLINE, SEEDS
@@ -82,7 +83,7 @@ def page(
     seeds = ", ".join(f"[{each.seed}]({each.out.name}/README.md)" for each in benchmarks)
     return "\n\n".join(
         [
-            f"# {benchmarks[0].title}, {len(benchmarks)} seeds",
+            f"# {benchmarks[0].title}, {counted(len(benchmarks), 'seed')}",
             described(summed),
             f"Each seed is a benchmark of its own, of training and of the held-out generations: {seeds}.",
             f"## Runs\n\n{NOTE}\n\n{markdown(table)}\n",

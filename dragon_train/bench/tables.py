@@ -24,6 +24,7 @@ from dragon_rewards.protocols import Direction
 from dragon_rewards.storage.dataframes import read_parquet
 from dragon_rewards.storage.files import write_text
 from dragon_rewards.storage.results import known, write_parquet, write_table
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench import ceilings, collateral, facets
 from dragon_train.bench.changes import with_changes
 from dragon_train.bench.headline import described, headline, read_outcomes
@@ -158,7 +159,7 @@ def summary(wins: pd.DataFrame) -> str:
     """State the mean and the lowest win rate, and how many lower bounds are above one half."""
     above = int((wins["lower"] > EVEN).sum())
     return (
-        f"Mean win rate over {len(wins)} target rewards: **{wins['win_rate'].mean():.2%}** "
+        f"Mean win rate over {counted(len(wins), 'target reward')}: **{wins['win_rate'].mean():.2%}** "
         f"(lowest {wins['win_rate'].min():.2%}); 95% lower bound above 50% for {above} of {len(wins)}."
     )
 
@@ -170,7 +171,7 @@ def changed(wins: pd.DataFrame) -> str:
     return (
         f"Changes whose 95% interval lies on the better side of 0: {int(wanted.sum())} of {len(wins)}. Rewards of "
         f"whole sets that are better at the 5% level by the permutation test: {int((tested <= LEVEL).sum())} of "
-        f"{len(tested)}. Better at the 5% level after Holm's correction for {len(wins)} rewards: {shown}."
+        f"{len(tested)}. Better at the 5% level after Holm's correction for {counted(len(wins), 'reward')}: {shown}."
     )
 
 
@@ -245,10 +246,11 @@ def method(benchmark: Benchmark) -> str:
     """Describe how the numbers came about: prompts, changes, tests, subsets and bounds."""
     preset, trials = benchmark.preset, benchmark.evaluation.trials
     return (
-        f"{preset.heldout_prompts} held-out prompts, one clip each, the same seeds before and after tuning. `change` "
-        "is the metric after less before, with its 95% interval: of rewards of clips by a bootstrap over prompts, "
-        "of rewards of whole sets by random halves of the prompts (delete-half jackknife). Rewards of whole sets are "
-        "judged by the whole set: `permutation_p` is the p-value of its change, from 999 random exchanges of clips "
+        f"{counted(preset.heldout_prompts, 'held-out prompt')}, one clip each, the same seeds before and after "
+        "tuning. `change` is the metric after less before, with its 95% interval: of rewards of clips by a bootstrap "
+        "over prompts, of rewards of whole sets by random halves of the prompts (delete-half jackknife). Rewards of "
+        "whole sets are judged by the whole set: `permutation_p` is the p-value of its change, from 999 random "
+        "exchanges of clips "
         "between the two models (0.001 is the least). `holm` is `permutation_p` where there is one, else `p_value`, "
         "adjusted for all target rewards. Win rates come after that. Rewards of clips win prompt by prompt (ties "
         f"half). Rewards of whole sets win subset by subset: {preset.rounds} random partitions into {trials} matched "

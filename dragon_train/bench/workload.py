@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.table_files import read_texts
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts
 from dragon_train.prompts import EMBEDDED, divided, shipped_prompts
@@ -73,8 +74,9 @@ class Workload:
         for config in configs:
             if config.prompts_per_step > len(self.train):
                 raise ConfigError(
-                    f"prompts_per_step = {config.prompts_per_step} ({config.reward}): there are only "
-                    f"{len(self.train)} prompts to train on; give --prompts a longer list, or take fewer per step"
+                    f"prompts_per_step = {config.prompts_per_step} ({config.reward}), of only "
+                    f"{counted(len(self.train), 'prompt')} to train on; give --prompts a longer list, or take fewer "
+                    "per step"
                 )
 
 
@@ -102,7 +104,9 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int, role: Role =
     source = path or shipped_prompts()
     texts, kept = read_texts(source), heldout if role == "exam" else 2 * heldout
     if len(texts) <= kept:
-        raise ConfigError(f"{source.name}: {len(texts)} prompts, of which heldout_prompts = {heldout} leave none")
+        raise ConfigError(
+            f"{source.name}: {counted(len(texts), 'prompt')}, of which heldout_prompts = {heldout} leave none"
+        )
     rest, exam = divided(texts, heldout, SEED)
     parts = (rest, exam) if role == "exam" else (rest[:-heldout], rest[-heldout:])
     return Workload(pipeline, *parts, str(path or ""), role)

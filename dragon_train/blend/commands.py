@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import ConfigError
 from dragon_rewards.storage.files import check_folder
 from dragon_rewards.storage.locks import locked
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.blend.plan import make_plan
@@ -120,7 +121,10 @@ def save_blend(run: Path, parts: int, shares: str, to: Path, device: str | None)
     check_result(run)
     chosen = read_shares(shares, "--save")
     if len(chosen) not in {1, parts}:
-        raise ConfigError(f"--save {shares}: {len(chosen)} shares for {parts} parts; give one, or one for each part")
+        raise ConfigError(
+            f"--save {shares}: {counted(len(chosen), 'share')} for {counted(parts, 'part')}; give one, or one for "
+            "each part"
+        )
     if to.is_dir() and any(to.iterdir()):
         raise ConfigError(f"--to {to}: the folder is not empty; choose another")
     check_folder(to, "--to")

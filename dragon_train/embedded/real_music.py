@@ -17,6 +17,7 @@ from dragon_rewards import load_registry
 from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.decoding import decode_json
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +63,9 @@ class RealLatents:
         check_tensors(tensors, {"latents": ("float", "clips", "channels", "frames")}, f"'{path}'", AGAIN)
         captions = decode_json(said.get(CAPTIONS, "[]"), tuple[str, ...], f"'{path}': {CAPTIONS}", AGAIN)
         if len(captions) != len(tensors["latents"]):
-            raise DragonError(f"'{path}' has {len(captions)} captions of {len(tensors['latents'])} clips; {AGAIN}")
+            raise DragonError(
+                f"'{path}' has {counted(len(captions), 'caption')} of {len(tensors['latents'])} clips; {AGAIN}"
+            )
         return cls(tensors["latents"].float(), captions, said.get(AUTOENCODER, ""))
 
 

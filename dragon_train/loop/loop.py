@@ -31,6 +31,7 @@ from dragon_rewards.metrics import vendi_score
 from dragon_rewards.metrics.frames import clip_means
 from dragon_rewards.mixture import Mixture, mean_and_spread
 from dragon_rewards.rewards import warn_of_cut_prompts
+from dragon_rewards.terminal.printable import counted
 from dragon_train.loop import diagnostics, heldout
 from dragon_train.loop.clips import Listening
 from dragon_train.loop.feasible import ClipConstraints, check_judges_clips
@@ -102,7 +103,7 @@ def train(
         DragonError: a reward failed, the loss is not finite, memory or disk ran out; the last step's checkpoint stays.
     """
     if len(prompts) < config.prompts_per_step:
-        raise ConfigError(f"prompts_per_step = {config.prompts_per_step}: there are only {len(prompts)} prompts")
+        raise ConfigError(f"prompts_per_step = {config.prompts_per_step}, of only {counted(len(prompts), 'prompt')}")
     set_length(policy, [*prompts, *heldout_prompts])
     config = resolved(config, policy)
     check_checkpointing(policy, config)

@@ -92,7 +92,7 @@ def test_score_fills_the_cache_and_info_and_clear_speak_of_it(songs: Path, tmp_p
     table = [line.split() for line in output("cache", "info", **own).splitlines()]
     assert ["clap", "5"] in [words[:2] for words in table]
     assert json.loads(output("score", REWARDS[0], songs, "--json", **own)) == scored
-    assert "removed 1 entries" in output("cache", "clear", "--encoder", "ear", **own)
+    assert "removed 1 entry" in output("cache", "clear", "--encoder", "ear", **own)
     assert "removed 0 entries, 0 B" in output("cache", "clear", "--encoder", "ear", **own)
     assert "removed 5 entries" in output("cache", "clear", **own)
     assert list(folder.glob("*/*")) == []

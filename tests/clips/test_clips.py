@@ -166,7 +166,7 @@ def test_clips_that_cannot_be_judged_are_refused(audio: Tensor | list[Tensor], r
 
 
 def test_counts_and_rates_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(AudioError, match="1 prompts for 2 clips"):
+    with pytest.raises(AudioError, match="1 prompt for 2 clips"):
         Clips(noise(2, 100), RATE, prompts=["a"])
     with pytest.raises(AudioError, match="3 names for 2 clips"):
         Clips(noise(2, 100), RATE, names=list("abc"))

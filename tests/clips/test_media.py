@@ -117,7 +117,7 @@ def test_images_that_cannot_be_judged_are_refused(given: list[Tensor], reason: s
 
 
 def test_counts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ImageError, match="1 prompts for 2 images; give one prompt per image"):
+    with pytest.raises(ImageError, match="1 prompt for 2 images; give one prompt per image"):
         Images(pixels(2, 3, 8, 8), prompts=["a"])
     with pytest.raises(MissingPromptsError, match="one per image"):
         Images(pixels(1, 3, 8, 8), prompts="a")
@@ -186,7 +186,7 @@ def test_sets_without_media_select_join_and_cross_processes() -> None:
 def test_known_embeddings_fit_their_names() -> None:
     frames = clips(2)
     frames.embeddings(EAR, Ear())
-    with pytest.raises(DragonError, match="encoder 'ear' embedded 2 examples, and there are 1 names"):
+    with pytest.raises(DragonError, match="encoder 'ear' embedded 2 examples of 1 name"):
         Encoded(frames.known, ["a"])
     with pytest.raises(DragonError, match="at least one example"):
         Encoded(EmbeddingStore({}, {}), [])

@@ -47,6 +47,7 @@ LINES = {  # bash breaks words at : and @ itself; here they stand apart, as it h
     "dragon exemplars facets mine --encoder chr": "chroma",
     "dragon exemplars show m": "mine",
     "dragon fit-ratings mine.csv --encoder chr": "chroma",
+    "dragon fit-preferences mine.csv --encoder chr": "chroma",
     "dragon estimate --card rtx": "rtx-4090",
 }
 

@@ -55,6 +55,7 @@ REFUSED: dict[str, str] = {
     "listen page nope --out o.html --db v.sqlite": "is no folder of a `dragon train` run",
     "fit-ratings nope.csv --encoder clap": "'nope.csv'",
     "fit-ratings nope.csv --encoder nope": "unknown encoder 'nope'",
+    "fit-preferences nope.csv --encoder clap": "'nope.csv'",
     "exemplars add x nope": "'nope' does not exist",
     "export-reward nope --for trl": "'nope' is no reward",
 }

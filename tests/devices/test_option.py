@@ -23,6 +23,7 @@ PLACED = (
     ("exemplars", "judge"),
     ("serve",),
     ("fit-ratings",),
+    ("fit-preferences",),
     ("blend",),
     ("exam",),
 )
@@ -40,6 +41,7 @@ COMMANDS = [
     ("exemplars", "add", "mine", "../songs", "--encoder", "logmel"),
     ("exemplars", "facets", "mine", "--encoder", "logmel"),
     ("fit-ratings", "../rated/mine.csv", "--encoder", "logmel"),
+    ("fit-preferences", "../rated/votes.csv", "--encoder", "logmel"),
     ("exemplars", "judge", "mine", "--encoder", "logmel"),
     ("serve", "--encoders", "logmel"),
 ]
@@ -68,6 +70,8 @@ def test_a_device_that_is_not_here_is_refused_before_anything_is_made(
         (tmp_path / "rated" / f"{name}.wav").touch()
     ratings = "".join(f"{name}.wav,{name}\n" for name in range(10))
     (tmp_path / "rated" / "mine.csv").write_text(f"path,rating\n{ratings}", encoding="utf-8")
+    votes = "".join(f"{name}.wav,{(name + 1) % 10}.wav,a\n" for name in range(10))
+    (tmp_path / "rated" / "votes.csv").write_text(f"path_a,path_b,preferred\n{votes}", encoding="utf-8")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DRAGON_EXEMPLARS", "sets")

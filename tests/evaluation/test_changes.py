@@ -142,5 +142,5 @@ def test_one_set_has_the_interval_that_it_has_beside_another(seed: int, clips: i
 
 
 def test_an_interval_takes_two_clips() -> None:
-    with pytest.raises(ValueError, match="400 halves of 1 clips"):
+    with pytest.raises(ValueError, match="400 halves of 1 clip"):
         set_interval(lambda rows: rows.double().mean(1), 1)

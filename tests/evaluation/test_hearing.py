@@ -157,7 +157,7 @@ def test_the_sentence_names_who_hears_who_does_not_and_who_is_misled() -> None:
 
 
 def test_too_few_tracks_and_tracks_too_short_for_the_encoder_are_refused() -> None:
-    with pytest.raises(TooFewClipsError, match=r"'mine' has 7 track\(s\), and at least 8 are needed"):
+    with pytest.raises(TooFewClipsError, match=r"'mine' has 7 tracks, and at least 8 are needed"):
         check_count("mine", 7)
     short = [Track(track.name, track.audio[:90], RATE) for track in tones(200, 800, 1, 8)]
     with pytest.raises(DragonError, match=r"encoder 'ear' cannot be judged by these tracks: .* 1 frame"):

@@ -81,7 +81,7 @@ def test_the_set_serves_the_encoder_from_then_on() -> None:
         ),
         (
             ("tunes", "audio/0.wav", "--encoder", "logmel"),
-            "'tunes' has 6 examples, and 1 files were given",
+            "'tunes' has 6 examples, not 1 file",
         ),
         (("mine", "audio", "--encoder", "logmel"), "exemplar set 'mine' is one of yours"),
         (("words", "audio", "--encoder", "logmel"), "exemplar set 'words' is text"),

@@ -74,7 +74,7 @@ def test_an_imported_set_gives_the_same_rewards_without_the_audio(
     # Who has the music too can add it, and more: the statistics that came are mended.
     more = write_tone(tmp_path / "more.wav", 2, seed=41)
     result = dragon("exemplars", "add", "mine", more, "--encoder", "chroma")
-    assert "mine: encoding 1 files with 'chroma'\n" in result.stderr
+    assert "mine: encoding 1 file with 'chroma'\n" in result.stderr
     assert "no statistics for encoder 'vae'" in refused("score", "per-song-fad:vae@mine", clips)
     assert rows("exemplars", "add", "mine", clips)[0]["without_audio"] == 0
     assert "per-song-fad:vae@mine" in {row["name"] for row in rows("list", "rewards")}

@@ -92,7 +92,7 @@ def test_removing_takes_the_removed_out_by_what_the_cache_has(music: Path, rows:
     (removed,) = rows("exemplars", "remove", "mine", music / "b.flac")
     assert (removed["removed"], removed["examples"]) == (1, 3)
     result = dragon("exemplars", "add", "mine", "--encoder", "chroma", "--json")
-    assert result.stderr == "mine: encoding 1 files with 'chroma'\n"
+    assert result.stderr == "mine: encoding 1 file with 'chroma'\n"
     assert len(open_cache().entries()) == kept  # type: ignore[union-attr]
     left = [file for file in files_of(music) if file.name != "b.flac"]
     assert_near(reference("mine", "chroma"), of_files("chroma", *left))
@@ -210,9 +210,9 @@ def test_check_finds_what_is_missing_changed_and_stale(music: Path, rows: Rows, 
     assert json.loads(result.stdout) == [
         {"what": str(music / "a.wav"), "fault": "missing"},
         {"what": str(music / "b.flac"), "fault": "changed"},
-        {"what": "chroma", "fault": "stale: lacks 1 files and has 0 too many"},
+        {"what": "chroma", "fault": "stale: lacks 1 file and has 0 too many"},
     ]
-    assert "'mine' has 3 fault(s)" in result.stderr
+    assert "'mine' has 3 faults" in result.stderr
 
 
 def test_audio_that_is_gone_or_changed_is_named_before_anything_is_encoded(

@@ -42,8 +42,8 @@ def test_what_cannot_be_judged_is_refused_with_the_remedy(
     few = [tmp_path / "slow" / f"{seed}.wav" for seed in range(3)]
     rows("exemplars", "add", "few", *few)
     chroma = ("--encoder", "chroma")
-    assert "'few' has 3 track(s), and at least 8 are needed" in refused("exemplars", "judge", "few", *chroma)
-    assert "'few' has 3 track(s)" in refused("exemplars", "judge", slow, "--against", "few", *chroma)
+    assert "'few' has 3 tracks, and at least 8 are needed" in refused("exemplars", "judge", "few", *chroma)
+    assert "'few' has 3 tracks" in refused("exemplars", "judge", slow, "--against", "few", *chroma)
     assert "cannot be told from itself" in refused("exemplars", "judge", slow, "--against", slow)
     assert "'descriptions' is text" in refused("exemplars", "judge", slow, "--against", "descriptions", *chroma)
     assert "unknown exemplar set 'nope'" in refused("exemplars", "judge", "nope", *chroma)

@@ -75,7 +75,7 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
             lambda rows: [row | {"rater": "Ann"} for row in (*rows, rows[4])],
             "row 13: '4.wav' is rated by 'Ann' in row 5, too",
         ),
-        (lambda rows: [*rows[:11], rows[11] | {"path": "gone.wav"}], r"rates 1 files that are not there: .*gone\.wav"),
+        (lambda rows: [*rows[:11], rows[11] | {"path": "gone.wav"}], r"rates 1 file that is not there: .*gone\.wav"),
         (lambda rows: [row | {"rating": 3} for row in rows], "everyone gave 3 to all of 12 clips"),
         (
             lambda rows: (

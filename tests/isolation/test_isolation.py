@@ -83,7 +83,7 @@ def test_lists_stay_json_and_hold_all_that_works_and_no_more(environment: Enviro
     done = environment.dragon("list", "encoders", "--json")
     assert listed(done) == LOADED
     assert "importing\nregistering\n" in done.stderr
-    assert f"{len(BROKEN)} plugin(s) failed to load: see `dragon plugins`" in done.stderr
+    assert f"{len(BROKEN)} plugins failed to load: see `dragon plugins`" in done.stderr
 
 
 def test_rewards_of_the_good_plugins_compose(environment: Environment) -> None:

@@ -220,6 +220,6 @@ def test_the_command_prints_tables_json_and_the_votes(plan: Plan, database: Path
     assert printed["overall"][0]["win_rate"] == 2.5 / 4
     assert set(printed) == {"overall", "raters", "prompts"}
     votes = pd.read_csv(tmp_path / "votes.csv")
-    pairs = votes[votes.kind == "pair"].set_index("a")["preferred"]
+    pairs = votes[votes.kind == "pair"].set_index("path_a")["preferred"]
     assert [pairs[f"{place}.wav"] for place in range(3)] == ["b", "b", "a"]
     assert len(votes) == plan.length

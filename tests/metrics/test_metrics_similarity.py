@@ -39,7 +39,7 @@ def test_gradients_are_finite_differences() -> None:
 @pytest.mark.parametrize(
     ("clips", "prompts", "cause"),
     [
-        ([torch.ones(2, 3)], torch.ones(2, 3), "1 clips .* 2 prompts"),
+        ([torch.ones(2, 3)], torch.ones(2, 3), "1 clip .* 2 prompts"),
         ([], torch.ones(0, 3), "no clips"),
         ([torch.ones(2, 3), torch.ones(2, 4)], torch.ones(2, 3), "clip 1 has 4 dimensions"),
         ([torch.ones(0, 3)], torch.ones(1, 3), "clip 0 has 0 frame"),

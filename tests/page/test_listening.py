@@ -144,8 +144,8 @@ def test_a_run_is_refused_before_a_model_is_loaded(run: Path, tmp_path: Path) ->
     for folder, options, said in (
         (unfinished, [], "finish the run with `dragon train --out"),
         (taken, [], "the folder is none of this command's clips: move it away"),
-        (run, ["--pairs", 999], "there are only"),
-        (run, ["--pairs", 1, "--repeats", 2], "of 1 pairs 1 can be repeated, not 2"),
+        (run, ["--pairs", 999], "of only"),
+        (run, ["--pairs", 1, "--repeats", 2], "of 1 pair 1 can be repeated, not 2"),
         (tmp_path / "gone", [], "is no folder of a `dragon train` run: give one, or two folders of clips"),
     ):
         refused = page(folder, tmp_path / "page.html", *options)

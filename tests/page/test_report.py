@@ -54,7 +54,7 @@ def test_refusals_of_a_run_come_before_its_models(run: Path, tmp_path: Path) -> 
     few = tmp_path / "few.txt"
     few.write_text("a jig")
     refused = dragon("report", run, "--prompts", few)
-    assert "there are only 1 prompts (prompts of few.txt)" in refused.output
+    assert "of only 1 prompt (prompts of few.txt)" in refused.output
     for count in (1, 2):  # Vendi without a pair needs two others
         said = " ".join(dragon("report", run, "--pairs", count).output.split())
         assert "judges sets of 2 clips and more" in said

@@ -96,4 +96,4 @@ def test_a_study_without_training_and_too_few_prompts_are_refused(place: Path, s
     (place / "songs.txt").write_text("a song\nanother\na third\na fourth\na fifth")
     few = dragon("ablate", place / "loss.toml", *own, "--prompts", place / "songs.txt")
     assert few.exit_code == 2
-    assert "only 1 prompts to train on" in " ".join(few.stderr.split())
+    assert "only 1 prompt to train on" in " ".join(few.stderr.split())

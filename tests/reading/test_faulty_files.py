@@ -197,12 +197,12 @@ def test_bad_files_are_named_counted_and_left_out_when_told_to(tmp_path: Path, d
         assert dragon(*command, tmp_path / "d").exit_code == 2
         result = dragon(*command, tmp_path / "d", "--skip-bad", "--json")
         assert json.loads(result.stdout) == expected
-        assert "left out 5 of 8 file(s):" in result.stderr
+        assert "left out 5 of 8 files:" in result.stderr
         assert {name for name in bad if f"{name}'" in result.stderr} == bad
     assert find_audio([tmp_path / "d"])[:3] == good
     only = dragon("score", REWARD, *(tmp_path / "d" / name for name in bad), "--skip-bad")
     assert (only.exit_code, only.stdout) == (2, "")
-    assert "none of 5 file(s) can be used" in only.stderr
+    assert "none of 5 files can be used" in only.stderr
 
 
 def test_partners_of_bad_files_are_left_out_of_a_comparison(tmp_path: Path, dragon: Dragon) -> None:
@@ -215,7 +215,7 @@ def test_partners_of_bad_files_are_left_out_of_a_comparison(tmp_path: Path, drag
     (tmp_path / "b" / "text.wav").write_text("no audio")
     left = dragon("compare", tmp_path / "a", tmp_path / "b", "--rewards", REWARD, "--skip-bad", "--json")
     assert json.loads(left.stdout) == json.loads(result.stdout)
-    assert "left out 1 of 8 file(s):" in left.stderr
+    assert "left out 1 of 8 files:" in left.stderr
     assert "A has 3 clips, B 3; clips are compared by name" in left.stderr
 
 

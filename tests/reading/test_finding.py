@@ -81,7 +81,7 @@ def test_audio_that_cannot_be_decoded_is_counted_and_named(tmp_path: Path, capsy
     (tmp_path / "notes.txt").touch()
     assert names(tmp_path) == ["a.wav"]
     said = capsys.readouterr().err
-    assert f"{SHOWN + 2} file(s): {tmp_path / '0.m4a'}" in said
+    assert f"{SHOWN + 2} files: {tmp_path / '0.m4a'}" in said
     assert "and 2 more; to use them, convert them to FLAC" in said
     assert "notes" not in said
 
@@ -117,10 +117,10 @@ def test_every_format_counts_in_every_command(tmp_path: Path, dragon: Dragon, re
     for command in (("score", REWARD), ("rank", "--reward", REWARD), ("compare", folder, "--rewards", REWARD)):
         result = dragon(*command, folder)
         assert result.exit_code == 0, result.stderr
-        assert "1 file(s): " + str(folder / "d.m4a") in result.stderr
+        assert "1 file: " + str(folder / "d.m4a") in result.stderr
         assert "c.opus" in result.stdout or "4 clips" in result.stderr or "A has 4" in result.stderr
     added = dragon("exemplars", "add", "mine", folder, "--json")
     assert '"added": 4' in added.stdout
-    assert "1 file(s): " + str(folder / "d.m4a") in added.stderr
+    assert "1 file: " + str(folder / "d.m4a") in added.stderr
     for command in (("score", REWARD), ("exemplars", "add", "other")):
         assert "M4A is not decoded here: convert it to FLAC" in refused(*command, folder / "d.m4a")

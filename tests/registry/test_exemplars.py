@@ -115,7 +115,7 @@ def test_a_caption_is_one_line(registry: Registry, caption: str) -> None:
 
 
 def test_a_text_set_counts_its_captions(registry: Registry) -> None:
-    with pytest.raises(DragonError, match="counts 12 examples but has 1 captions"):
+    with pytest.raises(DragonError, match="counts 12 examples but has 1 caption"):
         exemplars.write_exemplar_set(registry.exemplar_set("words"), "", ["a jig"], {})
 
 

@@ -81,7 +81,7 @@ def test_a_list_says_that_plugins_failed(site: Site) -> None:
     site.install("dragon-reward-bad", "import no_such_module")
     result = CliRunner().invoke(app, ["list", "encoders"])
     assert result.exit_code == 0
-    assert "1 plugin(s) failed to load: see `dragon plugins`" in result.stderr
+    assert "1 plugin failed to load: see `dragon plugins`" in result.stderr
 
 
 def test_plugins_exits_with_0_when_all_loaded(site: Site) -> None:

@@ -130,7 +130,7 @@ REFUSED = {
     "an empty group": (FAD, {"audio": []}, 400, "'audio' is an empty group: send one file or more"),
     "no media": (FAD, {"prompts": []}, 400, "the body has 0 kinds of media: send either 'audio' or 'images'"),
     "both media": (FAD, {"audio": SOUNDS, "images": SOUNDS}, 400, "the body has 2 kinds of media"),
-    "prompts": (FAD, {"audio": SOUNDS, "prompts": ["a"]}, 400, "1 prompts for 3 files: send one prompt for each file"),
+    "prompts": (FAD, {"audio": SOUNDS, "prompts": ["a"]}, 400, "1 prompt for 3 files: send one prompt for each file"),
     "no audio": (FAD, {"audio": [SOUNDS[0], "aaaa"]}, 422, "'audio[1]' cannot be read as audio"),
     "not finite": (FAD, {"audio": [NOT_FINITE]}, 422, "'audio[0]' holds values that are not finite"),
     "silence": (FAD, {"audio": [packed(np.zeros((999, 1), "float32"))]}, 422, "'audio[0]' is silent"),

@@ -98,7 +98,7 @@ def test_a_run_that_dropped_a_mode_is_told() -> None:
     assert rows["facet 1"]["tuned"] + rows["facet 2"]["tuned"] == pytest.approx(1)
     assert not rows[FAR]["finding"]
     text = section(pd.DataFrame([{"run": "planted", **row} for row in rows.values()]))
-    assert "In 1 of 1 runs one facet has come to take more than half of the clips; in 0 of 1 more" in text
+    assert "In 1 of 1 run one facet has come to take more than half of the clips; in 0 of 1 more" in text
     assert text.count("| planted") == 1
 
 

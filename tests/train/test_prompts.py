@@ -33,7 +33,7 @@ def test_a_list_is_split_at_random_and_nothing_is_lost(tmp_path: Path) -> None:
     train, heldout = split(TrainConfig("vendi:clap", heldout_prompts=10), path)
     assert (len(train), len(heldout)) == (20, 10)
     assert sorted([*train, *heldout]) == sorted(lines)
-    with pytest.raises(ConfigError, match=r"mine\.txt: 30 prompts are too few"):
+    with pytest.raises(ConfigError, match=r"mine\.txt: 30 prompts, too few"):
         split(TrainConfig("vendi:clap", heldout_prompts=20), path)
 
 

@@ -50,7 +50,7 @@ def test_other_pipelines_take_music_of_all_kinds(tmp_path: Path) -> None:
 def test_too_few_prompts_and_unknown_pipelines_are_refused(songs: Path) -> None:
     with pytest.raises(ConfigError, match=r"songs\.txt: 30 prompts, of which heldout_prompts = 30 leave none"):
         choose_workload("embedded", songs, 30)
-    with pytest.raises(ConfigError, match=r"prompts_per_step = 21 \(vendi:clap\): there are only 20"):
+    with pytest.raises(ConfigError, match=r"prompts_per_step = 21 \(vendi:clap\), of only 20"):
         choose_workload("embedded", songs, 10).check([TrainConfig("vendi:clap", prompts_per_step=21)])
     with pytest.raises(UnknownNameError, match="embedded"):
         choose_workload("embeded", None, 10)

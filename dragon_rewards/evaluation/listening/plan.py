@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from msgspec import Meta
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.storage.decoding import Count, decode_json
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,6 +115,7 @@ class Plan:
         repeats: how many pairs each rater hears again.
         identical: how many pairs of one clip on both sides each rater hears.
         pairs: the pairs.
+        folders: where A and B are, as absolute paths; None where that is not known, as in older plans.
 
     Raises:
         ConfigError: more repeats than half of the pairs, rounded up, or more identical pairs than pairs.
@@ -122,10 +125,13 @@ class Plan:
     repeats: Count
     identical: Count
     pairs: tuple[Pair, ...]
+    folders: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.repeats <= self.early:
-            raise ConfigError(f"of {len(self.pairs)} pairs {self.early} can be repeated, not {self.repeats}: --repeats")
+            raise ConfigError(
+                f"of {counted(len(self.pairs), 'pair')} {self.early} can be repeated, not {self.repeats}: --repeats"
+            )
         if not 0 <= self.identical <= len(self.pairs):
             raise ConfigError(f"{len(self.pairs)} pairs give as many identical ones, not {self.identical}: --identical")
 
@@ -160,6 +166,14 @@ class Plan:
             raise DragonError(f"{where} is not as it was written; {DAMAGED}")
         return plan
 
+    def place(self, pair: int, side: Side) -> Path | None:
+        """Return where a clip lies; None where it does not lie any more, is another by now, or no folder is known."""
+        if self.folders is None:
+            return None
+        clip = self.pairs[pair].clip(side)
+        path = Path(self.folders[list(Side).index(side)]) / clip.name
+        return path if path.is_file() and sha256(path.read_bytes()).hexdigest() == clip.sha256 else None
+
     def shortest(self, trial: Trial) -> float:
         """Return the seconds that pass at least while both sounds of a trial are heard to the end.
 
@@ -192,7 +206,7 @@ class Plan:
 
 
 def _without_unknown(entries: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {key: value for key, value in entries if (key, value) != ("seconds", None)}
+    return {key: value for key, value in entries if value is not None or key not in {"seconds", "folders"}}
 
 
 def _shuffled(items: Iterable[Any], draw: Random) -> list[Any]:

@@ -15,6 +15,7 @@ from dragon_rewards.evaluation.listening.agreement import krippendorff_alpha
 from dragon_rewards.evaluation.listening.plan import DAMAGED, Kind, Side
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from dragon_rewards.storage.decoding import Count, read_json
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,7 +129,10 @@ def _downloaded(path: Path, plan: Plan) -> tuple[str, int, list[Vote]]:
         raise DragonError(f"'{path}' has votes of another test; leave it out, or give its SQLite file")
     trials = plan.trials(held.seat)
     if len(held.votes) > len(trials):
-        raise DragonError(f"'{path}' has {len(held.votes)} votes on {len(trials)} trials; give what the page downloads")
+        raise DragonError(
+            f"'{path}' has {counted(len(held.votes), 'vote')} on {counted(len(trials), 'trial')}; give what the "
+            "page downloads"
+        )
     votes = [Vote(held.rater, place, trials[place], vote.choice, vote.seconds) for place, vote in enumerate(held.votes)]
     return held.rater, held.seat, votes
 
@@ -177,18 +181,23 @@ def report(plan: Plan, votes: Sequence[Vote]) -> Report:
 
 
 def vote_rows(plan: Plan, votes: Iterable[Vote]) -> list[dict[str, Any]]:
-    """Return a row for each vote, with what was judged."""
+    """Return a row for each vote, with what was judged: a table that `dragon fit-preferences` takes.
+
+    A clip is given by its path, or by its name alone where it does not lie where it was heard (`Plan.place`).
+    """
+    sides = [(pair, side) for pair in range(len(plan.pairs)) for side in Side]
+    places = {(pair, side): str(plan.place(pair, side) or plan.pairs[pair].clip(side).name) for pair, side in sides}
     return [
         {
             "rater": vote.rater,
             "trial": vote.trial,
             "prompt": plan.pairs[vote.heard.pair].prompt,
-            "a": plan.pairs[vote.heard.pair].a.name,
-            "b": plan.pairs[vote.heard.pair].b.name,
+            "path_a": places[vote.heard.pair, Side.A],
+            "path_b": places[vote.heard.pair, Side.B],
             "kind": str(vote.heard.kind),
             "left": str(vote.heard.left),
             "choice": str(vote.choice),
-            "preferred": str(vote.preferred or ""),
+            "preferred": "" if vote.heard.kind is Kind.IDENTICAL else str(vote.preferred or Choice.TIE),
             "seconds": vote.seconds,
         }
         for vote in votes

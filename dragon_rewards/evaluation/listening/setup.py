@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from dragon_rewards.evaluation.listening.plan import Clip, Pair, Plan, Side
 from dragon_rewards.evaluation.listening.sound import encode, measure, read_pair
 from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.media.folder_pairs import find_sides
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def open_test(
     """
     sides = _paired(a, b, table)
     files = tuple(zip(sides.a.files, sides.b.files, strict=True))
-    wanted = Plan(seed, repeats, identical, _pairs(sides))
+    wanted = Plan(seed, repeats, identical, _pairs(sides), _folders(sides))
     votes = VoteFile(db)
     kept = votes.plan()
     if kept:
@@ -79,7 +80,7 @@ def open_test(
     for pair, paths in zip(wanted.pairs, files, strict=True):
         measured.append(_matched(pair, *paths))
         on_progress(1, len(files))
-    votes.begin(Plan(seed, repeats, identical, tuple(measured)))
+    votes.begin(replace(wanted, pairs=tuple(measured)))
     plan = votes.plan() or wanted
     _check_same(plan, wanted, db)
     return ListeningTest(plan, votes, files)
@@ -98,7 +99,9 @@ def check_test(db: Path, seed: int, repeats: int, identical: int, count: int) ->
     if kept:
         _check_settings(kept, wanted, db)
         if len(kept.pairs) != count:
-            raise ConfigError(f"'{db}' is a test of {len(kept.pairs)} pairs, not {count}: --pairs, or another --db")
+            raise ConfigError(
+                f"'{db}' is a test of {counted(len(kept.pairs), 'pair')}, not {count}: --pairs, or another --db"
+            )
 
 
 def _paired(a: Path, b: Path, table: Path | None) -> Sides:
@@ -116,6 +119,12 @@ def _pairs(sides: Sides) -> tuple[Pair, ...]:
     prompts = sides.a.prompts if sides.a.prompts == sides.b.prompts else None
     clips = [[_clip(file, side.folder) for file in side.files] for side in (sides.a, sides.b)]
     return tuple(map(Pair, prompts or [None] * len(clips[0]), *clips))
+
+
+def _folders(sides: Sides) -> tuple[str, str] | None:
+    """Return where both folders are; None if a path is not made of characters that text can hold."""
+    a, b = (str(side.folder.resolve()) for side in (sides.a, sides.b))
+    return (a, b) if (a + b).isprintable() else None
 
 
 def _clip(file: Path, folder: Path) -> Clip:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.dataframes import read_csv
+from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -40,7 +41,9 @@ def _figure(path: Path, place: re.Match[str]) -> str:
     column, keys = place["column"] or "mean", place["keys"].split(", ")
     rows = [row for row in table.to_dict("records") if _holds(row, keys)]
     if len(rows) != 1 or column not in table or pd.isna(rows[0][column]):
-        raise DragonError(f"'{path}': {place[0]} is {len(rows)} rows, or no figure; name one row and a column of it")
+        raise DragonError(
+            f"'{path}': {place[0]} is {counted(len(rows), 'row')}, or no figure; name one row and a column of it"
+        )
     try:
         return format(rows[0][column], place["form"])
     except ValueError as error:

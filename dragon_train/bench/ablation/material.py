@@ -8,6 +8,7 @@ import torch
 
 from dragon_rewards.compute.devices import CPU
 from dragon_rewards.errors import ConfigError
+from dragon_rewards.terminal.printable import counted
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.rollout import Stream, generate, seeds
 from dragon_train.loop.tuning import load_policy
@@ -38,7 +39,7 @@ def untuned_sets(sets: int, clips: int, steps: int, seed: int, device: torch.dev
     """
     texts = prompts("train")[:clips]
     if len(texts) < clips:
-        raise ConfigError(f"clips = {clips}: there are {len(texts)} prompts")
+        raise ConfigError(f"clips = {clips}: there are {counted(len(texts), 'prompt')}")
     policy = load_policy(load_train_registry().pipeline(EMBEDDED), None, device)
     numbers = [seeds(Stream.GENERATIONS, seed, side=side, count=clips) for side in range(sets)]
     return [generate(policy, texts, own, steps, guidance=1.0).clips for own in numbers]

@@ -17,6 +17,7 @@ from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.names import RewardName
 from dragon_rewards.rewards import valid_names
 from dragon_rewards.storage.table_files import read_texts
+from dragon_rewards.terminal.printable import counted
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.run_folder import ADAPTER, DENOISER, kept_prompts
 from dragon_train.prompts import EMBEDDED, shipped_prompts
@@ -91,7 +92,7 @@ def exam_prompts(folder: Path, config: TrainConfig, path: Path | None) -> list[s
     fresh = [text for text in dict.fromkeys(texts) if text not in seen][:MOST]
     if len(fresh) < FEWEST:
         raise ConfigError(
-            f"{len(fresh)} prompts are left that {folder} was neither tuned on nor compared on, and an exam takes "
-            f"{FEWEST}; give --prompts FILE with others"
+            f"{folder} leaves {counted(len(fresh), 'prompt')} that it was neither tuned on nor compared on, and an "
+            f"exam takes {FEWEST}; give --prompts FILE with others"
         )
     return fresh

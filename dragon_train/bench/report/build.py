@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.report.comparison import benchmark_facts, changes_section, wins_section
 from dragon_train.bench.report.cost import time_chart, time_notes
 from dragon_train.bench.report.facets import facets_section
@@ -83,8 +84,8 @@ def benchmark_page(
     settings = key_values("Preset", {**tables.settings.preset, "seed": tables.settings.seed})
     return PageView(
         title=f"Benchmark, preset {Path(preset.name).stem}",
-        lead=f"Pipeline {tables.settings.pipeline}, tuned once for each of {len(wins)} rewards, and "
-        f"compared with the untuned model on {preset.heldout_prompts} held-out prompts.",
+        lead=f"Pipeline {tables.settings.pipeline}, tuned once for each of {counted(len(wins), 'reward')}, and "
+        f"compared with the untuned model on {counted(preset.heldout_prompts, 'held-out prompt')}.",
         facts=benchmark_facts(results.runs, wins),
         sections=benchmark_sections(tables, pairs),
         settings=(settings, *made_with(results.provenance)),

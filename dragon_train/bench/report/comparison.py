@@ -9,6 +9,7 @@ import altair as alt
 import pandas as pd
 
 from dragon_rewards.evaluation.score_tables import BASELINE
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.report import charts
 from dragon_train.bench.report.cells import NOISE, duration, figure, share
 from dragon_train.bench.report.cost import total_seconds
@@ -40,7 +41,7 @@ def benchmark_facts(runs: Sequence[TrainedRun], wins: pd.DataFrame) -> tuple[Fac
         Fact("mean win rate", share(wins["win_rate"].mean())),
         Fact("lowest win rate", share(wins["win_rate"].min())),
         Fact("win rates with a bound above 50%", Cell(f"{above} of {len(wins)}", above)),
-        Fact(f"significant, corrected for {len(wins)} rewards", Cell(f"{shown} of {len(wins)}", shown)),
+        Fact(f"significant, corrected for {counted(len(wins), 'reward')}", Cell(f"{shown} of {len(wins)}", shown)),
         Fact("time of training", duration(total_seconds(runs))),
     ]
     if changed(wins):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.report import charts
 from dragon_train.bench.report.cells import duration
 from dragon_train.bench.report.source import columns_of
@@ -52,7 +53,7 @@ def time_notes(results: Results) -> str:
     """State the time of training over all runs and, where it is known, the hours of a processor core that it took."""
     total, count = total_seconds(results.runs), len(results.runs)
     threads = results.runs[0].provenance.get("threads")
-    runs = f"{count} run{'s' * (count > 1)}"
+    runs = counted(count, "run")
     hours = f", {total * threads / 3600:.2g} hours of a processor core ({threads} per run)" if threads else ""
     return (
         f"{duration(total).text} of training steps, added up over {runs}{hours}. Runs may have gone on side by side; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import ConfigError, TooFewClipsError, UnknownNameError
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.scoring import build_parts
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.judges import judges_of
@@ -165,7 +166,7 @@ def generation_of(results: Results, run: TrainedRun, count: int, file: Path | No
     info = load_train_registry().pipeline(config.pipeline)
     texts, origin = heldout_prompts(run.folder, config, file)
     if len(texts) < count:
-        raise ConfigError(f"--pairs {count}: there are only {len(texts)} prompts ({origin}); ask for fewer pairs")
+        raise ConfigError(f"--pairs {count}, of only {counted(len(texts), 'prompt')} ({origin}); ask for fewer pairs")
     preset = results.benchmark.settings.thoroughness if results.benchmark else None
     numbers = seeds(Stream.HELDOUT, config.seed, count=count)
     steps = preset.inference_steps if preset else config.demonstration_steps

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dragon_rewards.storage.dataframes import Column, read_csv
+from dragon_rewards.terminal.printable import counted
 from dragon_train.bench.report.comparison import run_table
 from dragon_train.bench.report.further_tables import further_sections
 from dragon_train.bench.report.source import RUN, UNFINISHED, filled, read_further
@@ -39,8 +40,9 @@ def seeds_page(folder: Path, page: str, beside: Path) -> PageView:
     pages = Table("Pages of the seeds", ("seed", "page"), tuple(seed_row(seed, page, beside) for seed in seeds))
     runs = run_table("Runs, over the seeds", table)
     return PageView(
-        title=f"Benchmark over {len(seeds)} seeds",
-        lead=f"Tuned once for each of {len(table)} rewards and each seed, and compared with the untuned model.",
+        title=f"Benchmark over {counted(len(seeds), 'seed')}",
+        lead=f"Tuned once for each of {counted(len(table), 'reward')} and each seed, and compared with the untuned "
+        "model.",
         facts=(Fact("rewards", Cell(str(len(table)), len(table))), Fact("seeds", Cell(str(len(seeds)), len(seeds)))),
         sections=(
             *further_sections(read_further(folder)),

@@ -10,7 +10,7 @@ import typer
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.media.cache import FOLDER, EmbeddingCache, open_cache
-from dragon_rewards.terminal.printable import json_text
+from dragon_rewards.terminal.printable import counted, json_text
 from dragon_train.cli.completion import encoders
 from dragon_train.cli.options import Json, Wide
 from dragon_train.cli.printing import print_rows
@@ -31,7 +31,7 @@ def show_info(*, as_json: Json = False, wide: Wide = False) -> None:
         facts = {"folder": str(cache.folder), "entries": entries, "bytes": size, "limit": cache.limit}
         print(json_text({**facts, "encoders": [{"encoder": name, **asdict(usage)} for name, usage in used]}))
         return
-    print(f"{cache.folder}: {entries} entries, {readable(size)} of {readable(cache.limit)}")
+    print(f"{cache.folder}: {counted(entries, 'entry', 'entries')}, {readable(size)} of {readable(cache.limit)}")
     rows = [{"encoder": name, "entries": usage.entries, "size": readable(usage.bytes)} for name, usage in used]
     print_rows(rows, as_json=False, wide=wide)
 
@@ -48,7 +48,7 @@ def clear(
         removed = cache.clear(encoder)
     except OSError as error:
         raise DragonError(f"'{cache.folder}' could not be cleared ({error}); make it writable") from error
-    print(f"{cache.folder}: removed {removed.entries} entries, {readable(removed.bytes)}")
+    print(f"{cache.folder}: removed {counted(removed.entries, 'entry', 'entries')}, {readable(removed.bytes)}")
 
 
 def _cache() -> EmbeddingCache:

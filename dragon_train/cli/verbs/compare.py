@@ -16,6 +16,7 @@ from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose
 from dragon_rewards.suites import load_suite
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import rewards
 from dragon_train.cli.device import chosen_device
@@ -90,7 +91,7 @@ def _confounders(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _notes(sides: Sides) -> Iterator[str]:
     """Yield what a reader of the table must know about the clips."""
-    counts = f"A has {len(sides.a.files)} clips, B {len(sides.b.files)}"
+    counts = f"A has {counted(len(sides.a.files), 'clip')}, B {len(sides.b.files)}"
     yield f"{counts}; clips are compared {sides.pairing}"
     if len(sides.a.files) != len(sides.b.files):
         yield f"rewards of sets judge {sides.equal} of each, of the larger folder a draw with a fixed seed"

@@ -9,6 +9,7 @@ from dragon_rewards.exemplars import content_hash, encoders_of, items, read_mani
 from dragon_rewards.exemplars.facets import SUFFIX, facets_of, stale
 from dragon_rewards.exemplars.store import require_set
 from dragon_rewards.registry import load_registry
+from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.options import Json, SetName, Wide
 from dragon_train.cli.own_sets import PLUGIN
@@ -33,8 +34,8 @@ def check(name: SetName, *, as_json: Json = False, wide: Wide = False) -> None:
     print_rows([{"what": what, "fault": fault} for what, fault in faults], as_json=as_json, wide=wide)
     if faults:
         raise DragonError(
-            f"exemplar set '{name}' has {len(faults)} fault(s); put files back, take them out with `dragon exemplars "
-            f"remove {name} FILE`, or `add` them again"
+            f"exemplar set '{name}' has {counted(len(faults), 'fault')}; put files back, take them out with `dragon "
+            f"exemplars remove {name} FILE`, or `add` them again"
         )
 
 
@@ -42,7 +43,7 @@ def _manifest_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
     if content_hash(info.path) != read_manifest(info.path).sha256:
         yield "manifest", "the items are others than those it was written for"
     if len(items(info)) != info.count:
-        yield "manifest", f"it counts {info.count} examples, and there are {len(items(info))}"
+        yield "manifest", f"it counts {counted(info.count, 'example')}, and there are {len(items(info))}"
     owner = load_registry().owners.get(("register_exemplar_sets", info.name))
     if owner and owner.name != PLUGIN:
         yield "name", f"taken by {owner}, whose set is used"
@@ -75,7 +76,7 @@ def _statistics_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:
             yield name, str(error)
             continue
         if covered != keys:
-            yield name, f"stale: lacks {len(keys - covered)} files and has {len(covered - keys)} too many"
+            yield name, f"stale: lacks {counted(len(keys - covered), 'file')} and has {len(covered - keys)} too many"
 
 
 def _facets_faults(info: ExemplarSetInfo) -> Iterator[tuple[str, str]]:

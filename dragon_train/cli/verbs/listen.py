@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.terminal.printable import json_text
+from dragon_rewards.terminal.printable import counted, json_text
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.device import chosen_device
 from dragon_train.cli.files import check_csv, write_csv
@@ -76,7 +76,11 @@ def serve(
     with bound(host, port, guarded=True) as listener:
         test = _opened(a, b, prompts, pairs, db, seed, repeats, identical, device)
         listener.listen()
-        print(f"{test.plan.length} trials for each rater at http://{address(listener)}", file=sys.stderr, flush=True)
+        print(
+            f"{counted(test.plan.length, 'trial')} for each rater at http://{address(listener)}",
+            file=sys.stderr,
+            flush=True,
+        )
         run(build_app(test, title), listener)
 
 
@@ -103,13 +107,19 @@ def page(
     from dragon_rewards.evaluation.listening.page import render_page  # imports torch: a wrong folder is refused by now
 
     write_text(out, render_page(test, title))
-    print(f"{out}: {test.plan.length} trials for each rater, {out.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
+    print(
+        f"{out}: {counted(test.plan.length, 'trial')} for each rater, {out.stat().st_size / 2**20:.1f} MiB",
+        file=sys.stderr,
+    )
 
 
 @listen.command()
 def report(
     votes: Annotated[list[Path], typer.Argument(help="The SQLite file, and JSON files that pages downloaded.")],
-    csv: Annotated[Path | None, typer.Option(help="Write every vote, with what was judged, to this CSV file.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write every vote, with what was judged, to this CSV file, which `fit-preferences` takes."),
+    ] = None,
     *,
     as_json: Json = False,
     wide: Wide = False,

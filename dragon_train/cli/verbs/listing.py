@@ -11,6 +11,7 @@ import typer
 from dragon_rewards.registry import load_registry
 from dragon_rewards.rewards import compose, valid_names
 from dragon_rewards.suites import EXAMPLE, builtin_suites
+from dragon_rewards.terminal.printable import counted
 from dragon_train.cli.options import Json, Wide
 from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.plugins import all_failures
@@ -47,7 +48,8 @@ def warn_of_failures() -> None:
     failures = all_failures()
     if failures:
         names = ", ".join(failure.plugin for failure in failures)
-        print(f"{len(failures)} plugin(s) failed to load: see `dragon plugins`; left out: {names}", file=sys.stderr)
+        failed = counted(len(failures), "plugin")
+        print(f"{failed} failed to load: see `dragon plugins`; left out: {names}", file=sys.stderr)
 
 
 def encoders() -> list[Row]:
