@@ -75,8 +75,12 @@ def test_a_name_that_is_no_utf_8_is_read(tmp_path: Path) -> None:
     assert torch.equal(read_image(find_images([tmp_path])[0]), torch.ones(3, 2, 2))
 
 
+class Unbuilt:
+    identity = "never built"
+
+
 def info(name: str, *modalities: Modality) -> EncoderInfo:
-    return EncoderInfo(name, frozenset(modalities), 3, 0, "MIT", "a test's", object)
+    return EncoderInfo(name, frozenset(modalities), 3, 0, "MIT", "a test's", Unbuilt)
 
 
 def test_encoders_of_two_media_do_not_judge_one_set() -> None:
