@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.compute.devices import host_memory
-from dragon_rewards.exemplars.places import sets_folder
+from dragon_rewards.exemplars.places import all_made_statistics, sets_folder
 from dragon_rewards.exemplars.store import broken_sets, set_folders
+from dragon_rewards.heads import found_heads
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.weights import VARIABLE, download_command, lacking_files, weights_folder
 
@@ -130,6 +131,17 @@ def _weights(needed: Weights) -> Row:
         "size": needed.size,
         "gated": needed.gated,
     }
+
+
+def made() -> Iterator[Row]:
+    """Yield what the user fitted and made beside exemplar sets: heads, and statistics of installed sets."""
+    heads, failures = found_heads()
+    for head in heads:
+        yield {"part": f"head {head.name}", "encoder": head.encoder, "file": str(head.file)}
+    for failure in failures:
+        yield {"part": failure.plugin, "fault": failure.reason}
+    for path in all_made_statistics():
+        yield {"part": f"statistics of {path.parent.name}", "encoder": path.stem, "file": str(path)}
 
 
 def caches() -> Iterator[Row]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.media.cache import EmbeddingCache
     from dragon_rewards.media.media import Media
-    from dragon_rewards.rewards import Reward
+    from dragon_rewards.rewards import AnyReward, Reward
 
 ROWS = 64  # subsets valued at once, to bound memory: each index row is as long as the set
 VALUE, LEFT_OUT = "metric", "leave-one-out"
@@ -82,7 +82,8 @@ def credits_of(reward: Reward, clips: Media) -> Tensor:
 
         r(S) - r(S without x)
 
-    The sum of the differences over the clips is not r(S).
+    The sum of the differences over the clips is not r(S). Objectives that learn from groups take the jackknife's
+    pseudo-values instead, which are of the scale of r (`dragon_train.objectives.groups.pseudo_values`).
 
     Raises:
         TooFewClipsError: the reward judges whole sets, and a set without one clip is too small for it.
@@ -90,7 +91,10 @@ def credits_of(reward: Reward, clips: Media) -> Tensor:
     """
     check_credits(reward, len(clips))
     with torch.no_grad():
-        return reward.value(clips) if reward.kind.per_clip else _left_out(reward, clips)
+        if reward.kind.per_clip:
+            return reward.value(clips)
+        whole, without = left_out(reward, clips)
+        return whole - without
 
 
 def check_credits(reward: Reward, clips: int) -> None:
@@ -108,7 +112,8 @@ def check_credits(reward: Reward, clips: int) -> None:
         )
 
 
-def _left_out(reward: Reward, clips: Media) -> Tensor:
+def left_out(reward: AnyReward, clips: Media) -> tuple[Tensor, Tensor]:
+    """Return the value of a set of clips under a reward of sets, (1,), and its values without each clip, (clips,)."""
     value, every = reward.subsets(clips), torch.arange(len(clips))
     without = [value(torch.stack([every[every != clip] for clip in some])) for some in every.split(ROWS)]
-    return value(every.unsqueeze(0)) - torch.cat(without)
+    return value(every.unsqueeze(0)), torch.cat(without)

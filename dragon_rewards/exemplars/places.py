@@ -25,6 +25,15 @@ def sets_folder() -> Path:
     return data_folder("exemplars", VARIABLE)
 
 
+def all_made_statistics() -> list[Path]:
+    """Return the paths of all statistics that the user made of installed sets.
+
+    Raises:
+        ConfigError: there is no home directory to find them in.
+    """
+    return sorted((sets_folder() / OF_INSTALLED).glob("*/*.safetensors"))
+
+
 def made_statistics(name: str, space: str) -> Path | None:
     """Return the path of the statistics that the user makes of the installed set `name` in the space of an encoder.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dragon_rewards.media.media import Media
-from dragon_rewards.protocols import RewardKind
+from dragon_rewards.ranking import left_out
 from dragon_train.loop.feasible import FeasibleFirst
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def judged_groups(rollout: Rollout, size: int, *, separately: bool = False, samp
     sets = [rollout.generate(sampler=sampler) for _ in range(size)]
     with rollout.clock.phase("selecting"):
         clips, reward = Media.concatenate([made.clips for made in sets]), rollout.reward
-        judged = votes(reward, clips) if separately else credits_of(reward, clips)[None]
+        judged = votes(reward, clips) if separately else pseudo_values(reward, clips)[None]
     return Groups(sets, judged.view(len(judged), size, -1).transpose(1, 2))
 
 
@@ -94,9 +94,9 @@ def votes(reward: AnyReward, clips: Media) -> Tensor:
     if isinstance(reward, FeasibleFirst):
         return torch.stack([reward.ranks(clips, vote) for vote in votes(reward.reward, clips)])
     if not reward.parts:
-        return credits_of(reward, clips)[None]
+        return pseudo_values(reward, clips)[None]
     parts = zip(reward.parts, reward.weights, strict=True)
-    return torch.stack([credits_of(part, clips) * sign(weight) for part, weight in parts])
+    return torch.stack([pseudo_values(part, clips) * sign(weight) for part, weight in parts])
 
 
 def dominates(one: Tensor, other: Tensor) -> Tensor:
@@ -113,17 +113,17 @@ def sign(weight: float) -> int:
     return (weight > 0) - (weight < 0)
 
 
-def credits_of(reward: AnyReward, clips: Media) -> Tensor:
-    """Return what each clip adds to the reward, (clips,): its own value, or by leave-one-out of a reward of sets.
+def pseudo_values(reward: AnyReward, clips: Media) -> Tensor:
+    """Return what each clip has of the reward, (clips,): its own value, or its pseudo-value of a reward of sets.
 
     Of a reward r that judges sets, clip i of n has the jackknife's pseudo-value (Tukey 1958), whose mean over the clips
     is r less the bias that the jackknife finds, and which is the clip's own value where r is a mean over clips:
 
         n r(all) - (n - 1) r(all but i)
+
+    This is r(all), more (n - 1) times the leave-one-out difference by which `dragon_rewards.ranking.credits_of` ranks.
     """
-    if reward.kind is not RewardKind.DISTRIBUTION_TO_DISTRIBUTION:
+    if reward.kind.per_clip:
         return reward.value(clips)
-    count, value = len(clips), reward.subsets(clips)
-    everything = torch.arange(count)
-    others = everything.repeat(count, 1)[~torch.eye(count, dtype=torch.bool)].view(count, count - 1)
-    return count * value(everything[None]) - (count - 1) * value(others)
+    whole, without = left_out(reward, clips)
+    return len(clips) * whole - (len(clips) - 1) * without

@@ -11,6 +11,7 @@ import torch
 from support.hub import cached
 from typer.testing import CliRunner
 
+from dragon_rewards.heads import Figure, HeadRecord, save_head
 from dragon_train.cli.app import app
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def part(sections: dict[str, list[dict[str, Any]]], name: str) -> dict[str, Any]
 
 def test_versions_devices_and_plugins_are_those_of_this_process(doctor: Doctor) -> None:
     sections = doctor()
-    assert list(sections) == ["versions", "devices", "plugins", "weights", "caches"]
+    assert list(sections) == ["versions", "devices", "plugins", "weights", "fitted and made", "caches"]
     versions = {row["package"]: row["version"] for row in sections["versions"]}
     assert versions["torch"] == torch.__version__
     assert versions["dragon-rewards"]
@@ -161,3 +162,40 @@ def test_the_page_is_for_people() -> None:
     assert "accept it first: https://huggingface.co/stabilityai/stable-audio-open-1.0" in page
     assert "hf download cvssp/audioldm2-music" in page
     assert "GiB" in page
+
+
+def test_heads_and_made_statistics_are_told_with_their_places(tmp_path: Path, doctor: Doctor) -> None:
+    assert doctor()["fitted and made"] == []
+    record = HeadRecord(
+        name="taste",
+        encoder="logmel",
+        identity="any",
+        sha256="0" * 64,
+        table="taste.csv",
+        fitted_to="ratings",
+        clips=10,
+        answers=10,
+        held_out_by="clip",
+        held_out=10,
+        raters=1,
+        figures={"srcc": Figure(0.5, 0.1, 0.9)},
+        rater_agreement=None,
+        head_agreement=None,
+        ridge=1.0,
+        seed=0,
+        provenance={},
+    )
+    save_head(record, b"")
+    broken = tmp_path / "heads" / "broken" / "head.json"
+    broken.parent.mkdir()
+    broken.write_text("{}", encoding="utf-8")
+    made = tmp_path / "sets" / ".installed" / "airs" / "chroma.safetensors"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    head, fault, statistics = doctor()["fitted and made"]
+    assert (head["part"], head["encoder"]) == ("head taste", "logmel")
+    assert head["file"] == str(tmp_path / "heads" / "taste" / f"{'0' * 64}.safetensors")
+    assert fault["part"] == "head broken"
+    assert "head.json" in fault["fault"]
+    told = {"part": "statistics of airs", "encoder": "chroma", "file": str(made), "fault": None}
+    assert statistics == told

@@ -24,7 +24,7 @@ from dragon_train.loop.loop import train
 from dragon_train.loop.processes import Processes
 from dragon_train.loop.rollout import generate
 from dragon_train.objectives.configured import completed, make_objective
-from dragon_train.objectives.groups import credits_of
+from dragon_train.objectives.groups import pseudo_values
 from dragon_train.objectives.nft import NFT, Weighed, size, squared
 from dragon_train.pipelines.stable_audio import StableAudioPolicy
 
@@ -167,16 +167,16 @@ def test_a_snapshot_follows_by_its_share_and_swaps_both_ways(seed: int, share: f
     assert torch.equal(weights[0], new)
 
 
-def test_credits_of_a_reward_of_sets_are_what_a_clip_adds(frozen_policy: StableAudioPolicy) -> None:
+def test_pseudo_values_of_a_reward_of_sets_follow_what_a_clip_adds(frozen_policy: StableAudioPolicy) -> None:
     """Of a mean over clips they are the clips' own values; of others, their order is that of leave-one-out."""
     clips = generate(frozen_policy, TEXTS[:6], range(6), 2, 1.0).clips
     for name in ("dataset-fad:clap@airs", "vendi:clap"):
         reward = compose(name)
         rest = [reward.value(clips.select([i for i in range(6) if i != out])) for out in range(6)]
         expected = [float(6 * reward.value(clips) - 5 * each) for each in rest]
-        assert credits_of(reward, clips).tolist() == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        assert pseudo_values(reward, clips).tolist() == pytest.approx(expected, rel=1e-3, abs=1e-5)
     song = compose("per-song-fad:clap@airs")
-    assert torch.equal(credits_of(song, clips), song.value(clips))
+    assert torch.equal(pseudo_values(song, clips), song.value(clips))
 
 
 @pytest.mark.parametrize("rule", ["std", "group", "rank", "jury"])

@@ -32,7 +32,7 @@ def parts() -> Iterable[Part]:
 
 
 def doctor(*, as_json: Json = False) -> None:
-    """Show versions, devices, plugins, weights that are here or missing, and caches; what is broken is named."""
+    """Show versions, devices, plugins, weights that are here or missing, heads, and caches; what is broken is named."""
     from dragon_rewards import doctor as found
 
     collectors: dict[str, Callable[[], Iterable[Row]]] = {
@@ -40,6 +40,7 @@ def doctor(*, as_json: Json = False) -> None:
         "devices": found.devices,
         "plugins": partial(found.plugins, all_plugins(), all_failures()),
         "weights": lambda: found.weights(parts()),
+        "fitted and made": found.made,
         "caches": found.caches,
     }
     sections = {name: found.section(collect) for name, collect in collectors.items()}
