@@ -117,7 +117,7 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
         DeviceError: a clip is too large for the memory of the device.
         DragonError: an encoder failed. What was encoded before that is in the cache.
     """
-    seconds = _lengths(files.paths)
+    seconds = lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     short = [row for row in order if seconds[row] <= job.cut.longest]
     if short:
@@ -125,15 +125,19 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
     yield from _long(job, files, order[len(short) :])
 
 
-def _lengths(paths: Sequence[Path]) -> list[float]:
-    """Return the length of each file in seconds, as its header states it."""
+def lengths(paths: Sequence[Path]) -> list[float]:
+    """Return the length of each file in seconds, as its header states it.
+
+    Raises:
+        AudioError: a file is missing or not audio.
+    """
 
     def length(path: Path) -> Iterator[float]:
         yield seconds_of(path)
 
     threads = reading_threads()
-    with ahead(length, paths, threads, threads) as lengths:
-        return list(lengths)
+    with ahead(length, paths, threads, threads) as found:
+        return list(found)
 
 
 def _short(job: EncodingJob, files: Files, order: Sequence[int], longest: float) -> Media:
