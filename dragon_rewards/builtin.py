@@ -78,6 +78,7 @@ def _of_sets(
         needs_reference=True,
         minimum_clips=minimum_clips,
         reference=reference,
+        pooled=reference is ReferenceKind.POINTS,
     )
 
 
@@ -109,6 +110,7 @@ REDUCTIONS = (
         summary="Vendi score: the effective number of distinct clips",
         factory=Deferred("dragon_rewards.reductions.standard:Vendi"),
         minimum_clips=2,
+        pooled=True,
     ),
     ReductionInfo(
         name="facet-coverage",
@@ -119,6 +121,7 @@ REDUCTIONS = (
         needs_reference=True,
         minimum_clips=2,
         reference=ReferenceKind.FACETS,
+        pooled=True,
     ),
     _of_sets(
         "fad-infinity",

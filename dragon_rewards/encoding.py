@@ -132,7 +132,7 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
     if job.medium is Modality.IMAGE:
         yield list(range(len(files.paths))), _images(job, files)
         return
-    seconds = _lengths(files.paths)
+    seconds = lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     short = [row for row in order if seconds[row] <= job.cut.longest]
     if short:
@@ -158,15 +158,19 @@ def _images(job: EncodingJob, files: Files) -> Media:
     return Media.concatenate(parts)
 
 
-def _lengths(paths: Sequence[Path]) -> list[float]:
-    """Return the length of each file in seconds, as its header states it."""
+def lengths(paths: Sequence[Path]) -> list[float]:
+    """Return the length of each file in seconds, as its header states it.
+
+    Raises:
+        AudioError: a file is missing or not audio.
+    """
 
     def length(path: Path) -> Iterator[float]:
         yield seconds_of(path)
 
     threads = reading_threads()
-    with ahead(length, paths, threads, threads) as lengths:
-        return list(lengths)
+    with ahead(length, paths, threads, threads) as found:
+        return list(found)
 
 
 def _short(job: EncodingJob, files: Files, order: Sequence[int], longest: float) -> Media:

@@ -205,7 +205,8 @@ class Reduction(Protocol):
     refused.
 
     A reduction of whole sets may also have the method `subsets` of `SubsetReduction`. Selection and evaluation use it;
-    a reduction without it is called once for each subset.
+    a reduction without it is called once for each subset. And it may have the method `of_moments(moments, reference)`,
+    which returns the metric of a set of which only the `metrics.gaussian.Moments` of all frames are kept.
     """
 
     def __call__(self, clips: Embeddings, reference: Any) -> Tensor:
@@ -323,6 +324,7 @@ class ReductionInfo:
         reference: whether it takes the exemplar set as a Gaussian, as facets or as points.
         identity: a fingerprint of what it was fitted to, where that may change while its package does not; it tells
             results that were made with another fit.
+        pooled: whether it sees nothing of a clip but its mean frame; of a large set only the means are kept then.
     """
 
     name: str
@@ -336,3 +338,4 @@ class ReductionInfo:
     encoders: frozenset[str] = frozenset()
     reference: ReferenceKind = ReferenceKind.STATISTICS
     identity: str = ""
+    pooled: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import product
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dragon_rewards import exemplars
 from dragon_rewards.encoders.text_limits import warn_of_cut_texts
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dragon_rewards.media.media import Media
     from dragon_rewards.metrics import Facets, Gaussian, Points
+    from dragon_rewards.metrics.gaussian import Moments
     from dragon_rewards.metrics.selection import Expansion
     from dragon_rewards.protocols import (
         Direction,
@@ -155,6 +156,19 @@ class Reward:
         with self._named():
             values = reduction(embeddings, reference)
         return self._checked(values, (len(clips),) if self.kind.per_clip else (), embeddings.device)
+
+    def metric_of_moments(self, moments: Moments) -> Tensor:
+        """Compute the raw metric of a set of which only the moments of all frames are kept, by `of_moments`: a scalar.
+
+        Raises:
+            DragonError: a part could not be built, or the reduction failed.
+        """
+        device = moments.mean.device
+        reduction: Any = self._built(device)
+        reference = self.reference(device)
+        with self._named():
+            value = reduction.of_moments(moments, reference)
+        return self._checked(value, (), device)
 
     def value(self, clips: Media) -> Tensor:
         """Compute `metric` with the sign that makes higher better; raises as `metric` does."""

@@ -65,7 +65,7 @@ def score_files(
         DeviceError: a clip is too large for the memory of the device.
     """
     places = list(paths)
-    sets = [places] if reward.kind.per_clip else _sets(places)
+    sets = [places] if reward.kind.per_clip else sets_of(places)
     medium = medium_of([reward.encoder])
     found = [find_media(each, [reward.encoder]) for each in sets]
     if skip_bad:
@@ -81,11 +81,11 @@ def score_files(
     for each, files in zip(sets, found, strict=True):
         values = judged(reward, reward.metric, files, table, each, advance, cache, device)
         own = {"path": str(each[0])} if len(sets) > 1 else {}
-        rows += _rows(reward, files, values, own)
+        rows += rows_of(reward, files, values, own)
     return rows
 
 
-def _rows(reward: Reward, files: Sequence[Path], values: Tensor, own: dict[str, str]) -> list[dict[str, Any]]:
+def rows_of(reward: Reward, files: Sequence[Path], values: Tensor, own: dict[str, str]) -> list[dict[str, Any]]:
     """Return a row for each file, or one for the set of all files, which is named by `own`."""
     verdict = {"reward": reward.name, "better": str(reward.direction)}
     if not reward.kind.per_clip:
@@ -93,7 +93,7 @@ def _rows(reward: Reward, files: Sequence[Path], values: Tensor, own: dict[str, 
     return [{"path": str(file), "value": value, **verdict} for file, value in zip(files, values.tolist(), strict=True)]
 
 
-def _sets(places: Sequence[Path]) -> list[list[Path]]:
+def sets_of(places: Sequence[Path]) -> list[list[Path]]:
     """Return the places of each set: every folder by itself, unless a file is among them."""
     if all(place.is_dir() for place in places):
         return [[place] for place in dict.fromkeys(places)]

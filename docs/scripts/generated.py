@@ -127,6 +127,11 @@ def cost() -> str:
     return (REPORTS / "benchmarks" / "growth.md").read_text(encoding="utf-8").strip()
 
 
+def many_files() -> str:
+    """Return the table that reports/benchmarks/many_files.py wrote."""
+    return (REPORTS / "benchmarks" / "many_files.md").read_text(encoding="utf-8").strip()
+
+
 def seeds(preset: str = "quick") -> pd.DataFrame:
     """Return the table over the seeds of the committed benchmark of a preset, with the reward that served each run."""
     folder = REPORTS / f"bench-{preset}"
@@ -202,6 +207,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "adapters": adapters,
     "against-the-paper": against_the_paper,
     "cost": cost,
+    "many-files": many_files,
     "dpo": dpo,
     "dragon20": dragon20,
     "embedded": embedded,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragon_rewards.errors import AudioError, DragonError, ImageError
+from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import text_item
 from dragon_rewards.exemplars.sources import gather
 from dragon_rewards.protocols import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.exemplars.sources import Gathered, Source
+    from dragon_rewards.storage.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -50,35 +52,26 @@ def modality_of(found: Gathered) -> Modality:
     raise DragonError("nothing was found to add:\n" + listed(found.faults))
 
 
-def examine(found: Gathered, window: float, on_progress: Callable[[int, int], None]) -> list[Item]:
+def examine(
+    found: Gathered, shards: Sequence[Shard[Source]], window: float, on_progress: Callable[[int, int], None]
+) -> list[Item]:
     """Return an item for each caption, or for each file, which is read from end to end.
 
     Args:
         found: where the examples are; a message on each file that cannot be used is added to its faults.
+        shards: of the files, which `reading_shards` made; what has been read of them is not read again.
         window: the length in seconds of the windows that audio is cut into.
         on_progress: called with the number of files that are read, and of all files.
     """
     if found.captions:
         return [text_item(caption) for caption in found.captions]
-    from dragon_rewards.exemplars.audio import inspect
-    from dragon_rewards.exemplars.images import inspect_image
-    from dragon_rewards.media.prefetch import ahead, reading_threads
+    from dragon_rewards.exemplars.reading import read_shards
 
-    def examined(source: Source) -> Iterator[Item | AudioError | ImageError]:
-        try:
-            yield inspect(source, window) if source in found.audio else inspect_image(source)
-        except (AudioError, ImageError) as error:
-            yield error
-
+    done = count(1 + sum(len(shard.sources) for shard in shards if shard.done))
     read: list[Item] = []
-    threads, sources = reading_threads(), found.audio or found.images
-    with ahead(examined, sources, threads, threads) as results:
-        for done, result in enumerate(results, 1):
-            if isinstance(result, AudioError | ImageError):
-                found.faults.append(str(result))
-            else:
-                read.append(result)
-            on_progress(done, len(sources))
+    for part in read_shards(shards, window, lambda: on_progress(next(done), len(found.media))):
+        read += part.items
+        found.faults += part.faults
     return read
 
 

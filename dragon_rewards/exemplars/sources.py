@@ -49,6 +49,11 @@ class Source:
         """Return the file, or the row of a file, that holds an example."""
         return Source(Path(str(item.path)), item.row, item.caption)
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is an image, as its suffix says."""
+        return self.row is None and self.path.suffix.lower() in IMAGE_SUFFIXES
+
     def open(self) -> BufferedReader | BytesIO:
         """Open the file and return the stream of its bytes.
 
@@ -80,6 +85,11 @@ class Gathered:
     faults: list[str] = field(default_factory=list)
     origins: dict[str, None] = field(default_factory=dict)
     files: Found = field(default_factory=Found)
+
+    @property
+    def media(self) -> dict[Source, None]:
+        """The files of audio that were found, or the images where there is no audio."""
+        return self.audio or self.images
 
     def add_caption(self, text: str, where: str) -> None:
         """Take a caption as one line, or record a fault if it has control characters."""

@@ -8,43 +8,35 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.compute.devices import CPU, statistics_device
-from dragon_rewards.errors import AudioError, DragonError
-from dragon_rewards.exemplars.audio import fault, sounding
-from dragon_rewards.exemplars.images import pixels
+from dragon_rewards.errors import DragonError
+from dragon_rewards.exemplars.audio import fault
+from dragon_rewards.exemplars.hearing import FORM, WindowEncoder, check_audio, moment_shards
 from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
-from dragon_rewards.exemplars.sources import Source
 from dragon_rewards.exemplars.store import changing_sets, removed_items
 from dragon_rewards.media.cache import open_cache
-from dragon_rewards.media.clips import resample
-from dragon_rewards.media.on_device import examples_on
-from dragon_rewards.media.prefetch import CHUNK, ahead, reading_threads
 from dragon_rewards.metrics.frames import MINIMUM_FRAMES
-from dragon_rewards.metrics.gaussian import Gaussian, Moments
-from dragon_rewards.protocols import Modality
+from dragon_rewards.metrics.gaussian import Gaussian
+from dragon_rewards.storage.shards import discard
 from dragon_rewards.storage.tensor_files import check_tensors, read_tensors, write_tensors
-from dragon_rewards.terminal.printable import counted
-from dragon_rewards.terminal.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from dragon_rewards.exemplars.item import Item
-    from dragon_rewards.media.cache import EmbeddingCache
+    from dragon_rewards.metrics.gaussian import Moments
     from dragon_rewards.plugins import PluginRecord
     from dragon_rewards.protocols import Encoder, EncoderInfo, ExemplarSetInfo
+    from dragon_rewards.storage.shards import Shard
 
 KEYS, KEY_BYTES = "items", 32  # the tensor of keys, uint8 (items, 32)
 AGAIN = "remove this file, and it is made again from the audio; of a set that was imported, import it again"
-SHOWN = 20  # the most files that an error message names
 
 log = logging.getLogger(__name__)
 
@@ -76,12 +68,14 @@ def read_kept(path: Path) -> Kept:
         raise DragonError(f"'{path}' does not say which encoder made it; {AGAIN}")
     gaussian = gaussian_of(tensors, f"'{path}'", AGAIN)
     check_tensors(tensors, {KEYS: ("int", "items", str(KEY_BYTES))}, f"'{path}'", AGAIN)
-    return Kept(gaussian, identity, frozenset(map(bytes, tensors[KEYS].to(torch.uint8).tolist())))
+    packed = tensors[KEYS].to(torch.uint8).numpy().tobytes()
+    return Kept(gaussian, identity, frozenset(packed[at : at + KEY_BYTES] for at in range(0, len(packed), KEY_BYTES)))
 
 
 def write_kept(path: Path, kept: Kept) -> None:
     """Write statistics to a file, which appears whole or not at all."""
-    keys = torch.tensor([list(key) for key in sorted(kept.keys)], dtype=torch.uint8)
+    packed = bytearray(b"".join(sorted(kept.keys)))
+    keys = torch.frombuffer(packed, dtype=torch.uint8).reshape(-1, KEY_BYTES)
     write_tensors(path, {**kept.gaussian.to_tensors(), KEYS: keys}, {"identity": kept.identity})
 
 
@@ -97,10 +91,10 @@ def up_to_date(
     Raises:
         DragonError: a file that is needed is missing or has changed, there are too few, or the encoder failed.
     """
-    path = info.path / f"{space_of(encoder_info)}.safetensors"
+    path = statistics_path(info, encoder_info)
     wanted = {item.key: item for item in items(info)}
     kept = read_kept(path) if path.is_file() else None
-    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
+    ear = WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
     if kept and kept.identity != encoder.identity:
         moments = _anew(ear, wanted, f"statistics made with identity '{kept.identity}', not '{encoder.identity}'")
     elif kept and kept.keys == wanted.keys():
@@ -110,18 +104,40 @@ def up_to_date(
     if moments.count < MINIMUM_FRAMES:
         raise DragonError(f"exemplar set '{info.name}' is a single frame of '{encoder_info.name}'; add more to it")
     made = Kept(Gaussian.of_moments(moments), encoder.identity, frozenset(wanted))
-    _keep(path, made)
+    if _keep(path, made):
+        discard(ear.used)
     return made.gaussian
 
 
-def _keep(path: Path, made: Kept) -> None:
-    """Store statistics for the next time; if that fails, log a warning, as they can still be used this time."""
+def statistics_path(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path:
+    """Return the path of the file where the set keeps statistics in this encoder's space."""
+    return info.path / f"{space_of(encoder)}.safetensors"
+
+
+def missing_shards(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encoder) -> list[Shard[Item]]:
+    """Return the shards of a user's audio whose moments `up_to_date` needs and does not find in stored statistics.
+
+    Raises:
+        DragonError: stored statistics are broken.
+    """
+    path = statistics_path(info, encoder_info)
+    wanted = {item.key: item for item in items(info)}
+    kept = read_kept(path) if path.is_file() else None
+    if kept and kept.identity == encoder.identity and (change := _mending(info, kept, wanted)):
+        return moment_shards(change[0], encoder_info, encoder)
+    return moment_shards(wanted.values(), encoder_info, encoder)
+
+
+def _keep(path: Path, made: Kept) -> bool:
+    """Store statistics for the next time and return whether that succeeded; log a warning if not, as they serve now."""
     try:
         with changing_sets():
             if (path.parent / MANIFEST).is_file():  # otherwise the set has been removed meanwhile
                 write_kept(path, made)
     except (OSError, DragonError) as error:
         log.warning("statistics are not kept in '%s' (%s): they are made again when they are needed again", path, error)
+        return False
+    return True
 
 
 def pooled_windows(
@@ -136,13 +152,14 @@ def pooled_windows(
     Raises:
         DragonError: audio is missing or has changed, or the encoder failed.
     """
-    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
-    _check_audio(ear, items(info), "no embeddings")
+    ear = WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
+    check_audio(ear, items(info), "no embeddings")
     sources: list[Item] = []
     means: list[Tensor] = []
-    for batch, frames in ear.heard(items(info)):
-        sources += batch
-        means.append(torch.stack([each.mean(0) for each in frames]).cpu())
+    with ear.told(len(items(info))) as advance:
+        for batch, frames in ear.heard(items(info), advance):
+            sources += batch
+            means.append(torch.stack([each.mean(0) for each in frames]).cpu())
     return sources, torch.cat(means)
 
 
@@ -159,30 +176,58 @@ def gaussian_of_audio(
     Raises:
         DragonError: audio is missing or has changed, or the encoder failed.
     """
-    ear = _WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
-    return Gaussian.of_moments(ear.moments(examples))
+    ear = WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
+    made = Gaussian.of_moments(ear.moments(examples))
+    discard(ear.used)
+    return made
 
 
-def _anew(ear: _WindowEncoder, wanted: Mapping[bytes, Item], why: str) -> Moments:
+def write_shard(
+    path: Path,
+    examples: Sequence[Item],
+    info: ExemplarSetInfo,
+    encoder_info: EncoderInfo,
+    encoder: Encoder,
+    owner: PluginRecord | None,
+    device: torch.device,
+) -> None:
+    """Write the moments of all frames of a shard of examples to the file of its result.
+
+    Raises:
+        DragonError: audio is missing or has changed, which is found out before anything is encoded; or the encoder
+            failed.
+    """
+    ear = WindowEncoder(info, encoder_info, encoder, owner, open_cache(), device)
+    check_audio(ear, examples, "no moments of these files")
+    FORM.write(path, ear.shard_moments(examples, lambda: None))
+
+
+def _anew(ear: WindowEncoder, wanted: Mapping[bytes, Item], why: str) -> Moments:
     """Compute the moments of all items; `why` says in an error message why they are needed."""
-    examples = list(wanted.values())
-    _check_audio(ear, examples, why)
-    return ear.moments(examples)
+    check_audio(ear, ear.waiting(wanted.values()), why)
+    return ear.moments(wanted.values())
 
 
-def _mended(ear: _WindowEncoder, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
-    """Update stored statistics: merge new items in and take removed ones out; return None if starting over is better.
+def _mending(info: ExemplarSetInfo, kept: Kept, wanted: Mapping[bytes, Item]) -> tuple[list[Item], list[Item]] | None:
+    """Return the items to merge into stored statistics, and those to take out; None if starting over is better.
 
-    Starting over is better if audio of removed items is gone, or if most of the items or most of the spread is removed,
-    because float64 cancels when little is left.
+    Starting over is better if audio of removed items is gone, or if most of the items is removed, because float64
+    cancels when little is left.
     """
     added = [item for key, item in wanted.items() if key not in kept.keys]
-    known = {item.key: item for item in removed_items(ear.info.path)}
+    known = {item.key: item for item in removed_items(info.path)}
     gone = kept.keys - wanted.keys()
     removed = [known[key] for key in sorted(gone) if key in known and fault(known[key]) is None]
-    if len(removed) < len(gone) or 2 * len(gone) > len(kept.keys):
+    return None if len(removed) < len(gone) or 2 * len(gone) > len(kept.keys) else (added, removed)
+
+
+def _mended(ear: WindowEncoder, kept: Kept, wanted: Mapping[bytes, Item]) -> Moments | None:
+    """Update stored statistics as `_mending` says; return None if starting over is better, also for little spread."""
+    change = _mending(ear.info, kept, wanted)
+    if change is None:
         return None
-    _check_audio(ear, added, "statistics that lack new files")
+    added, removed = change
+    check_audio(ear, ear.waiting(added), "statistics that lack new files")
     moments = kept.gaussian.moments
     if added:
         moments += ear.moments(added)
@@ -190,71 +235,3 @@ def _mended(ear: _WindowEncoder, kept: Kept, wanted: Mapping[bytes, Item]) -> Mo
         return moments
     left = moments - ear.moments(removed)
     return left if left.count < MINIMUM_FRAMES or Gaussian.of_moments(left).is_sound else None
-
-
-def _check_audio(ear: _WindowEncoder, needed: Iterable[Item], why: str) -> None:
-    faults = [(item, wrong) for item in needed if (wrong := fault(item))]
-    if faults:
-        lines = [f"  {item.path or item.sha256}: {wrong}" for item, wrong in faults[:SHOWN]]
-        lines += [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        raise AudioError(
-            f"exemplar set '{ear.info.name}' has {why} for encoder '{ear.encoder_info.name}', and files that it takes "
-            f"to make them are not there; put them back, take them out with `dragon exemplars remove {ear.info.name} "
-            "FILE`, or `add` them again:\n" + "\n".join(lines)
-        )
-
-
-@dataclass(frozen=True)
-class _WindowEncoder:
-    """An encoder applied to the windows, or the images, of a set, with the cache of what it encoded before."""
-
-    info: ExemplarSetInfo
-    encoder_info: EncoderInfo
-    encoder: Encoder
-    owner: PluginRecord | None
-    cache: EmbeddingCache | None
-    device: torch.device
-
-    @torch.no_grad()
-    def moments(self, examples: Sequence[Item]) -> Moments:
-        """Compute the moments of all frames of some examples, with a few windows in memory at a time, on the CPU."""
-        total, place = None, statistics_device(self.device)
-        for _, frames in self.heard(examples):
-            heard = Moments.of(torch.cat(frames).to(place))
-            total = heard if total is None else total + heard
-        if total is None:
-            raise AudioError(f"nothing is heard in the new files of exemplar set '{self.info.name}'; remove them")
-        return Moments(total.mean.to(CPU), total.scatter.to(CPU), total.count)
-
-    @torch.no_grad()
-    def heard(self, examples: Sequence[Item]) -> Iterator[tuple[list[Item], list[Tensor]]]:
-        """Yield the items of a few windows at a time, with the frames (frames, dim) of each of these windows."""
-        threads = reading_threads()
-        read = self._windows if self.info.modality is Modality.AUDIO else self._image
-        with ahead(read, self._noted(examples), threads, threads) as windows:
-            while batch := list(islice(windows, CHUNK)):
-                sources, names, audio = map(list, zip(*batch, strict=True))
-                rate = self.encoder_info.sample_rate
-                clips = examples_on(self.info.modality, self.device, audio, rate, names, None, self.cache)
-                yield sources, list(clips.embeddings(self.encoder_info, self.encoder, self.owner).frames)
-
-    def _windows(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
-        """Yield item, name and audio of each window.
-
-        The audio is what `dragon score` encodes, so that embeddings of whole files are found in its cache.
-        """
-        for window in sounding(item):
-            name = f"{item.path}, from {window.start:g} s"
-            yield item, name, resample(window.audio, window.rate, self.encoder_info.sample_rate)
-
-    def _image(self, item: Item) -> Iterator[tuple[Item, str, Tensor]]:
-        """Yield item, name and pixels of an image."""
-        yield item, str(item.path), pixels(Source.of(item))
-
-    def _noted(self, examples: Sequence[Item]) -> Iterator[Item]:
-        """Yield the examples one after another, and show the progress on stderr."""
-        with progress(f"{self.info.name}: encoding", "files", len(examples)) as bar:
-            bar.say(f"{self.info.name}: encoding {counted(len(examples), 'file')} with '{self.encoder_info.name}'")
-            for item in examples:
-                yield item
-                bar.advance()

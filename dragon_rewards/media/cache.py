@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,23 +24,29 @@ from importlib import metadata
 from itertools import chain
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import ConfigError, DragonError
 from dragon_rewards.storage.files import sweep, write_bytes
+from dragon_rewards.storage.shards import cut
 from dragon_rewards.storage.tensor_files import check_tensors, pack_tensors, peek_metadata, unpack_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
+    from dragon_rewards.storage.shards import Shard
+
 FOLDER, LIMIT, OFF = "DRAGON_CACHE", "DRAGON_CACHE_LIMIT", "off"
+WORK = "work"  # no shelf of entries, which have two digits
 GIB = 2**30
 FORMAT = 1  # raise it when clips are mixed, resampled or stored in another way
 LIBRARIES = ("soxr", "torch", "transformers")  # resample and compute; their changes are changes of every encoder
 ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
 HEX = "[0-9a-f]"
+
+S = TypeVar("S")
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +179,8 @@ class EmbeddingCache:
     def clear(self, encoder: str | None = None) -> Usage:
         """Remove all entries, or only the entries of one encoder, and return how much was removed.
 
+        With all entries goes what unfinished work has left.
+
         Raises:
             OSError: the folder is read-only.
         """
@@ -179,6 +188,8 @@ class EmbeddingCache:
         for entry in removed:
             entry.path.unlink(missing_ok=True)
         self._sweep()
+        if encoder is None:
+            shutil.rmtree(self.folder / WORK, ignore_errors=True)
         return Usage(len(removed), sum(entry.size for entry in removed))
 
     def _path(self, key: str) -> Path:
@@ -238,6 +249,21 @@ def open_cache() -> EmbeddingCache | None:
     if chosen == OFF:
         return None
     return EmbeddingCache(Path(chosen) if chosen else _default_folder(), _limit(os.environ.get(LIMIT, "10")))
+
+
+def work_folder() -> Path:
+    """Return the folder of the shards of unfinished work, inside the cache; inside the default one if the cache is off.
+
+    Raises:
+        ConfigError: there is no home to put the default folder in.
+    """
+    chosen = os.environ.get(FOLDER)
+    return (Path(chosen) if chosen and chosen != OFF else _default_folder()) / WORK
+
+
+def work_shards(sources: Iterable[S], mark: Callable[[S], object], made_with: Sequence[object]) -> list[Shard[S]]:
+    """Cut the sources of work with encoders into shards in `work_folder`, as `storage.shards.cut` does."""
+    return cut(work_folder(), sources, mark, [FORMAT, _versions(), *made_with])
 
 
 def _default_folder() -> Path:

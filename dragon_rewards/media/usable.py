@@ -36,8 +36,22 @@ def usable(files: Sequence[Path], medium: Modality) -> list[Path]:
 
 def unusable(files: Sequence[Path], medium: Modality) -> set[Path]:
     """Return the files that no reward can judge; name them on stderr, with their number and what is wrong with each."""
+    bad = faults(files, medium)
+    tell_left_out(list(bad.values()), len(files))
+    return set(bad)
 
-    def faults(path: Path) -> Iterator[str | None]:
+
+def tell_left_out(bad: Sequence[str], files: int) -> None:
+    """Say on stderr what is wrong with the files that are left out of so many; print nothing if there are none."""
+    if bad:
+        lines = "".join(f"  {fault}\n" for fault in bad)
+        sys.stderr.write(f"left out {len(bad)} of {counted(files, 'file')}:\n{lines}")
+
+
+def faults(files: Sequence[Path], medium: Modality) -> dict[Path, str]:
+    """Return what is wrong with each file that no reward can judge; every file is read from end to end."""
+
+    def fault(path: Path) -> Iterator[str | None]:
         try:
             _check(path, medium)
         except (AudioError, ImageError) as error:
@@ -46,12 +60,8 @@ def unusable(files: Sequence[Path], medium: Modality) -> set[Path]:
             yield None
 
     threads = reading_threads()
-    with ahead(faults, files, threads, threads) as found:
-        bad = {path: fault for path, fault in zip(files, found, strict=True) if fault}
-    if bad:
-        lines = "".join(f"  {fault}\n" for fault in bad.values())
-        sys.stderr.write(f"left out {len(bad)} of {counted(len(files), 'file')}:\n{lines}")
-    return set(bad)
+    with ahead(fault, files, threads, threads) as found:
+        return {path: wrong for path, wrong in zip(files, found, strict=True) if wrong}
 
 
 @contextmanager

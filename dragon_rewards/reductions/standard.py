@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dragon_rewards.metrics import Facets, Gaussian
+    from dragon_rewards.metrics.gaussian import Moments
     from dragon_rewards.protocols import Embeddings
 
 T = TypeVar("T")
@@ -39,6 +40,10 @@ class DatasetFad:
     def subsets(self, clips: Embeddings, reference: Gaussian | None) -> Callable[[Tensor], Tensor]:
         """Prepare the distance of many subsets of the clips (see `metrics.dataset_fad_subsets`)."""
         return metrics.dataset_fad_subsets(clips.frames, _given(reference))
+
+    def of_moments(self, moments: Moments, reference: Gaussian | None) -> Tensor:
+        """Return `metrics.frechet_distance` of the Gaussian of these moments, a scalar in squared embedding units."""
+        return metrics.frechet_distance(metrics.Gaussian.of_moments(moments), _given(reference))
 
 
 class Vendi:

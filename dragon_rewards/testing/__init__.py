@@ -93,7 +93,7 @@ REDUCTION = (
     "devices",
 )
 PER_CLIP = ("locality",)
-WHOLE_SET = ("subsets",)
+WHOLE_SET = ("subsets", "large sets")
 REFERENCE = ("reference matters", "direction")
 PROMPTS = ("prompts matter",)
 SHARED = (

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dragon_rewards.compute.devices import available_devices, statistics_device
 from dragon_rewards.metrics import Facets, Gaussian, Points
+from dragon_rewards.metrics.gaussian import Moments
 from dragon_rewards.protocols import Embeddings, Modality, ReferenceKind
 from dragon_rewards.terminal.printable import counted
 from dragon_rewards.testing.encoders import EncoderCase
@@ -239,6 +240,20 @@ def subsets(case: ReductionCase) -> None:
     expected = torch.stack([case.judge(select(case.clips, row)) for row in rows.tolist()])
     promised = "subsets that have the values of one call each"
     require_equal(many(case.clips, case.reference)(rows), expected, promised, "mend `subsets`, or leave it out")
+
+
+def large_sets(case: ReductionCase) -> None:
+    """Check that what is kept of a large set, where the reduction says what it needs, gives the value of all frames."""
+    of_moments, frames = getattr(case.reduction, "of_moments", None), case.clips.frames
+    if of_moments is not None:
+        found = of_moments(Moments.of(torch.cat(list(frames))), case.reference)
+        require_equal(
+            found, case.values, "the value of all frames, of their moments", "mend `of_moments`, or leave it out"
+        )
+    if case.info.pooled:
+        means = Embeddings([each.double().mean(0, keepdim=True) for each in frames], case.clips.prompts)
+        mend = "look at the clips' mean frames only, or declare pooled=False"
+        require_equal(case.judge(means), case.values, "the value of all frames, of each clip's mean", mend)
 
 
 def reference_matters(case: ReductionCase) -> None:

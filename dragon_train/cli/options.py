@@ -56,16 +56,29 @@ Guided = Annotated[
     typer.Option("--guidance", min=1.0, help="Classifier-free guidance, 1 is none; default: the run's, or 3."),
 ]
 
+# Of verbs that spread work on many files
+FilesLauncher = Annotated[
+    str | None,
+    typer.Option(
+        "--launcher",
+        help="Encode in shards of files, in processes (local) or on a cluster (ray); default: in this process.",
+        autocompletion=launchers,
+    ),
+]
+
 # Of verbs that make many runs
 Launcher = Annotated[
     str, typer.Option("--launcher", help="Where runs take place: local, or ray (a cluster).", autocompletion=launchers)
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Runs at a time, one thread each; default as there is room for.")
+    int | None,
+    typer.Option("--workers", min=1, help="Runs, or shards, at a time, one thread each; default as there is room for."),
 ]
-Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run, for launcher ray.")]
-Gpus = Annotated[float, typer.Option("--gpus", help="GPUs of each run, for launcher ray; 0.5 puts two on one.")]
-Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run, for launcher ray.")]
+Cpus = Annotated[float, typer.Option("--cpus", help="CPUs of each run or shard, for launcher ray.")]
+Gpus = Annotated[
+    float, typer.Option("--gpus", help="GPUs of each run or shard, for launcher ray; 0.5 puts two on one.")
+]
+Memory = Annotated[float | None, typer.Option("--memory", help="GiB of memory of each run or shard, for launcher ray.")]
 PresetPipeline = Annotated[
     str | None,
     typer.Option(

@@ -22,12 +22,19 @@ from dragon_rewards.evaluation.listening.results import read_votes
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from dragon_rewards.evaluation.score_tables import COLUMNS
 from dragon_rewards.exemplars.facets import Description, Facet, describe_facets, load_facets, write_facets
+from dragon_rewards.exemplars.hearing import FORM as MOMENTS
 from dragon_rewards.exemplars.item import pack_items, read_items, text_item
+from dragon_rewards.exemplars.reading import FORM as READING
+from dragon_rewards.exemplars.reading import Read
 from dragon_rewards.exemplars.sets import read_manifest
 from dragon_rewards.exemplars.statistics import Kept, read_kept, write_kept
 from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.metrics import Facets, Gaussian
+from dragon_rewards.metrics.gaussian import Moments
 from dragon_rewards.remote.config import load_remotes
+from dragon_rewards.sharded import FORM as SCORES_OF_FILES
+from dragon_rewards.sharded import Part
+from dragon_rewards.storage.shards import RESULT
 from dragon_rewards.storage.tensor_files import read_tensors, write_tensors
 from dragon_rewards.suites import load_suite
 from dragon_rewards.weights import INDEX
@@ -67,6 +74,21 @@ def statistics(folder: Path) -> Path:
     frames = torch.tensor([[0.0, 1.0], [1.0, 3.0], [2.0, 0.0]], dtype=torch.float64)
     write_kept(folder / "ear.safetensors", Kept(Gaussian.fit(frames), "ear-1", frozenset({b"k" * 32})))
     return folder / "ear.safetensors"
+
+
+def read_shard(folder: Path) -> Path:
+    READING.write(folder / "read" / RESULT, Read([text_item("a jig")], ["'a.wav' is silent"]))
+    return folder / "read" / RESULT
+
+
+def moments_shard(folder: Path) -> Path:
+    MOMENTS.write(folder / "moments" / RESULT, Moments.of(torch.tensor([[0.0, 1.0], [1.0, 3.0]])))
+    return folder / "moments" / RESULT
+
+
+def score_shard(folder: Path) -> Path:
+    SCORES_OF_FILES.write(folder / "scores" / RESULT, Part([0, 2], ["'b' is silent"], {"values": torch.ones(2)}))
+    return folder / "scores" / RESULT
 
 
 def facets(folder: Path) -> Path:
@@ -236,6 +258,9 @@ KINDS: dict[str, Kind] = {
     "manifest": (manifest, lambda path: read_manifest(path.parent)),
     "items": (items, read_items),
     "statistics": (statistics, read_kept),
+    "shard of reading": (read_shard, READING.read),
+    "shard of moments": (moments_shard, MOMENTS.read),
+    "shard of scores": (score_shard, SCORES_OF_FILES.read),
     "facets": (facets, load_facets),
     "facets, described": (facets, describe_facets),
     "remotes": (remotes, read_remotes),
@@ -262,7 +287,15 @@ KINDS: dict[str, Kind] = {
     "pipeline": (index, read_parts),
     "checkpoint": (checkpoint, load_checkpoint),
 }
-CHECKSUMMED = ["statistics", "facets", "checkpoint", "embeddings", "real latents"]
+CHECKSUMMED = [
+    "statistics",
+    "shard of moments",
+    "shard of scores",
+    "facets",
+    "checkpoint",
+    "embeddings",
+    "real latents",
+]
 
 
 def kept(make: Callable[[Path], Path], folder: Path) -> tuple[Path, bytes]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -48,6 +52,21 @@ def test_single_frames_add_up_to_the_whole(seed: int, dim: int) -> None:
         moments += Moments.of(frames[row : row + 1])
     assert_same(Gaussian.of_moments(moments), Gaussian.fit(frames))
     assert_same(Gaussian.of_moments(moments - Moments.of(frames[:1])), Gaussian.fit(frames[1:]))
+
+
+@thorough
+@given(seeds, st.lists(st.integers(1, 40), min_size=1, max_size=12), dims, st.sampled_from([0.0, 1e4]))
+def test_moments_of_parts_add_up_to_what_numpy_says_of_the_whole(
+    seed: int, sizes: list[int], dim: int, offset: float
+) -> None:
+    frames = embeddings(seed, sum(sizes) + 1, dim) + offset
+    total = reduce(add, map(Moments.of, frames.split([*sizes, 1])))
+    found, whole = Gaussian.of_moments(total), frames.numpy()
+    covariance = np.atleast_2d(np.cov(whole, rowvar=False))
+    assert found.count == len(whole)
+    np.testing.assert_allclose(found.mean, whole.mean(0), rtol=1e-13, atol=1e-13)
+    room = 1e-9 * np.trace(covariance) + 1e-15 * offset**2
+    np.testing.assert_allclose(found.covariance, covariance, rtol=0, atol=room)
 
 
 def test_fewer_frames_than_dimensions_keep_their_rank() -> None:

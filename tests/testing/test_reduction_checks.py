@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dragon_rewards.metrics import Gaussian
+    from dragon_rewards.metrics.gaussian import Moments
     from dragon_rewards.protocols import ReductionInfo
 
 CLIP, CLIP_AND_SET, WHOLE = "instance", "instance-to-distribution", "distribution-to-distribution"
@@ -85,6 +86,20 @@ class WholeForSubset(Spread):
         return lambda rows: self(clips, _).expand(len(rows))
 
 
+class Frames:
+    """The mean square of all frames."""
+
+    def __call__(self, clips: Embeddings, _: Gaussian | None) -> Tensor:
+        return torch.cat(list(clips.frames)).double().square().mean()
+
+
+class Squares(Frames):
+    """The same; of moments something else."""
+
+    def of_moments(self, moments: Moments, _: Gaussian | None) -> Tensor:
+        return moments.scatter.trace() / moments.count
+
+
 class NoSubsets:
     def __call__(self, clips: Embeddings, _: Gaussian | None) -> Tensor:
         return Spread()(clips, _)
@@ -108,6 +123,8 @@ WRONG = [
     ("devices", "meta tensor", reduction(Elsewhere)),
     ("locality", "among others", reduction(Relative)),
     ("subsets", "one call each", reduction(WholeForSubset, WHOLE)),
+    ("large sets", "of their moments", reduction(Squares, WHOLE)),
+    ("large sets", "of each clip's mean", reduction(Frames, WHOLE, pooled=True)),
     ("reference matters", "other exemplars", reduction(Level, CLIP_AND_SET)),
     ("direction", "at 5 deviations", reduction(ClipFad, CLIP_AND_SET, direction=Direction.HIGHER)),
     ("prompts matter", "other prompts", reduction(Level, needs_prompts=True)),
@@ -121,7 +138,7 @@ RIGHT = [
     reduction(ClipFad, CLIP_AND_SET, encoders=frozenset({"ear"})),
     reduction(Fit, needs_prompts=True),
     reduction(Fit, needs_prompts=True, encoders=frozenset({"ear"})),
-    reduction(Spread, WHOLE, minimum_clips=2),
+    reduction(Spread, WHOLE, minimum_clips=2, pooled=True),
     reduction(NoSubsets, WHOLE, minimum_clips=2, encoders=frozenset({"ear"})),
 ]
 

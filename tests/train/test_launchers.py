@@ -8,10 +8,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from support.clusters import two_nodes
 
 from dragon_rewards import compose
 from dragon_rewards.errors import ConfigError, DeviceError, DragonError, UnknownNameError
@@ -30,32 +30,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).parents[1]
 CONFIG = TrainConfig("vendi:logmel", steps=2, prompts_per_step=2, epochs=1, demonstration_steps=2)
 BOTH = pytest.mark.parametrize("name", ["local", "ray"])
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two nodes of one CPU each, for holders of the token alone; workers find the functions of this file.
-
-    The second says that it has a GPU, too.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_worker_niceness", "0")  # 15 of Ray's own choice would starve beside other tests
-        patch.setenv("RAY_AUTH_MODE", "token")  # Ray's ports are open to the network
-        patch.setenv("RAY_AUTH_TOKEN", token_hex(32))
-        patch.setenv("PYTHONPATH", str(TESTS))
-        patch.setenv("PYTHONHASHSEED", "0")  # PEFT writes a set of names, in the order of their hashes
-        from ray.cluster_utils import Cluster
-
-        node: dict[str, Any] = {"num_cpus": 1, "include_dashboard": False}
-        started = Cluster(initialize_head=True, head_node_args=node)
-        started.add_node(**node, num_gpus=1)
-        patch.setenv("RAY_ADDRESS", started.address)
+    with two_nodes():
         yield
-        started.shutdown()  # type: ignore[no-untyped-call]
 
 
 def nothing() -> None:

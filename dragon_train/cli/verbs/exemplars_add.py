@@ -13,11 +13,13 @@ from dragon_rewards.exemplars import Manifest, items, read_manifest, reference, 
 from dragon_rewards.exemplars.store import changing_sets, check_sets_folder, find_set, save_set
 from dragon_rewards.media.cut import WINDOW
 from dragon_rewards.registry import load_registry
+from dragon_rewards.storage.shards import discard
 from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders
 from dragon_train.cli.device import chosen_device
-from dragon_train.cli.options import Device, Json, SetName, Wide
+from dragon_train.cli.launching import chosen_launcher
+from dragon_train.cli.options import Cpus, Device, FilesLauncher, Gpus, Json, Memory, SetName, Wide, Workers
 from dragon_train.cli.own_sets import check_free, facts
 from dragon_train.cli.printing import print_rows
 
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     import torch
 
     from dragon_rewards.exemplars.item import Item
-    from dragon_rewards.exemplars.sources import Gathered
+    from dragon_rewards.exemplars.sources import Gathered, Source
     from dragon_rewards.protocols import ExemplarSetInfo
+    from dragon_rewards.sharded import Launch
+    from dragon_rewards.storage.shards import Shard
 
 LICENCE = "unknown: the owner's"
 
@@ -50,6 +54,11 @@ def add(
     window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
     encoder: Encoders = None,
     device: Device = None,
+    launcher: FilesLauncher = None,
+    workers: Workers = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    memory: Memory = None,
     *,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="List what cannot be used, and go on without.")] = False,
     as_json: Json = False,
@@ -61,9 +70,10 @@ def add(
     if before is None and not places:
         raise DragonError(f"there is no exemplar set '{name}' of yours yet; name the files or folders to make it of")
     check_sets_folder()
+    launch = chosen_launcher(launcher, workers, cpus, gpus, memory, device)
     where = chosen_device(device) if encoder or device else None
     check_encoders(encoder or [], where)
-    new, found = examined(before, places or [], window, skip_bad=skip_bad)
+    new, found, shards = examined(before, places or [], window, launch, skip_bad=skip_bad)
     from dragon_rewards.exemplars.changes import united
 
     with changing_sets():  # read only now what they are added to: another process may have added meanwhile
@@ -72,8 +82,9 @@ def add(
         change = united(items(before) if before else (), new)
         old = read_manifest(before.path) if before else None
         info = save_set(_manifest(name, found, old, licence, summary), change.items, old)
+    discard(shards)
     for each in encoder or []:
-        _make_statistics(info, each, where)
+        _make_statistics(info, each, where, launch)
     counts = {"added": change.added, "already_there": change.known, "replaced": change.replaced}
     print_rows([{"name": name, **counts, **facts(info)}], as_json=as_json, wide=wide)
 
@@ -87,24 +98,40 @@ def check_encoders(names: Sequence[str], device: torch.device | None) -> None:
 
 
 def examined(
-    before: ExemplarSetInfo | None, places: Sequence[str], window: float, *, skip_bad: bool
-) -> tuple[list[Item], Gathered]:
-    """Return the examples to add, and where they come from; refuse what is bad unless it is to be skipped."""
+    before: ExemplarSetInfo | None, places: Sequence[str], window: float, launch: Launch | None, *, skip_bad: bool
+) -> tuple[list[Item], Gathered, list[Shard[Source]]]:
+    """Return the examples to add, where they come from, and the shards that they were read in.
+
+    What is bad is refused unless it is to be skipped.
+    """
     from dragon_rewards.exemplars.changes import examine, listed
     from dragon_rewards.exemplars.sources import gather
 
     found = gather(places)
     if not places:
-        return [], found
+        return [], found, []
     _check_modality(before, found)
+    shards = _read(found, window, launch)
     with progress("reading", "files") as bar:
-        new = examine(found, window, bar.update)
+        new = examine(found, shards, window, bar.update)
     if found.faults and not skip_bad:
         bad = listed(found.faults)
         raise DragonError(f"nothing was added, as these cannot be used; mend them or give --skip-bad:\n{bad}")
     if found.faults:
         print(f"left out, {len(found.faults)} in all:\n{listed(found.faults)}", file=sys.stderr)
-    return new, found
+    return new, found, shards
+
+
+def _read(found: Gathered, window: float, launch: Launch | None) -> list[Shard[Source]]:
+    """Return the shards of the files that were found, read by the launcher if there is one."""
+    from dragon_rewards.exemplars.reading import reading_shards
+
+    shards = reading_shards(found.media, window)
+    if launch:
+        from dragon_rewards.sharded import read_shard
+
+        launch("reading", shards, read_shard, window)
+    return shards
 
 
 def _check_modality(before: ExemplarSetInfo | None, found: Gathered) -> None:
@@ -134,9 +161,13 @@ def _manifest(name: str, found: Gathered, old: Manifest | None, licence: str | N
     )
 
 
-def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | None) -> None:
+def _make_statistics(info: ExemplarSetInfo, name: str, device: torch.device | None, launch: Launch | None) -> None:
     registry = load_registry()
     if not serves(info, registry.encoder(name)):
         raise DragonError(f"exemplar set '{info.name}' is {info.modality}, which encoder '{name}' does not embed")
     owner = registry.owners["register_encoders", name]
+    if launch:
+        from dragon_rewards.sharded import launch_statistics
+
+        launch_statistics(info, name, launch, device)
     reference(info, registry.encoder(name), registry.build_encoder(name, device), owner, device)

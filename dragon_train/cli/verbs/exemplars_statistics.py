@@ -42,7 +42,7 @@ def statistics(
 
     check_installed(info)
     judge = witness(info, registry.encoders)
-    examples, _ = examined(None, places, WINDOW, skip_bad=False)
+    examples, _, _ = examined(None, places, WINDOW, None, skip_bad=False)
     check_audio(info, examples, judge, registry.build_encoder(judge.name, where), where)
     rows = []
     for each in encoder:
