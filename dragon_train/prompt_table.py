@@ -100,13 +100,18 @@ def read_prompts(path: Path, takes: Callable[[], Collection[str]]) -> list[str]:
             prompts of different lengths; the message names it.
     """
     table = read_table(path, frozenset(COLUMNS))
-    texts, further = texts_of(table), [name for name in map(plain, table.columns or ()) if name not in WRITTEN]
+    texts, further = texts_of(table), further_columns(table)
     if not further:
         return list(texts)
     check_columns(path, further, takes())
     told = [cells(table, row, further) for row in table.rows]
     check_length(table, told)
     return [Prompt(text, columns) if columns else text for text, columns in zip(texts, told, strict=True)]
+
+
+def further_columns(table: Table) -> list[str]:
+    """Return the plain names of the columns of a table that say more of its prompts than their texts."""
+    return [name for name in map(plain, table.columns or ()) if name not in WRITTEN]
 
 
 def check_columns(path: Path, given: Iterable[str], taken: Collection[str]) -> None:

@@ -8,11 +8,12 @@ from hashlib import sha256
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
-from dragon_rewards.errors import ConfigError
-from dragon_rewards.storage.table_files import read_texts
+from dragon_rewards.errors import ConfigError, TableError
+from dragon_rewards.storage.table_files import read_table, texts_of
 from dragon_rewards.terminal.printable import counted
 from dragon_rewards.weights import require_weights
 from dragon_train.embedded.prompts import prompts
+from dragon_train.prompt_table import further_columns
 from dragon_train.prompts import EMBEDDED, divided, shipped_prompts
 from dragon_train.registry import load_train_registry
 
@@ -102,7 +103,7 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int, role: Role =
     if path is None and pipeline == EMBEDDED:
         return Workload(pipeline, tuple(prompts("train")), tuple(prompts(role)), role=role)
     source = path or shipped_prompts()
-    texts, kept = read_texts(source), heldout if role == "exam" else 2 * heldout
+    texts, kept = plain_texts(source), heldout if role == "exam" else 2 * heldout
     if len(texts) <= kept:
         raise ConfigError(
             f"{source.name}: {counted(len(texts), 'prompt')}, of which heldout_prompts = {heldout} leave none"
@@ -110,3 +111,19 @@ def choose_workload(pipeline: str, path: Path | None, heldout: int, role: Role =
     rest, exam = divided(texts, heldout, SEED)
     parts = (rest, exam) if role == "exam" else (rest[:-heldout], rest[-heldout:])
     return Workload(pipeline, *parts, str(path or ""), role)
+
+
+def plain_texts(path: Path) -> list[str]:
+    """Read the prompts of a file that has no further columns, as models are compared on texts alone.
+
+    Raises:
+        TableError: the file cannot be read, or has a further column; the message names it.
+    """
+    table = read_table(path)
+    further = further_columns(table)
+    if further:
+        raise TableError(
+            f"'{path}' has a column '{further[0]}', and `dragon bench` and `dragon ablate` take prompts alone; leave "
+            "it out, or tune with `dragon train`"
+        )
+    return texts_of(table)

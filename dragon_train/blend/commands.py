@@ -16,6 +16,7 @@ from dragon_rewards.weights import require_weights
 from dragon_train.blend.plan import make_plan
 from dragon_train.blend.shares import PARTS, SHARES, read_shares
 from dragon_train.loop.run_folder import check_result, stored_config
+from dragon_train.loop.start import start_of
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def save_blend(run: Path, parts: int, shares: str, to: Path, device: str | None)
         DragonError: the run, the shares or the folder is refused, or nothing can be written.
     """
     check_result(run)
+    start_of(run)
     chosen = read_shares(shares, "--save")
     if len(chosen) not in {1, parts}:
         raise ConfigError(

@@ -15,6 +15,7 @@ from dragon_train.blend.shares import candidates, inner
 from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.judges import judges_of
 from dragon_train.loop.run_folder import check_result, kept_prompts, stored_config
+from dragon_train.loop.start import start_of
 from dragon_train.prompt_table import as_entry
 from dragon_train.prompts import EMBEDDED, prompts_for
 from dragon_train.registry import load_train_registry
@@ -109,9 +110,10 @@ def make_plan(run: Path, parts: int, shares: Shares, file: Path | None) -> Plan:
         file: of prompts; None for the prompts that the run kept from training.
 
     Raises:
-        DragonError: the run is not finished, kept no prompts, or what it names is not installed.
+        DragonError: the run is not finished, kept no prompts, or what it names or started from is not there.
     """
     check_result(run)
+    start_of(run)
     config = stored_config(run)
     watched = [compose(name) for name in config.heldout] or judges_of(config)
     texts = tuple(prompts_for(config.pipeline, file) if file else prompts_to_watch(run, config))

@@ -9,7 +9,7 @@ from dragon_rewards.storage.files import making, write_bytes
 from dragon_rewards.weights import fingerprint_files
 from dragon_train.bench.report.folders import result_files
 from dragon_train.blend.weights import load_blending
-from dragon_train.loop.run_folder import METRICS, Claim, kept_prompts, stored_config
+from dragon_train.loop.run_folder import METRICS, Claim, kept_prompts, stored_run
 from dragon_train.loop.tuning import save_tuned
 from dragon_train.registry import load_train_registry
 
@@ -25,6 +25,7 @@ def write_blend(run: Path, shares: Shares, folder: Path, device: torch.device) -
     """Write a blend to a folder as `dragon train` writes a result, with the settings, prompts and metrics of the run.
 
     Of a LoRA, B of each adapter is multiplied by the share of its part, and the scale that PEFT keeps stays as it is.
+    If the run started from a LoRA, the blend has twice its rank.
     The provenance in config.json says under `blend` what it is a blend of.
 
     Args:
@@ -36,12 +37,13 @@ def write_blend(run: Path, shares: Shares, folder: Path, device: torch.device) -
     Raises:
         DragonError: the result of the run is damaged, there are more shares than blocks, or nothing can be written.
     """
-    config, kept, registry = stored_config(run), kept_prompts(run), load_train_registry()
+    (config, made), kept, registry = stored_run(run), kept_prompts(run), load_train_registry()
     info = registry.pipeline(config.pipeline)
     blending = load_blending(info, run, len(shares), device)
     blending.become(shares)
     origin = {"run": str(run), "result": fingerprint_files("result", result_files(run)), "shares": list(shares)}
-    made_with = {**provenance(registry.plugins, device, info.weights), "blend": origin}
+    start = {"start_from": made["start_from"]} if "start_from" in made else {}
+    made_with = {**provenance(registry.plugins, device, info.weights), **start, "blend": origin}
     with making(folder) as temporary:
         Claim(config, kept.train, kept.heldout).write(temporary, made_with)
         write_bytes(temporary / METRICS, (run / METRICS).read_bytes())

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from peft import LoraConfig
 
 from dragon_train.blend.parts import parts_of
-from dragon_train.loop.learner import AllWeights
-from dragon_train.loop.run_folder import ADAPTER, DENOISER
-from dragon_train.loop.tuning import load_adapter, load_denoiser, load_policy
+from dragon_train.loop.learner import AllWeights, Lora
+from dragon_train.loop.run_folder import ADAPTER, DENOISER, stored_config
+from dragon_train.loop.start import start_of, take_start
+from dragon_train.loop.tuning import load_adapter, load_denoiser, load_policy, read_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from dragon_train.blend.shares import Shares
     from dragon_train.descriptors import PipelineInfo
-    from dragon_train.loop.learner import Lora
     from dragon_train.protocols import Policy
 
 Weights = dict[str, torch.Tensor]  # by name
@@ -83,20 +84,53 @@ def load_blending(info: PipelineInfo, run: Path, parts: int, device: torch.devic
     Raises:
         DragonError: the result is damaged or of another pipeline, or there are more parts than blocks.
     """
+    start_of(run)
     policy = load_policy(info, None, device)
-    tuning, untuned, tuned = (adapter if (run / ADAPTER).is_file() else denoiser)(policy, run)
+    begun = take_start(policy, stored_config(run))
+    tuning, untuned, tuned = adapter(policy, run, begun) if (run / ADAPTER).is_file() else denoiser(policy, run)
     policy.pipeline.to(device)
     return Blending(tuning, untuned, tuned, parts_of(policy.denoiser, tuned, parts))
 
 
-def adapter(policy: Policy, run: Path) -> tuple[Lora, Weights, Weights]:
+def adapter(policy: Policy, run: Path, begun: Mapping[str, Tensor] | None) -> tuple[Lora, Weights, Weights]:
     """Load adapters, and return them with their untuned and tuned weights.
 
     The change B A of a layer is scaled by its B alone, as a share of both would count twice: untuned, B is 0.
+
+    Args:
+        policy: the pipeline.
+        run: the folder of the run.
+        begun: the weights of the adapters that the run started from; None if it started from none.
     """
+    if begun is not None:
+        return further_adapter(policy, run, begun)
     tuning = load_adapter(policy, run)
     tuned = {name: value.detach().clone() for name, value in tuning.weights().items()}
     untuned = {name: torch.zeros_like(value) if RAISED in name else value for name, value in tuned.items()}
+    return tuning, untuned, tuned
+
+
+def further_adapter(policy: Policy, run: Path, begun: Mapping[str, Tensor]) -> tuple[Lora, Weights, Weights]:
+    """Return adapters of twice the rank, with their untuned and tuned weights, of a run that started from adapters.
+
+    With A0 and B0 of the start, A1 and B1 of the run and the share s, a layer changes by
+
+        s B1 A1 + (1 - s) B0 A0 = [s B1, (1 - s) B0] [A1; A0]
+
+    so that both models have the same A, and B is blended.
+    """
+    made, own = read_adapter(run)
+    rank = 2 * made.r
+    tuning = Lora(policy, LoraConfig(r=rank, lora_alpha=rank, target_modules=made.target_modules))
+    tuned, untuned = dict[str, torch.Tensor](), dict[str, torch.Tensor]()
+    for name, value in own.items():
+        other = begun[name].to(value)
+        if RAISED in name:
+            tuned[name] = torch.cat([value, torch.zeros_like(other)], 1)
+            untuned[name] = torch.cat([torch.zeros_like(value), other], 1)
+        else:
+            tuned[name] = untuned[name] = torch.cat([value, other])
+    tuning.load(tuned)
     return tuning, untuned, tuned
 
 

@@ -28,9 +28,13 @@ from dragon_train.loop.run_folder import (
 from dragon_train.pipelines.pretrained import repository_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
     from torch import Tensor
 
     from dragon_train.config import TrainConfig
+    from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
 
 LORA_WEIGHTS = "pytorch_lora_weights.safetensors"  # as diffusers names them
@@ -109,6 +113,47 @@ def check_start(config: TrainConfig, out: Path) -> None:
             f"{out} holds a run with start_from = {there.start_from!r}, not {config.start_from!r} as it is now; choose "
             "another --out, or delete the folder"
         )
+
+
+def start_of(run: Path) -> Start | None:
+    """Return the weights that a run has started from, which are its reference; None for the pipeline's own.
+
+    Raises:
+        DragonError: they are not there any more, or are others by now.
+    """
+    config, provenance = stored_run(run)
+    start = find_start(config)
+    if start is not None and provenance.get("start_from") != start.identity:
+        raise ConfigError(
+            f"{run} is compared with what it started from, and start_from = '{config.start_from}' holds other weights "
+            "by now; restore them"
+        )
+    return start
+
+
+def load_reference(info: PipelineInfo, run: Path, device: torch.device, prompts: Iterable[str] = ()) -> Policy:
+    """Load the model that a run started from: the pipeline, with the weights of `start_from` if the run had some.
+
+    Args:
+        info: the pipeline.
+        run: the folder of the run.
+        device: where it computes.
+        prompts: what clips will be made for; they may say how long these are.
+
+    Raises:
+        DragonError: the pipeline or the weights cannot be loaded, or are not what the run started from.
+    """
+    from dragon_train.loop.learner import make_tuning
+    from dragon_train.loop.tuning import load_policy
+
+    config, start = stored_config(run), start_of(run)
+    policy = load_policy(info, None, device, prompts)
+    if start is not None:
+        weights = take_start(policy, config)
+        if weights is not None:
+            make_tuning(policy, config, weights)
+        policy.pipeline.to(device)
+    return policy
 
 
 def find_start(config: TrainConfig) -> Start | None:

@@ -141,17 +141,26 @@ class Adapter(Struct, frozen=True):
     target_modules: Annotated[list[str], Meta(min_length=1)]
 
 
+def read_adapter(folder: Path) -> tuple[Adapter, dict[str, Tensor]]:
+    """Return the settings of the adapters of a run, and their weights by the names of a denoiser's layers.
+
+    Raises:
+        DragonError: they are broken.
+    """
+    made = read_json(folder / ADAPTER_CONFIG, Adapter, BROKEN)
+    tensors, _ = read_tensors(folder / ADAPTER, BROKEN)
+    if made.lora_alpha != made.r:
+        raise ConfigError(f"'{folder / ADAPTER_CONFIG}': lora_alpha = {made.lora_alpha}, and r = {made.r}; {BROKEN}")
+    return made, {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+
+
 def load_adapter(policy: Policy, folder: Path) -> Lora:
     """Put the adapters of a folder into the policy's denoiser, and return them.
 
     Raises:
         DragonError: they are broken, or belong to other layers.
     """
-    made = read_json(folder / ADAPTER_CONFIG, Adapter, BROKEN)
-    tensors, _ = read_tensors(folder / ADAPTER, BROKEN)
-    if made.lora_alpha != made.r:
-        raise ConfigError(f"'{folder / ADAPTER_CONFIG}': lora_alpha = {made.lora_alpha}, and r = {made.r}; {BROKEN}")
-    weights = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    made, weights = read_adapter(folder)
     try:
         lora = Lora(policy, LoraConfig(r=made.r, lora_alpha=made.lora_alpha, target_modules=made.target_modules))
     except ValueError as error:

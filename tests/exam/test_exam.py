@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from msgspec.json import encode
+from support.pipelines import folder_of
 from typer.testing import CliRunner
 
-from dragon_rewards.errors import ConfigError, DragonError
+from dragon_rewards.errors import ConfigError, DragonError, TableError
 from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.names import RewardName
 from dragon_train.bench.exam import questions
@@ -23,6 +24,7 @@ from dragon_train.cli.app import app
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.run_folder import ADAPTER, METRICS, kept_prompts
+from dragon_train.prompt_table import columns_of
 
 CONFIG = TrainConfig("per-song-fad:clap@airs", at_least=("vendi:logmel",), heldout=("vendi:chroma",), heldout_prompts=4)
 
@@ -78,8 +80,21 @@ def test_prompts_are_those_of_the_exam_or_such_as_the_run_has_not_seen(run: Path
     own.write_text("\n".join([*seen[:50], *prompts("exam")[:FEWEST]]), encoding="utf-8")
     assert exam_prompts(run, config, own) == list(prompts("exam")[:FEWEST])
     own.write_text("\n".join(seen[:50]), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"0 prompts are left .* give --prompts FILE"):
+    with pytest.raises(ConfigError, match=r"leaves 0 prompts that .* give --prompts FILE"):
         exam_prompts(run, config, own)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_columns_of_a_table_reach_the_pipeline(run: Path, tmp_path: Path) -> None:
+    config = TrainConfig("vendi:logmel", pipeline=str(folder_of("stable-audio", tmp_path)))
+    table = tmp_path / "own.csv"
+    rows = "".join(f"tune {number},drums\n" for number in range(FEWEST))
+    table.write_text(f"prompt,negative_prompt\n{rows}", encoding="utf-8")
+    found = exam_prompts(run, config, table)
+    assert [columns_of(text) for text in found] == [{"negative_prompt": "drums"}] * FEWEST
+    table.write_text(f"prompt,lyrics\n{rows}", encoding="utf-8")
+    with pytest.raises(TableError, match="'lyrics', which this pipeline does not take"):
+        exam_prompts(run, config, table)
 
 
 def test_the_draw_follows_the_weights(run: Path, tmp_path: Path) -> None:

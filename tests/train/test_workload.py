@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.pipelines import folder_of
 
-from dragon_rewards.errors import ConfigError, UnknownNameError
+from dragon_rewards.errors import ConfigError, TableError, UnknownNameError
 from dragon_train.bench.workload import choose_workload
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
@@ -45,6 +45,15 @@ def test_a_list_is_parted_at_random_and_alike_every_time(songs: Path) -> None:
 def test_other_pipelines_take_music_of_all_kinds(tmp_path: Path) -> None:
     workload = choose_workload(str(folder_of("stable-audio", tmp_path)), None, 100)
     assert (len(workload.train), len(workload.heldout)) == (212, 100)
+
+
+def test_columns_that_a_benchmark_would_not_heed_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "songs.csv"
+    table.write_text("prompt,seed,lyrics\n" + "".join(f"tune {n},{n},la\n" for n in range(30)), encoding="utf-8")
+    with pytest.raises(TableError, match=r"songs\.csv' has a column 'lyrics', and `dragon bench` and `dragon ablate`"):
+        choose_workload("embedded", table, 10)
+    table.write_text("prompt,seed\n" + "".join(f"tune {n},{n}\n" for n in range(30)), encoding="utf-8")
+    assert len(choose_workload("embedded", table, 10).train) == 20
 
 
 def test_too_few_prompts_and_unknown_pipelines_are_refused(songs: Path) -> None:

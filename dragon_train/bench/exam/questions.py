@@ -16,11 +16,10 @@ from dragon_rewards.evaluation import is_held_out
 from dragon_rewards.mixture import compose_mixture
 from dragon_rewards.names import RewardName
 from dragon_rewards.rewards import valid_names
-from dragon_rewards.storage.table_files import read_texts
 from dragon_rewards.terminal.printable import counted
 from dragon_train.embedded.prompts import prompts
 from dragon_train.loop.run_folder import ADAPTER, DENOISER, kept_prompts
-from dragon_train.prompts import EMBEDDED, shipped_prompts
+from dragon_train.prompts import EMBEDDED, prompts_for, shipped_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,15 +79,15 @@ def exam_prompts(folder: Path, config: TrainConfig, path: Path | None) -> list[s
     Args:
         folder: of the run, which has the prompts that it was tuned on and compared on.
         config: the run.
-        path: a list of prompts; None for the defaults.
+        path: a file of prompts, with the columns that the pipeline takes; None for the defaults.
 
     Raises:
-        ConfigError: too few are left.
+        DragonError: the file cannot be read, or has a column that the pipeline does not take; or too few are left.
     """
     kept = kept_prompts(folder)
     seen = {*kept.train, *kept.heldout}
     own = path is None and config.pipeline == EMBEDDED
-    texts: Sequence[str] = prompts("exam") if own else read_texts(path or shipped_prompts())
+    texts: Sequence[str] = prompts("exam") if own else prompts_for(config.pipeline, path or shipped_prompts())
     fresh = [text for text in dict.fromkeys(texts) if text not in seen][:MOST]
     if len(fresh) < FEWEST:
         raise ConfigError(

@@ -21,6 +21,7 @@ from dragon_train.bench.collateral import figures_of
 from dragon_train.bench.exam.record import Judgement, Sitting
 from dragon_train.loop.rollout import generate
 from dragon_train.loop.run_folder import METRICS
+from dragon_train.loop.start import load_reference
 from dragon_train.loop.tuning import load_policy
 from dragon_train.prompts import EMBEDDED
 from dragon_train.registry import load_train_registry
@@ -78,8 +79,10 @@ class Exam:
             DragonError: the pipeline cannot be loaded, or a judge fails.
         """
         frames, behaviours = [], []
-        for run, weights in ((BASELINE, None), (self.config.reward, self.folder)):
-            policy = load_policy(load_train_registry().pipeline(self.config.pipeline), weights, device)
+        for run in (BASELINE, self.config.reward):
+            info = load_train_registry().pipeline(self.config.pipeline)
+            load = load_reference if run == BASELINE else load_policy
+            policy = load(info, self.folder, device, self.prompts)
             clips = self.clips(policy)
             frames.append(self.scores(run, clips))
             behaviours.append(behaviour(policy, self.config.pipeline, clips))

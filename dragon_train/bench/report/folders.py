@@ -19,7 +19,6 @@ from dragon_rewards.weights import fingerprint_files
 from dragon_train.bench.report.paired_comparisons import generation_of, remedy
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import ADAPTER, DENOISER
-from dragon_train.loop.tuning import load_policy
 from dragon_train.sampling.clip_folder import ClipFolder
 from dragon_train.sampling.sampling import sampled
 
@@ -66,7 +65,7 @@ class Side:
         """The pipeline, weights, prompts, seeds and settings that the clips depend on, as their record has them."""
         given = self.generation
         tuned = self.weights and fingerprint_files(TUNED, result_files(self.weights))
-        settings = {"pipeline": given.info.name, "weights": tuned or UNTUNED}
+        settings = {"pipeline": given.info.name, "weights": tuned or given.start or UNTUNED}
         drawn = {"prompts": list(given.prompts), "seeds": list(given.seeds)}
         return settings | {"steps": given.steps, "guidance": given.guidance} | drawn
 
@@ -90,7 +89,7 @@ class Side:
             on_clip: is called after each clip.
         """
         given = self.generation
-        policy = load_policy(given.info, self.weights, device, given.prompts)
+        policy = given.load(self.weights, device)
         rows = [{"prompt": str(prompt), "seed": seed} for prompt, seed in zip(given.prompts, given.seeds, strict=True)]
         with making(self.folder) as out:  # in place of clips of other prompts, seeds or weights
             latents = sampled(policy, given.prompts, given.seeds, *given.settings(policy), on_clip)

@@ -14,6 +14,7 @@ from dragon_train.embedded.prompts import prompts as embedded_prompts
 from dragon_train.judges import judges_of
 from dragon_train.loop.rollout import Stream, seeds, suggested
 from dragon_train.loop.run_folder import kept_prompts
+from dragon_train.loop.start import load_reference, start_of
 from dragon_train.prompts import EMBEDDED, prompts_for
 from dragon_train.registry import load_train_registry
 
@@ -36,6 +37,8 @@ class Generation:
 
     Attributes:
         info: the pipeline.
+        run: the folder of the run, which knows what it started from: this is the untuned model.
+        start: a fingerprint of what it started from; empty for the pipeline as it is.
         prompts: one for each pair.
         origin: of the prompts, in words.
         seeds: one for each pair.
@@ -44,6 +47,8 @@ class Generation:
     """
 
     info: PipelineInfo
+    run: Path
+    start: str
     prompts: tuple[str, ...]
     origin: str
     seeds: tuple[int, ...]
@@ -53,7 +58,19 @@ class Generation:
     @property
     def key(self) -> tuple[object, ...]:
         """The values that the untuned model's clips depend on: runs with the same values share the clips."""
-        return self.info.name, self.prompts, self.seeds, self.steps, self.guidance
+        return self.info.name, self.start, self.prompts, self.seeds, self.steps, self.guidance
+
+    def load(self, weights: Path | None, device: torch.device) -> Policy:
+        """Load the model whose weights are in the folder of a run, or the untuned one.
+
+        Raises:
+            DragonError: it cannot be loaded.
+        """
+        from dragon_train.loop.tuning import load_policy
+
+        if weights is None:
+            return load_reference(self.info, self.run, device, self.prompts)
+        return load_policy(self.info, weights, device, self.prompts)
 
     def settings(self, policy: Policy) -> tuple[int, float]:
         """Return diffusion steps and guidance, where 0 stands for what the policy suggests."""
@@ -159,7 +176,7 @@ def generation_of(results: Results, run: TrainedRun, count: int, file: Path | No
         file: of prompts; None takes held-out ones.
 
     Raises:
-        ConfigError: there are fewer prompts than pairs.
+        ConfigError: there are fewer prompts than pairs, or what the run started from is not there any more.
         UnknownNameError: the pipeline is not installed.
     """
     config = run.config
@@ -171,7 +188,10 @@ def generation_of(results: Results, run: TrainedRun, count: int, file: Path | No
     numbers = seeds(Stream.HELDOUT, config.seed, count=count)
     steps = preset.inference_steps if preset else config.demonstration_steps
     guidance = preset.guidance if preset else config.guidance  # 1 in benchmarks from before they kept it
-    return Generation(info, tuple(texts[:count]), origin, tuple(numbers), steps, guidance)
+    start = start_of(run.folder)
+    return Generation(
+        info, run.folder, start.identity if start else "", tuple(texts[:count]), origin, tuple(numbers), steps, guidance
+    )
 
 
 def heldout_prompts(folder: Path, config: TrainConfig, file: Path | None) -> tuple[Sequence[str], str]:

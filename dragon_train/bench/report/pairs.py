@@ -14,7 +14,6 @@ from dragon_rewards.ranking import LEFT_OUT, VALUE, credits_of
 from dragon_train.bench.report.media import PageClip, PageImage, page_media
 from dragon_train.bench.report.paired_change import PairedChange, paired_change
 from dragon_train.loop.rollout import generate
-from dragon_train.loop.tuning import load_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +106,7 @@ def sampled(generation: Generation, weights: Path | None, device: torch.device) 
     Raises:
         ConfigError: the pipeline makes neither audio nor images.
     """
-    policy = load_policy(generation.info, weights, device, generation.prompts)
+    policy = generation.load(weights, device)
     made = generate(policy, generation.prompts, generation.seeds, *generation.settings(policy)).clips
     if not isinstance(made, Clips | Images):
         what = f"pipeline '{generation.info.name}' makes {made.noun}s"

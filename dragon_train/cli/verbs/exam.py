@@ -14,6 +14,7 @@ from dragon_train.cli.device import chosen_device
 from dragon_train.cli.options import Device, Json, PromptFile, Wide
 from dragon_train.cli.printing import print_rows
 from dragon_train.loop.run_folder import check_result, stored_config
+from dragon_train.loop.start import start_of
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def exam(
     """Take the exam of a finished run: judges drawn by its weights, new prompts and seeds, the model's behaviour."""
     check_result(run)
     config = stored_config(run)
+    start_of(run)
     info = load_train_registry().pipeline(config.pipeline)
     require_weights(f"pipeline '{info.name}'", info.weights)
     where = chosen_device(device)
