@@ -154,7 +154,9 @@ class Part:
 
 
 def _write(path: Path, part: Part) -> None:
-    write_tensors(path, {**part.tensors, "rows": torch.tensor(part.rows, dtype=torch.int64)}, {"faults": json.dumps(part.faults)})
+    write_tensors(
+        path, {**part.tensors, "rows": torch.tensor(part.rows, dtype=torch.int64)}, {"faults": json.dumps(part.faults)}
+    )
 
 
 def _read(path: Path) -> Part:
