@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 PLUGINS = {"dragon-stable-diffusion": ("dragon_rewards", "dragon_train"), "dragon-reward-images": ("dragon_rewards",)}
 REWARDS = ["dataset-fad:inception@photos", "dataset-fad:dinov2@photos", "clip-score:siglip2", "clip-score:clip"]
 PROMPTS = ["a red house", "a boat", "two dogs", "a tree"]
+SAMPLE = ("sample", *PROMPTS, "--pipeline", "pipeline", "--diffusion-steps", 2)
 TRAIN = """
 objective = "direct"
 steps = 1
@@ -112,14 +113,22 @@ def test_a_pipeline_is_tuned_toward_it_by_its_gradient(place: Path, reward: str)
     [adapter] = out.rglob("adapter_model.safetensors")
     grown = [value for name, value in load_file(adapter).items() if "lora_B" in name]  # zeros before the first step
     assert sum(float(value.abs().sum()) for value in grown) > 0
-    sample = ("sample", *PROMPTS, "--pipeline", "pipeline", "--diffusion-steps", 2)
-    run(*sample, "--out", out / "untuned")
-    run(*sample, "--run", out, "--out", out / "tuned")
-    scored = json.loads(run("score", reward, out / "tuned", "--json"))
-    [row] = json.loads(run("compare", out / "untuned", out / "tuned", "--rewards", reward, "--json"))
-    assert row["compared"].endswith("by prompt and seed")
-    assert row["b"] == pytest.approx(sum(each["value"] for each in scored) / len(scored), rel=1e-5)
-    assert row["a"] != row["b"]
+    scores = []
+    for name, further in (("untuned", ()), ("tuned", ("--run", out))):
+        run(*SAMPLE, *further, "--out", out / name)
+        scores.append(json.loads(run("score", reward, out / name, "--json")))
+    assert scores[0][0]["value"] != scores[1][0]["value"]
+
+
+def test_images_are_compared_by_their_prompts(place: Path) -> None:
+    sides = [place / "first", place / "second"]
+    for seed, side in enumerate(sides):
+        run(*SAMPLE, "--seed", seed, "--out", side)
+    rewards = ("--rewards", "clip-score:clip", "--rewards", "clip-score:siglip2")
+    rows = json.loads(run("compare", *sides, *rewards, "--json"))
+    scored = json.loads(run("score", "clip-score:siglip2", sides[1], "--json"))
+    assert [row["compared"] for row in rows] == ["clips, by prompt"] * 2
+    assert rows[1]["b"] == pytest.approx(sum(row["value"] for row in scored) / len(scored), rel=1e-5)
 
 
 def test_sets_of_images_serve_the_encoders_of_images_alone(place: Path) -> None:
