@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dragon_rewards.registry import load_registry
+from dragon_train.cli.verbs.exemplars_judge import hears
 from exemplars.test_user_facets import FAST, SLOW, melody
 
 if TYPE_CHECKING:
@@ -54,6 +57,13 @@ def test_what_cannot_be_judged_is_refused_with_the_remedy(
     assert "'theirs' stores no audio" in refused("exemplars", "judge", "theirs", *chroma)
     (tmp_path / "slow" / "3.wav").unlink()
     assert "is missing; put it back" in refused("exemplars", "judge", slow, "--against", "fast", *chroma)
+
+
+def test_an_encoder_whose_frames_have_no_distance_is_not_judged() -> None:
+    clap = load_registry().encoder("clap")
+    assert hears(clap)
+    assert not hears(replace(clap, reductions=frozenset({"tag-agreement"})))
+    assert hears(replace(clap, reductions=frozenset({"per-song-fad"})))
 
 
 def test_captions_by_an_encoder_that_knows_other_music_are_called_guesses(slow: str, dragon: Dragon) -> None:

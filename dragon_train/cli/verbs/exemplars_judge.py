@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dragon_rewards.evaluation.tracks import Track
+    from dragon_rewards.protocols import EncoderInfo
 
 AGAINST, INSTEAD = "tunebook", "airs"  # the set to compare with by default, and where it is the one that is judged
+PER_SONG = "per-song-fad"  # by which tracks are ranked
 MAIN = ("encoder", "hears", "auc", "between", "within", "noise", "low_pass", "pitch_shift")
 
 
@@ -69,20 +71,27 @@ def _judged_encoders(names: Sequence[str] | None) -> list[str]:
     Raises:
         UnknownNameError: no encoder is registered under a name.
         WeightsError: an encoder that is named has no weights here.
-        DragonError: an encoder that is named takes no audio.
+        DragonError: an encoder that is named takes no audio, or its frames have no distance.
     """
     registry = load_registry()
     for each in map(registry.encoder, names or ()):
-        if Modality.AUDIO not in each.modalities:
-            raise DragonError(f"encoder '{each.name}' takes no audio; name others with --encoder")
+        if not hears(each):
+            raise DragonError(
+                f"encoder '{each.name}' takes no audio, or serves no {PER_SONG}; name others with --encoder"
+            )
         require_weights(f"encoder '{each.name}'", each.weights)
     return list(dict.fromkeys(names)) if names else [each for each in registry.encoders if _works(each)]
 
 
+def hears(encoder: EncoderInfo) -> bool:
+    """Return whether an encoder takes audio, and tracks can be ranked by the distance of its frames."""
+    return Modality.AUDIO in encoder.modalities and (not encoder.reductions or PER_SONG in encoder.reductions)
+
+
 def _works(name: str) -> bool:
-    """Return whether an encoder takes audio and has its weights here; say on stderr if only they are missing."""
+    """Return whether an encoder can be judged and has its weights here; say on stderr if only they are missing."""
     info = load_registry().encoder(name)
-    if Modality.AUDIO not in info.modalities:
+    if not hears(info):
         return False
     try:
         require_weights(f"encoder '{name}'", info.weights)
