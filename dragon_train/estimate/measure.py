@@ -170,7 +170,10 @@ def measure(config: TrainConfig, prompts: Sequence[str], device: torch.device) -
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     with TemporaryDirectory() as folder:
-        claim, processes = Claim(config, prompts, ()), Processes(config.precision, device=device)
+        claim, processes = (
+            Claim(config, prompts, ()),
+            Processes(config.precision, device=device, recomputes=config.gradient_checkpointing),
+        )
         run = Run(claim, Path(folder), device)
         context = Context(config, policy, prompts, processes, Clock(device))
         training = Training(context, parts.reward, parts.objective, run)

@@ -108,7 +108,7 @@ def train(
     config = resolved(config, policy)
     check_checkpointing(policy, config)
     check_start(config, out)
-    processes = Processes(config.precision, config.trackers, out, device)
+    processes = Processes(config.precision, config.trackers, out, device, recomputes=config.gradient_checkpointing)
     run = Run(Claim(config, prompts, [*heldout_prompts, *unseen]), out, processes.device, writes=processes.leads)
     if run.finished:
         load_tuned(policy, out)

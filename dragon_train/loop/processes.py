@@ -36,6 +36,7 @@ class Processes:
     Attributes:
         device: where this process computes.
         accelerator: accelerate's view of the processes.
+        unfused: whether attention in reduced precision is not fused; see `reduced`.
     """
 
     def __init__(
@@ -44,10 +45,17 @@ class Processes:
         trackers: Sequence[str] = (),
         folder: Path | None = None,
         device: torch.device | None = None,
+        *,
+        recomputes: bool = True,
     ) -> None:
-        """Take part in a run on `device`; of several processes each has the one that `accelerate launch` gives it."""
+        """Take part in a run on `device`; of several processes each has the one that `accelerate launch` gives it.
+
+        `recomputes` says that the backward pass may compute the forward pass again, as gradient checkpointing does. It
+        would do so outside of `autocast`, with fused attention, so that attention has to be fused at first, too.
+        """
         check_trackers(trackers)
         self.device = process_device(device)
+        self.unfused = self.device == CPU and not recomputes
         # An earlier run of this process may have had another precision, and another device.
         AcceleratorState._reset_state(reset_partial_state=is_alone())  # noqa: SLF001
         self.accelerator = Accelerator(
@@ -76,7 +84,7 @@ class Processes:
         dtype = PRECISIONS.get(self.accelerator.mixed_precision)
         if dtype is None:
             return nullcontext()
-        return reduced(self.device.type, dtype)
+        return reduced(self.device.type, dtype, unfused=self.unfused)
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's consecutive part of `items`; the parts of two processes differ by one item at most."""
@@ -125,14 +133,14 @@ class Processes:
 
 
 @contextmanager
-def reduced(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Compute in a reduced precision, on a CPU without fused attention.
+def reduced(device: str, dtype: torch.dtype, *, unfused: bool) -> Iterator[None]:
+    """Compute in a reduced precision, with attention fused or not.
 
     In bfloat16 torch's fused attention takes three to five times as long backward on a CPU as in float32, and unfused
     attention no longer (torch 2.13, 81 tokens of 8 heads of 32).
     """
-    unfused = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
-    with torch.autocast(device, dtype, cache_enabled=False), unfused:
+    attention = sdpa_kernel(SDPBackend.MATH) if unfused else nullcontext()
+    with torch.autocast(device, dtype, cache_enabled=False), attention:
         yield
 
 

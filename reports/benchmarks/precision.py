@@ -34,8 +34,8 @@ CLIPS, TIMES = 32, 6
 HALF = torch.bfloat16
 CONTEXTS: dict[str, tuple[torch.dtype, Callable[[], AbstractContextManager[None]]]] = {
     "float32": (torch.float32, nullcontext),
-    "bfloat16, fused attention": (HALF, lambda: torch.autocast("cpu", HALF, cache_enabled=False)),
-    "bfloat16, unfused attention": (HALF, lambda: reduced("cpu", HALF)),
+    "bfloat16, fused attention": (HALF, lambda: reduced("cpu", HALF, unfused=False)),
+    "bfloat16, unfused attention": (HALF, lambda: reduced("cpu", HALF, unfused=True)),
 }
 
 

@@ -19,15 +19,11 @@ from dragon_rewards.evaluation.listening.votes import VoteFile
 from dragon_rewards.media.audio import read_audio
 from dragon_train.bench.report import folders
 from dragon_train.bench.report.folders import run_folders
-from dragon_train.bench.report.paired_comparisons import generation_of
+from dragon_train.bench.report.paired_comparisons import Generation, generation_of
 from dragon_train.bench.report.pairs import sampled
 from dragon_train.bench.report.source import read_results
-from dragon_train.loop.tuning import load_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dragon_train.descriptors import PipelineInfo
     from dragon_train.protocols import Policy
 
 pytestmark = pytest.mark.slow
@@ -59,7 +55,7 @@ def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr(folders, "load_policy", refuse)
+    monkeypatch.setattr(Generation, "load", refuse)
 
 
 def test_a_is_the_untuned_and_b_the_tuned_model(heard: Path) -> None:
@@ -90,11 +86,12 @@ def test_other_clips_are_made_for_other_counts_and_weights_and_where_some_are_mi
     run = shutil.copytree(heard, tmp_path / "run")
     made: list[Path | None] = []
 
-    def noted(info: PipelineInfo, weights: Path | None, device: torch.device, texts: Sequence[str]) -> Policy:
+    def noted(given: Generation, weights: Path | None, device: torch.device) -> Policy:
         made.append(weights)
-        return load_policy(info, weights, device, texts)
+        return original(given, weights, device)
 
-    monkeypatch.setattr(folders, "load_policy", noted)
+    original = Generation.load
+    monkeypatch.setattr(Generation, "load", noted)
     run_folders(run, 2, CPU)
     assert made == [None, run]
     assert [len(list((run / "pairs" / side).glob("*.wav"))) for side in ("untuned", "tuned")] == [2, 2]

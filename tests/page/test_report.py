@@ -18,9 +18,8 @@ from support.cli import dragon
 from support.report_pages import QUICK
 
 from dragon_rewards.errors import DragonError
-from dragon_train.bench.report import pairs
 from dragon_train.bench.report.media import page_clip
-from dragon_train.bench.report.paired_comparisons import generation_of
+from dragon_train.bench.report.paired_comparisons import Generation, generation_of
 from dragon_train.bench.report.source import read_results
 from dragon_train.loop.run_folder import PROMPTS
 
@@ -46,7 +45,7 @@ def no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr(pairs, "load_policy", refuse)
+    monkeypatch.setattr(Generation, "load", refuse)
 
 
 @pytest.mark.usefixtures("no_models")

@@ -142,7 +142,7 @@ REFUSED = {
     "more cells": ("t.csv", "path,prompt\na.wav,jig\nb.wav,slow, calm\n", "row 2: 3 cells, and the header has 2"),
     "of one": ("t.csv", "caption\na slow hymn, played on organ\n", "row 1: 2 cells, and the header has 1"),
     "of no name": ("t.csv", "path,prompt,\na.wav,slow, calm\n", "row 1: 3 cells, and the header has 2"),
-    "fewer cells": ("t.csv", "path,prompt\na.wav,slow\ncalm hymn\n", "row 2: 1 cells, and the header has 2"),
+    "fewer cells": ("t.csv", "path,prompt\na.wav,slow\ncalm hymn\n", "row 2: 1 cell, and the header has 2"),
     "open quote": ("t.csv", 'path,prompt\na.wav,"jig\nb.wav,air\n', "row 1: unexpected end of data"),
     "text after a quote": ("t.csv", 'path,prompt\na.wav,"jig" fast\n', "row 1: ',' expected after"),
     "lone return": ("t.csv", "path,prompt\na.wav,jig\rb.wav,air\n", "row 1: a carriage return without line feed"),

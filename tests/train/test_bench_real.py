@@ -60,5 +60,5 @@ def test_too_few_real_clips_are_refused_before_any_run(files: Path, tmp_path: Pa
     write_audio(tmp_path / "few" / "one.wav", 0.1 * torch.ones(96_000), 16_000)
     refused = bench(files, tmp_path / "out", "--real", tmp_path / "few")
     assert refused.exit_code == 2
-    assert "holds 1 audio files" in " ".join(refused.stderr.split())
+    assert "holds 1 audio file" in " ".join(refused.stderr.split())
     assert not (tmp_path / "out" / BASELINE).exists()
