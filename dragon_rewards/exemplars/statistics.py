@@ -14,9 +14,9 @@ import torch
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.audio import fault
-from dragon_rewards.exemplars.hearing import FORM, WindowEncoder, check_audio, moment_shards
 from dragon_rewards.exemplars.sets import MANIFEST, gaussian_of, items, space_of
 from dragon_rewards.exemplars.store import changing_sets, removed_items
+from dragon_rewards.exemplars.window_encoder import FORM, WindowEncoder, check_audio, moment_shards
 from dragon_rewards.media.cache import open_cache
 from dragon_rewards.metrics.frames import MINIMUM_FRAMES
 from dragon_rewards.metrics.gaussian import Gaussian

@@ -22,12 +22,12 @@ from dragon_rewards.evaluation.listening.results import read_votes
 from dragon_rewards.evaluation.listening.votes import Choice, Vote, VoteFile
 from dragon_rewards.evaluation.score_tables import COLUMNS
 from dragon_rewards.exemplars.facets import Description, Facet, describe_facets, load_facets, write_facets
-from dragon_rewards.exemplars.hearing import FORM as MOMENTS
 from dragon_rewards.exemplars.item import pack_items, read_items, text_item
 from dragon_rewards.exemplars.reading import FORM as READING
 from dragon_rewards.exemplars.reading import Read
 from dragon_rewards.exemplars.sets import read_manifest
 from dragon_rewards.exemplars.statistics import Kept, read_kept, write_kept
+from dragon_rewards.exemplars.window_encoder import FORM as MOMENTS
 from dragon_rewards.media.cache import CacheKey, EmbeddingCache
 from dragon_rewards.metrics import Facets, Gaussian
 from dragon_rewards.metrics.gaussian import Moments
