@@ -120,10 +120,10 @@ def plain_texts(path: Path) -> list[str]:
         TableError: the file cannot be read, or has a further column; the message names it.
     """
     table = read_table(path)
-    further = further_columns(table)
+    texts, further = texts_of(table), further_columns(table)
     if further:
         raise TableError(
             f"'{path}' has a column '{further[0]}', and `dragon bench` and `dragon ablate` take prompts alone; leave "
             "it out, or tune with `dragon train`"
         )
-    return texts_of(table)
+    return texts

@@ -180,8 +180,8 @@ good = embeddings(0, 5, 2)
     [
         (torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]), good, None, "evaluated set x has NaN .* frame 1"),
         (good, torch.full((3, 2), torch.inf), None, "reference y has NaN .* frame 0"),
-        (torch.zeros(0, 2), good, None, r"evaluated set x has 0 frames?, and at least 2"),
-        (good, torch.zeros(1, 2), None, r"reference y has 1 frames?, and at least 2"),
+        (torch.zeros(0, 2), good, None, r"evaluated set x has 0 frames, and at least 2"),
+        (good, torch.zeros(1, 2), None, r"reference y has 1 frame, and at least 2"),
         (torch.zeros(4), good, None, "evaluated set x must be a matrix"),
         (torch.zeros(4, 3), good, None, "evaluated set x has 3 dimensions.* has 2"),
         (good, torch.ones(4, 2), None, "median distance within the reference y is 0"),

@@ -93,6 +93,8 @@ def _refused_list(folder: Path, content: str) -> str:
         refused("sample", *given, "--out", folder / "out"),
         refused("best-of", 2, *given, "--reward", FAD, "--out", folder / "out"),
         refused("train", *given, "--reward", FAD, "--out", folder / "out"),
+        refused("bench", *given, "--out", folder / "out"),
+        refused("ablate", "loss-pairing", *given, "--out", folder / "out"),
         refused("estimate", *given),
     }
     assert not (folder / "out").exists()
