@@ -12,7 +12,7 @@ from support.clusters import two_nodes
 
 from dragon_rewards import load_registry
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars import hearing, items, reference
+from dragon_rewards.exemplars import items, reference, window_encoder
 from dragon_rewards.exemplars.audio import sounding
 from dragon_rewards.exemplars.statistics import missing_shards
 from dragon_rewards.exemplars.store import require_set
@@ -78,7 +78,7 @@ def killed_once(
             os.kill(os.getpid(), SIGKILL)
         return sounding(item)
 
-    pytest.MonkeyPatch().setattr(hearing, "sounding", dying)
+    pytest.MonkeyPatch().setattr(window_encoder, "sounding", dying)
     moments_shard(folder, examples, info, encoder, device)
 
 

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 ADD = """
 import os, signal, sys
-from dragon_rewards.exemplars import hearing
+from dragon_rewards.exemplars import window_encoder
 from dragon_rewards.storage import shards
 from dragon_train.cli import main
-shards.FILES, heard, sounding = 2, [], hearing.sounding
+shards.FILES, heard, sounding = 2, [], window_encoder.sounding
 def dying(item):
     heard.append(item)
     if len(heard) == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return sounding(item)
-hearing.sounding = dying
+window_encoder.sounding = dying
 main()
 """
 
