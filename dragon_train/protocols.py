@@ -327,6 +327,10 @@ class Learner(Protocol):
         """Return what the policy makes of noised latents, (clips, ...): its estimate of the latents, with gradient."""
         ...
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Let the policy compute in the precision of the run inside the block, as `denoised` does by itself."""
+        ...
+
     def reference(self) -> AbstractContextManager[None]:
         """Make the policy the untuned model inside the block; what has gradient has to be computed outside of it."""
         ...

@@ -192,6 +192,10 @@ class PolicyLearner:
         finally:
             self.average.restore(self.tuning.parameters)
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Let the policy compute in the precision of the run inside the block."""
+        return self.processes.autocast()
+
     def reference(self) -> AbstractContextManager[None]:
         """Make the policy the untuned model inside the block; what has gradient has to be computed outside of it."""
         return self.tuning.reference()
@@ -211,13 +215,13 @@ class PolicyLearner:
     def denoising_error(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return the policy's denoising error for each clip, (clips,), with gradient."""
         condition = self.policy.condition(prompts)
-        with self.processes.autocast():
+        with self.autocast():
             return self.policy.denoising_error(latents, condition, draw)
 
     def denoised(self, latents: Tensor, prompts: Sequence[str], draw: Draw) -> Tensor:
         """Return what the policy makes of noised latents, (clips, ...): its estimate of the latents, with gradient."""
         condition = self.policy.condition(prompts)
-        with self.processes.autocast():
+        with self.autocast():
             return self.policy.denoised(latents, condition, draw)
 
     def implicit_reward(
@@ -234,9 +238,9 @@ class PolicyLearner:
         """
         condition = self.policy.condition(prompts)
         other = self.reference if against == "reference" else self.previous
-        with torch.no_grad(), other(), self.processes.autocast():
+        with torch.no_grad(), other(), self.autocast():
             reference = self.policy.denoising_error(latents, condition, draw)
-        with self.processes.autocast():
+        with self.autocast():
             return reference - self.policy.denoising_error(latents, condition, draw)
 
     def distance(self) -> Tensor:

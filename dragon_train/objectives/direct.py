@@ -116,11 +116,12 @@ class DirectReward(DirectOptions):
         """Return the latents of the clips, (clips, ...), after what earlier steps with gradient would end at."""
         config, starts = learner.config, (experience.prompts, experience.seeds)
         steps = config.demonstration_steps
-        if not self.own_steps:
-            return [learner.policy.sample(*starts, steps, config.guidance, self.gradient_steps)]
-        first = max(steps - self.gradient_steps, 0)
-        walked = walk(learner.policy, *starts, experience.seeds, [experience.eta] * steps, first)
-        return [estimate for _, estimate in walked if estimate.requires_grad]
+        with learner.autocast():
+            if not self.own_steps:
+                return [learner.policy.sample(*starts, steps, config.guidance, self.gradient_steps)]
+            first = max(steps - self.gradient_steps, 0)
+            walked = walk(learner.policy, *starts, experience.seeds, [experience.eta] * steps, first)
+            return [estimate.float() for _, estimate in walked if estimate.requires_grad]
 
     def value(self, learner: Learner, experience: Starts, latents: Tensor) -> Tensor:
         """Return the reward of latents, (clips,) or of the set (), with the gradient that is to be followed."""

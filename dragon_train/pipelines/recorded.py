@@ -251,11 +251,16 @@ class RecordedPolicy:
         return self.answer(question, condition).float() - question.target
 
     def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
-        """Return what the denoiser answers, (clips, ...), with gradient; about one clip at a time where it must."""
+        """Return what the denoiser answers, (clips, ...), with gradient; about one clip at a time where it must.
+
+        It is asked in the type of its weights, as pipelines ask it, where no autocast decides that.
+        """
         if "each" in condition:
             return torch.cat([self.answer(question.of(row), own) for row, own in enumerate(condition["each"])])
         sample, *times = self.inputs
-        asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
+        cast = torch.is_autocast_enabled(question.sample.device.type)
+        noisy = question.sample if cast else question.sample.to(next(self.denoiser.parameters()).dtype)
+        asked = {sample: noisy, **dict.fromkeys(times, question.time)}
         answer: Tensor = self.denoiser(**asked, **condition)[0]
         return answer
 
