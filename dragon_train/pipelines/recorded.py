@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from diffusers.models.modeling_utils import get_parameter_dtype
 
 from dragon_rewards.compute.devices import is_out_of_memory
 from dragon_rewards.errors import DragonError
@@ -253,16 +254,22 @@ class RecordedPolicy:
     def answer(self, question: DenoisingTarget, condition: Mapping[str, Any]) -> Tensor:
         """Return what the denoiser answers, (clips, ...), with gradient; about one clip at a time where it must.
 
-        It is asked in the type of its weights, as pipelines ask it, where no autocast decides that.
+        Weights in half precision compute by autocast, in a run and outside of one.
         """
         if "each" in condition:
             return torch.cat([self.answer(question.of(row), own) for row, own in enumerate(condition["each"])])
         sample, *times = self.inputs
-        cast = torch.is_autocast_enabled(question.sample.device.type)
-        noisy = question.sample if cast else question.sample.to(next(self.denoiser.parameters()).dtype)
-        asked = {sample: noisy, **dict.fromkeys(times, question.time)}
-        answer: Tensor = self.denoiser(**asked, **condition)[0]
+        asked = {sample: question.sample, **dict.fromkeys(times, question.time)}
+        with in_half(get_parameter_dtype(self.denoiser), question.sample.device.type):
+            answer: Tensor = self.denoiser(**asked, **condition)[0]
         return answer
+
+
+def in_half(weights: torch.dtype, device: str) -> AbstractContextManager[object]:
+    """Return a context in which weights of a reduced precision take float32, which pipelines cast by themselves."""
+    if weights == torch.float32 or torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, weights, cache_enabled=False)
 
 
 class AudioPolicy(RecordedPolicy):
