@@ -37,7 +37,7 @@ MADE = {
     "tutorials/first-run.md": ("clips/prompts.csv", "runs/airs/adapter_model.safetensors", "runs/airs/report.html"),
     "tutorials/exemplar-set.md": ("sets/mytracks/clap.safetensors", "runs/small/metrics.csv"),
     "how-to/score.md": ("best/prompts.csv", "vendi.csv"),
-    "how-to/ratings.md": ("heads/taste/head.json", "heads/choices/head.json"),
+    "how-to/ratings.md": ("heads/taste/head.json", "next.csv", "heads/choices/head.json"),
     "how-to/exemplar-sets.md": ("mytracks.zip",),
     "how-to/train.md": ("runs/mixed/metrics.csv",),
     "how-to/blend.md": ("runs/half-or-all/blend.svg", "runs/half/adapter_model.safetensors"),
