@@ -8,6 +8,7 @@ the new one.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,9 +85,11 @@ class HeadRecord:
     provenance: dict[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse a record without its telling figure."""
+        """Refuse a record without its telling figure, and a ridge that no fit has."""
         if self.measure not in self.figures:
             raise ConfigError(f"a head of {self.fitted_to} has no figure '{self.measure}'")
+        if not 0 < self.ridge < math.inf:
+            raise ConfigError(f"the ridge of a head is {self.ridge:g}, and has to be above 0")
 
     @property
     def measure(self) -> str:
@@ -171,6 +174,21 @@ def found_heads() -> tuple[list[HeadRecord], list[PluginFailure]]:
         except Exception as error:  # noqa: BLE001  whatever is in the folder, the others are to be found
             failures.append(PluginFailure.of_folder(f"head {path.parent.name}", path.parent, error))
     return records, failures
+
+
+def rated_head(reward: str) -> HeadRecord:
+    """Return the record of the head that a reward is, which was fitted to ratings.
+
+    Raises:
+        ConfigError: the reward is no head of the user's, or was fitted to preferences.
+    """
+    heads = {record.reward: record for record in found_heads()[0]}
+    rated = [name for name, record in heads.items() if record.fitted_to == "ratings"]
+    if reward in rated:
+        return heads[reward]
+    made = "was fitted to preferences" if reward in heads else "is no reward of `dragon fit-ratings`"
+    remedy = f"name one of {', '.join(rated)}" if rated else "make one of ratings first"
+    raise ConfigError(f"'{reward}' {made}; {remedy}")
 
 
 def broken_heads() -> list[PluginFailure]:

@@ -30,14 +30,14 @@ BLOCKS = [block for page in PAGES.values() for block in blocks(page)]
 SETTINGS = [block for block in BLOCKS if block.language == "toml" and "reward" in tomllib.loads(block.text)]
 VERBS = (
     "list", "sample", "score", "train", "plugins", "plugins new", "exemplars add", "exemplars facets",
-    "exemplars export", "rank", "best-of", "compare", "fit-ratings", "fit-preferences", "export-reward", "report",
-    "listen page", "ablate", "estimate", "doctor", "blend",
+    "exemplars export", "rank", "best-of", "compare", "fit-ratings", "fit-preferences", "rate-next", "export-reward",
+    "report", "listen page", "ablate", "estimate", "doctor", "blend",
 )  # fmt: skip
 MADE = {
     "tutorials/first-run.md": ("clips/prompts.csv", "runs/airs/adapter_model.safetensors", "runs/airs/report.html"),
     "tutorials/exemplar-set.md": ("sets/mytracks/clap.safetensors", "runs/small/metrics.csv"),
     "how-to/score.md": ("best/prompts.csv", "vendi.csv"),
-    "how-to/ratings.md": ("heads/taste/head.json", "heads/choices/head.json"),
+    "how-to/ratings.md": ("heads/taste/head.json", "next.csv", "heads/choices/head.json"),
     "how-to/exemplar-sets.md": ("mytracks.zip",),
     "how-to/train.md": ("runs/mixed/metrics.csv",),
     "how-to/blend.md": ("runs/half-or-all/blend.svg", "runs/half/adapter_model.safetensors"),

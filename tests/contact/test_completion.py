@@ -48,6 +48,7 @@ LINES = {  # bash breaks words at : and @ itself; here they stand apart, as it h
     "dragon exemplars show m": "mine",
     "dragon fit-ratings mine.csv --encoder chr": "chroma",
     "dragon fit-preferences mine.csv --encoder chr": "chroma",
+    "dragon rate-next clips --reward aesthetics-deg": "aesthetics-degradation:clap",
     "dragon estimate --card rtx": "rtx-4090",
 }
 

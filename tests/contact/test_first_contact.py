@@ -56,6 +56,8 @@ REFUSED: dict[str, str] = {
     "fit-ratings nope.csv --encoder clap": "'nope.csv'",
     "fit-ratings nope.csv --encoder nope": "unknown encoder 'nope'",
     "fit-preferences nope.csv --encoder clap": "'nope.csv'",
+    "rate-next full --reward vendi:nope": "unknown encoder 'nope'",
+    "rate-next full --reward vendi:clap": "'vendi:clap' is no reward of `dragon fit-ratings`",
     "exemplars add x nope": "'nope' does not exist",
     "export-reward nope --for trl": "'nope' is no reward",
 }

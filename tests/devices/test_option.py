@@ -24,6 +24,7 @@ PLACED = (
     ("serve",),
     ("fit-ratings",),
     ("fit-preferences",),
+    ("rate-next",),
     ("blend",),
     ("exam",),
 )
