@@ -15,7 +15,7 @@ from dragon_train.cli.app import app
 pytestmark = pytest.mark.slow
 
 PRESET = """
-heldout_prompts = 6
+heldout_prompts = 8
 inference_steps = 2
 subset_size = 2
 rounds = 2
@@ -37,6 +37,7 @@ pairing = ["paired", "unpaired"]
 seed = [0]
 [settings]
 reward = "per-song-fad:logmel@airs"
+heldout_prompts = 6
 [[tables]]
 name = "win_rate"
 rows = ["objective"]
@@ -55,6 +56,7 @@ preset = "{preset}"
 inference_steps = [2, 3]
 [settings]
 reward = "per-song-fad:logmel@airs"
+heldout_prompts = 6
 [[tables]]
 name = "metric"
 rows = ["inference_steps"]
@@ -122,6 +124,7 @@ def test_the_page_has_question_tables_figures_and_what_was_left_out(place: Path,
     page = (losses / "README.md").read_text()
     assert page.startswith("# Does a loss help?")
     assert "![Gain](gain.svg)" in page
+    assert "(6 prompts, 2 diffusion steps" in page  # of the grid's settings; its preset has 8
     assert "- dpo, unpaired: objective 'dpo' compares clips of the same prompt" in page
     assert (losses / "win_rate.md").read_text().strip() in page
     made = json.loads((losses / "ablation.json").read_text())

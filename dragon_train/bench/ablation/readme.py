@@ -63,12 +63,13 @@ def method(grid: Grid, work: GridWork) -> str:
     spread = "standard deviation of one seed."
     if grid.study:
         return f"{cells}{spread}\n\n{command}"
-    preset, kept = load_preset(grid.preset), "to watch" if grid.role == "watch" else "of the exam"
+    compared = asdict(load_preset(grid.preset)) | grid.settings
+    kept = "to watch" if grid.role == "watch" else "of the exam"
     return (
         f"{cells}{spread} Each cell is a tuning run, compared with the untuned model by clips of the same prompts "
-        f"{kept} and the same seeds ({preset.heldout_prompts} prompts, {preset.inference_steps} diffusion steps, "
+        f"{kept} and the same seeds ({compared['heldout_prompts']} prompts, {compared['inference_steps']} diffusion steps, "
         "unless an axis says otherwise); rewards of sets judge matched subsets of "
-        f"{preset.subset_size}. `before` and `after` "
+        f"{compared['subset_size']}. `before` and `after` "
         f"are raw metrics, a win rate of 0.5 shows nothing.\n\n{command}"
     )
 
