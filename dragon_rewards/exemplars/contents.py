@@ -7,12 +7,13 @@ as after a change or a copy of the folder, the examples are looked through again
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.item import AGAIN, read_items
+from dragon_rewards.exemplars.item import AGAIN, Seconds, read_items
 from dragon_rewards.storage.decoding import Count, read_json
 from dragon_rewards.storage.files import write_text
 
@@ -45,6 +46,7 @@ class Contents:
         seconds: the length of all audio.
         windows: the number of windows that are encoded.
         silent: the number of windows that are left out because nothing is heard in them.
+        window: the length in seconds of the windows that most examples are cut into; 0 if none is cut.
     """
 
     made_of: Stamp
@@ -53,6 +55,7 @@ class Contents:
     seconds: float
     windows: Count
     silent: Count
+    window: Seconds
 
     @property
     def has_files(self) -> bool:
@@ -75,6 +78,7 @@ def stamp_of(path: Path) -> Stamp:
 
 def sums(examples: Sequence[Item], made_of: Stamp) -> Contents:
     """Return what examples come to that were read from the file with this stamp, or written to it."""
+    windows = Counter(item.window for item in examples if item.window)
     return Contents(
         made_of=made_of,
         examples=len(examples),
@@ -82,6 +86,7 @@ def sums(examples: Sequence[Item], made_of: Stamp) -> Contents:
         seconds=sum(item.seconds for item in examples),
         windows=sum(item.windows for item in examples),
         silent=sum(item.silent for item in examples),
+        window=max(windows, key=windows.__getitem__, default=0.0),
     )
 
 
