@@ -1,6 +1,6 @@
 """What published models take of a card, counted as `dragon estimate` does, from their settings alone.
 
-python reports/guide/needs.py     # a few minutes on one core; prints what `dragon_train/models.toml` states
+python reports/guide/needs.py [MODEL ...]    # minutes on one core; prints what `dragon_train/models.toml` is to state
 
 A pipeline's settings are those of `full_size.py`, which says where they are from and what is assumed, and XL's of
 `memory.py`; no network gets weights. Counted is a CUDA device, with LoRA in bf16, gradient checkpointing, a pair and a
