@@ -8,19 +8,20 @@ has the same frames either way.
 
 Images are encoded whole, a few at a time.
 
-Memory holds the files or windows that are read ahead and one batch; of all other files it holds embeddings only.
+Memory holds the files or windows that are read ahead and one batch; of all other files it holds embeddings only, and
+where a reward judges each clip by itself the embeddings of 512 files.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from dragon_rewards.exemplars import items
+from dragon_rewards.exemplars.sets import contents
 from dragon_rewards.media.audio import read_mono, read_windows, seconds_of
 from dragon_rewards.media.clips import LOUDEST, check_peak, resample
 from dragon_rewards.media.cut import Cut
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from dragon_rewards.rewards import Reward
 
 ROOM = 2**26  # samples that are read ahead, 256 MB; more where a file for each thread takes more
+PART = 512  # files whose embeddings are in memory at once where a reward judges clips, as many as of a shard
 WINDOWS = 2  # windows of a long file that a CPU encodes at once: eight take 90 MB more and are no faster
 
 
@@ -59,12 +61,8 @@ def cut_of(reward: Reward) -> Cut:
     If the reward's exemplar set is audio of the user's, files are cut as most examples of the set were; otherwise the
     default applies.
     """
-    examples = items(reward.exemplar_set) if reward.exemplar_set else ()
-    windows = Counter(item.window for item in examples if item.window)
-    if not windows:
-        return Cut()
-    ((window, _),) = windows.most_common(1)
-    return Cut(window, window)
+    held = contents(reward.exemplar_set) if reward.exemplar_set else None
+    return Cut(held.window, held.window) if held and held.window else Cut()
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,9 @@ class EncodingJob:
         """Whether the encoders of all rewards are given audio or images."""
         return medium_of([reward.encoder for reward in self.rewards])
 
-    @property
+    @cached_property
     def cut(self) -> Cut:
-        """The way in which all rewards of the job cut long files into windows."""
+        """The way in which all rewards of the job cut long files into windows, found out once for all files."""
         return cut_of(self.rewards[0])
 
     @torch.no_grad()
@@ -120,7 +118,9 @@ def encode_files(job: EncodingJob, files: Files) -> Media:
 
 
 def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int], Media]]:
-    """Yield rows and embeddings: first of all files that are encoded in one pass, and then of each long file by itself.
+    """Yield rows and embeddings: first of files that are encoded in one pass, and then of each long file by itself.
+
+    Of the former there are 512 in a part, the shortest first.
 
     Raises:
         AudioError: a file is missing or not audio, which is found out before anything is encoded; or no reward can
@@ -135,8 +135,9 @@ def encode_in_parts(job: EncodingJob, files: Files) -> Iterator[tuple[list[int],
     seconds = lengths(files.paths)
     order = sorted(range(len(seconds)), key=seconds.__getitem__)
     short = [row for row in order if seconds[row] <= job.cut.longest]
-    if short:
-        yield sorted(short), _short(job, files, short, seconds[short[-1]])
+    for at in range(0, len(short), PART):
+        rows = short[at : at + PART]
+        yield sorted(rows), _short(job, files, rows, seconds[rows[-1]])
     yield from _long(job, files, order[len(short) :])
 
 

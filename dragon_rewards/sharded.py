@@ -20,10 +20,9 @@ import torch
 from dragon_rewards.compute.devices import CPU, find_device, statistics_device
 from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts, lengths
 from dragon_rewards.errors import AudioError, DragonError, ImageError
-from dragon_rewards.exemplars import items
-from dragon_rewards.exemplars.item import has_files
 from dragon_rewards.exemplars.reading import FORM as READING
 from dragon_rewards.exemplars.reading import read_files
+from dragon_rewards.exemplars.sets import has_files
 from dragon_rewards.exemplars.statistics import missing_shards, write_shard
 from dragon_rewards.media.cache import open_cache, work_shards
 from dragon_rewards.media.kinds import find_media, medium_of
@@ -130,7 +129,7 @@ def launch_statistics(info: ExemplarSetInfo, encoder: str, launch: Launch, devic
     Raises:
         DragonError: audio is missing or has changed, or the encoder failed.
     """
-    if has_files(items(info)):
+    if has_files(info):
         registry = load_registry()
         shards = missing_shards(info, registry.encoder(encoder), registry.build_encoder(encoder, device))
         launch(f"{info.name}: encoding with '{encoder}'", shards, moments_shard, info, encoder)

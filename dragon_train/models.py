@@ -29,6 +29,8 @@ class Model:
         gated: whether a licence must be accepted before the download; None if that is not known.
         base: the name of the model to train instead, if this one is post-trained; empty if it is not.
         convert: the commands that write its weights as diffusers saves them; empty if they are published so.
+        tune_gb: the memory of a card that tunes it by LoRA, in GB of 10^9 bytes; None if that was not counted.
+        sample_gb: the memory of a card that samples and decodes a clip, alike.
     """
 
     hub: str
@@ -38,6 +40,8 @@ class Model:
     gated: bool | None = None
     base: str = ""
     convert: str = ""
+    tune_gb: float | None = None
+    sample_gb: float | None = None
 
     def info(self, name: str) -> PipelineInfo:
         """Return the descriptor of this model under a name; one that is converted is searched below $DRAGON_WEIGHTS."""

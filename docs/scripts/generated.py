@@ -52,8 +52,10 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
     return pd.DataFrame(rows, columns=columns).map(_cell).to_markdown(index=False)
 
 
-def _cell(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+def _cell(value: Any) -> object:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if pd.isna(value) else value
 
 
 def encoders() -> str:
@@ -73,7 +75,7 @@ def exemplar_sets() -> str:
 
 def pipelines() -> str:
     """Return what `dragon list pipelines` shows."""
-    return table(listing.pipelines(), ["name", "licence", "summary"])
+    return table(listing.pipelines(), ["name", "licence", "tune_gb", "tune_on", "sample_gb", "sample_on", "summary"])
 
 
 def adapters() -> str:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.item import is_line
-from dragon_rewards.exemplars.sets import CAPTIONS, items, read_manifest, space_of
+from dragon_rewards.exemplars.sets import CAPTIONS, is_installed, read_manifest, space_of
 from dragon_rewards.protocols import Modality
 from dragon_rewards.storage.decoding import Hash, converted, decode_json
 from dragon_rewards.storage.tensor_files import check_tensors, read_metadata, read_tensors, write_tensors
@@ -151,7 +151,7 @@ def read_facets(info: ExemplarSetInfo, encoder_info: EncoderInfo, encoder: Encod
 
 def facets_fault(info: ExemplarSetInfo, encoder: EncoderInfo) -> str | None:
     """Say why a set has no usable facets in an encoder's space, and what to do; return None if it has."""
-    if not items(info):
+    if is_installed(info):
         return installed_fault(info)
     path = facets_path(info, encoder)
     if not path.is_file():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.places import OF_INSTALLED, sets_folder
 from dragon_rewards.exemplars.references import reference
-from dragon_rewards.exemplars.sets import CAPTIONS, encoders_of, read_manifest, space_of
+from dragon_rewards.exemplars.sets import encoders_of, is_installed, read_manifest, space_of
 from dragon_rewards.exemplars.statistics import gaussian_of_audio
 from dragon_rewards.exemplars.store import changing_sets
 from dragon_rewards.metrics import frechet_distance
@@ -41,7 +41,7 @@ def check_installed(info: ExemplarSetInfo) -> None:
     """
     if info.modality is not Modality.AUDIO:
         raise DragonError(f"exemplar set '{info.name}' is {info.modality}: it serves every encoder that embeds text")
-    if not (info.path / CAPTIONS).is_file():
+    if not is_installed(info):
         raise DragonError(
             f"exemplar set '{info.name}' is one of yours, whose statistics are made when they are needed: score by it, "
             f"or `dragon exemplars add {info.name} --encoder NAME`"

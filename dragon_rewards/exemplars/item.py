@@ -19,7 +19,7 @@ from dragon_rewards.errors import DragonError
 from dragon_rewards.storage.decoding import Count, Hash, decode_names, read_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
@@ -120,11 +120,6 @@ def read_items(path: Path) -> tuple[Item, ...]:
 @lru_cache(maxsize=64)
 def _read(path: Path, _modified: int, _node: int) -> tuple[Item, ...]:
     return unpack_items(read_bytes(path, AGAIN, LARGEST), f"'{path}'", AGAIN)
-
-
-def has_files(items: Sequence[Item]) -> bool:
-    """Return whether there are examples, and all of them are files that were on this machine when they were added."""
-    return bool(items) and all(item.path is not None for item in items)
 
 
 def _item(line: bytes, where: str, remedy: str) -> Item:

@@ -12,8 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.item import has_files
-from dragon_rewards.exemplars.sets import MANIFEST, captions, encode_texts, items, read_manifest, space_of
+from dragon_rewards.exemplars.sets import MANIFEST, captions, encode_texts, has_files, read_manifest, space_of
 from dragon_rewards.exemplars.store import changing_sets
 from dragon_rewards.protocols import Modality, TextEncoder
 from dragon_rewards.storage.tensor_files import check_tensors, read_metadata, read_tensors, write_tensors
@@ -45,7 +44,7 @@ def points_fault(info: ExemplarSetInfo, encoder: EncoderInfo) -> str | None:
         if Modality.TEXT in encoder.modalities:
             return None
         return f"exemplar set '{info.name}' is text, and encoder '{encoder.name}' embeds no text"
-    if points_path(info, encoder).is_file() or (info.modality in encoder.modalities and has_files(items(info))):
+    if points_path(info, encoder).is_file() or (info.modality in encoder.modalities and has_files(info)):
         return None
     known = ", ".join(sorted(path.stem for path in info.path.glob(f"*{SUFFIX}"))) or "no encoder"
     return (
@@ -86,7 +85,7 @@ def points_of(
         found = _stored(path, marks)
         if found is not None:
             return found
-    if not has_files(items(info)):
+    if not has_files(info):
         raise DragonError(
             f"'{path}' is not of what exemplar set '{info.name}' holds, or not of this version of encoder "
             f"'{encoder_info.name}', '{encoder.identity}'; install both again"

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import DragonError
 from dragon_rewards.exemplars.sets import (
-    CAPTIONS,
     brought_statistics,
     captions,
     content_hash,
     encode_texts,
     encoders_of,
     gaussian_of,
+    is_installed,
     items,
     read_manifest,
     space_of,
@@ -90,7 +90,7 @@ def _stored(info: ExemplarSetInfo, path: Path, encoder: str, identity: str) -> G
             f"'{recorded}', and the encoder's is '{identity}': build the set again with this encoder"
         )
     _check_version(info, path, metadata.get("set"))
-    installed = path.parent == info.path and (info.path / CAPTIONS).is_file()
+    installed = path.parent == info.path and is_installed(info)
     if installed and content_hash(info.path) != read_manifest(info.path).sha256:
         raise DragonError(
             f"exemplar set '{info.name}' is not what its manifest names, so '{path}' is not read; {INSTALL}"

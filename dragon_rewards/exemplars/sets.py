@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars.item import has_files, items_hash, items_name, read_items
+from dragon_rewards.exemplars.contents import read_contents
+from dragon_rewards.exemplars.item import items_hash, items_name, read_items
 from dragon_rewards.exemplars.places import made_statistics
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import ExemplarSetInfo, Modality, TextEncoder
@@ -22,15 +23,17 @@ from dragon_rewards.storage.tensor_files import check_tensors
 from dragon_rewards.terminal.printable import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+    from dragon_rewards.exemplars.contents import Contents
     from dragon_rewards.exemplars.item import Item
     from dragon_rewards.metrics import Gaussian
     from dragon_rewards.protocols import EncoderInfo
 
+T = TypeVar("T")
 MANIFEST = "manifest.json"
 CAPTIONS = "captions.txt"
 STATISTICS = {
@@ -111,15 +114,37 @@ def items(info: ExemplarSetInfo) -> tuple[Item, ...]:
     Raises:
         DragonError: the set is broken.
     """
-    if (info.path / CAPTIONS).is_file():
-        return ()
+    return () if is_installed(info) else _of_items(info, read_items)
+
+
+def contents(info: ExemplarSetInfo) -> Contents | None:
+    """Return what the examples of a user's set come to, without looking through them if it is known; otherwise None.
+
+    Raises:
+        DragonError: the set is broken.
+    """
+    return None if is_installed(info) else _of_items(info, read_contents)
+
+
+def _of_items(info: ExemplarSetInfo, read: Callable[[Path], T]) -> T:
     manifest = read_manifest(info.path)
     try:
-        return read_items(info.path / items_name(manifest.sha256))
+        return read(info.path / items_name(manifest.sha256))
     except DragonError:
         if read_manifest(info.path) == manifest:
             raise
-        return items(info)  # another process has changed the set meanwhile
+        return _of_items(info, read)  # another process has changed the set meanwhile
+
+
+def is_installed(info: ExemplarSetInfo) -> bool:
+    """Return whether a set came with a package, and holds captions in the place of items."""
+    return (info.path / CAPTIONS).is_file()
+
+
+def has_files(info: ExemplarSetInfo) -> bool:
+    """Return whether a set is a user's, and all its examples are files that were here when they were added."""
+    found = contents(info)
+    return found is not None and found.has_files
 
 
 def captions(info: ExemplarSetInfo) -> list[str]:
@@ -128,7 +153,7 @@ def captions(info: ExemplarSetInfo) -> list[str]:
     Raises:
         DragonError: the set is broken.
     """
-    if (info.path / CAPTIONS).is_file():
+    if is_installed(info):
         return lines_of(_text(info.path / CAPTIONS))
     return [item.caption for item in items(info) if item.caption is not None]
 
@@ -171,7 +196,7 @@ def serves(info: ExemplarSetInfo, encoder: EncoderInfo) -> bool:
         return Modality.TEXT in encoder.modalities or space_of(encoder) in encoders_of(info)
     if space_of(encoder) in encoders_of(info) or brought_statistics(info, encoder) is not None:
         return True
-    return info.modality in encoder.modalities and has_files(items(info))
+    return info.modality in encoder.modalities and has_files(info)
 
 
 def brought_statistics(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path | None:
@@ -179,7 +204,7 @@ def brought_statistics(info: ExemplarSetInfo, encoder: EncoderInfo) -> Path | No
 
     Without one it is None.
     """
-    if info.modality is not Modality.AUDIO or not (info.path / CAPTIONS).is_file():
+    if info.modality is not Modality.AUDIO or not is_installed(info):
         return None
     made = made_statistics(info.name, space_of(encoder))
     brought = encoder.statistics and encoder.statistics / f"{info.name}.safetensors"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from dragon_rewards.errors import ConfigError, DragonError, UnknownNameError
+from dragon_rewards.exemplars.contents import kept_contents, stamp_of, sums, write_contents
 from dragon_rewards.exemplars.item import items_hash, items_name, pack_items, read_items
 from dragon_rewards.exemplars.places import VARIABLE, sets_folder
-from dragon_rewards.exemplars.sets import MANIFEST, items, load_exemplar_set, read_manifest
+from dragon_rewards.exemplars.sets import MANIFEST, contents, items, load_exemplar_set, read_manifest
 from dragon_rewards.names import check_name
 from dragon_rewards.plugins import PluginFailure
 from dragon_rewards.storage.files import check_folder, write_bytes, write_text
@@ -66,8 +67,20 @@ def describe_set(folder: Path) -> ExemplarSetInfo:
     if info.name != folder.name:
         raise DragonError(f"'{folder}' holds the exemplar set '{info.name}'; rename the folder to that")
     check_name(info.name)
-    items(info)
+    _know_contents(info)
     return info
+
+
+def _know_contents(info: ExemplarSetInfo) -> None:
+    """Check that what the examples come to is known, and keep it for the next command where it was not kept.
+
+    Where the folder cannot be written, or another process is changing a set, the next command finds it out again.
+    """
+    found = contents(info)
+    if found and found != kept_contents(info.path):
+        with suppress(OSError, ConfigError), locked(sets_folder()):
+            if (info.path / MANIFEST).is_file():  # otherwise the set has been removed meanwhile
+                write_contents(found, info.path)
 
 
 def found_sets() -> tuple[list[ExemplarSetInfo], list[PluginFailure]]:
@@ -137,10 +150,12 @@ def save_set(manifest: Manifest, examples: Sequence[Item], before: Manifest | No
     manifest = replace(manifest, count=len(examples), sha256=items_hash(examples))
     if before:
         _keep_removed(folder, examples)
-    write_bytes(folder / items_name(manifest.sha256), pack_items(examples))
+    path = folder / items_name(manifest.sha256)
+    write_bytes(path, pack_items(examples))
     write_text(folder / MANIFEST, f"{json.dumps(asdict(manifest), indent=2, ensure_ascii=False)}\n")
+    write_contents(sums(examples, stamp_of(path)), folder)
     for old in folder.glob("items-*.jsonl"):
-        if old.name != items_name(manifest.sha256):
+        if old != path:
             old.unlink(missing_ok=True)
     return describe_set(folder)
 

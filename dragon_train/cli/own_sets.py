@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dragon_rewards.errors import ComposeError
-from dragon_rewards.exemplars import encoders_of, items
+from dragon_rewards.exemplars import encoders_of
 from dragon_rewards.exemplars.facets import facets_of
+from dragon_rewards.exemplars.sets import contents
 from dragon_rewards.names import check_name
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
@@ -33,14 +34,14 @@ def check_free(name: str) -> None:
 
 def facts(info: ExemplarSetInfo) -> dict[str, Any]:
     """Return what a set holds, by name: counts of examples and windows, hours of audio, encoders and facets."""
-    examples = items(info)
-    audio = info.modality is Modality.AUDIO and any(item.windows for item in examples)
+    held = contents(info)
+    audio = held if held and held.windows and info.modality is Modality.AUDIO else None
     return {
         "examples": info.count,
-        "hours": sum(item.seconds for item in examples) / HOUR if audio else None,
-        "windows": sum(item.windows for item in examples) if audio else None,
-        "silent_windows": sum(item.silent for item in examples) if audio else None,
-        "without_audio": sum(item.path is None for item in examples) if audio else None,
+        "hours": audio.seconds / HOUR if audio else None,
+        "windows": audio.windows if audio else None,
+        "silent_windows": audio.silent if audio else None,
+        "without_audio": audio.without_file if audio else None,
         "encoders": encoders_of(info),
         "facets": facets_of(info),
     }

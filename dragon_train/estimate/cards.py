@@ -36,6 +36,12 @@ def cards() -> dict[str, Card]:
     return read_toml(Path(str(files("dragon_train.estimate"))) / "cards.toml", dict[str, Card], "install it again")
 
 
+def smallest(need: float) -> list[str]:
+    """Return the names of the cards with the least memory that holds so many GB of 10^9 bytes; none if none does."""
+    enough = {name: card.memory for name, card in cards().items() if card.memory >= need}
+    return [name for name, memory in enough.items() if memory == min(enough.values())]
+
+
 def find_card(name: str) -> Card:
     """Return the card of this name.
 

@@ -96,7 +96,8 @@ def count_step(info: PipelineInfo, config: TrainConfig, *, cuda: bool, prompt: s
     }
     weights = {name: weight_bytes(part) for name, part in parts.items()}
     precision = "bf16" if config.precision == "fp16" else config.precision  # as large; a CPU has no fp16
-    processes = Processes(precision, device=CPU)
+    recomputes = cuda or config.gradient_checkpointing  # a card's attention is fused in any case
+    processes = Processes(precision, device=CPU, recomputes=recomputes)
     batch = min(policy.batch, config.prompts_per_step)
     with AsOnCuda() if cuda else nullcontext():
         latents, sampling = count_sampling(policy, config, processes, batch)

@@ -86,6 +86,8 @@ def rows_of(clips: Path, count: int) -> list[dict[str, object]]:
         "exemplars add": ("exemplars", "add", "many", *shelves, *SPREAD),
         "its statistics": ("exemplars", "add", "many", "--encoder", "logmel", *SPREAD),
         "score dataset-fad": ("score", "dataset-fad:logmel@many", *shelves, *SPREAD),
+        "score dataset-fad, in one process": ("score", "dataset-fad:logmel@many", *shelves, "--device", "cpu"),
+        "score per-song-fad, in one process": ("score", "per-song-fad:logmel@many", *shelves, "--device", "cpu"),
         "list rewards": ("list", "rewards"),
     }
     rows = []

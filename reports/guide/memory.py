@@ -90,7 +90,7 @@ def ace_step() -> dict[str, Any]:
 
 
 ACE_STEP = "AceStepTransformer1DModel"
-XL = {  # as its model card says; the feed-forward size is assumed, and the count then fits the card's 5B
+XL = {  # as its model card says; feed-forward size: https://huggingface.co/scragnog/ace-step-1.5-gguf-merge-models
     "hidden_size": 2560,
     "intermediate_size": 9728,
     "num_hidden_layers": 32,

@@ -16,12 +16,13 @@ from support.pipelines import BUILDERS, folder_of
 from dragon_rewards.errors import ConfigError
 from dragon_train.config import TrainConfig
 from dragon_train.embedded.prompts import prompts
-from dragon_train.estimate import fit
-from dragon_train.estimate.counting import Count
+from dragon_train.estimate import fit, phases
+from dragon_train.estimate.counting import ATTENTION_BACKWARD, Count
 from dragon_train.estimate.estimate import Estimate, capacity, estimate
 from dragon_train.estimate.hollow import quiet
 from dragon_train.estimate.measure import STATUS, measured_apart
 from dragon_train.estimate.phases import StepCount, count_step
+from dragon_train.loop.processes import Processes
 from dragon_train.objectives.configured import completed
 from dragon_train.registry import load_train_registry
 
@@ -113,6 +114,39 @@ def test_checkpointing_saves_what_autograd_keeps(precision: Literal["no", "bf16"
         estimated(replace(config, gradient_checkpointing=chosen), cuda=cuda) for chosen in (False, True)
     )
     assert checkpointed.memory["learning"] < plain.memory["learning"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "cuda", "fused"),
+    [
+        ({}, False, False),
+        ({"gradient_checkpointing": True}, False, True),
+        ({"precision": "no"}, False, True),
+        ({}, True, True),
+    ],
+)
+def test_attention_is_counted_as_a_run_computes_it(settings: dict[str, Any], *, cuda: bool, fused: bool) -> None:
+    """In bf16 a CPU computes the denoiser's unfused, where nothing is computed again; a card never does."""
+    learnt = counted_in_bf16(cuda=cuda, **settings).learning.once
+    assert (ATTENTION_BACKWARD in {cost.kind for cost in learnt.costs}) == fused
+
+
+def test_the_matrices_of_unfused_attention_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 6 layers keeps one of 81 x 81 for each of 5 heads of 4 clips: those of 2 pairs."""
+    unfused = counted_in_bf16()
+
+    def processes(precision: str, device: torch.device, *, recomputes: bool) -> Processes:  # noqa: ARG001
+        return Processes(precision, device=device)
+
+    monkeypatch.setattr(phases, "Processes", processes)
+    matrices = 6 * 5 * 4 * 81 * 81 * torch.bfloat16.itemsize
+    assert unfused.learning.once.peak >= counted_in_bf16().learning.once.peak + matrices
+
+
+def counted_in_bf16(*, cuda: bool = False, **settings: Any) -> StepCount:
+    config = completed(replace(EMBEDDED, **{"prompts_per_step": 2, "precision": "bf16", **settings}))
+    with quiet():
+        return count_step(load_train_registry().pipeline("embedded"), config, cuda=cuda)
 
 
 @pytest.mark.parametrize("objective", list(load_train_registry().objectives))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dragon_rewards.errors import DragonError
-from dragon_rewards.exemplars import CAPTIONS, captions, items
+from dragon_rewards.exemplars import captions, items
 from dragon_rewards.exemplars.facets import installed_fault
+from dragon_rewards.exemplars.sets import is_installed
 from dragon_rewards.exemplars.store import check_sets_folder, find_set, require_set
 from dragon_rewards.protocols import Modality
 from dragon_rewards.registry import load_registry
@@ -86,7 +87,7 @@ def _names(info: ExemplarSetInfo, encoder: EncoderInfo, file: Path | None) -> li
     """Return captions to name facets by: those given, else the set's own, else those in all installed text sets."""
     reads = Modality.TEXT in encoder.modalities
     if file is None:
-        installed = [each for each in load_registry().exemplar_sets.values() if (each.path / CAPTIONS).is_file()]
+        installed = [each for each in load_registry().exemplar_sets.values() if is_installed(each)]
         texts = [each for each in installed if each.modality is Modality.TEXT]
         return (captions(info) or [line for each in texts for line in captions(each)]) if reads else []
     if not reads:

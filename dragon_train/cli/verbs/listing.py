@@ -15,12 +15,15 @@ from dragon_rewards.terminal.printable import counted
 from dragon_train.cli.options import Json, Wide
 from dragon_train.cli.printing import print_rows
 from dragon_train.cli.verbs.plugins import all_failures
+from dragon_train.estimate.cards import smallest
+from dragon_train.models import models
 from dragon_train.registry import load_train_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dragon_rewards.suites import Suite
+    from dragon_train.models import Model
 
 Row = dict[str, Any]
 
@@ -111,9 +114,20 @@ def rewards() -> list[Row]:
 
 
 def pipelines() -> list[Row]:
-    """List the diffusion pipelines that can be tuned."""
-    infos = load_train_registry().pipelines.values()
-    return [{"name": info.name, "licence": info.licence, "summary": info.summary} for info in infos]
+    """List the diffusion pipelines that can be tuned, and what published ones take of a card, in GB of 10^9 bytes."""
+    infos, known = load_train_registry().pipelines.values(), models()
+    return [
+        {"name": info.name, "licence": info.licence, "summary": info.summary, **_card(known.get(info.name))}
+        for info in infos
+    ]
+
+
+def _card(model: Model | None) -> Row:
+    """Return the memory that tuning and sampling a model take, and the smallest cards that have it, where counted."""
+    needs = {"tune": model.tune_gb, "sample": model.sample_gb} if model else {"tune": None, "sample": None}
+    return {f"{what}_gb": need for what, need in needs.items()} | {
+        f"{what}_on": None if need is None else smallest(need) for what, need in needs.items()
+    }
 
 
 def adapters() -> list[Row]:
@@ -156,6 +170,6 @@ list_command("encoders", encoders, "name", "modalities", "dim", "summary")
 list_command("exemplar-sets", exemplar_sets, "name", "modality", "count", "summary")
 list_command("reductions", reductions, "name", "direction", "summary", "needs")
 list_command("rewards", rewards)
-list_command("pipelines", pipelines, "name", "summary", "licence")
+list_command("pipelines", pipelines, "name", "summary", "tune_gb", "licence", "tune_on")
 list_command("adapters", adapters, "pipeline_class", "summary", "name")
 list_command("objectives", objectives, "name", "summary", "options")
