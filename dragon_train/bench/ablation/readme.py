@@ -63,14 +63,13 @@ def method(grid: Grid, work: GridWork) -> str:
     spread = "standard deviation of one seed."
     if grid.study:
         return f"{cells}{spread}\n\n{command}"
-    compared = asdict(load_preset(grid.preset)) | grid.settings
+    compared = {**asdict(load_preset(grid.preset)), **grid.settings}
     kept = "to watch" if grid.role == "watch" else "of the exam"
     return (
         f"{cells}{spread} Each cell is a tuning run, compared with the untuned model by clips of the same prompts "
-        f"{kept} and the same seeds ({compared['heldout_prompts']} prompts, {compared['inference_steps']} diffusion steps, "
-        "unless an axis says otherwise); rewards of sets judge matched subsets of "
-        f"{compared['subset_size']}. `before` and `after` "
-        f"are raw metrics, a win rate of 0.5 shows nothing.\n\n{command}"
+        f"{kept} and the same seeds ({compared['heldout_prompts']} prompts, {compared['inference_steps']} diffusion "
+        f"steps, unless an axis says otherwise); rewards of sets judge matched subsets of {compared['subset_size']}. "
+        f"`before` and `after` are raw metrics, a win rate of 0.5 shows nothing.\n\n{command}"
     )
 
 
