@@ -128,10 +128,8 @@ def _check_spread(path: Path, raters: tuple[str, ...], given: NDArray[np.float64
         values = own[np.isfinite(own)]
         if np.ptp(values) == 0:
             who = f"rater '{rater}'" if rater else "everyone"
-            raise TableError(
-                f"'{path}': {who} gave {values[0]:g} to all of {counted(len(values), 'clip')}, which orders none; "
-                "rate them apart, or leave these rows out"
-            )
+            alike = f"{values[0]:g} to each of {len(values)} clips" if len(values) > 1 else "a single rating"
+            raise TableError(f"'{path}': {who} gave {alike}, which orders none; rate apart, or leave these rows out")
 
 
 def _units(table: Table, files: list[Path], paths: tuple[Path, ...]) -> tuple[str, NDArray[np.int64]]:

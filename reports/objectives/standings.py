@@ -2,7 +2,7 @@
 
     dragon ablate reports/objectives/record.toml --workers 2 --out WORK     # and variants.toml
     python reports/objectives/best_of.py WORK
-    python reports/objectives/standings.py WORK record variants best-of     # into the folder `record` beside this file
+    python reports/objectives/standings.py WORK record best-of      # into the folder `record` beside this file
 
 It puts the runs of all these results into one table, and draws the reward of each run's own clips over its calls.
 A win is a clip that the reward rates above the untuned model's clip of the same prompt and seed. Intervals resample
@@ -29,7 +29,6 @@ from dragon_train.bench.ablation.figures import COLOURS, MARKERS, canvas_of, sav
 HERE = Path(__file__).parent
 BASE = "dpo"
 CALLS = 20_000  # of the denoiser in each run, to a few percent (the grids count them)
-PHASES = ["sampling_s", "decoding_s", "encoding_s", "selecting_s", "learning_s"]
 PANEL = 6  # curves, as many as the eye tells apart
 SMOOTH = 5  # parts of a run, whose clips are averaged
 
@@ -106,13 +105,13 @@ def draw(path: Path, steps: pd.DataFrame, arms: list[str]) -> None:
     """The reward of the clips that the runs learnt from, over the calls until then; means of seeds and of fifths."""
     panels = [arms[start : start + PANEL] for start in range(0, len(arms), PANEL)]
     part = np.ceil(steps["calls"] / CALLS * SMOOTH).clip(1, SMOOTH) - 0.5
-    means = steps.assign(part=part * CALLS / SMOOTH).groupby(["arm", "part"])["reward"].mean()
+    means = steps.assign(part=part * CALLS / SMOOTH / 1000).groupby(["arm", "part"])["reward"].mean()
     with styled():
         canvas, places = canvas_of(len(panels))
         for axes, shown in zip(places, panels, strict=True):
             for arm, colour, marker in zip(shown, COLOURS, MARKERS, strict=False):
                 axes.plot(means[arm].index, means[arm], color=colour, marker=marker, markersize=4, label=arm)
-            axes.set_xlabel("calls of the denoiser")
+            axes.set_xlabel("calls of the denoiser, thousands")
             axes.set_ylabel("reward of the run's clips")
             axes.legend(frameon=False, fontsize=8)
         save(canvas, path)
@@ -121,8 +120,7 @@ def draw(path: Path, steps: pd.DataFrame, arms: list[str]) -> None:
 def main(work: Path, names: list[str]) -> None:
     """Write the table and the figure."""
     scores, steps = with_wins(scores_of(work, names)), courses(work, names)
-    spent = steps[PHASES].sum(axis=1).groupby([steps["arm"], steps["seed"]]).sum().groupby("arm").mean()
-    table = standings(scores).join(others(scores), on="arm").assign(seconds=lambda rows: rows["arm"].map(spent))
+    table = standings(scores).join(others(scores), on="arm")
     write_table(HERE / names[0] / "standings", table)
     draw(HERE / names[0] / "learning.svg", steps, [arm for arm in table["arm"] if arm in set(steps["arm"])])
     print(table.round(3).to_string())

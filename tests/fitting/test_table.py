@@ -76,12 +76,16 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
             "row 13: '4.wav' is rated by 'Ann' in row 5, too",
         ),
         (lambda rows: [*rows[:11], rows[11] | {"path": "gone.wav"}], r"rates 1 file that is not there: .*gone\.wav"),
-        (lambda rows: [row | {"rating": 3} for row in rows], "everyone gave 3 to all of 12 clips"),
+        (lambda rows: [row | {"rating": 3} for row in rows], "everyone gave 3 to each of 12 clips"),
         (
             lambda rows: (
                 [row | {"rater": "Ann"} for row in rows] + [row | {"rater": "Bob", "rating": 2} for row in rows[:4]]
             ),
-            "rater 'Bob' gave 2 to all of 4 clips, which orders none",
+            "rater 'Bob' gave 2 to each of 4 clips, which orders none",
+        ),
+        (
+            lambda rows: [row | {"rater": "Ann"} for row in rows] + [rows[0] | {"rater": "Bob"}],
+            "rater 'Bob' gave a single rating, which orders none",
         ),
         (
             lambda rows: (
