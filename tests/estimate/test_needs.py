@@ -19,7 +19,7 @@ STATED = {
 }
 
 
-RECOUNTED = ("stable-audio-3", "ace-step-turbo")  # one of each adapter; each takes a minute
+RECOUNTED = ("stable-audio-3", "ace-step-turbo")  # two of the adapters; each takes a minute
 
 
 @pytest.mark.slow
