@@ -15,6 +15,7 @@ from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import encoders
 from dragon_train.cli.device import chosen_device
+from dragon_train.cli.options import seed_option
 from dragon_train.cli.printing import PAGE, print_rows
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Encoder = Annotated[str, typer.Option(help="Whose embeddings predict the answers
 HeadName = Annotated[
     str | None, typer.Option(help="Of the reward: aesthetics-NAME, or aesthetics itself; default: as TABLE.")
 ]
-FoldSeed = Annotated[int, typer.Option(min=0, help="Seed of the folds of the cross-validation.")]
+FoldSeed = Annotated[int, seed_option("Seed of the folds of the cross-validation.")]
 Replace = Annotated[bool, typer.Option("--overwrite", help="Replace the reward of this name.")]
 
 CHANCE = {"srcc": 0.0, "accuracy": 0.5}

@@ -60,6 +60,15 @@ REFUSED: dict[str, str] = {
     "rate-next full --reward vendi:clap": "'vendi:clap' is no reward of `dragon fit-ratings`",
     "exemplars add x nope": "'nope' does not exist",
     "export-reward nope --for trl": "'nope' is no reward",
+    "sample jig --guidance inf --out o": "Invalid value for '--guidance'",
+    "exemplars add x full --window inf": "Invalid value for '--window'",
+    f"sample jig --seed {2**63} --out o": "Invalid value for '--seed'",
+    f"best-of 2 jig --reward vendi:clap --seed {2**63} --out o": "Invalid value for '--seed'",
+    f"bench --seed {2**63}": "Invalid value for '--seed'",
+    f"fit-ratings nope.csv --encoder clap --seed {2**63}": "Invalid value for '--seed'",
+    f"exemplars judge airs --seed {2**63}": "Invalid value for '--seed'",
+    f"exemplars facets airs --encoder clap --seed {2**63}": "Invalid value for '--seed'",
+    f"listen serve full full --seed {2**63}": "Invalid value for '--seed'",
 }
 TRY = """
 import json, sys
