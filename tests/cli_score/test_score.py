@@ -165,6 +165,21 @@ def test_bad_input_is_refused_before_anything_is_encoded(songs: Path, tmp_path: 
     assert encoder.passes == 0
 
 
+def test_what_is_wrong_with_a_later_folder_is_refused_before_the_first_is_encoded(
+    songs: Path, encoder: TwoTower
+) -> None:
+    first, later = songs / "deep", songs.with_name("later")
+    for index, clip in enumerate(noise(3)):
+        write_audio(later / f"{index}.wav", clip, RATE)
+    for name in ("d", "e"):
+        (first / f"{name}.txt").write_text("a jig")
+    said = refused("best-of-4-clap-score:two", first, later)
+    assert f"no prompt for '{later / '0.wav'}' and 2 more" in said
+    (later / "4.wav").write_text("not audio")
+    assert "4.wav' cannot be read as audio" in refused(SET_FAD, first, later)
+    assert encoder.passes == 0
+
+
 def test_a_clip_shorter_than_one_frame_is_refused_before_the_others_are_encoded(songs: Path, encoder: TwoTower) -> None:
     write_audio(songs / "z-click.wav", noise(1)[0, :50], RATE)
     assert "z-click.wav' (50 samples at 8000 Hz)" in refused(FAD, songs)
