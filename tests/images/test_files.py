@@ -30,6 +30,16 @@ def test_images_below_a_folder_are_found_once_each_and_nothing_else(photos: Path
         find_images([photos / "gone"])
 
 
+def test_images_in_other_formats_are_named(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = find_images([photos])
+    assert not capsys.readouterr().err
+    for name in ("x.HEIC", "deep/y.tif"):
+        (photos / name).touch()
+    assert find_images([photos]) == usual
+    named = f"2 files: {photos / 'deep' / 'y.tif'}, {photos / 'x.HEIC'}; to use them, convert them to PNG"
+    assert named in capsys.readouterr().err
+
+
 def test_a_png_is_read_to_the_bit_from_a_path_and_from_bytes(tmp_path: Path) -> None:
     pixels = (pictures(3, 5, 7)[2] * 255).round() / 255
     path = save(tmp_path / "a.png", pixels)
