@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dragon_rewards.errors import ComposeError, ConfigError
 from dragon_rewards.fitting.target import check_encoder, check_target
 from dragon_rewards.heads import save_head
 from dragon_rewards.media.cache import open_cache
+from dragon_rewards.names import check_name
 from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import encoders
@@ -65,7 +67,7 @@ def make_head(
         DragonError: the encoder, the name or the table cannot be used, or the fit failed.
     """
     check_encoder(encoder)
-    chosen = name or table.stem.lower()
+    chosen = name or _name_of(table)
     check_target(chosen, overwrite=overwrite)
     judged, cache = read(table), open_cache()
     where = chosen_device(device)
@@ -75,6 +77,18 @@ def make_head(
         record, content = fit(judged, Fitting(chosen, encoder, where, cache, bar.advance, seed))
     save_head(record, content)
     return record
+
+
+def _name_of(table: Path) -> str:
+    """Return the name of a head that is called after its table.
+
+    Raises:
+        ConfigError: the table is called as no head can be.
+    """
+    try:
+        return check_name(table.stem.lower())
+    except ComposeError as error:
+        raise ConfigError(f"'{table}' gives its reward no name ({error}); give one with --name") from error
 
 
 def print_head(record: HeadRecord, *, as_json: bool, wide: bool) -> None:

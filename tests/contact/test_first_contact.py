@@ -54,6 +54,7 @@ REFUSED: dict[str, str] = {
     "report nope": "holds neither config.json nor benchmark.json",
     "listen page nope --out o.html --db v.sqlite": "is no folder of a `dragon train` run",
     "fit-ratings nope.csv --encoder clap": "'nope.csv'",
+    "fit-ratings my(1).csv --encoder clap": "'my(1).csv' gives its reward no name",
     "fit-ratings nope.csv --encoder nope": "unknown encoder 'nope'",
     "fit-preferences nope.csv --encoder clap": "'nope.csv'",
     "rate-next full --reward vendi:nope": "unknown encoder 'nope'",
