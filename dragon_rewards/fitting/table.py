@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dragon_rewards.storage.table_files import Row, Table
 
 FEWEST_CLIPS = 10  # below which nothing can be measured
+LARGEST = 1e9  # a rating; a head is kept in float32
 ROUNDING = 1e-12  # of the largest rating
 FEWEST_UNITS = 5  # prompts or tracks, below which clips are held out one by one
 
@@ -123,6 +124,8 @@ def _rating(table: Table, row: Row) -> float:
     rating = table.number(row, RATING)
     if rating is None:
         raise TableError(f"{table.where(row)}: no rating; rate '{table.text(row, PATH)}', or remove the row")
+    if abs(rating) > LARGEST:
+        raise TableError(f"{table.where(row)}: rating {rating:g} is beyond {LARGEST:g}; rate on a smaller scale")
     return float(rating)
 
 

@@ -157,6 +157,8 @@ def test_bad_input_is_refused_before_anything_is_encoded(songs: Path, tmp_path: 
     assert "gone.wav' does not exist" in refused(FAD, tmp_path / "gone.wav")
     assert "at least 2 clips" in refused(SET_FAD, songs / "a.wav")
     assert "is a folder; give --csv" in refused(FAD, songs, "--csv", tmp_path)
+    (songs / "prompts.csv").write_text("path,prompt\na.wav,a jig\n")
+    assert "prompts.csv' is there and has no column value" in refused(FAD, songs, "--csv", songs / "prompts.csv")
     write_audio(songs / "silent.wav", torch.zeros(RATE), RATE)
     assert "silent.wav' is silent" in refused(FAD, songs)
     (songs / "silent.wav").unlink()

@@ -68,6 +68,10 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
     [
         (lambda rows: [{"path": row["path"]} for row in rows], "no column rating"),
         (lambda rows: [rows[0] | {"rating": "3,5"}, *rows[1:]], "row 1: rating '3,5' is no finite number"),
+        (
+            lambda rows: [rows[0] | {"rating": "-1e60"}, *rows[1:]],
+            "row 1: rating -1e\\+60 is beyond 1e\\+09; rate on a",
+        ),
         (lambda rows: [*rows[:2], rows[2] | {"rating": None}, *rows[3:]], "row 3: no rating; rate '2.wav'"),
         (lambda rows: rows[:9], "ratings of 9 clips; rate at least 10"),
         (lambda rows: [*rows, rows[4]], "row 13: '4.wav' is rated in row 5, too; keep one of them, or name who rated"),

@@ -125,7 +125,7 @@ def report(
     wide: Wide = False,
 ) -> None:
     """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
-    check_csv(csv)
+    check_csv(csv, "kind")
     from dragon_rewards.evaluation.listening.results import read_votes, vote_rows
     from dragon_rewards.evaluation.listening.results import report as report_votes
 
