@@ -10,7 +10,7 @@ import torch
 from dragon_rewards.errors import TooFewClipsError
 from dragon_rewards.media.kinds import find_media, medium_of
 from dragon_rewards.media.usable import damage_first, usable
-from dragon_rewards.scoring import judged
+from dragon_rewards.scoring import judged, needed_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,7 +61,8 @@ def rank_files(
         files = usable(files, medium)
     with damage_first(files, medium):
         check_credits(reward, len(files))
-    values = judged(reward, partial(credits_of, reward), files, table, places, on_progress, cache, device)
+    prompts = needed_prompts(reward, files, table, places)
+    values = judged(reward, partial(credits_of, reward), files, prompts, on_progress, cache, device)
     verdict = {"of": VALUE if reward.kind.per_clip else LEFT_OUT, "reward": reward.name}
     return [
         {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dragon_rewards.compute.devices import statistics_device
-from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts
+from dragon_rewards.encoding import EncodingJob, Files, encode_files, encode_in_parts, lengths
 from dragon_rewards.media.kinds import find_media, medium_of
 from dragon_rewards.media.prompts import prompts_of
 from dragon_rewards.media.usable import damage_first, usable
 from dragon_rewards.metrics.frames import in_order
+from dragon_rewards.protocols import Modality
 from dragon_rewards.rewards import warn_of_cut_prompts
 
 if TYPE_CHECKING:
@@ -66,6 +67,22 @@ def score_files(
     """
     places = list(paths)
     sets = [places] if reward.kind.per_clip else sets_of(places)
+    found = _found(reward, sets, skip_bad=skip_bad)
+    prompts = [needed_prompts(reward, files, table, each) for each, files in zip(sets, found, strict=True)]
+    steps, rows = 2 * sum(map(len, found)), list[dict[str, Any]]()
+
+    def advance(further: int, _steps_of_this_set: int) -> None:
+        on_progress(further, steps)
+
+    for each, files, texts in zip(sets, found, prompts, strict=True):
+        values = judged(reward, reward.metric, files, texts, advance, cache, device)
+        own = {"path": str(each[0])} if len(sets) > 1 else {}
+        rows += rows_of(reward, files, values, own)
+    return rows
+
+
+def _found(reward: Reward, sets: Sequence[Sequence[Path]], *, skip_bad: bool) -> list[list[Path]]:
+    """Return the files of each set; what can be told without decoding them is refused before the first is encoded."""
     medium = medium_of([reward.encoder])
     found = [find_media(each, [reward.encoder]) for each in sets]
     if skip_bad:
@@ -73,16 +90,16 @@ def score_files(
     for files in found:
         with damage_first(files, medium):
             reward.check_count(len(files))
-    steps, rows = 2 * sum(map(len, found)), list[dict[str, Any]]()
+    if len(found) > 1 and medium is Modality.AUDIO:
+        lengths(list(chain.from_iterable(found)))
+    return found
 
-    def advance(further: int, _steps_of_this_set: int) -> None:
-        on_progress(further, steps)
 
-    for each, files in zip(sets, found, strict=True):
-        values = judged(reward, reward.metric, files, table, each, advance, cache, device)
-        own = {"path": str(each[0])} if len(sets) > 1 else {}
-        rows += rows_of(reward, files, values, own)
-    return rows
+def needed_prompts(
+    reward: Reward, files: Sequence[Path], table: Path | None, places: Sequence[Path]
+) -> list[str] | None:
+    """Return the prompts of files, as `prompts_of` finds them; None for a reward that needs none."""
+    return prompts_of(files, table, places) if reward.reduction.needs_prompts else None
 
 
 def rows_of(reward: Reward, files: Sequence[Path], values: Tensor, own: dict[str, str]) -> list[dict[str, Any]]:
@@ -105,8 +122,7 @@ def judged(
     reward: Reward,
     judge: Callable[[Media], Tensor],
     paths: Sequence[Path],
-    table: Path | None,
-    places: Sequence[Path],
+    prompts: Sequence[str] | None,
     on_progress: Callable[[int, int], None],
     cache: EmbeddingCache | None,
     device: torch.device,
@@ -119,13 +135,11 @@ def judged(
         reward: the reward whose encoder is used.
         judge: computes a tensor of values from encoded files.
         paths: the files.
-        table: a file of prompts; None for prompts that lie beside the files.
-        places: the files and folders that the user named, in which `paths` were found.
+        prompts: one text for each file; None for a reward that needs none.
         on_progress: called with the number of steps done and of all steps; a file takes two steps.
         cache: where embeddings are kept for the next time; None to keep none.
         device: where clips are encoded and judged.
     """
-    prompts = prompts_of(paths, table, places) if reward.reduction.needs_prompts else None
     build_parts(reward, device)
     warn_of_cut_prompts([reward], prompts or (), device)
     steps = 2 * len(paths)

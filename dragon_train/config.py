@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 Count = Annotated[int, Meta(ge=0, le=10**6)]
 Several = Annotated[int, Meta(ge=1, le=10**6)]
 Steps = Annotated[int, Meta(ge=0, le=10**4)]  # of diffusion
-Guidance = Annotated[float, Meta(ge=0, le=1e4)]
+MOST_GUIDANCE, LAST_SEED = 1e4, 2**63 - 1
+Guidance = Annotated[float, Meta(ge=0, le=MOST_GUIDANCE)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Meta(ge=0, le=LAST_SEED)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]  # finite
 Names = tuple[str, ...]
 Option = Number | bool | str

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dragon_rewards.errors import AudioError, DragonError, TableError
 from dragon_rewards.exemplars.item import is_line
 from dragon_rewards.media.discovery import Found, no_audio, visible_files
-from dragon_rewards.media.kinds import IMAGE_SUFFIXES, USUAL_IMAGES, images_below
+from dragon_rewards.media.kinds import IMAGE_SUFFIXES, USUAL_IMAGES, images_among
 from dragon_rewards.media.prompts import TABLES, prompt_sources
 from dragon_rewards.storage.table_files import SUFFIXES, TEXT, read_table
 from dragon_rewards.storage.table_formats import parquet_columns
@@ -157,7 +157,7 @@ def _gather_folder(folder: Path, found: Gathered) -> None:
     known = set(found.files.files)
     audio = found.files.search(files)
     shards = [path for path in files if path.suffix.lower() == PARQUET and path.name not in TABLES]
-    images = [] if audio or shards else images_below(folder)
+    images = [] if audio or shards else images_among(files)
     if not audio and not shards and not images:
         raise AudioError(f"{no_audio(folder, found.files)}, or with {USUAL_IMAGES} images")
     _gather_media(images, [folder], found, found.images)

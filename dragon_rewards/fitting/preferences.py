@@ -122,7 +122,7 @@ def _prompts(table: Table, rows: list[Row], sides: list[tuple[Path, Path]]) -> d
         for file in both if prompt else ():
             named[file].add(str(prompt))
             if len(named[file]) > 1:
-                raise TableError(f"{table.where(row)}: '{file.name}' has another prompt in another row")
+                raise TableError(f"{table.where(row)}: '{file.name}' has another prompt in another row; keep one")
     return {file: prompt for file, (prompt,) in named.items()}
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dragon_rewards.storage.table_files import Row, Table
 
 FEWEST_CLIPS = 10  # below which nothing can be measured
+LARGEST = 1e9  # a rating; a head is kept in float32
+ROUNDING = 1e-12  # of the largest rating
 FEWEST_UNITS = 5  # prompts or tracks, below which clips are held out one by one
 
 
@@ -83,7 +85,9 @@ def read_ratings(path: Path) -> Ratings:
     raters = tuple(dict.fromkeys(rater for _, rater in cells))
     given = np.array([[cells.get((clip, rater), np.nan) for rater in raters] for clip in paths])
     _check_spread(path, raters, given)
-    return Ratings(path, paths, raters, given, *_units(table, files, paths))
+    ratings = Ratings(path, paths, raters, given, *_units(table, files, paths))
+    _check_levelled(ratings)
+    return ratings
 
 
 def check_files(table: Path, does: str, paths: tuple[Path, ...]) -> None:
@@ -96,7 +100,8 @@ def check_files(table: Path, does: str, paths: tuple[Path, ...]) -> None:
     if missing:
         files = counted(len(missing), "file")
         raise ConfigError(
-            f"'{table}' {does} {files} that {'is' if len(missing) == 1 else 'are'} not there: {listed_names(missing)}"
+            f"'{table}' {does} {files} that {'is' if len(missing) == 1 else 'are'} not there: {listed_names(missing)}; "
+            "correct the paths, which are relative to the table, or remove the rows"
         )
 
 
@@ -119,6 +124,8 @@ def _rating(table: Table, row: Row) -> float:
     rating = table.number(row, RATING)
     if rating is None:
         raise TableError(f"{table.where(row)}: no rating; rate '{table.text(row, PATH)}', or remove the row")
+    if abs(rating) > LARGEST:
+        raise TableError(f"{table.where(row)}: rating {rating:g} is beyond {LARGEST:g}; rate on a smaller scale")
     return float(rating)
 
 
@@ -132,6 +139,15 @@ def _check_spread(path: Path, raters: tuple[str, ...], given: NDArray[np.float64
             raise TableError(f"'{path}': {who} gave {alike}, which orders none; rate apart, or leave these rows out")
 
 
+def _check_levelled(ratings: Ratings) -> None:
+    """Refuse raters who contradict each other so exactly that what is left of the means are rounding errors."""
+    if len(ratings.raters) > 1 and np.ptp(ratings.ratings) <= ROUNDING * np.nanmax(np.abs(ratings.given)):
+        raise TableError(
+            f"'{ratings.table}': the raters' means are the same for each of {len(ratings.paths)} clips, which orders "
+            "none; fit to the ratings of one of them, or rate more clips"
+        )
+
+
 def _units(table: Table, files: list[Path], paths: tuple[Path, ...]) -> tuple[str, NDArray[np.int64]]:
     """Return what is held out as a whole, and the number of each clip's: prompts, else tracks, if there are enough."""
     for by, column in (("prompt", TEXT), ("track", TRACK)):
@@ -140,7 +156,9 @@ def _units(table: Table, files: list[Path], paths: tuple[Path, ...]) -> tuple[st
             for row, file in zip(table.rows, files, strict=True):
                 named[file][table.text(row, column)] = row
                 if len(named[file]) > 1:
-                    raise TableError(f"{table.where(row)}: '{table.text(row, PATH)}' has another {by} in another row")
+                    raise TableError(
+                        f"{table.where(row)}: '{table.text(row, PATH)}' has another {by} in another row; keep one"
+                    )
             labels = [next(iter(named[clip])) or str(clip) for clip in paths]
             if len(set(labels)) >= FEWEST_UNITS:
                 return by, np.unique(labels, return_inverse=True)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
+
+WHITE = 2**16 - 1  # of grey of 16 bits
 
 
 def read_image(file: Path | BinaryIO, name: str | None = None) -> Tensor:
@@ -36,6 +39,8 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Tensor:
 def pixels_of(image: Image.Image) -> Tensor:
     """Decode an opened image as `read_image` returns it."""
     upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # grey of 16 bits, all of which above 255 `convert` would make white
+        return (torch.from_numpy(np.array(upright, np.float32)) / WHITE).expand(3, -1, -1)
     return torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1) / 255
 
 
@@ -56,5 +61,5 @@ def opened_image(file: Path | BinaryIO, name: str | None = None) -> Iterator[Ima
     try:
         with Image.open(file, formats=tuple(IMAGE_FORMATS)) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for damaged files
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:  # of damaged files
         raise ImageError(f"'{name}' cannot be read as an image ({error}); give {USUAL_IMAGES}") from error

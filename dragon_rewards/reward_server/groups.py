@@ -82,13 +82,15 @@ def read_group(asked: Asked, reward: Reward, cut: Cut, limit: int) -> list[Clip]
     Raises:
         AudioError: a file is not audio, or no reward can judge it.
         ImageError: a file is no image that is read here.
-        MissingPromptsError: the reward needs prompts, and there are none.
+        MissingPromptsError: the reward needs prompts, and there are none, or one is empty.
         TooFewClipsError: the reward needs more clips.
         TooLargeError: the files decode to more than `limit` bytes.
     """
     reward.check_count(len(asked.files))
     if reward.reduction.needs_prompts and asked.prompts is None:
         raise MissingPromptsError(f"'{reward.name}' compares clips with their prompts: send one prompt for each file")
+    if reward.reduction.needs_prompts:
+        _check_prompts(asked)
     room, rate, prompts = Room(limit), reward.encoder.sample_rate, asked.prompts or [""] * len(asked.files)
 
     def windows(file: bytes, name: str) -> list[Tensor]:
@@ -96,6 +98,13 @@ def read_group(asked: Asked, reward: Reward, cut: Cut, limit: int) -> list[Clip]
 
     named = [(file, f"{asked.field}[{index}]") for index, file in enumerate(asked.files)]
     return [Clip(name, windows(file, name), prompt) for (file, name), prompt in zip(named, prompts, strict=True)]
+
+
+def _check_prompts(asked: Asked) -> None:
+    """Refuse prompts that say nothing, as `dragon score` does."""
+    for index, prompt in enumerate(asked.prompts or ()):
+        if not prompt.strip():
+            raise MissingPromptsError(f"the prompt of '{asked.field}[{index}]' is empty: send what the file should be")
 
 
 def _heard(file: bytes, name: str, cut: Cut, rate: int, room: Room) -> list[Tensor]:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dragon_rewards.errors import ComposeError, ConfigError
 from dragon_rewards.fitting.target import check_encoder, check_target
 from dragon_rewards.heads import save_head
 from dragon_rewards.media.cache import open_cache
+from dragon_rewards.names import check_name
 from dragon_rewards.terminal.printable import counted
 from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.completion import encoders
 from dragon_train.cli.device import chosen_device
+from dragon_train.cli.options import seed_option
 from dragon_train.cli.printing import PAGE, print_rows
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ Encoder = Annotated[str, typer.Option(help="Whose embeddings predict the answers
 HeadName = Annotated[
     str | None, typer.Option(help="Of the reward: aesthetics-NAME, or aesthetics itself; default: as TABLE.")
 ]
-FoldSeed = Annotated[int, typer.Option(min=0, help="Seed of the folds of the cross-validation.")]
+FoldSeed = Annotated[int, seed_option("Seed of the folds of the cross-validation.")]
 Replace = Annotated[bool, typer.Option("--overwrite", help="Replace the reward of this name.")]
 
 CHANCE = {"srcc": 0.0, "accuracy": 0.5}
@@ -64,7 +67,7 @@ def make_head(
         DragonError: the encoder, the name or the table cannot be used, or the fit failed.
     """
     check_encoder(encoder)
-    chosen = name or table.stem.lower()
+    chosen = name or _name_of(table)
     check_target(chosen, overwrite=overwrite)
     judged, cache = read(table), open_cache()
     where = chosen_device(device)
@@ -74,6 +77,18 @@ def make_head(
         record, content = fit(judged, Fitting(chosen, encoder, where, cache, bar.advance, seed))
     save_head(record, content)
     return record
+
+
+def _name_of(table: Path) -> str:
+    """Return the name of a head that is called after its table.
+
+    Raises:
+        ConfigError: the table is called as no head can be.
+    """
+    try:
+        return check_name(table.stem.lower())
+    except ComposeError as error:
+        raise ConfigError(f"'{table}' gives its reward no name ({error}); give one with --name") from error
 
 
 def print_head(record: HeadRecord, *, as_json: bool, wide: bool) -> None:

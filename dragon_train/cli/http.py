@@ -31,7 +31,7 @@ def bound(host: str, port: int, *, guarded: bool) -> socket:
         if not guarded and not ip_address(place[0]).is_loopback:
             raise ConfigError(f"'{host}' is reached from other machines: give the token that guards it, --token-file")
         listener = socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: of a name that DNS cannot have
         raise ConfigError(f"'{host}' is no address of this machine ({error}); correct --host") from error
     listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     try:

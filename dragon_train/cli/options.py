@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dragon_train.cli.completion import launchers, own_sets, pipelines, rewards
+from dragon_train.config import LAST_SEED, MOST_GUIDANCE
 
 PROMPTS = "Prompts: a list or a table, as TXT, CSV, JSON, JSONL or parquet"
 REWARD = "Name of the reward, see `dragon list rewards`."
+
+
+def seed_option(meaning: str) -> Any:
+    """Return the option of a seed: a whole number that generators of random numbers take."""
+    return typer.Option(min=0, max=LAST_SEED, help=meaning)
+
 
 # Of most verbs
 Device = Annotated[
@@ -53,7 +60,12 @@ DiffusionSteps = Annotated[
 FormerSteps = Annotated[int | None, typer.Option("--steps", min=2, hidden=True)]
 Guided = Annotated[
     float | None,
-    typer.Option("--guidance", min=1.0, help="Classifier-free guidance, 1 is none; default: the run's, or 3."),
+    typer.Option(
+        "--guidance",
+        min=1.0,
+        max=MOST_GUIDANCE,
+        help="Classifier-free guidance, 1 is none; default: the run's, or 3.",
+    ),
 ]
 
 # Of verbs that spread work on many files

@@ -157,11 +157,28 @@ def test_bad_input_is_refused_before_anything_is_encoded(songs: Path, tmp_path: 
     assert "gone.wav' does not exist" in refused(FAD, tmp_path / "gone.wav")
     assert "at least 2 clips" in refused(SET_FAD, songs / "a.wav")
     assert "is a folder; give --csv" in refused(FAD, songs, "--csv", tmp_path)
+    (songs / "prompts.csv").write_text("path,prompt\na.wav,a jig\n")
+    assert "prompts.csv' is there and has no column value" in refused(FAD, songs, "--csv", songs / "prompts.csv")
     write_audio(songs / "silent.wav", torch.zeros(RATE), RATE)
     assert "silent.wav' is silent" in refused(FAD, songs)
     (songs / "silent.wav").unlink()
     (songs / "text.wav").write_text("not audio")
     assert "text.wav' cannot be read as audio" in refused(FAD, songs)
+    assert encoder.passes == 0
+
+
+def test_what_is_wrong_with_a_later_folder_is_refused_before_the_first_is_encoded(
+    songs: Path, encoder: TwoTower
+) -> None:
+    first, later = songs / "deep", songs.with_name("later")
+    for index, clip in enumerate(noise(3)):
+        write_audio(later / f"{index}.wav", clip, RATE)
+    for name in ("d", "e"):
+        (first / f"{name}.txt").write_text("a jig")
+    said = refused("best-of-4-clap-score:two", first, later)
+    assert f"no prompt for '{later / '0.wav'}' and 2 more" in said
+    (later / "4.wav").write_text("not audio")
+    assert "4.wav' cannot be read as audio" in refused(SET_FAD, first, later)
     assert encoder.passes == 0
 
 

@@ -54,12 +54,22 @@ REFUSED: dict[str, str] = {
     "report nope": "holds neither config.json nor benchmark.json",
     "listen page nope --out o.html --db v.sqlite": "is no folder of a `dragon train` run",
     "fit-ratings nope.csv --encoder clap": "'nope.csv'",
+    "fit-ratings my(1).csv --encoder clap": "'my(1).csv' gives its reward no name",
     "fit-ratings nope.csv --encoder nope": "unknown encoder 'nope'",
     "fit-preferences nope.csv --encoder clap": "'nope.csv'",
     "rate-next full --reward vendi:nope": "unknown encoder 'nope'",
     "rate-next full --reward vendi:clap": "'vendi:clap' is no reward of `dragon fit-ratings`",
     "exemplars add x nope": "'nope' does not exist",
     "export-reward nope --for trl": "'nope' is no reward",
+    "sample jig --guidance inf --out o": "Invalid value for '--guidance'",
+    "exemplars add x full --window inf": "Invalid value for '--window'",
+    f"sample jig --seed {2**63} --out o": "Invalid value for '--seed'",
+    f"best-of 2 jig --reward vendi:clap --seed {2**63} --out o": "Invalid value for '--seed'",
+    f"bench --seed {2**63}": "Invalid value for '--seed'",
+    f"fit-ratings nope.csv --encoder clap --seed {2**63}": "Invalid value for '--seed'",
+    f"exemplars judge airs --seed {2**63}": "Invalid value for '--seed'",
+    f"exemplars facets airs --encoder clap --seed {2**63}": "Invalid value for '--seed'",
+    f"listen serve full full --seed {2**63}": "Invalid value for '--seed'",
 }
 TRY = """
 import json, sys

@@ -97,6 +97,21 @@ def test_what_cannot_be_proposed_is_refused(
     assert "'nope' does not exist" in refused("rate-next", "nope", "--reward", REWARD)
 
 
+def test_ratings_are_not_written_over(
+    rated: Path, pool: Path, dragon: Dragon, refused: Refused, tmp_path: Path
+) -> None:
+    dragon("fit-ratings", rated, "--encoder", "logmel")
+    ask, table = ("rate-next", pool, "--reward", REWARD, "--count", 1, "--csv"), tmp_path / "next.csv"
+    for _ in range(2):  # its own table is replaced
+        assert dragon(*ask, table).exit_code == 0
+    before = rated.read_text(encoding="utf-8")
+    assert "mine.csv' is there and has no column optimistic, which this command writes" in refused(*ask, rated)
+    assert rated.read_text(encoding="utf-8") == before
+    pd.read_csv(table).assign(rating=4).to_csv(table, index=False)
+    assert "next.csv' is there and has ratings; give --csv another path" in refused(*ask, table)
+    assert "rating" in pd.read_csv(table)
+
+
 def test_another_fit_of_the_encoder_is_refused(
     rated: Path, pool: Path, dragon: Dragon, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,10 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
     [
         (lambda rows: [{"path": row["path"]} for row in rows], "no column rating"),
         (lambda rows: [rows[0] | {"rating": "3,5"}, *rows[1:]], "row 1: rating '3,5' is no finite number"),
+        (
+            lambda rows: [rows[0] | {"rating": "-1e60"}, *rows[1:]],
+            "row 1: rating -1e\\+60 is beyond 1e\\+09; rate on a",
+        ),
         (lambda rows: [*rows[:2], rows[2] | {"rating": None}, *rows[3:]], "row 3: no rating; rate '2.wav'"),
         (lambda rows: rows[:9], "ratings of 9 clips; rate at least 10"),
         (lambda rows: [*rows, rows[4]], "row 13: '4.wav' is rated in row 5, too; keep one of them, or name who rated"),
@@ -75,7 +79,10 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
             lambda rows: [row | {"rater": "Ann"} for row in (*rows, rows[4])],
             "row 13: '4.wav' is rated by 'Ann' in row 5, too",
         ),
-        (lambda rows: [*rows[:11], rows[11] | {"path": "gone.wav"}], r"rates 1 file that is not there: .*gone\.wav"),
+        (
+            lambda rows: [*rows[:11], rows[11] | {"path": "gone.wav"}],
+            r"rates 1 file that is not there: .*gone\.wav; correct",
+        ),
         (lambda rows: [row | {"rating": 3} for row in rows], "everyone gave 3 to each of 12 clips"),
         (
             lambda rows: (
@@ -86,6 +93,14 @@ def test_a_strict_and_a_mild_rater_count_alike(tmp_path: Path) -> None:
         (
             lambda rows: [row | {"rater": "Ann"} for row in rows] + [rows[0] | {"rater": "Bob"}],
             "rater 'Bob' gave a single rating, which orders none",
+        ),
+        (
+            lambda rows: [
+                row | {"rater": rater, "rating": sign * row["rating"] / 3}
+                for rater, sign in (("Ann", 1), ("Bob", -1))
+                for row in rows
+            ],
+            "the raters' means are the same for each of 12 clips",
         ),
         (
             lambda rows: (

@@ -30,6 +30,16 @@ def test_images_below_a_folder_are_found_once_each_and_nothing_else(photos: Path
         find_images([photos / "gone"])
 
 
+def test_images_in_other_formats_are_named(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = find_images([photos])
+    assert not capsys.readouterr().err
+    for name in ("x.HEIC", "deep/y.tif"):
+        (photos / name).touch()
+    assert find_images([photos]) == usual
+    named = f"2 files: {photos / 'deep' / 'y.tif'}, {photos / 'x.HEIC'}; to use them, convert them to PNG"
+    assert named in capsys.readouterr().err
+
+
 def test_a_png_is_read_to_the_bit_from_a_path_and_from_bytes(tmp_path: Path) -> None:
     pixels = (pictures(3, 5, 7)[2] * 255).round() / 255
     path = save(tmp_path / "a.png", pixels)
@@ -44,6 +54,13 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert torch.equal(read_image(path), torch.ones(3, 6, 4))
 
 
+def test_grey_of_16_bits_keeps_its_shades(tmp_path: Path) -> None:
+    shades = np.arange(0, 2**16, 257, dtype=np.uint16).reshape(2, 128)  # those that 8 bits have
+    Image.fromarray(shades).save(tmp_path / "deep.png")
+    Image.fromarray((shades // 257).astype(np.uint8)).save(tmp_path / "usual.png")
+    torch.testing.assert_close(read_image(tmp_path / "deep.png"), read_image(tmp_path / "usual.png"))
+
+
 def test_a_photo_that_a_camera_turned_is_read_upright(tmp_path: Path) -> None:
     levels = np.zeros((4, 6, 3), np.uint8)
     levels[0] = 255  # the top row, which a camera that was turned stores as such
@@ -54,6 +71,18 @@ def test_a_photo_that_a_camera_turned_is_read_upright(tmp_path: Path) -> None:
     assert read.shape == (3, 6, 4)
     assert torch.equal(read[0, :, -1], torch.ones(6))
     assert read.sum() == 3 * 6
+
+
+def test_a_photo_with_damaged_exif_is_refused(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a text"
+    Image.new("RGB", (4, 6)).save(tmp_path / "a.jpg", exif=exif)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    described, wide = b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02"  # a description, and a width, which is no text
+    assert described in whole
+    (tmp_path / "a.jpg").write_bytes(whole.replace(described, wide))
+    with pytest.raises(ImageError, match=r"a\.jpg' cannot be read as an image \(.*\); give PNG, JPEG or WebP"):
+        read_image(tmp_path / "a.jpg")
 
 
 def test_what_is_no_whole_image_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,6 @@ def test_a_reward_of_clips_has_512_files_in_memory_and_values_in_their_order(tmp
     parts = [rows for rows, _ in encode_in_parts(EncodingJob([reward], CPU, None, nothing), Files(paths))]
     assert list(map(len, parts)) == [512, 8]
     assert sorted(chain.from_iterable(parts)) == list(range(520))
-    each, values = (judged(reward, reward.metric, files, None, [], nothing, None, CPU) for files in (three, paths))
+    each, values = (judged(reward, reward.metric, files, None, nothing, None, CPU) for files in (three, paths))
     assert len(set(each.tolist())) == 3
     torch.testing.assert_close(values, each[torch.arange(520) % 3], rtol=1e-5, atol=0)

@@ -190,6 +190,13 @@ def test_an_address_of_another_machine_is_refused(encoders_site: Path, tmp_path:
     assert "cannot listen on 192.0.2.1" in refused("--encoders", "plain", *options, site=encoders_site)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_name_that_no_machine_can_have_is_refused(encoders_site: Path, host: str) -> None:
+    said = refused("--encoders", "plain", "--host", host, site=encoders_site)
+    assert f"'{host}' is no address of this machine (" in said
+    assert "correct --host" in said
+
+
 def test_an_installation_without_the_server_says_what_to_install() -> None:
     code = "import sys; sys.modules['fastapi'] = None; from dragon_train.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--encoders", "chroma", "--port", "0"]

@@ -135,6 +135,12 @@ REFUSED = {
     "not finite": (FAD, {"audio": [NOT_FINITE]}, 422, "'audio[0]' holds values that are not finite"),
     "silence": (FAD, {"audio": [packed(np.zeros((999, 1), "float32"))]}, 422, "'audio[0]' is silent"),
     "a tick": (FAD, {"audio": [packed(np.full((9, 1), 0.1, "float32"))]}, 422, "'audio[0]'"),
+    "empty": (
+        SCORE,
+        {"audio": SOUNDS, "prompts": ["a jig", " ", "a reel"]},
+        422,
+        "the prompt of 'audio[1]' is empty: send what",
+    ),
     "no prompts": (SCORE, {"audio": SOUNDS}, 422, "compares clips with their prompts: send one prompt for each file"),
     "too few": (VENDI, {"audio": SOUNDS[:1]}, 422, "judges at least 2 clips at once, and got 1"),
     "another medium": (FAD, {"images": SOUNDS}, 422, "judges audio, and 'images' holds files of image"),

@@ -225,6 +225,9 @@ MISTAKES: list[tuple[Callable[[], object], type[DragonError], str]] = [
     (lambda: Resources(cpus=0), ConfigError, "cpus = 0"),
     (lambda: Resources(gpus=-1), ConfigError, "gpus = -1"),
     (lambda: Resources(memory=0), ConfigError, "memory = 0"),
+    (lambda: Resources(cpus=float("nan")), ConfigError, "cpus = nan"),
+    (lambda: Resources(gpus=float("inf")), ConfigError, "gpus = inf"),
+    (lambda: Resources(memory=float("inf")), ConfigError, "memory = inf"),
 ]
 
 

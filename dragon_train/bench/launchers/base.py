@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dragon_rewards.errors import ConfigError, DragonError
@@ -51,11 +52,11 @@ class Resources:
     memory: float | None = None
 
     def __post_init__(self) -> None:
-        if self.cpus <= 0:
+        if not 0 < self.cpus < inf:
             raise ConfigError(f"cpus = {self.cpus}: a run takes some; give a number above 0")
-        if self.gpus < 0:
+        if not 0 <= self.gpus < inf:
             raise ConfigError(f"gpus = {self.gpus}: give 0 or more")
-        if self.memory is not None and self.memory <= 0:
+        if self.memory is not None and not 0 < self.memory < inf:
             raise ConfigError(f"memory = {self.memory}: give GiB above 0, or nothing")
 
 

@@ -21,6 +21,7 @@ from dragon_train.cli.options import (
     PresetPrompts,
     Wide,
     Workers,
+    seed_option,
 )
 from dragon_train.cli.printing import print_rows
 
@@ -44,7 +45,7 @@ def bench(
     pipeline: PresetPipeline = None,
     prompts: PresetPrompts = None,
     out: Annotated[Path | None, typer.Option(help="Folder of results; default runs/bench-<preset>[-seeds].")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random; default 0.")] = None,
+    seed: Annotated[int | None, seed_option("Seed of everything random; default 0.")] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Several seeds, as 0,1,2: a benchmark of each, and a table over them.")
     ] = None,

@@ -27,6 +27,7 @@ from dragon_train.cli.options import (
     Texts,
     TunedBy,
     Wide,
+    seed_option,
 )
 from dragon_train.cli.printing import print_rows
 from dragon_train.sampling.clip_folder import held_folder
@@ -48,7 +49,7 @@ def best_of(
     diffusion_steps: DiffusionSteps = None,
     former_steps: FormerSteps = None,
     guidance: Guided = None,
-    seed: Annotated[int, typer.Option(min=0, help="What the seeds of all clips are drawn from.")] = 0,
+    seed: Annotated[int, seed_option("What the seeds of all clips are drawn from.")] = 0,
     device: Device = None,
     as_json: Json = False,
     wide: Wide = False,

@@ -56,7 +56,7 @@ def compare(
 ) -> None:
     """Compare two folders of clips by rewards: how often B's are better than A's, how surely, and the raw metrics."""
     composed, cache = [compose(name) for name in dict.fromkeys(rewards or [])], open_cache()
-    check_csv(csv)
+    check_csv(csv, "win_rate")
     encoders = [reward.encoder for reward in composed]
     sides, medium = find_sides(a, b, prompts, encoders), medium_of(encoders)
     where = chosen_device(device)

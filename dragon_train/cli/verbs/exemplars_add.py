@@ -51,7 +51,9 @@ def add(
     ] = None,
     licence: Annotated[str | None, typer.Option(help=f"Of the examples; default '{LICENCE}'.")] = None,
     summary: Annotated[str | None, typer.Option(help="What they are, in a line.")] = None,
-    window: Annotated[float, typer.Option(min=1, help="Seconds of the windows that long audio is cut into.")] = WINDOW,
+    window: Annotated[
+        float, typer.Option(min=1, max=1e6, help="Seconds of the windows that long audio is cut into.")
+    ] = WINDOW,
     encoder: Encoders = None,
     device: Device = None,
     launcher: FilesLauncher = None,

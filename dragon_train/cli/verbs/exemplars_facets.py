@@ -18,7 +18,7 @@ from dragon_rewards.registry import load_registry
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders
 from dragon_train.cli.device import chosen_device
-from dragon_train.cli.options import Device, Json, SetName, Wide
+from dragon_train.cli.options import Device, Json, SetName, Wide, seed_option
 from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def facets(
             "--captions", help="Captions to name them by (TXT, CSV, JSONL); default: the set's, or installed."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of k-means.")] = 0,
+    seed: Annotated[int, seed_option("Of k-means.")] = 0,
     device: Device = None,
     *,
     as_json: Json = False,

@@ -16,7 +16,7 @@ from dragon_rewards.terminal.progress import progress
 from dragon_rewards.weights import require_weights
 from dragon_train.cli.completion import encoders, own_sets
 from dragon_train.cli.device import chosen_device
-from dragon_train.cli.options import Device, Json, SetName, Wide
+from dragon_train.cli.options import Device, Json, SetName, Wide, seed_option
 from dragon_train.cli.printing import print_rows
 from dragon_train.embedded.real_music import OF_SETS, real_tracks
 
@@ -41,7 +41,7 @@ def judge(
         list[str] | None,
         typer.Option("--encoder", help="Judge it; repeatable; default: all of audio.", autocompletion=encoders),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the tracks and halves that are drawn, and of noise.")] = 0,
+    seed: Annotated[int, seed_option("Of the tracks and halves that are drawn, and of noise.")] = 0,
     device: Device = None,
     *,
     as_json: Json = False,

@@ -15,7 +15,7 @@ from dragon_rewards.terminal.progress import progress
 from dragon_train.cli.device import chosen_device
 from dragon_train.cli.files import check_csv, write_csv
 from dragon_train.cli.http import address, bound, run
-from dragon_train.cli.options import PROMPTS, Device, Json, Port, Wide
+from dragon_train.cli.options import PROMPTS, Device, Json, Port, Wide, seed_option
 from dragon_train.cli.printing import print_rows
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ Prompts = Annotated[
 ]
 Pairs = Annotated[int | None, typer.Option(min=1, help="Pairs of clips that a run makes, once; default 16.")]
 Db = Annotated[Path, typer.Option(help="SQLite file of the plan and the votes; an existing one goes on.")]
-Seed = Annotated[int, typer.Option(help="Seed of the order and the sides.")]
+Seed = Annotated[int, seed_option("Seed of the order and the sides.")]
 Repeats = Annotated[int, typer.Option(min=0, help="Pairs that each rater hears again, sides swapped, unannounced.")]
 Identical = Annotated[int, typer.Option(min=0, help="Pairs with the same clip on both sides, unannounced.")]
 Title = Annotated[str, typer.Option(help="Heading of the page.")]
@@ -125,7 +125,7 @@ def report(
     wide: Wide = False,
 ) -> None:
     """Show how often B was preferred, how surely, by rater and by prompt, and who was careless."""
-    check_csv(csv)
+    check_csv(csv, "kind")
     from dragon_rewards.evaluation.listening.results import read_votes, vote_rows
     from dragon_rewards.evaluation.listening.results import report as report_votes
 

@@ -30,7 +30,7 @@ def rank(
 ) -> None:
     """Rank files by a reward, the best first; a reward of sets ranks each file by what the set loses without it."""
     composed, cache = compose(reward), open_cache()
-    check_csv(csv)
+    check_csv(csv, "rank")
     check_there(paths)
     composed.require_weights()
     where = chosen_device(device)

@@ -36,7 +36,7 @@ def rate_next(
     """Propose which clips to rate next: those that may be best, for all that a reward of `dragon fit-ratings` knows."""
     composed, cache = compose(reward), open_cache()
     record = rated_head(composed.name)
-    check_csv(csv)
+    check_csv(csv, "optimistic")
     check_there(paths)
     composed.require_weights()
     where = chosen_device(device)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from dragon_rewards.storage.files import check_folder
 from dragon_train.cli.device import chosen_device
 from dragon_train.cli.generating import chosen_pipeline, given_prompts, how_sampled
@@ -23,6 +21,7 @@ from dragon_train.cli.options import (
     Texts,
     TunedBy,
     Wide,
+    seed_option,
 )
 from dragon_train.cli.printing import print_rows
 from dragon_train.sampling.clip_folder import held_folder
@@ -40,7 +39,7 @@ def sample(
     diffusion_steps: DiffusionSteps = None,
     former_steps: FormerSteps = None,
     guidance: Guided = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the others follow.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the first clip; the others follow.")] = 0,
     device: Device = None,
     as_json: Json = False,
     wide: Wide = False,

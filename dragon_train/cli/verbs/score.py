@@ -45,7 +45,7 @@ def score(
 ) -> None:
     """Score files by a reward: its raw metric per file, or of the whole set."""
     composed, cache = compose(reward), open_cache()
-    check_csv(csv)
+    check_csv(csv, "value")
     check_there(paths)
     composed.require_weights()
     launch = chosen_launcher(launcher, workers, cpus, gpus, memory, device)
