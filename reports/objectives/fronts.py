@@ -1,4 +1,4 @@
-"""What the reward of each objective costs elsewhere: all runs of the record at shares of their change from 0 to 1.
+"""What the reward of each objective costs elsewhere: the runs of the record at shares of their change from 0 to 1.
 
     dragon ablate reports/objectives/record.toml --workers 2 --out WORK
     python reports/objectives/fronts.py WORK     # writes fronts.csv, at_equal_tax.csv and .md, and fronts.svg
@@ -25,12 +25,14 @@ from dragon_train.blend.shares import SHARES
 
 HERE = Path(__file__).parent
 BASE = "dpo"
+NOTHING = ("raft", "grpo", "dno", "random clips")  # arms that bought no reward, so that there is nothing to share
 FINE = np.linspace(0, 1, 101)  # shares between which a curve is read
 
 
 def measured(work: Path, part: int | None) -> pd.DataFrame:
     """The figures of every share of every run: a row for each arm, seed and share."""
     cells = json.loads((work / "record" / "ablation.json").read_text(encoding="utf-8"))["cells"]
+    cells = [cell for cell in cells if cell["arm"] not in NOTHING]
     tables = []
     for cell in cells if part is None else cells[part::2]:
         folder = work / "blends" / Path(cell["folder"]).name

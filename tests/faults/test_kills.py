@@ -9,6 +9,7 @@ launcher `ray`, whose workers are no forks, and a loss of power, which no proces
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from support.faults import material
 from support.faults.forks import KILLED
 from support.faults.tally import Fate
 
+from dragon_rewards.exemplars.contents import CONTENTS
 from dragon_train.loop.run import load_checkpoint
 from dragon_train.loop.run_folder import FINAL_CHECKPOINT
 
@@ -104,6 +106,10 @@ def digest(path: Path) -> str:
         frame = pd.read_csv(path)
         text = frame.drop(columns=[name for name in frame if str(name).endswith("_s")]).to_csv()
         return f"{len(frame)} rows {sha256(text.encode()).hexdigest()}"
+    if path.name == CONTENTS:  # records when the examples were written, which has to be when they were
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        written = (path.parent / kept["made_of"]["name"]).stat().st_mtime_ns
+        return f"{kept['made_of'].pop('modified') == written} {kept}"
     if path.name == FINAL_CHECKPOINT:
         return sha256(repr(without_durations(vars(load_checkpoint(path)))).encode()).hexdigest()
     return sha256(path.read_bytes()).hexdigest()
