@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST = 900.0  # seconds that the tests of another process may hold a cluster
 TESTS = Path(__file__).parents[1]
+TOKEN = token_hex(32)  # Ray reads it once in a process, which may hold one cluster after the other
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def two_nodes() -> Iterator[None]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # 15 of Ray's own choice would starve beside other tests
         patch.setenv("RAY_AUTH_MODE", "token")  # Ray's ports are open to the network
-        patch.setenv("RAY_AUTH_TOKEN", token_hex(32))
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
         patch.setenv("PYTHONPATH", str(TESTS))
         patch.setenv("PYTHONHASHSEED", "0")  # PEFT writes a set of names, in the order of their hashes
         from ray.cluster_utils import Cluster
