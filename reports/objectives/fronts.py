@@ -69,7 +69,7 @@ def draw(path: Path, means: pd.DataFrame, arms: list[str]) -> None:
     with styled():
         canvas, places = canvas_of(len(taxes_in(means)))
         for axes, tax in zip(places, taxes_in(means), strict=False):
-            for arm, colour, marker in zip(arms, COLOURS, MARKERS, strict=True):
+            for arm, colour, marker in zip(arms, COLOURS, MARKERS, strict=False):
                 rows = means[means["arm"] == arm]
                 axes.plot(rows[REWARD], rows[tax], color=colour, marker=marker, markersize=4, label=arm)
             axes.set_xlabel(WORDS[REWARD])
