@@ -101,10 +101,14 @@ watcher.start()
 policy = load_train_registry().pipeline(large).factory(Loading(getattr(torch, dtype)))
 done.set()
 watcher.join()
+seen.append(anonymous())  # what stays, whenever the watcher was let
 held = sum(p.nbytes for part in policy.pipeline.components.values() if hasattr(part, "parameters")
            for p in part.parameters())
 print(json.dumps({"held": held, "peak": max(seen, default=0) - before, "samples": len(seen)}))
 """
+
+
+TIMES, ENOUGH = 5, 10  # tries, and samples of the memory while weights are loaded
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +137,13 @@ def test_the_host_holds_the_weights_once_in_the_precision_of_the_run(dtype: str,
     In float32 the weights may stay in the mapped file, and then nothing is held.
     """
     command = [sys.executable, "-c", MEASURE, str(folder_of("stable-audio", saved)), str(medium), dtype]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["samples"] > 10
+    found = {"samples": 0}
+    for _ in range(TIMES):  # beside other work the watcher may hardly be let
+        if found["samples"] <= ENOUGH:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            found = json.loads(done.stdout.splitlines()[-1])
+    assert found["samples"] > ENOUGH
     assert found["held"] > 100e6
     assert found["peak"] < 1.2 * found["held"]
     assert dtype == "float32" or found["peak"] > 0.9 * found["held"]
