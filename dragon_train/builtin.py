@@ -95,6 +95,20 @@ ADAPTERS = (
         lazily("pipelines.spectrogram", "MusicLDMPolicy"),
         SPECTROGRAM,
     ),
+    AdapterInfo(
+        "masked-audio",
+        "MaskedAudioPipeline",
+        "masked diffusion over tokens of latents",
+        lazily("pipelines.masked_audio", "MaskedAudioPolicy"),
+        STABLE_AUDIO,
+        module="dragon_train.masked.pipeline",
+        components=(
+            "dragon_train.masked.codebook.ProductCodebook",
+            "dragon_train.masked.scheduler.MaskedScheduler",
+            "dragon_train.masked.transformer.MaskedAudioTransformer",
+            "dragon_rewards.embedded.autoencoder.SpectralAutoencoder",
+        ),
+    ),
 )
 
 OBJECTIVES = (

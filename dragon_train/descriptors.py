@@ -71,14 +71,17 @@ class PipelineInfo:
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """A registered adapter: `factory(pipeline)` adapts a pipeline of the diffusers class `pipeline_class`.
+    """A registered adapter: `factory(pipeline)` adapts a pipeline of the class `pipeline_class`.
 
     Attributes:
         name: its name among the adapters.
-        pipeline_class: the name of the diffusers class.
+        pipeline_class: the name of the class, of diffusers or of `module`.
         summary: a line for `dragon list adapters`.
         factory: takes a loaded diffusers pipeline and returns the policy over it.
         columns: the columns of a table of prompts that it takes beside the prompt (`dragon_train.prompt_table`).
+        module: the module of the class, where it is not one of diffusers.
+        components: classes beside the ones of diffusers and transformers that its pipelines may be made of, each by its
+            module and name, as in "package.module.Name"; the package must be installed, as no code comes with weights.
     """
 
     name: str
@@ -86,6 +89,8 @@ class AdapterInfo:
     summary: str
     factory: Callable[[Any], Policy]
     columns: Collection[str] = ()
+    module: str = "diffusers"
+    components: Collection[str] = ()
 
 
 @dataclass(frozen=True)

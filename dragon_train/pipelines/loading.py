@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dragon_train.config import TrainConfig
     from dragon_train.protocols import Policy
 
-DECODERS = ("vae", "vocoder")  # stay in float32: half precision is heard
+DECODERS = ("vae", "vocoder", "codebook")  # stay in float32: half precision is heard
 HOLLOW = torch.device("meta")
 COUNTED = re.compile(r"(^|\.)position_ids$")  # 0, 1, 2, ...: older versions stored them, as transformers says
 NAMED = 3  # weights that a refusal names

@@ -14,7 +14,7 @@ from dragon_rewards.weights import INDEX, download_command, shards
 from dragon_train.descriptors import IN_FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dragon_train.descriptors import AdapterInfo, Loading
     from dragon_train.protocols import Policy
@@ -43,8 +43,8 @@ def repository_of(source: str) -> tuple[str, str | None]:
 def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: Loading = IN_FULL) -> Policy:
     """Load the policy over the pipeline in a folder, or of a name (owner/name, or owner/name@revision) on the hub.
 
-    No code of the checkpoint runs: its components must be classes of diffusers and transformers. Its weights must be
-    safetensors, complete, and no others than the pipeline has.
+    No code of the checkpoint runs: its components must be classes of diffusers and transformers, or classes that the
+    adapter names. Its weights must be safetensors, complete, and no others than the pipeline has.
 
     Args:
         source: the folder or the name.
@@ -56,10 +56,10 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
     """
     index = read_index(source)
     adapter = adapter_for(source, index, adapters)
-    check_components(source, index)
+    check_components(source, index, adapter.components)
     check_packages(source, index)
     try:
-        return adapter.factory(load_pipeline(source, index, loading))
+        return adapter.factory(load_pipeline(source, index, loading, adapter.module))
     except DragonError:
         raise
     except Exception as error:
@@ -73,8 +73,14 @@ def load_pretrained(source: str, adapters: Mapping[str, AdapterInfo], loading: L
         ) from error
 
 
-def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> Any:
+def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading, module: str = "diffusers") -> Any:
     """Load a pipeline whose networks are loaded one by one; diffusers loads what else there is.
+
+    Args:
+        source: its folder, or its name on the hub.
+        index: what its index holds.
+        loading: the precision and the device of the networks.
+        module: what its class is sought in.
 
     Raises:
         DragonError: weights are pickled, elsewhere, missing or too many.
@@ -96,7 +102,8 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading) -> An
         if issubclass(kind, nn.Module)
     }
     absent = {name: None for name, entry in index.items() if isinstance(entry, list) and entry[0] is None}
-    return DiffusionPipeline.from_pretrained(folder, **networks, **absent)  # which wants to be told what is not there
+    kind = DiffusionPipeline if module == "diffusers" else getattr(import_module(module), index["_class_name"])
+    return kind.from_pretrained(folder, **networks, **absent)  # which wants to be told what is not there
 
 
 def check_configurations(folder: Path) -> None:
@@ -204,10 +211,15 @@ def adapter_for(source: str, index: Mapping[str, Any], adapters: Mapping[str, Ad
     return by_class[kind]
 
 
-def check_components(source: str, index: Mapping[str, Any]) -> None:
+def check_components(source: str, index: Mapping[str, Any], further: Collection[str] = ()) -> None:
     """Refuse components that are not classes of diffusers or transformers: they would be the checkpoint's own code.
 
     The names of components are names of folders, too, which must lie inside the pipeline's.
+
+    Args:
+        source: the folder or the name of the pipeline.
+        index: what its index holds.
+        further: classes that the adapter allows, by module and name.
 
     Raises:
         DragonError: there is such a component; the message names it.
@@ -218,7 +230,9 @@ def check_components(source: str, index: Mapping[str, Any]) -> None:
         library = entry[0] if isinstance(entry, list) and entry else None
         if not name.isidentifier():
             raise DragonError(f"pipeline '{source}': {name!r} is no name of a component; save the pipeline again")
-        if library is not None and library not in {"diffusers", "transformers"} and not hasattr(pipelines, library):
+        if library is None or library in {"diffusers", "transformers"} or hasattr(pipelines, library):
+            continue
+        if ".".join(entry) not in further:
             raise DragonError(
                 f"pipeline '{source}': its {name} is {'.'.join(map(str, entry))}, and code of a checkpoint is not run; "
                 "use one whose components are of diffusers and transformers"

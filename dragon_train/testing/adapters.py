@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import diffusers
 import torch
 
 from dragon_rewards.media.media import Media
@@ -81,10 +81,11 @@ prepare = lru_cache(maxsize=1)(AdapterCase)  # the checks of an adapter, run one
 
 
 def facts(case: AdapterCase) -> None:
-    """Check that the descriptor names a class of diffusers, and the one that the pipeline is of."""
+    """Check that the descriptor names a class that there is, and the one that the pipeline is of."""
     require_texts(case.info, "pipeline_class", "summary")
-    known = hasattr(diffusers, case.info.pipeline_class)
-    require(known, "the name of a pipeline class of diffusers", case.info.pipeline_class, "correct pipeline_class")
+    known = hasattr(import_module(case.info.module), case.info.pipeline_class)
+    promised = f"the name of a pipeline class of {case.info.module}"
+    require(known, promised, case.info.pipeline_class, "correct pipeline_class, or module")
     found = type(case.pipeline).__name__
     require(found == case.info.pipeline_class, f"a {case.info.pipeline_class}", found, "build one in the test")
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from diffusers import StableAudioPipeline
     from torch import Tensor
 
+    from dragon_train.pipelines.recorded import AudioPolicy
+
 STEPS, BATCH, SEED, RATE, DROP, CAPTIONS = 10_000, 48, 13, 1e-3, 0.1, 16
 EVERYWHERE = 0.2  # share of levels drawn log-uniformly over the sampler's range, whose ends the others hardly reach
 
@@ -55,7 +57,7 @@ def levels(count: int, scheduler: Any, generator: torch.Generator) -> Tensor:
 class Conditions:
     """The pipeline's conditioning of captions, with gradient to the text encoder, and some of it dropped."""
 
-    def __init__(self, policy: StableAudioPolicy, batch: int, device: torch.device) -> None:
+    def __init__(self, policy: AudioPolicy, batch: int, device: torch.device) -> None:
         self.pipeline, self.seconds, self.batch, self.device = policy.pipeline, policy.seconds, batch, device
         self.fixed = policy.condition(["a tune"] * batch)
 

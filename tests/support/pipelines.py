@@ -12,6 +12,10 @@ from diffusers.pipelines import ace_step, audioldm2, stable_audio, stable_audio_
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from dragon_train.masked.codebook import ProductCodebook
+from dragon_train.masked.pipeline import MaskedAudioPipeline
+from dragon_train.masked.scheduler import MaskedScheduler
+from dragon_train.masked.transformer import MaskedAudioTransformer
 from dragon_train.pipelines.recorded import AudioPolicy
 from dragon_train.registry import load_train_registry
 
@@ -101,6 +105,19 @@ def stable_audio_pipeline() -> DiffusionPipeline:
             sigma_data=1.0, sigma_min=0.3, sigma_max=100.0, prediction_type="v_prediction", solver_order=2
         ),
     )
+
+
+def masked_audio_pipeline() -> DiffusionPipeline:
+    """MaskedAudioPipeline: tokens of eight values for two pairs of channels, 1.024 s of 4 kHz stereo."""
+    parts = stable_audio_pipeline().components
+    codebook = ProductCodebook(channels=4, groups=2, vocabulary=8)
+    codebook.rotation.copy_(torch.linalg.qr(torch.randn(4, 4))[0])
+    settings = {name: value for name, value in parts["transformer"].config.items() if not name.startswith("_")}
+    del settings["out_channels"]
+    transformer = MaskedAudioTransformer(groups=2, vocabulary=8, **settings)
+    torch.nn.init.normal_(transformer.head.weight, std=10)  # so that prompts decide which tokens are drawn
+    own = {"transformer": transformer, "scheduler": MaskedScheduler(), "codebook": codebook}
+    return MaskedAudioPipeline(**{**parts, **own})
 
 
 def stable_audio_3_pipeline(*, distilled: bool = False) -> DiffusionPipeline:
@@ -350,6 +367,7 @@ BUILDERS: dict[str, Callable[[], DiffusionPipeline]] = {
     "audioldm2": audioldm2_pipeline,
     "audioldm": audioldm_pipeline,
     "musicldm": musicldm_pipeline,
+    "masked-audio": masked_audio_pipeline,
 }
 
 
