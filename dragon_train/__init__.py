@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dragon_train.pipelines.noise import EDM, DenoisingTarget, FlowMatching, VariancePreserving
     from dragon_train.pipelines.recorded import AudioPolicy, RecordedPolicy
     from dragon_train.protocols import (
+        DivergingPolicy,
         Draw,
         Experience,
         Generations,
@@ -81,6 +82,7 @@ _MODULES = {
     "pipelines.noise": ("EDM", "DenoisingTarget", "FlowMatching", "VariancePreserving"),
     "pipelines.recorded": ("AudioPolicy", "RecordedPolicy"),
     "protocols": (
+        "DivergingPolicy",
         "Draw",
         "Experience",
         "Generations",

@@ -133,6 +133,15 @@ class DirectOptions:
         float,
         Meta(ge=0, le=1e9, description="The weight of the squared distance of the weights from the untuned model's."),
     ] = 0.0
+    kl: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e9,
+            description="The weight of the KL divergence of the steps with gradient from the untuned model's, in nats "
+            "for a clip; of pipelines of tokens.",
+        ),
+    ] = 0.0
 
 
 @dataclass(frozen=True)

@@ -183,6 +183,21 @@ class SteppingPolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class DivergingPolicy(Policy, Protocol):
+    """What a policy may say besides: how far a step is from another's, as steps of tokens can."""
+
+    def divergence(self, asked: Mapping[str, Any], answer: Tensor, other: Tensor) -> Tensor:
+        """Return the KL divergence of the step that one answer of the denoiser takes from another's, in nats, (clips,).
+
+        Args:
+            asked: the arguments of the denoiser's call, by name.
+            answer: what the one answered.
+            other: what the other answers to the same.
+        """
+        ...
+
+
 class Sampler(Protocol):
     """A way to sample that is not the pipeline's own."""
 

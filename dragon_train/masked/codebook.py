@@ -38,8 +38,9 @@ class ProductCodebook(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffuse
     def rotate(self, latents: Tensor) -> Tensor:
         """Return the coordinates of latents (clips, channels, frames) by group: (clips, groups, size, frames)."""
         with torch.autocast(latents.device.type, enabled=False):
-            rotated: Tensor = self.rotation.float() @ latents.float()
-        return rotated.unflatten(1, (self.groups, -1))
+            rotated = self.rotation.float() @ latents.float()
+        coordinates: Tensor = rotated.unflatten(1, (self.groups, -1))
+        return coordinates
 
     def restore(self, coordinates: Tensor) -> Tensor:
         """Return the latents of coordinates: the inverse of `rotate`."""

@@ -1,5 +1,8 @@
 """Backpropagate a differentiable reward through the last sampling steps (DRaFT-K, arXiv 2309.17400).
 
+On a pipeline of tokens that is DRAKES (arXiv 2410.13643): drawn tokens have the gradient of a relaxed draw, and `kl`
+keeps the steps near the untuned model's.
+
 Its options regularise that as R0 does (arXiv 2503.13070): random samplers, rewards of intermediate estimates, gradients
 of one length, and a penalty on what the weights have moved.
 
@@ -9,6 +12,7 @@ again, with gradient. No preference is chosen, so `objectives.preference` has no
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,7 @@ from dragon_rewards.errors import ConfigError
 from dragon_train.fields import check_fields
 from dragon_train.loop.rollout import clips_for
 from dragon_train.objective_options import DirectOptions
+from dragon_train.objectives.divergence import check_diverging, mean_divergence, recorded
 from dragon_train.objectives.trajectories import walk, warn_of_guidance
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ class DirectReward(DirectOptions):
     denoiser in the last `gradient_steps` diffusion steps. With x the clip, D what each of these steps except the last
     would end at, and W the weights:
 
-        loss = -r(x) - intermediate mean r(D) + weight_penalty |W - W_untuned|^2
+        loss = -r(x) - intermediate mean r(D) + weight_penalty |W - W_untuned|^2 + kl KL(steps || untuned steps)
 
     A reward that judges sets judges the clips that are in memory together (a microbatch, in one process).
     """
@@ -91,6 +96,8 @@ class DirectReward(DirectOptions):
         """Return the prompts and seeds of the step, with the reward of what the policy makes of them now."""
         if self.own_steps:
             warn_of_guidance(rollout)
+        if self.kl:
+            check_diverging(rollout)
         made = rollout.generate()
         with rollout.clock.phase("selecting"):
             value = float(rollout.reward.value(made.clips).double().mean())
@@ -103,13 +110,18 @@ class DirectReward(DirectOptions):
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
         """Return the loss of each start, (starts,), with gradient through what made the clip."""
-        *earlier, last = self.estimates(learner, experience)
+        with recorded(learner.policy.denoiser) if self.kl else nullcontext([]) as calls:
+            *earlier, last = self.estimates(learner, experience)
         loss = -self.value(learner, experience, last)
         if self.intermediate:
             values = torch.stack([self.value(learner, experience, each) for each in earlier])
             loss = loss - self.intermediate * values.mean(0)
         if self.weight_penalty:
             loss = loss + self.weight_penalty * learner.distance()
+        if self.kl:
+            divergence = mean_divergence(learner, calls, len(experience))
+            learner.note("kl", divergence.expand(len(experience)))
+            loss = loss + self.kl * divergence
         return loss.expand(len(experience))
 
     def estimates(self, learner: Learner, experience: Starts) -> Sequence[Tensor]:
