@@ -43,6 +43,7 @@ __all__ = [
     "AudioPolicy",
     "Demonstrations",
     "DenoisingTarget",
+    "DivergingPolicy",
     "Draw",
     "Experience",
     "FlowMatching",

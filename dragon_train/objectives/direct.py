@@ -12,7 +12,6 @@ again, with gradient. No preference is chosen, so `objectives.preference` has no
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +109,7 @@ class DirectReward(DirectOptions):
 
     def losses(self, learner: Learner, experience: Starts) -> Tensor:
         """Return the loss of each start, (starts,), with gradient through what made the clip."""
-        with recorded(learner.policy.denoiser) if self.kl else nullcontext([]) as calls:
+        with recorded(learner.policy.denoiser, wanted=bool(self.kl)) as calls:
             *earlier, last = self.estimates(learner, experience)
         loss = -self.value(learner, experience, last)
         if self.intermediate:

@@ -32,23 +32,23 @@ def check_diverging(rollout: Rollout) -> None:
     """
     if not isinstance(rollout.policy, DivergingPolicy):
         raise ConfigError(
-            f"options.kl: the steps of pipeline '{rollout.config.pipeline}' have no likelihood, as steps of tokens have; "
-            "leave it 0, and hold the weights by options.weight_penalty"
+            f"options.kl: the steps of pipeline '{rollout.config.pipeline}' have no likelihood, as steps of tokens "
+            "have; leave it 0, and hold the weights by options.weight_penalty"
         )
     if rollout.config.guidance != 1:
         raise ConfigError(
-            f"options.kl: steps with guidance = {rollout.config.guidance:g} are of two answers, and their divergence is "
-            "not computed; set guidance = 1"
+            f"options.kl: steps with guidance = {rollout.config.guidance:g} are of two answers, and their divergence "
+            "is not computed; set guidance = 1"
         )
 
 
 @contextmanager
-def recorded(denoiser: nn.Module) -> Iterator[Calls]:
-    """Record the calls of a denoiser inside the block whose answers have gradient."""
+def recorded(denoiser: nn.Module, *, wanted: bool = True) -> Iterator[Calls]:
+    """Record the calls of a denoiser inside the block whose answers have gradient, if they are wanted."""
     calls: Calls = []
 
     def record(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any], answer: tuple[Tensor]) -> None:
-        if answer[0].requires_grad:
+        if wanted and answer[0].requires_grad:
             calls.append((signature(denoiser.forward).bind(*args, **named).arguments, answer[0]))
 
     handle = denoiser.register_forward_hook(record, with_kwargs=True)

@@ -1,4 +1,4 @@
-"""Objectives on a pipeline of tokens: those that need likelihoods of clips alone run as they are; DRAKES is `direct`."""
+"""Objectives on a pipeline of tokens: most run as they are, and DRAKES is `direct`."""
 
 from __future__ import annotations
 
