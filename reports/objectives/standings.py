@@ -3,6 +3,7 @@
     dragon ablate reports/objectives/record.toml --workers 2 --out WORK     # and variants.toml
     python reports/objectives/best_of.py WORK
     python reports/objectives/standings.py WORK record best-of      # into the folder `record` beside this file
+    python reports/objectives/standings.py WORK longer --calls 80000
 
 It puts the runs of all these results into one table, and draws the reward of each run's own clips over its calls.
 A win is a clip that the reward rates above the untuned model's clip of the same prompt and seed. Intervals resample
@@ -13,7 +14,7 @@ Holm's over all arms. `sd` is the standard deviation of the win rate over seeds.
 from __future__ import annotations
 
 import json
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ from dragon_train.bench.ablation.figures import COLOURS, MARKERS, canvas_of, sav
 
 HERE = Path(__file__).parent
 BASE = "dpo"
-CALLS = 20_000  # of the denoiser in each run, to a few percent (the grids count them)
 PANEL = 6  # curves, as many as the eye tells apart
 SMOOTH = 5  # parts of a run, whose clips are averaged
 
@@ -87,25 +87,24 @@ def others(scores: pd.DataFrame) -> pd.DataFrame:
     return rest.pivot_table(index="arm", columns="scored", values="won", sort=False)
 
 
-def courses(work: Path, names: list[str]) -> pd.DataFrame:
-    """The metrics of every step of every run, with its arm and seed, and the calls made until then."""
+def courses(work: Path, names: list[str], calls: int) -> pd.DataFrame:
+    """The metrics of every step of every run, with its arm, its seed, and the calls made until then."""
     found: dict[tuple[str, int], pd.DataFrame] = {}
     for name in names:
         if (work / name / "ablation.json").exists():
             for cell in json.loads((work / name / "ablation.json").read_text(encoding="utf-8"))["cells"]:
                 steps = pd.read_csv(work / cell["folder"] / "metrics.csv")
-                steps = steps.assign(
-                    arm=cell["arm"], seed=cell["seed"], calls=CALLS * (np.arange(len(steps)) + 1) / len(steps)
-                )
+                done = calls * (np.arange(len(steps)) + 1) / len(steps)
+                steps = steps.assign(arm=cell["arm"], seed=cell["seed"], calls=done)
                 found.setdefault((cell["arm"], cell["seed"]), steps)
     return pd.concat(found.values(), ignore_index=True)
 
 
-def draw(path: Path, steps: pd.DataFrame, arms: list[str]) -> None:
+def draw(path: Path, steps: pd.DataFrame, arms: list[str], calls: int) -> None:
     """The reward of the clips that the runs learnt from, over the calls until then; means of seeds and of fifths."""
     panels = [arms[start : start + PANEL] for start in range(0, len(arms), PANEL)]
-    part = np.ceil(steps["calls"] / CALLS * SMOOTH).clip(1, SMOOTH) - 0.5
-    means = steps.assign(part=part * CALLS / SMOOTH / 1000).groupby(["arm", "part"])["reward"].mean()
+    part = np.ceil(steps["calls"] / calls * SMOOTH).clip(1, SMOOTH) - 0.5
+    means = steps.assign(part=part * calls / SMOOTH / 1000).groupby(["arm", "part"])["reward"].mean()
     with styled():
         canvas, places = canvas_of(len(panels))
         for axes, shown in zip(places, panels, strict=True):
@@ -117,14 +116,19 @@ def draw(path: Path, steps: pd.DataFrame, arms: list[str]) -> None:
         save(canvas, path)
 
 
-def main(work: Path, names: list[str]) -> None:
+def main(work: Path, names: list[str], calls: int) -> None:
     """Write the table and the figure."""
-    scores, steps = with_wins(scores_of(work, names)), courses(work, names)
+    scores, steps = with_wins(scores_of(work, names)), courses(work, names, calls)
     table = standings(scores).join(others(scores), on="arm")
     write_table(HERE / names[0] / "standings", table)
-    draw(HERE / names[0] / "learning.svg", steps, [arm for arm in table["arm"] if arm in set(steps["arm"])])
+    draw(HERE / names[0] / "learning.svg", steps, [arm for arm in table["arm"] if arm in set(steps["arm"])], calls)
     print(table.round(3).to_string())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--calls", type=int, default=20_000, help="of each run, to a few percent (grids count them)")
+    given = parser.parse_args()
+    main(given.work, given.names, given.calls)
