@@ -39,7 +39,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     """For each mean share the gain of one share for all and of the best parts, with their held-out win rates."""
     best = table.loc[table.groupby(["seed", SHARE, KIND])[REWARD].idxmax()]
     rows = best.pivot_table(index=["seed", SHARE], columns=KIND, values=[REWARD, HELDOUT]).dropna()
-    rows.columns = [f"{figure}, {kind}" for figure, kind in rows.columns]
+    rows.columns = pd.Index([", ".join(pair) for pair in rows.columns])
     rows["ahead"] = rows[f"{REWARD}, per part"] - rows[f"{REWARD}, uniform"]
     grouped = rows.groupby(SHARE)
     return grouped.mean().join(grouped[f"{REWARD}, uniform"].std().rename("sd over seeds"))
