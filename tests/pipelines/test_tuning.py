@@ -28,7 +28,14 @@ PROMPTS = ["a slow hymn on the organ", "a jig"]
 def tune(policy: AudioPolicy, out: Path) -> list[dict[str, float]]:
     """Two steps toward more diverse clips, with LoRA; returns what was recorded of them."""
     config = TrainConfig(
-        "vendi:logmel", tuning="lora", lora_rank=2, steps=2, prompts_per_step=2, demonstration_steps=2, epochs=1
+        "vendi:logmel",
+        tuning="lora",
+        lora_rank=2,
+        steps=2,
+        prompts_per_step=2,
+        demonstration_steps=2,
+        epochs=1,
+        learning_rate=1e-2,  # at which tokens change, too
     )
     reward, rows = compose(config.reward), list[dict[str, float]]()
     train(config, policy, reward, make_objective(config), PROMPTS, out, rows.append)
