@@ -33,7 +33,7 @@ class Draw:
     """The random part of a denoising error; policy and reference are given the same draw.
 
     Attributes:
-        noise: unit Gaussian noise in the shape of the latents, (clips, ...).
+        noise: unit Gaussian noise in the shape of the latents, (clips, ...); of tokens a uniform number for each.
         level: one noise level per clip, in the unit of the pipeline's noise process, (clips,).
     """
 
@@ -129,6 +129,8 @@ class Policy(Protocol):
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
         """Return the mean squared error of the denoiser's native prediction for each clip, (clips,), with gradient.
+
+        Of tokens it is the bound on their negative log-likelihood.
 
         Args:
             latents: clean latents, (clips, ...).

@@ -101,7 +101,8 @@ class Count:
 class Counting(TorchDispatchMode):
     """A mode in which every operation of torch is counted; a value asked of a fake tensor is 1, or true.
 
-    So code that asks whether a loss is finite hears that it is; weights without values equal others of their shape.
+    So code that asks whether a loss is finite hears that it is; weights without values equal others of their shape, and
+    where code asks which entries are true, all of them are.
 
     Attributes:
         count: the count so far.
@@ -127,6 +128,8 @@ class Counting(TorchDispatchMode):
             return torch.ones((), dtype=args[0].dtype).item()
         if func is aten.equal.default and any(isinstance(tensor, FakeTensor) for tensor in args):
             return args[0].shape == args[1].shape
+        if func is aten.nonzero.default and isinstance(args[0], FakeTensor):
+            return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.long)
         out = func(*args, **(kwargs or {}))
         if func.namespace != "prim":  # autograd asks tensors without values for their device, and others not
             self.count.costs[cost_of(func, args, kwargs or {}, out)] += 1

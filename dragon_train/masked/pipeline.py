@@ -1,15 +1,12 @@
 """Generate audio from tokens: diffusers' `StableAudioPipeline`, whose call is left as it is, with masked tokens."""
 
-from __future__ import annotations
+from diffusers import ModelMixin, StableAudioPipeline
+from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from typing import TYPE_CHECKING, Any
-
-from diffusers import StableAudioPipeline
-
-if TYPE_CHECKING:
-    from dragon_train.masked.codebook import ProductCodebook
-    from dragon_train.masked.scheduler import MaskedScheduler
-    from dragon_train.masked.transformer import MaskedAudioTransformer
+from dragon_train.masked.codebook import ProductCodebook
+from dragon_train.masked.scheduler import MaskedScheduler
+from dragon_train.masked.transformer import MaskedAudioTransformer
 
 
 class MaskedAudioPipeline(StableAudioPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -19,12 +16,12 @@ class MaskedAudioPipeline(StableAudioPipeline):  # type: ignore[misc]  # diffuse
     0. Guidance acts on logits.
     """
 
-    def __init__(
+    def __init__(  # diffusers reads these types when it loads
         self,
-        vae: Any,
-        text_encoder: Any,
-        projection_model: Any,
-        tokenizer: Any,
+        vae: ModelMixin,
+        text_encoder: PreTrainedModel,
+        projection_model: StableAudioProjectionModel,
+        tokenizer: PreTrainedTokenizerBase,
         transformer: MaskedAudioTransformer,
         scheduler: MaskedScheduler,
         codebook: ProductCodebook,

@@ -60,9 +60,9 @@ class MaskedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
     def unmasking(self, timestep: Tensor) -> Tensor:
         """Return the probability with which a masked token is unmasked in the step that begins at this share, ()."""
-        shares = torch.cat([self.timesteps, self.timesteps.new_zeros(1)])
-        place = int((self.timesteps - timestep.to(self.timesteps)).abs().argmin())
-        return 1 - shares[place + 1] / shares[place]
+        following = torch.cat([self.timesteps[1:], self.timesteps.new_zeros(1)])
+        now = timestep.to(self.timesteps)
+        return 1 - following[(self.timesteps - now).abs().argmin()] / now
 
     def step(
         self,
@@ -80,18 +80,27 @@ class MaskedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             generator: where numbers are drawn from, on the CPU; one for each clip, or one for all.
         """
         book = self.codebook
-        coordinates = book.rotate(sample)
+        coordinates, logits = book.rotate(sample), model_output.float().unflatten(1, (book.groups, -1))
         sources = generator if isinstance(generator, list) else [generator] * len(sample)
-        drawn = torch.stack([torch.rand(book.groups, sample.shape[2], generator=source) for source in sources])
-        revealed = book.masked(coordinates) & (drawn.to(sample.device) < self.unmasking(timestep))
-        logits = model_output.float().unflatten(1, (book.groups, -1)).movedim(2, 3)[revealed]
-        counts = revealed.flatten(1).sum(1).tolist()
-        noise = torch.cat(
-            [gumbel(count, book.vocabulary, source) for count, source in zip(counts, sources, strict=True)]
-        )
-        tokens = self.draw(logits.log_softmax(1) + noise.to(logits), revealed.nonzero()[:, 1])
-        stepped = coordinates.movedim(2, 3).index_put((revealed,), tokens).movedim(3, 2)
-        return MaskedSchedulerOutput(book.restore(stepped))
+        chance = self.unmasking(timestep)
+        clips = zip(coordinates, logits, sources, strict=True)
+        return MaskedSchedulerOutput(book.restore(torch.stack([self.unmask(*clip, chance) for clip in clips])))
+
+    def unmask(self, coordinates: Tensor, logits: Tensor, source: torch.Generator | None, chance: Tensor) -> Tensor:
+        """Return the coordinates of one clip, (groups, size, frames), with each masked token drawn by a chance.
+
+        Args:
+            coordinates: what is there, (groups, size, frames).
+            logits: of all tokens, (groups, vocabulary, frames).
+            source: where numbers are drawn from.
+            chance: the probability with which a masked token is drawn, ().
+        """
+        drawn = torch.rand(logits.shape[0], logits.shape[2], generator=source).to(logits.device)
+        groups, frames = places = (self.codebook.masked(coordinates[None])[0] & (drawn < chance)).nonzero().unbind(1)
+        noise = -torch.empty(len(groups), logits.shape[1]).exponential_(generator=source).log()  # Gumbel's
+        tokens = self.draw(logits.mT[groups, frames].log_softmax(1) + noise.to(logits), groups)
+        unmasked: Tensor = coordinates.mT.index_put(places, tokens).mT
+        return unmasked
 
     def draw(self, scores: Tensor, groups: Tensor) -> Tensor:
         """Return the coordinates of the tokens with the highest scores, with gradient where it is recorded.
@@ -107,14 +116,7 @@ class MaskedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         hard = centroids[groups, scores.argmax(1)]
         if not scores.requires_grad:
             return hard
-        soft = torch.zeros_like(hard)
-        for group in range(self.codebook.groups):
-            rows = (groups == group).nonzero()[:, 0]
-            mixed = (scores[rows] / self.relaxation).softmax(1) @ centroids[group]
-            soft = soft.index_add(0, rows, mixed)
+        mixed = (scores / self.relaxation).softmax(1) @ centroids.movedim(0, 1).flatten(1)  # by all groups at once
+        own = torch.arange(len(groups), device=groups.device)
+        soft = mixed.unflatten(1, (self.codebook.groups, -1))[own, groups]
         return hard + (soft - soft.detach())  # in this order exactly the centroid
-
-
-def gumbel(count: int, vocabulary: int, source: torch.Generator | None) -> Tensor:
-    """Draw standard Gumbel noise, (count, vocabulary), on the CPU."""
-    return -torch.empty(count, vocabulary).exponential_(generator=source).log()

@@ -26,7 +26,7 @@ class DenoisingTarget:
     Attributes:
         sample: its noisy input, in the shape of the latents.
         time: its time argument, (clips,).
-        target: the answer of a perfect denoiser, in the shape of the latents.
+        target: the answer of a perfect denoiser, in the shape of the latents; of tokens the tokens.
         slope: what the clean latents that an answer amounts to change by with it, (clips, 1, ...).
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +16,7 @@ from dragon_rewards.weights import INDEX, download_command, shards
 from dragon_train.descriptors import IN_FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from dragon_train.descriptors import AdapterInfo, Loading
     from dragon_train.protocols import Policy
@@ -103,7 +105,23 @@ def load_pipeline(source: str, index: Mapping[str, Any], loading: Loading, modul
     }
     absent = {name: None for name, entry in index.items() if isinstance(entry, list) and entry[0] is None}
     kind = DiffusionPipeline if module == "diffusers" else getattr(import_module(module), index["_class_name"])
-    return kind.from_pretrained(folder, **networks, **absent)  # which wants to be told what is not there
+    with unsaid("You have passed a non-standard module"):  # which were checked here
+        return kind.from_pretrained(folder, **networks, **absent)  # which wants to be told what is not there
+
+
+@contextmanager
+def unsaid(start: str) -> Iterator[None]:
+    """Keep diffusers' loader from logging messages inside the block that begin so."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(start)
+
+    logger = logging.getLogger("diffusers.pipelines.pipeline_loading_utils")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def check_configurations(folder: Path) -> None:

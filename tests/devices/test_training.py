@@ -11,6 +11,7 @@ from support.pipelines import BUILDERS
 from support.tiny import CONFIG, tiny_policy, tiny_run
 
 from dragon_rewards.embedded.autoencoder import SpectralAutoencoder, VaeEncoder
+from dragon_rewards.errors import DragonError
 from dragon_train.config import Precision, Tuning
 from dragon_train.embedded.pipeline import load_policy
 from dragon_train.registry import load_train_registry
@@ -83,6 +84,10 @@ def test_every_adapter_learns_there(
     chosen = replace(CONFIG, objective=objective, tuning=tuning, precision=precision)
     config = replace(chosen, steps=1, prompts_per_step=2, demonstration_steps=3)
     policy = tiny_policy(name)
+    if (name, objective) == ("masked-audio", "grpo"):
+        with pytest.raises(DragonError, match="no Gaussian steps"):
+            tiny_run(config, tmp_path, policy, device=second)
+        return
     (row,) = tiny_run(config, tmp_path, policy, device=second)
     assert {tensor.device for tensor in policy.denoiser.parameters()} == {second}
     assert row["gradient_norm"] > 0

@@ -71,6 +71,7 @@ def test_every_pipeline_is_counted_without_its_weights(name: str, saved: Path, m
         ("embedded", {"tuning": "all", "gradient_checkpointing": True, "microbatch": 2}),
         ("stable-audio-3", {"guidance": 3.0}),
         ("audioldm", {}),
+        ("masked-audio", {}),
     ],
 )
 def test_memory_is_within_15_percent_of_what_a_step_has(name: str, settings: dict[str, Any], saved: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,20 @@ def refusal(source: str | Path) -> str:
 def change_index(folder: Path, **changes: Any) -> None:
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     (folder / INDEX).write_text(json.dumps(index | changes), encoding="utf-8")
+
+
+def test_loading_says_nothing_of_modules_that_were_checked(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network it would be the whole of it; whatever else diffusers has to say is still said."""
+    logger, said = logging.getLogger("diffusers.pipelines.pipeline_loading_utils"), list[str]()
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    monkeypatch.setattr(
+        logger, "handle", lambda record: said.append(record.getMessage()) if logger.filter(record) else 0
+    )
+    load("stable-audio", saved)
+    assert said == []
+    logger.warning("a component has no weights")
+    logger.warning("You have passed a non-standard module")
+    assert said == ["a component has no weights", "You have passed a non-standard module"]
 
 
 def test_public_pipelines_have_names_licences_and_say_where_they_are() -> None:
