@@ -35,13 +35,23 @@ class Deferred:
 
 
 def _encoder(
-    name: str, dim: int, modalities: frozenset[Modality], summary: str, factory: str, trained_on: str = ""
+    name: str,
+    dim: int,
+    modalities: frozenset[Modality],
+    summary: str,
+    factory: str,
+    trained_on: str = "",
+    statistics: Path | None = None,
 ) -> EncoderInfo:
     made = Deferred(f"dragon_rewards.{factory}")
-    return EncoderInfo(name, modalities, dim, 16_000, LICENCE, summary, made, trained_on=trained_on)
+    return EncoderInfo(
+        name, modalities, dim, 16_000, LICENCE, summary, made, statistics=statistics, trained_on=trained_on
+    )
 
 
 RENDERED = "traditional music rendered on ten instruments"
+# In the sets themselves they would change the hashes of the sets, by which scores of before are known to be of them.
+OF_SPR = Path(str(files("dragon_rewards"))) / "embedded" / "statistics" / "spr"
 
 
 ENCODERS = (
@@ -55,6 +65,15 @@ ENCODERS = (
     ),
     _encoder(
         "clap", 128, AUDIO_AND_TEXT, "embedded two-tower audio-text encoder", "embedded.clap:load_encoder", RENDERED
+    ),
+    _encoder(
+        "spr",
+        128,
+        AUDIO,
+        "embedded encoder that learnt to predict its own future: a judge beside the others",
+        "embedded.spr:load_encoder",
+        RENDERED,
+        OF_SPR,
     ),
     _encoder("logmel", 64, AUDIO, "log-mel spectra: timbre; needs no weights", "encoders.spectral:LogMel"),
     _encoder("chroma", 12, AUDIO, "pitch classes: harmony; needs no weights", "encoders.spectral:Chroma"),

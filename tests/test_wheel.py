@@ -33,6 +33,8 @@ NEEDED = [
     "dragon_rewards/embedded/weights/aesthetics.safetensors",
     "dragon_rewards/embedded/weights/autoencoder/diffusion_pytorch_model.safetensors",
     "dragon_rewards/embedded/weights/clap/model.safetensors",
+    "dragon_rewards/embedded/weights/spr/model.safetensors",
+    "dragon_rewards/embedded/statistics/spr/airs.safetensors",
     "dragon_rewards/exemplar_sets/airs/captions.txt",
     "dragon_rewards/exemplar_sets/airs/clap.safetensors",
     "dragon_rewards/exemplar_sets/descriptions/manifest.json",
@@ -45,7 +47,7 @@ NEEDED = [
     "dragon_train/embedded/prompts/exam.txt",
     "dragon_train/embedded/weights/transformer/diffusion_pytorch_model.safetensors",
 ]
-ENCODERS = {"clap", "logmel", "octaves", "clip", *(name for names in BROUGHT.values() for name in names)}
+ENCODERS = {"clap", "spr", "logmel", "octaves", "clip", *(name for names in BROUGHT.values() for name in names)}
 
 
 def project(folder: Path) -> Any:

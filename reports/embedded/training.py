@@ -1,4 +1,4 @@
-"""What the three training scripts share: options, clips on a device, and a fit that can be broken off and resumed.
+"""What the training scripts share: options, clips on a device, and a fit that can be broken off and resumed.
 
 A script is bounded by steps, which makes it repeatable, or by minutes, which a lent card is. Its state (weights, their
 average, the optimiser and the generator) goes to --state once a minute; the same command goes on from there.

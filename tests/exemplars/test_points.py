@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dragon_rewards.registry import Registry
 
 SETS = ("airs", "tunebook")
-ENCODERS = ("vae", "clap", "logmel", "chroma")
+ENCODERS = ("vae", "clap", "spr", "logmel", "chroma")
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -146,7 +146,7 @@ def test_an_encoder_without_shipped_points_is_refused_by_name() -> None:
     registry = load_registry()
     if "musicnn" not in registry.encoders:
         pytest.skip("musicnn is not installed")
-    with pytest.raises(ComposeError, match="for chroma, clap, logmel, vae, not for encoder 'musicnn'"):
+    with pytest.raises(ComposeError, match="for chroma, clap, logmel, spr, vae, not for encoder 'musicnn'"):
         compose("kad:musicnn@airs")
 
 

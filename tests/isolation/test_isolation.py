@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-BUILT_IN = {"vae", "clap", "logmel", "chroma"}
+BUILT_IN = {"vae", "clap", "spr", "logmel", "chroma"}
 LOADED = ["good", "loud", "slow"]
 
 

@@ -52,7 +52,7 @@ def listed(what: str) -> list[dict[str, Any]]:
 
 def test_every_part_is_listed() -> None:
     registry = load_registry()
-    assert {"vae", "clap", "logmel", "chroma"} <= {row["name"] for row in listed("encoders")}
+    assert {"vae", "clap", "spr", "logmel", "chroma"} <= {row["name"] for row in listed("encoders")}
     assert [row["name"] for row in listed("encoders")] == list(registry.encoders)
     assert [row["name"] for row in listed("exemplar-sets")] == list(registry.exemplar_sets)
     assert [row["name"] for row in listed("reductions")] == list(registry.reductions)

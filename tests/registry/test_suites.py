@@ -9,7 +9,7 @@ import pytest
 from dragon_rewards.builtin import ENCODERS
 from dragon_rewards.errors import ComposeError, ConfigError, UnknownNameError
 from dragon_rewards.names import RewardName
-from dragon_rewards.suites import Slot, Suite, load_suite, serve
+from dragon_rewards.suites import Slot, Suite, builtin_suites, load_suite, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,13 @@ def test_dragon20_stands_in_with_embedded_encoders_only() -> None:
     embedded = {info.name for info in ENCODERS}
     for slot in DRAGON20.slots:
         assert RewardName.parse(slot.stand_in or slot.reward).encoder in embedded
+
+
+def test_no_shipped_suite_tunes_toward_the_judge_that_ships() -> None:
+    slots = [slot for suite in builtin_suites().values() for slot in suite.slots]
+    names = {RewardName.parse(name) for slot in slots for name in (slot.reward, slot.stand_in) if name}
+    assert {"clap", "vae"} <= {name.encoder for name in names}
+    assert "spr" not in {name.encoder for name in names}
 
 
 def test_dragon20_is_served_by_twenty_distinct_rewards() -> None:

@@ -1,4 +1,4 @@
-"""Audio files that tests write."""
+"""Audio that tests write or hear."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
 
 def tone(seconds: float, rate: int, seed: int = 0, channels: int = 1) -> np.ndarray:
@@ -22,3 +23,10 @@ def write_tone(path: Path, seconds: float, rate: int = 16_000, *, seed: int = 0,
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, tone(seconds, rate, seed, channels), rate)
     return path
+
+
+def tune(seed: int) -> torch.Tensor:
+    """Three seconds of plucked notes at 16 kHz, (samples,): twelve of a quarter of a second, drawn from two octaves."""
+    notes = torch.randint(24, (12, 1), generator=torch.Generator().manual_seed(seed))
+    time = torch.arange(4000) / 16_000
+    return (0.3 * (2 * torch.pi * 220 * 2 ** (notes / 12) * time).sin() * (-3 * time).exp()).flatten()
