@@ -124,6 +124,7 @@ def checks(package: str, registry: Registry | None = None) -> list[Check]:
         ...         print(check)
         encoder vae: order-equivariant
         encoder clap: order-equivariant
+        encoder spr: order-equivariant
         encoder logmel: order-equivariant
         encoder chroma: order-equivariant
     """

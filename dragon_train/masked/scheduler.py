@@ -119,4 +119,5 @@ class MaskedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         mixed = (scores / self.relaxation).softmax(1) @ centroids.movedim(0, 1).flatten(1)  # by all groups at once
         own = torch.arange(len(groups), device=groups.device)
         soft = mixed.unflatten(1, (self.codebook.groups, -1))[own, groups]
-        return hard + (soft - soft.detach())  # in this order exactly the centroid
+        drawn: Tensor = hard + (soft - soft.detach())  # in this order exactly the centroid
+        return drawn

@@ -24,6 +24,7 @@ BLOCKS = {  # of the tiny denoisers, those whose attention is adapted
     "audioldm2": ["down_blocks.1", *(f"mid_block.attentions.{number}" for number in range(3)), "up_blocks.0"],
     "audioldm": ["down_blocks.1", "mid_block.attentions.0", "up_blocks.0"],
     "musicldm": ["down_blocks.1", "mid_block.attentions.0", "up_blocks.0"],
+    "masked-audio": ["body.transformer_blocks.0"],
 }
 
 
