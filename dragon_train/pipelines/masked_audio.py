@@ -9,18 +9,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dragon_rewards.errors import ConfigError
-from dragon_train.pipelines.columns import STABLE_AUDIO
 from dragon_train.pipelines.noise import DenoisingTarget, quantiles
-from dragon_train.pipelines.recorded import AudioPolicy
-from dragon_train.pipelines.stable_audio import same_weights
+from dragon_train.pipelines.stable_audio import StableAudioPolicy
 from dragon_train.protocols import Draw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from dragon_train.masked.pipeline import MaskedAudioPipeline
     from dragon_train.masked.scheduler import MaskedScheduler
 
 LEAST = 0.02  # share of masked tokens: of fewer, one token would weigh fifty times
@@ -77,16 +74,15 @@ class Masking:
         raise ConfigError(NO_STEPS)
 
 
-class MaskedAudioPolicy(AudioPolicy):
+class MaskedAudioPolicy(StableAudioPolicy):
     """The policy over a pipeline of tokens, whose denoiser answers logits."""
 
-    columns = STABLE_AUDIO
+    guidance = 1.0
     noise: Masking
 
-    def __init__(self, pipeline: MaskedAudioPipeline) -> None:
-        rate = int(pipeline.vae.config.sampling_rate)
-        seconds = self.longest = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
-        super().__init__(pipeline, Masking(pipeline.scheduler), rate, seconds, audio_end_in_s=seconds)
+    def process(self, scheduler: MaskedScheduler) -> Masking:
+        """Return the masking of tokens, whatever their shares."""
+        return Masking(scheduler)
 
     def denoising_error(self, latents: Tensor, condition: Mapping[str, Any], draw: Draw) -> Tensor:
         """Return the bound on the negative log-likelihood of each clip in nats per token, (clips,), with gradient.
@@ -130,11 +126,3 @@ class MaskedAudioPolicy(AudioPolicy):
         each = ((p.exp() * (p - q)).sum(2) * masked).sum((1, 2))
         divergence: Tensor = self.noise.scheduler.unmasking(asked["timestep"][0]) * each
         return divergence
-
-    def decode_batch(self, latents: Tensor) -> Tensor:
-        """Decode latents into audio that is cut to length, as the pipeline does."""
-        return super().decode_batch(latents)[..., : round(self.seconds * self.sample_rate)]
-
-    def decodes_by(self, autoencoder: nn.Module) -> bool:
-        """Return whether this network has the weights of the pipeline's own, which decodes latents as they are."""
-        return same_weights(autoencoder, self.pipeline.vae)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,6 +13,8 @@ from dragon_train.pipelines.recorded import AudioPolicy
 if TYPE_CHECKING:
     from diffusers import StableAudioPipeline
     from torch import Tensor, nn
+
+    from dragon_train.pipelines.noise import Noise
 
 LEVEL_MEAN, LEVEL_DEVIATION = -0.4, 1.4  # of log sigma, over the range in which data of deviation 1 takes shape
 
@@ -30,8 +32,11 @@ class StableAudioPolicy(AudioPolicy):
     def __init__(self, pipeline: StableAudioPipeline) -> None:
         rate = int(pipeline.vae.config.sampling_rate)
         seconds = self.longest = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / rate
-        noise = EDM(pipeline.scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
-        super().__init__(pipeline, noise, rate, seconds, audio_end_in_s=seconds)
+        super().__init__(pipeline, self.process(pipeline.scheduler), rate, seconds, audio_end_in_s=seconds)
+
+    def process(self, scheduler: Any) -> Noise:
+        """Return the noise process that a model with this scheduler was trained on."""
+        return EDM(scheduler, LEVEL_MEAN, LEVEL_DEVIATION)
 
     def decode_batch(self, latents: Tensor) -> Tensor:
         """Decode latents into audio that is cut to length, as the pipeline does."""
