@@ -115,13 +115,15 @@ def test_a_stronger_divergence_keeps_the_policy_nearer(tmp_path: Path) -> None:
     assert 0 < kept[10.0] < kept[1e-3]
 
 
-def test_the_best_trade_of_reward_and_divergence_is_found() -> None:
+@pytest.mark.parametrize(("relaxation", "least", "most"), [(0.2, 0, 1e-3), (0.5, 5e-4, 5e-3), (1.0, 0.01, 0.05)])
+def test_the_best_trade_of_reward_and_divergence_is_found(relaxation: float, least: float, most: float) -> None:
     """One token of eight values, one step: the optimum is p(y) ~ q(y) exp(r(y) / alpha), found to 1e-3 nats.
 
-    The reward is linear in one-hot tokens, 400 of which are drawn at once.
+    The warmer the relaxation, the farther from it. The reward is linear in one-hot tokens, 400 of which are drawn at
+    once.
     """
     torch.manual_seed(0)
-    scheduler, count, alpha = MaskedScheduler(relaxation=0.2), 400, 1.0
+    scheduler, count, alpha = MaskedScheduler(relaxation=relaxation), 400, 1.0
     scheduler.codebook = ProductCodebook(8, 1, 8)
     scheduler.codebook.centroids.copy_(torch.eye(8)[None])
     scheduler.set_timesteps(1)
@@ -139,5 +141,5 @@ def test_the_best_trade_of_reward_and_divergence_is_found() -> None:
         optimiser.step()
         decay.step()
     best, found = (untuned + reward / alpha).log_softmax(0), logits.detach().log_softmax(0)
-    assert float((best.exp() * (best - found)).sum()) < 1e-3
+    assert least <= float((best.exp() * (best - found)).sum()) < most
     assert float((best.exp() * (best - untuned)).sum()) > 0.2  # it was not there at first
